@@ -1,0 +1,164 @@
+"""Testing: calibrate on unseen normal images, map the test images, write results and report."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from i3ad_jax.config import Config
+from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.errors import InputError
+from i3ad_jax.methods.method import Calibration, Method, State
+from i3ad_jax.metrics import summarise
+from i3ad_jax.report import Case, choose_cases, write_report
+from i3ad_jax.run_folder import RunFolder, write_array, write_csv, write_json
+from i3ad_jax.score import SCORES, image_scores
+from i3ad_jax.shapes import to_float, to_uint8
+from i3ad_jax.threshold import defect_threshold
+
+NUM_CASES = 12
+REPORTED_SCORE = "ssim"  # the one that orders the report's cases and draws its heat maps
+
+
+def calibrate(
+    method: Method, config: Config, state: State, held_out: UInt8[np.ndarray, "n h w 3"]
+) -> dict[str, Any]:
+    """What `calibration.json` holds: the method's own calibration, and `thresholds` by score.
+
+    Both come from the held-out normal images alone.
+    """
+    calibration = dict(method.calibrate(state, to_float(jnp.asarray(held_out))))
+    maps, _ = anomaly_maps(method, config, state, calibration, held_out, label="calibrate")
+    thresholds = {kind: defect_threshold(image_scores(values)) for kind, values in maps.items()}
+    return {**calibration, "thresholds": thresholds}
+
+
+def assess(
+    method: Method,
+    config: Config,
+    state: State,
+    calibration: Calibration,
+    *,
+    data: Dataset,
+    folder: RunFolder,
+    source: RunFolder,
+) -> dict[str, Any]:
+    """Metrics on the test images, as written to `results.json` of `folder`, last of its files.
+
+    Args:
+        data: only its test split is used.
+        folder: where results, scores, maps and report go.
+        source: the run that was trained, for the report's charts and environment.
+
+    Raises:
+        InputError: there is no test image, or `folder` cannot be written to.
+    """
+    test = data.test
+    if not len(test):
+        raise InputError(f"--data {data.name}: no test images; predict scores images without labels")
+    maps, seconds = anomaly_maps(method, config, state, calibration, test.images, label="test")
+    scores = {kind: image_scores(values) for kind, values in maps.items()}
+    results = {
+        "method": config.method,
+        "data": data.name,
+        "seed": config.seed,
+        "num_test_normal": int((test.labels == 0).sum()),
+        "num_test_anomalous": int((test.labels == 1).sum()),
+        "num_test_without_mask": int((~test.annotated).sum()),
+        "iterations": config.refine.iterations,
+        **calibration,
+        "scores": summarise(test, maps, scores),
+        "seconds_per_image": seconds,
+    }
+    cases = _cases(method, state, calibration, test, maps, scores)
+    try:
+        folder.maps.mkdir(parents=True, exist_ok=True)
+        for kind, values in maps.items():
+            write_array(folder.maps / f"{kind}.npy", values)
+        columns = zip(test.paths, test.labels, test.defects, *(scores[kind] for kind in SCORES), strict=True)
+        write_csv(folder.scores, ("path", "label", "defect", *SCORES), columns)
+        write_report(
+            folder.report,
+            results=results,
+            config=config.to_json(),
+            environment=source.read_json(source.environment),
+            training=source.read_metrics(),
+            labels=test.labels,
+            scores=scores,
+            cases=cases,
+        )
+        write_json(folder.results, results)
+    except OSError as error:
+        raise InputError(f"{folder.path}: cannot be written to ({error.strerror})") from error
+    return results
+
+
+def anomaly_maps(
+    method: Method,
+    config: Config,
+    state: State,
+    calibration: Calibration,
+    images: UInt8[np.ndarray, "n h w 3"],
+    *,
+    label: str | None = None,
+) -> tuple[dict[str, Float[np.ndarray, "n h w"]], float | None]:
+    """Maps of all images by score, float32, and the seconds an image takes.
+
+    The images go through the loop in batches of one size, so that one program serves all. The first batch, which
+    may compile it, does not count for the time: None if there is no other. `label` names the progress bar; no
+    label, no bar.
+    """
+    parts, seconds, counted = [], 0.0, 0
+    batches = list(_batches(images, config.refine.test_batch_size))
+    for number, (batch, count) in enumerate(tqdm(batches, desc=label, unit="batch", disable=label is None)):
+        start = time.perf_counter()
+        maps = jax.block_until_ready(method.anomaly_maps(state, calibration, to_float(jnp.asarray(batch))))
+        if number:
+            seconds, counted = seconds + time.perf_counter() - start, counted + len(batch)
+        parts.append({kind: np.asarray(values)[:count] for kind, values in maps.items()})
+    joined = {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
+    return joined, seconds / counted if counted else None
+
+
+def _batches(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of exactly `size` images and how many of each are real: the last image fills the last batch."""
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        count = len(batch)
+        yield np.concatenate([batch, np.repeat(batch[-1:], size - count, axis=0)]), count
+
+
+def _cases(
+    method: Method,
+    state: State,
+    calibration: Calibration,
+    test: Split,
+    maps: dict[str, np.ndarray],
+    scores: dict[str, np.ndarray],
+) -> list[Case]:
+    """The report's images with every state of the loop, traced as one batch."""
+    chosen = choose_cases(test.labels, scores[REPORTED_SCORE], count=NUM_CASES)
+    indices = np.array([index for index, _ in chosen])
+    traced = method.trace(state, calibration, to_float(jnp.asarray(test.images[indices])))
+    reconstructions = np.asarray(to_uint8(traced.images))
+    masks = np.asarray(traced.masks[..., 0] > 0)
+    return [
+        Case(
+            path=test.paths[index],
+            defect=test.defects[index],
+            label=int(test.labels[index]),
+            group=group,
+            scores={kind: float(values[index]) for kind, values in scores.items()},
+            image=test.images[index],
+            truth=test.masks[index] if test.annotated[index] else None,
+            anomaly_map=maps[REPORTED_SCORE][index],
+            reconstructions=reconstructions[position],
+            masks=masks[position],
+        )
+        for position, (index, group) in enumerate(chosen)
+    ]

@@ -1,0 +1,113 @@
+"""Charts of the report: SVG text that takes its colours and its font from the page around it.
+
+Each chart is one panel of 4:3 with a title of its own, so that a page can set as many side by side as
+its width allows.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Integer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Matplotlib knows no CSS. Each role is drawn in a colour that nothing else uses, which `_svg` then
+# replaces by the page's variable of that name: one chart serves the light and the dark page.
+_ROLES = {
+    "ink": "#010101",
+    "line": "#010102",
+    "normal": "#010103",
+    "anomalous": "#010104",
+    "series-0": "#010105",
+    "series-1": "#010106",
+    "series-2": "#010107",
+}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "text.color": _ROLES["ink"],
+    "axes.labelcolor": _ROLES["ink"],
+    "xtick.color": _ROLES["ink"],
+    "ytick.color": _ROLES["ink"],
+    "axes.edgecolor": _ROLES["line"],
+    "grid.color": _ROLES["line"],
+    "grid.linewidth": 0.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+
+
+def roc_chart(
+    curves: dict[str, tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]], *, title: str
+) -> str:
+    """SVG of one ROC curve for each entry: false and true positive rates, from (0, 0) to (1, 1)."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=_ROLES["line"], linewidth=1)
+        for index, (name, (x, y)) in enumerate(curves.items()):
+            colour = _ROLES[f"series-{index % 3}"]
+            axes.plot(x, y, color=colour, linestyle=_DASHES[index % 3], linewidth=1.8, label=name)
+        axes.set(xlabel="false positive rate", ylabel="true positive rate")
+        axes.legend(loc="lower right")
+
+    return _svg(draw, title=title)
+
+
+def score_chart(
+    labels: Integer[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+    *,
+    title: str,
+    threshold: float | None,
+) -> str:
+    """SVG of the histograms of normal and anomalous scores on common bins, with the threshold."""
+
+    def draw(axes: Axes) -> None:
+        bins = np.histogram_bin_edges(scores, bins=24).tolist()
+        for label, role in enumerate(("normal", "anomalous")):
+            chosen = scores[labels == label]
+            style = {"color": _ROLES[role], "histtype": "stepfilled", "alpha": 0.6}
+            axes.hist(chosen, bins, label=f"{role} ({chosen.size})", **style)
+        if threshold is not None:
+            axes.axvline(threshold, color=_ROLES["ink"], linestyle="--", linewidth=1, label="threshold")
+        axes.set(xlabel="score", ylabel="images")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+
+    return _svg(draw, title=title)
+
+
+def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], *, title: str) -> str:
+    """SVG of one logged value over the training steps; NaN leaves a gap."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot(steps, values, color=_ROLES["series-0"], linewidth=1.2)
+        axes.set(xlabel="step")
+
+    return _svg(draw, title=title)
+
+
+def _svg(draw: Callable[[Axes], None], *, title: str) -> str:
+    """What `draw` puts on fresh axes below a title, which also keeps the ids of a page's charts apart."""
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": title}):
+        figure = Figure(figsize=(3.6, 2.7), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title(title, loc="left", fontsize=10)
+        draw(axes)
+        text = io.StringIO()
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", transparent=True, metadata=no_metadata)
+    svg = text.getvalue()
+    for role, colour in _ROLES.items():
+        svg = svg.replace(colour, f"var(--{role})")
+    # Names of groups would recur in every chart of the page, where an id has to be unique.
+    return re.sub(r'<g id="[^"]*">', "<g>", svg[svg.index("<svg") :])

@@ -1,0 +1,99 @@
+"""What the three commands share: flags, one-line errors, exit codes and the compilation cache."""
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import tyro
+
+from i3ad_jax.errors import InputError
+from i3ad_jax.run_folder import RunFolder
+
+Flags = TypeVar("Flags")
+
+
+def parse(flags: type[Flags], arguments: Sequence[str], *, program: str, default: Flags | None = None) -> Flags:
+    """The command line as an instance of the dataclass `flags`; nested fields become flat flags.
+
+    Raises:
+        InputError: an option is unknown, missing or has a value of the wrong kind.
+        SystemExit: with code 0, after `--help`.
+    """
+    messages = io.StringIO()
+    try:
+        with redirect_stderr(messages):
+            return tyro.cli(
+                flags,
+                args=list(arguments),
+                prog=program,
+                **({} if default is None else {"default": default}),
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as stop:
+        if stop.code == 0:
+            raise
+        raise InputError(_first_paragraph(messages.getvalue())) from None
+
+
+def parse_known(flags: type[Flags], arguments: Sequence[str]) -> Flags:
+    """The part of the command line that `flags` knows, whatever else is there.
+
+    Raises:
+        InputError: one of these options is missing or has a value of the wrong kind.
+    """
+    messages = io.StringIO()
+    try:
+        with redirect_stderr(messages):
+            known, _ = tyro.cli(flags, args=list(arguments), return_unknown_args=True, add_help=False)
+            return known
+    except SystemExit:
+        raise InputError(_first_paragraph(messages.getvalue())) from None
+
+
+def print_results(results: dict[str, Any], folder: RunFolder) -> None:
+    """Prints the metrics as a table, then where to look."""
+    print(f"\n{results['method']} on {results['data']}:")
+    print(f"{'score':8}{'image AUROC':>14}{'pixel AUROC':>14}{'pixel AUPRO':>14}")
+    for kind, metrics in results["scores"].items():
+        cells = (metrics[name] for name in ("image_auroc", "pixel_auroc", "pixel_aupro"))
+        print(f"{kind:8}" + "".join(f"{'-' if value is None else f'{value:.4f}':>14}" for value in cells))
+    print(f"\n{folder.results}\n{folder.scores}\n{folder.report}")
+
+
+def run(command: Callable[[Sequence[str]], None]) -> None:
+    """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input."""
+    _use_compilation_cache()
+    try:
+        command(sys.argv[1:])
+    except InputError as error:
+        sys.exit(_fail(str(error), 2))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", 128 + signal.SIGINT))
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _first_paragraph(box: str) -> str:
+    """The text of a boxed message up to its first rule, without the box: tyro's error on one line."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
+    text = []
+    for line in lines:
+        if set(line) == {"─"}:
+            break
+        text.append(line)
+    return " ".join(text) or " ".join(box.split())
+
+
+def _use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, so that a second start is quick."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "i3ad_jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,0 +1,1 @@
+"""Data sets: built-in textures, folders in MVTec layout, TensorFlow Datasets."""

@@ -1,0 +1,174 @@
+"""Image files in, arrays of one size out, and anomaly maps back to the size of the file.
+
+`preprocess` is the one way from a picture to the array that a network sees; every reader and the
+predict command go through it. `preprocess_mask` and `restore_map` follow the same geometry.
+"""
+
+import io
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from i3ad_jax.errors import InputError
+
+Aspect = Literal["stretch", "pad", "crop"]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+MAX_PIXELS = 100_000_000
+
+
+def read_image(source: Path | bytes, *, name: str | None = None) -> Image.Image:
+    """The RGB picture in a PNG, JPEG, BMP or TIFF file, upright as its EXIF data says.
+
+    Grey, palette and 1-bit pictures become RGB. An alpha channel is ignored. 16-bit grey is scaled
+    linearly from its full range: value / 257, rounded. (16-bit colour is cut to its high byte.)
+
+    Args:
+        source: a file, or the bytes of one.
+        name: what an error message calls it, needed for bytes; by default the path.
+
+    Raises:
+        InputError: the file cannot be opened or decoded, is damaged, has more than 100 million
+            pixels, or holds numbers without a known range (floating point, or grey beyond 16 bits).
+    """
+    name = name or str(source)
+    image = _decode(source, name)
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise InputError(f"{name}: its grey values exceed 16 bits; convert it to 8 or 16 bits")
+        return Image.fromarray(((values.astype(np.int32) + 128) // 257).astype(np.uint8)).convert("RGB")
+    return image
+
+
+def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarray, "height width"]:
+    """True on the defective pixels of a mask file, upright as its EXIF data says.
+
+    A pixel is defective where its largest colour channel reaches half of the full range (128 of
+    255; 32768 of 65535 for 16-bit grey). In a mask that nowhere does, as one of 0 and 1 or of small
+    class numbers, it is defective where it is not 0.
+
+    Args:
+        source: a file, or the bytes of one.
+        name: what an error message calls it, needed for bytes; by default the path.
+
+    Raises:
+        InputError: as for `read_image`.
+    """
+    name = name or str(source)
+    image = _decode(source, name)
+    if image.mode.startswith("I"):
+        values, half = np.asarray(image), 32768
+    else:
+        values, half = np.asarray(image).max(axis=-1), 128
+    defective = values >= half
+    return defective if defective.any() else values != 0
+
+
+def preprocess(image: Image.Image, *, image_size: int, aspect: Aspect) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture as a square of `image_size` pixels a side, resized by anti-aliased bilinear weights.
+
+    Args:
+        image: an RGB picture of any size.
+        image_size: side of the result in pixels.
+        aspect: "stretch" fills the square with the whole picture (Nakanishi et al. 2020, the paper);
+            "pad" keeps its proportions and repeats its border; "crop" keeps its central square.
+    """
+    place = _placement(image.size, image_size, aspect)
+    resized = image.crop(place.box).resize(place.size, Image.Resampling.BILINEAR)
+    return np.pad(np.asarray(resized), (*place.margins, (0, 0)), mode="edge")
+
+
+def preprocess_mask(
+    mask: Bool[np.ndarray, "height width"], *, image_size: int, aspect: Aspect
+) -> Bool[np.ndarray, "h w"]:
+    """True where at least half of the pixel's area is defective, in the geometry of `preprocess`.
+
+    A defect too small to cover half of any pixel keeps the pixels that it covers most, so that it
+    never vanishes unless "crop" cuts it off. The margins that "pad" adds are not defective.
+    """
+    place = _placement((mask.shape[1], mask.shape[0]), image_size, aspect)
+    picture = Image.fromarray(mask.astype(np.float32))
+    coverage = np.asarray(picture.crop(place.box).resize(place.size, Image.Resampling.BOX))
+    defective = (coverage > 0) & (coverage >= min(0.5, coverage.max()))
+    return np.pad(defective, place.margins)
+
+
+def restore_map(
+    map_: Float[np.ndarray, "h w"], *, original_size: tuple[int, int], aspect: Aspect
+) -> Float[np.ndarray, "height width"]:
+    """An anomaly map at the resolution of the picture that it belongs to, float32.
+
+    It undoes the geometry of `preprocess` by bilinear weights. Where "crop" cut the picture off,
+    nothing was scored, and the map's border value is repeated.
+
+    Args:
+        map_: float32, square, in the size that `preprocess` gave the picture.
+        original_size: (height, width) of the picture in pixels.
+        aspect: what `preprocess` was given.
+    """
+    height, width = original_size
+    place = _placement((width, height), len(map_), aspect)
+    (row, _), (column, _) = place.margins
+    inside = map_[row : row + place.size[1], column : column + place.size[0]].astype(np.float32)
+    left, top, right, bottom = place.box
+    resized = Image.fromarray(inside).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    return np.pad(np.asarray(resized), ((top, height - bottom), (left, width - right)), mode="edge")
+
+
+class _Placement(NamedTuple):
+    """The part `box` (left, top, right, bottom) of a picture fills `size` (width, height) pixels of
+    the square; `margins` ((top, bottom), (left, right)) are what remains of the square."""
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+    margins: tuple[tuple[int, int], tuple[int, int]]
+
+
+def _placement(size: tuple[int, int], image_size: int, aspect: Aspect) -> _Placement:
+    """Where a picture of `size` (width, height) lands in the square."""
+    width, height = size
+    whole, square, no_margins = (0, 0, width, height), (image_size, image_size), ((0, 0), (0, 0))
+    match aspect:
+        case "stretch":
+            return _Placement(whole, square, no_margins)
+        case "pad":
+            scale = image_size / max(width, height)
+            new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+            left, top = (image_size - new_width) // 2, (image_size - new_height) // 2
+            margins = ((top, image_size - new_height - top), (left, image_size - new_width - left))
+            return _Placement(whole, (new_width, new_height), margins)
+        case "crop":
+            side = min(width, height)
+            left, top = (width - side) // 2, (height - side) // 2
+            return _Placement((left, top, left + side, top + side), square, no_margins)
+
+
+def _decode(source: Path | bytes, name: str) -> Image.Image:
+    """The upright picture: RGB, or of Pillow's modes that begin with I (grey, more than 8 bits)."""
+    try:
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
+            Image.open(file, formats=("PNG", "JPEG", "BMP", "TIFF")) as opened,
+        ):
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+        if image.mode == "P":  # Pillow warns where a transparent palette loses its alpha in one step.
+            image = image.convert("RGBA")
+        if not image.mode.startswith(("I", "F")):
+            image = image.convert("RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(f"{name}: more than {MAX_PIXELS:,} pixels; scale it down or remove it") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{name}: not a PNG, JPEG, BMP or TIFF image; convert or remove it") from None
+    except Exception as error:  # On damaged files Pillow's decoders raise nearly any type.
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: cannot be read ({reason}); replace the file or remove it") from error
+    if image.mode == "F":
+        raise InputError(f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits")
+    return image

@@ -1,0 +1,190 @@
+"""MVTec AD through TensorFlow Datasets (TFDS), without TensorFlow.
+
+The licence of the data, CC BY-NC-SA 4.0, asks for registration and forbids commercial use, so nothing
+is downloaded here: the user puts the official archive, or what it contains, where TFDS expects manual
+downloads. From there one category at a time is prepared as ArrayRecord files. The stored bytes are the
+original files; they are decoded by the same functions as the files of a folder.
+"""
+
+import io
+import lzma
+import os
+import shutil
+import tarfile
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from i3ad_jax.data.dataset import NORMAL, Dataset, Split
+from i3ad_jax.data.folder import Sample, list_test, list_train, read_sample, read_split
+from i3ad_jax.data.images import Aspect
+from i3ad_jax.errors import InputError
+
+CATEGORIES = (
+    *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut"),
+    *("pill", "screw", "tile", "toothbrush", "transistor", "wood", "zipper"),
+)
+
+_SOURCE = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
+_CITATION = """
+@inproceedings{bergmann2019mvtec,
+  title = {{MVTec AD} -- A Comprehensive Real-World Dataset for Unsupervised Anomaly Detection},
+  author = {Bergmann, Paul and Fauser, Michael and Sattlegger, David and Steger, Carsten},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
+  year = {2019},
+}
+"""
+
+
+class MvtecAd(tfds.core.GeneratorBasedBuilder):
+    """TFDS builder of MVTec AD, one config for each category.
+
+    An example has the `image` and its `mask` (all 0 for a normal image) as the original PNG files,
+    `label` (good or anomalous), the `defect` class, and the `path` inside the category's folder.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=category) for category in CATEGORIES]  # noqa: RUF012
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"Get mvtec_anomaly_detection.tar.xz, or CATEGORY.tar.xz, from {_SOURCE} and put it here, or "
+        "the folders of categories that it contains."
+    )
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Normal and defective objects and textures, with masks of the defects.",
+            homepage=_SOURCE,
+            citation=_CITATION,
+            license="CC BY-NC-SA 4.0",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(),
+                    "mask": tfds.features.Image(shape=(None, None, 1)),
+                    "label": tfds.features.ClassLabel(names=[NORMAL, "anomalous"]),
+                    "defect": tfds.features.Text(),
+                    "path": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=("image", "label"),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        manual_dir, category = Path(dl_manager.manual_dir), self.info.config_name
+        root = manual_dir / category
+        if not root.is_dir():
+            scratch = Path(tempfile.mkdtemp(prefix="mvtec_ad_"))
+            # The examples are read after this function has returned: the files live as long as the builder.
+            weakref.finalize(self, shutil.rmtree, scratch)
+            root = _extract(_find_archive(manual_dir, category), category, scratch)
+        train, test = list_train(root), list_test(root)
+        if not test:
+            raise InputError(f"{root / 'test'}: no images; get the whole data set again")
+        return {"train": self._generate_examples(train), "test": self._generate_examples(test)}
+
+    def _generate_examples(self, samples: list[Sample]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for sample in samples:
+            image, _ = read_sample(sample)  # Damaged files are refused here, not at every later use.
+            mask = sample.mask
+            if mask is None:
+                if sample.defect != NORMAL:
+                    raise InputError(f"{sample.image}: its mask is missing; get the whole data set again")
+                mask = _blank_png(image.size)
+            yield (
+                sample.path,
+                {
+                    "image": sample.image,
+                    "mask": mask,
+                    "label": NORMAL if sample.defect == NORMAL else "anomalous",
+                    "defect": sample.defect,
+                    "path": sample.path,
+                },
+            )
+
+
+def load_mvtec_ad(category: str, *, image_size: int, aspect: Aspect) -> Dataset:
+    """A category of MVTec AD, with the same arrays that `read_folder` gives for its folder.
+
+    The first call prepares the category in the folder that the environment variable TFDS_DATA_DIR names
+    (default: ~/tensorflow_datasets) from what lies in its subfolder downloads/manual.
+
+    Raises:
+        InputError: there is no such category, its files are not there, or they are damaged.
+    """
+    if category not in CATEGORIES:
+        known = ", ".join(CATEGORIES)
+        raise InputError(f"--data tfds:mvtec_ad/{category}: no such category; use one of {known}")
+    data_dir = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    manual_dir = data_dir / "downloads" / "manual"
+    builder = MvtecAd(config=category, data_dir=data_dir)
+    if not builder.data_path.exists():  # TFDS gives the folder this name only once it is complete.
+        if not (manual_dir / category).is_dir():
+            _find_archive(manual_dir, category)  # Refuse here: TFDS answers an empty folder with a traceback.
+        builder.download_and_prepare(
+            file_format="array_record",
+            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
+        )
+    return Dataset(
+        name=f"mvtec_ad/{category}",
+        train=_read_prepared(builder, "train", image_size=image_size, aspect=aspect),
+        test=_read_prepared(builder, "test", image_size=image_size, aspect=aspect),
+    )
+
+
+def _read_prepared(builder: MvtecAd, name: str, *, image_size: int, aspect: Aspect) -> Split:
+    """A prepared split in the order of its paths; TFDS stores it shuffled."""
+    files = builder.info.splits[name].filepaths if name in builder.info.splits else []
+    if not files or not all(file.exists() for file in files):
+        raise InputError(f"{builder.data_dir}: its files are incomplete; delete this folder and run again")
+    undecoded = tfds.decode.SkipDecoding()
+    sources: Any = builder.as_data_source(decoders={"image": undecoded, "mask": undecoded})
+    examples = sources[name]
+
+    def sample_at(i: int) -> Sample:
+        example = examples[i]
+        path, defect = example["path"].decode(), example["defect"].decode()
+        return Sample(path, defect, example["image"], example["mask"])
+
+    split = read_split(sample_at, len(examples), image_size=image_size, aspect=aspect)
+    return split.take(np.argsort(split.paths))
+
+
+def _find_archive(manual_dir: Path, category: str) -> Path:
+    """The archive in `manual_dir` that holds the category."""
+    for name in (f"{category}.tar.xz", "mvtec_anomaly_detection.tar.xz"):
+        if (manual_dir / name).is_file():
+            return manual_dir / name
+    raise InputError(
+        f"{manual_dir}: put MVTec AD there, as mvtec_anomaly_detection.tar.xz, {category}.tar.xz or the "
+        f"folder {category}; it is offered at {_SOURCE}"
+    )
+
+
+def _extract(archive: Path, category: str, folder: Path) -> Path:
+    """The category's folder, extracted from `archive` into `folder`."""
+    if not hasattr(tarfile, "data_filter"):
+        raise InputError(
+            f"{archive}: this Python cannot extract it safely; extract it or use Python 3.11.4 or later"
+        )
+    try:
+        with tarfile.open(archive, "r|xz") as tar:  # A stream: going back in an xz file is slow.
+            wanted = (member for member in tar if PurePosixPath(member.name).parts[:1] == (category,))
+            tar.extractall(folder, members=wanted, filter="data")
+    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+        raise InputError(f"{archive}: cannot be extracted ({error}); get it again") from error
+    if not (folder / category).is_dir():
+        raise InputError(f"{archive}: has no folder {category}; get the archive of this category or of all")
+    return folder / category
+
+
+def _blank_png(size: tuple[int, int]) -> bytes:
+    """An all-0 mask of `size` (width, height) as a PNG file."""
+    file = io.BytesIO()
+    Image.new("L", size).save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,89 @@
+"""Pictures of images, masks and anomaly maps, as arrays, Pillow images or text to put in a page."""
+
+import base64
+import io
+import math
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from matplotlib import colormaps
+from PIL import Image
+
+COLOUR_MAP = "inferno"
+_MAX_SPRITE_HEIGHT = 8192  # pixels; taller pictures are beyond some phones' graphics memory
+
+
+def overlay(
+    image: UInt8[np.ndarray, "h w 3"], anomaly_map: Float[np.ndarray, "h w"], *, vmax: float
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image in grey under a translucent heat map, uint8.
+
+    Args:
+        image: uint8 RGB.
+        anomaly_map: scores of any range; 0 and less get the darkest colour, `vmax` and more the
+            brightest. The hotter a pixel, the more its colour covers the image.
+        vmax: one value for all images that are to be compared.
+    """
+    heat = np.clip(anomaly_map / max(vmax, np.finfo(np.float32).tiny), 0.0, 1.0)
+    colours = colormaps[COLOUR_MAP](heat)[..., :3] * 255.0
+    grey = image.mean(axis=-1, keepdims=True)
+    opacity = 0.4 + 0.4 * heat[..., None]
+    return np.round(opacity * colours + (1.0 - opacity) * grey).astype(np.uint8)
+
+
+def colour_stops(count: int = 9) -> list[str]:
+    """Hex colours from the lowest to the highest value of the heat map, evenly spaced."""
+    rgb = np.round(colormaps[COLOUR_MAP](np.linspace(0.0, 1.0, count))[:, :3] * 255).astype(int)
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb]
+
+
+def contact_sheet(rows: list[UInt8[np.ndarray, "n h w 3"]], *, gap: int = 2) -> Image.Image:
+    """One picture with a row of images for each batch, `gap` white pixels apart."""
+    margins = ((0, 0), (0, gap), (0, gap), (0, 0))
+    padded = [np.pad(images, margins, constant_values=255) for images in rows]
+    return Image.fromarray(np.concatenate([np.concatenate(images, axis=1) for images in padded]))
+
+
+def outline(mask: Bool[np.ndarray, "h w"]) -> str:
+    """SVG path along the pixel edges between True and False, in pixels; the outside is False."""
+    padded = np.pad(mask, 1).astype(np.int8)
+    across = np.diff(padded, axis=0)[:, 1:-1] != 0
+    down = np.diff(padded, axis=1)[1:-1].T != 0
+    horizontal = [f"M{start} {line}h{length}" for line, start, length in _runs(across)]
+    vertical = [f"M{line} {start}v{length}" for line, start, length in _runs(down)]
+    return "".join(horizontal + vertical)
+
+
+def _runs(lines: Bool[np.ndarray, "k n"]) -> list[tuple[int, int, int]]:
+    """(line, start, length) of each run of True."""
+    steps = np.diff(np.pad(lines, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    return list(zip(rows.tolist(), starts.tolist(), (ends - starts).tolist(), strict=True))
+
+
+def sprite_grid(num_states: int, height: int) -> tuple[int, int]:
+    """(columns, rows) of a sprite sheet: as few columns as a bearable height allows.
+
+    In a single column a pixel that stays the same from state to state recurs at short distance,
+    which lossless compression finds.
+    """
+    columns = math.ceil(num_states * height / _MAX_SPRITE_HEIGHT)
+    return columns, math.ceil(num_states / columns)
+
+
+def sprite_sheet(states: np.ndarray) -> Image.Image:
+    """All states (`t h w 3` uint8 or `t h w` bool) in one picture, row by row on `sprite_grid`."""
+    columns, rows = sprite_grid(len(states), states.shape[1])
+    missing = np.zeros((columns * rows - len(states), *states.shape[1:]), states.dtype)
+    tiles = np.concatenate([states, missing]).reshape(rows, columns, *states.shape[1:])
+    return Image.fromarray(np.concatenate(np.concatenate(tiles, axis=1), axis=1))
+
+
+def data_uri(image: Image.Image, *, lossless: bool) -> str:
+    """The picture as a `data:` address: PNG for black and white, WebP for everything else."""
+    buffer = io.BytesIO()
+    kind = "png" if image.mode == "1" else "webp"
+    options = {"optimize": True} if kind == "png" else {"lossless": lossless, "quality": 90}
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,34 @@
+"""Training losses of the inpainting GAN (paper, section 2.2)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from i3ad_jax.masks import distance_to_known
+from i3ad_jax.shapes import Images, Masks
+
+
+def discriminator_hinge_loss(
+    real_logits: Float[Array, "b ..."], fake_logits: Float[Array, "b ..."]
+) -> Float[Array, ""]:
+    """Mean over all patches of ReLU(1 - real) + ReLU(1 + fake): L_D of the paper."""
+    return jnp.mean(jax.nn.relu(1 - real_logits)) + jnp.mean(jax.nn.relu(1 + fake_logits))
+
+
+def generator_hinge_loss(fake_logits: Float[Array, "b ..."]) -> Float[Array, ""]:
+    """Minus the mean logit of the inpainted images: L_G of the paper."""
+    return -jnp.mean(fake_logits)
+
+
+def discount_weights(masks: Masks, *, discount: float) -> Masks:
+    """Weight of each pixel in the reconstruction loss, in (0, 1]: discount ** distance to known pixels.
+
+    A pixel deep in a hole has many plausible values, so its error counts less (Yu et al. 2018, section 3.2).
+    Known pixels have weight 1.
+    """
+    return discount ** jax.vmap(distance_to_known)(masks)[..., None]
+
+
+def discounted_l1_loss(images: Images, reconstructions: Images, weights: Masks) -> Float[Array, ""]:
+    """Mean over batch, pixels and channels of weight * |image - reconstruction|."""
+    return jnp.mean(weights * jnp.abs(images - reconstructions))

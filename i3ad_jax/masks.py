@@ -1,0 +1,117 @@
+"""Where to inpaint: brush strokes for training, checkerboards for the first test-time pass.
+
+A mask is float32 of shape `h w 1`; 1 marks a hole. Everything here is a pure function of its
+arguments and runs inside a compiled program.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from i3ad_jax.shapes import Map, Mask, Masks, PRNGKey
+
+MAX_STROKES = 3
+MIN_VERTICES, MAX_VERTICES = 4, 12
+MEAN_ANGLE, ANGLE_RANGE = 2 * math.pi / 5, 2 * math.pi / 15
+MIN_WIDTH, MAX_WIDTH = 12 / 256, 40 / 256  # of the image side
+
+
+class Strokes(NamedTuple):
+    """Polylines with round joints, in pixels; `s` strokes of up to `v` vertices after their first point.
+
+    Attributes:
+        points: y, x of every vertex.
+        widths: of each stroke.
+        drawn: 1 where the segment that ends in this vertex belongs to the mask.
+    """
+
+    points: Float[Array, "s v+1 2"]
+    widths: Float[Array, " s"]
+    drawn: Float[Array, "s v"]
+
+
+def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
+    """Random strokes as a person would rub out part of a picture (Yu et al. 2019, algorithm 1).
+
+    1 to 3 strokes of 4 to 12 vertices; the turn at a vertex is 2 pi / 5 +- 2 pi / 15, mirrored at every other
+    one, the segment length normal with mean = diagonal / 8 and half of it as deviation, clipped
+    to [0, 2 mean]; 12 to 40 pixels wide at an image side of 256 and in proportion at other sides. Vertices are
+    clipped to the image.
+    """
+    keys = jax.random.split(key, 6)
+    num_strokes = jax.random.randint(keys[0], (), 1, MAX_STROKES + 1)
+    num_vertices = jax.random.randint(keys[1], (MAX_STROKES, 1), MIN_VERTICES, MAX_VERTICES + 1)
+    drawn = (jnp.arange(MAX_STROKES)[:, None] < num_strokes) & (jnp.arange(MAX_VERTICES) < num_vertices)
+
+    shape = (MAX_STROKES, MAX_VERTICES)
+    angles = MEAN_ANGLE + jax.random.uniform(keys[2], shape, minval=-ANGLE_RANGE, maxval=ANGLE_RANGE)
+    angles = jnp.where(jnp.arange(MAX_VERTICES) % 2 == 0, 2 * math.pi - angles, angles)
+    mean_length = math.hypot(height, width) / 8
+    lengths = mean_length * (1 + jax.random.normal(keys[3], shape) / 2)
+    lengths = jnp.clip(lengths, 0, 2 * mean_length)
+    segments = lengths[..., None] * jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+    limit = jnp.array([height, width], jnp.float32)
+    start = jax.random.uniform(keys[4], (MAX_STROKES, 2)) * limit
+
+    def walk(point, segment):
+        point = jnp.clip(point + segment, 0, limit)
+        return point, point
+
+    _, vertices = lax.scan(walk, start, segments.swapaxes(0, 1))
+    points = jnp.concatenate([start[None], vertices]).swapaxes(0, 1)
+    side = math.sqrt(height * width)
+    widths = side * jax.random.uniform(keys[5], (MAX_STROKES,), minval=MIN_WIDTH, maxval=MAX_WIDTH)
+    return Strokes(points, widths, drawn.astype(jnp.float32))
+
+
+def brush_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
+    """The mask that random brush strokes leave: 1 within half a stroke's width of one of its segments."""
+    strokes = brush_strokes(key, height=height, width=width)
+    pixels = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"), axis=-1) + 0.5
+    starts, ends = strokes.points[:, :-1, None, None], strokes.points[:, 1:, None, None]
+    along = ends - starts
+    # Nearest point of each segment to each pixel: capsules, so joints come out round.
+    position = jnp.sum((pixels - starts) * along, axis=-1) / jnp.maximum(jnp.sum(along**2, axis=-1), 1e-6)
+    nearest = starts + jnp.clip(position, 0, 1)[..., None] * along
+    distance_squared = jnp.sum((pixels - nearest) ** 2, axis=-1)
+    reach = (strokes.widths[:, None] / 2) * strokes.drawn
+    covered = distance_squared < (reach**2)[..., None, None]
+    return jnp.any(covered, axis=(0, 1)).astype(jnp.float32)[..., None]
+
+
+def checkerboard_masks(*, height: int, width: int, patches: int) -> Masks:
+    """Four disjoint masks that together cover the image (paper, section 2.4 and appendix F), `4 h w 1`.
+
+    The image is cut into `patches` by `patches` rectangles; rectangle (r, s) is a hole in mask
+    `2 (r mod 2) + (s mod 2)`.
+    """
+    row = np.arange(height) * patches // height % 2
+    column = np.arange(width) * patches // width % 2
+    owner = 2 * row[:, None] + column[None, :]
+    return jnp.asarray(owner == np.arange(4)[:, None, None], jnp.float32)[..., None]
+
+
+def distance_to_known(mask: Mask) -> Map:
+    """Exact Euclidean distance, in pixels, from each pixel to the nearest one outside the mask.
+
+    0 outside the mask. A mask without any known pixel gives the image's diagonal everywhere.
+    """
+    height, width, _ = mask.shape
+    diagonal_squared = float(height**2 + width**2)
+    squared = jnp.where(mask[..., 0] > 0, diagonal_squared, 0.0)
+    # A squared Euclidean distance is separable: the best row for every column, then the best column.
+    squared = _nearest_along_rows(_nearest_along_rows(squared.T).T)
+    return jnp.sqrt(jnp.minimum(squared, diagonal_squared))
+
+
+def _nearest_along_rows(squared: Float[Array, "m n"]) -> Float[Array, "m n"]:
+    """Minimum over k of squared[:, k] + (j - k)**2, for every column j."""
+    position = jnp.arange(squared.shape[1], dtype=jnp.float32)
+    offsets = (position[:, None] - position[None, :]) ** 2
+    return jnp.min(squared[:, None, :] + offsets, axis=-1)

@@ -1,0 +1,206 @@
+"""I3AD: an inpainting GAN trained on normal images, and the loop that inpaints what looks wrong."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from i3ad_jax.config import Config
+from i3ad_jax.errors import InputError
+from i3ad_jax.losses import (
+    discount_weights,
+    discounted_l1_loss,
+    discriminator_hinge_loss,
+    generator_hinge_loss,
+)
+from i3ad_jax.masks import brush_mask
+from i3ad_jax.methods.method import Calibration, Metrics
+from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE, Inpainter
+from i3ad_jax.nn.patchgan import PatchDiscriminator
+from i3ad_jax.refine import Inpaint, Trajectory, anomaly_score, refine, trace
+from i3ad_jax.score import l2_map
+from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
+from i3ad_jax.threshold import choose_u
+
+POWER_ITERATIONS_AT_START = 15  # a fresh vector is random: let it find the largest singular value first
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class GanState:
+    """Weights of both networks and their Adam moments; `spectral` is the memory of the power iteration."""
+
+    generator: Any
+    discriminator: Any
+    spectral: Any
+    generator_optimizer: optax.OptState
+    discriminator_optimizer: optax.OptState
+
+
+class I3AD:
+    """The paper's method; see `Method` for what each function promises."""
+
+    def __init__(self, config: Config) -> None:
+        size = config.data.image_size
+        if size % SIZE_MULTIPLE or size < MIN_SIZE:
+            raise InputError(
+                f"--image-size {size}: the network takes multiples of {SIZE_MULTIPLE} from {MIN_SIZE} upwards"
+            )
+        network, training = config.network, config.training
+        dtype = jnp.dtype(network.dtype)
+        self.config = config
+        self.inpainter = Inpainter(network.width, network.dilations, dtype)
+        self.patchgan = PatchDiscriminator(network.discriminator_width, network.discriminator_depth, dtype)
+        adam = partial(optax.adam, b1=training.adam_beta1, b2=training.adam_beta2)
+        self.generator_adam = adam(training.generator_learning_rate)
+        self.discriminator_adam = adam(training.discriminator_learning_rate)
+
+    def init(self, key: PRNGKey) -> GanState:
+        generator_key, discriminator_key = jax.random.split(key)
+        size = self.config.data.image_size
+        images, masks = jnp.zeros((1, size, size, 3)), jnp.zeros((1, size, size, 1))
+        generator = self.inpainter.init(generator_key, images, masks)["params"]
+        variables = self.patchgan.init(discriminator_key, images, masks, update_stats=False)
+        discriminator, spectral = variables["params"], variables["batch_stats"]
+
+        def iterate(_: int, spectral: Any) -> Any:
+            # Power iteration looks at the weights only, so any image will do.
+            return self._discriminate(discriminator, spectral, images, masks)[1]
+
+        spectral = jax.lax.fori_loop(0, POWER_ITERATIONS_AT_START, iterate, spectral)
+        return GanState(
+            generator=generator,
+            discriminator=discriminator,
+            spectral=spectral,
+            generator_optimizer=self.generator_adam.init(generator),
+            discriminator_optimizer=self.discriminator_adam.init(discriminator),
+        )
+
+    def step(self, state: GanState, images: Images, key: PRNGKey) -> tuple[GanState, Metrics]:
+        """One update of the discriminator, then one of the generator, on the same inpainted batch."""
+        masks = _brush_masks(key, images)
+
+        def inpaint_batch(generator: Any) -> tuple[Images, Images]:
+            return self.inpainter.apply({"params": generator}, images * (1 - masks), masks)
+
+        (coarse, fine), backward = jax.vjp(inpaint_batch, state.generator)
+
+        def discriminator_loss(discriminator: Any) -> tuple[Float[Array, ""], Any]:
+            # Real and fake in one call: the power iteration advances once, and both see the same weights.
+            shown = jnp.concatenate([images, _paste(images, masks, fine)])
+            logits, spectral = self._discriminate(
+                discriminator, state.spectral, shown, jnp.concatenate([masks, masks])
+            )
+            real, fake = jnp.split(logits, 2)
+            return discriminator_hinge_loss(real, fake), spectral
+
+        (d_loss, spectral), gradient = jax.value_and_grad(discriminator_loss, has_aux=True)(state.discriminator)
+        updates, discriminator_optimizer = self.discriminator_adam.update(
+            gradient, state.discriminator_optimizer
+        )
+        discriminator = optax.apply_updates(state.discriminator, updates)
+
+        def generator_loss(coarse: Images, fine: Images) -> tuple[Float[Array, ""], Metrics]:
+            variables = {"params": discriminator, "batch_stats": spectral}
+            logits = self.patchgan.apply(variables, _paste(images, masks, fine), masks, update_stats=False)
+            return self._generator_loss(images, masks, coarse, fine, logits)
+
+        # The generator ran once, above; what is left of its update is the backward pass.
+        losses, by_output = jax.value_and_grad(generator_loss, argnums=(0, 1), has_aux=True)(coarse, fine)
+        (gradient,) = backward(by_output)
+        updates, generator_optimizer = self.generator_adam.update(gradient, state.generator_optimizer)
+        generator = optax.apply_updates(state.generator, updates)
+
+        state = GanState(generator, discriminator, spectral, generator_optimizer, discriminator_optimizer)
+        return state, {"generator_loss": losses[0], "discriminator_loss": d_loss, **losses[1]}
+
+    @partial(jax.jit, static_argnums=0)
+    def sample(self, state: GanState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
+        masks = _brush_masks(key, images)
+        _, fine = self.inpainter.apply({"params": state.generator}, images * (1 - masks), masks)
+        return jnp.stack([images, images * (1 - masks), _paste(images, masks, fine)])
+
+    def calibrate(self, state: GanState, images: Images) -> Calibration:
+        """The threshold u: what `--u` says, or the paper's rule on at most `--u-images` images."""
+        loop = self.config.refine
+        if loop.u is not None:
+            return {"u": loop.u, "u_reason": "given by --u"}
+        images = images[: loop.u_images]
+        chosen = choose_u(
+            lambda u: float(self._l1_error(state, images, jnp.float32(u))), tolerance=loop.u_tolerance
+        )
+        return {"u": chosen.u, "u_reason": chosen.reason, "u_errors": chosen.errors}
+
+    def anomaly_maps(self, state: GanState, calibration: Calibration, images: Images) -> dict[str, Maps]:
+        return self._anomaly_maps(state, images, jnp.float32(calibration["u"]))
+
+    def trace(self, state: GanState, calibration: Calibration, images: Images) -> Trajectory:
+        return self._trace(state, images, jnp.float32(calibration["u"]))
+
+    def inpaint(self, state: GanState) -> Inpaint:
+        """The trained generator as a function of one masked image and its mask."""
+
+        def inpaint(image: Image, mask: Mask) -> Image:
+            return self.inpainter.apply({"params": state.generator}, image[None], mask[None])[1][0]
+
+        return inpaint
+
+    @partial(jax.jit, static_argnums=0)
+    def _anomaly_maps(self, state: GanState, images: Images, u: Float[Array, ""]) -> dict[str, Maps]:
+        inpaint, loop = self.inpaint(state), self.config.refine
+
+        def maps(image: Image) -> dict[str, Array]:
+            refined = refine(inpaint, image, u=u, config=loop).image
+            return {"l2": l2_map(image, refined), "ssim": anomaly_score(image, loop)(refined)}
+
+        return jax.vmap(maps)(images)
+
+    @partial(jax.jit, static_argnums=0)
+    def _trace(self, state: GanState, images: Images, u: Float[Array, ""]) -> Trajectory:
+        inpaint = self.inpaint(state)
+        return jax.vmap(lambda image: trace(inpaint, image, u=u, config=self.config.refine))(images)
+
+    @partial(jax.jit, static_argnums=0)
+    def _l1_error(self, state: GanState, images: Images, u: Float[Array, ""]) -> Float[Array, ""]:
+        """Mean L1 error, in [0, 1], after the rule's number of iterations."""
+        loop = self.config.refine
+        loop = replace(loop, iterations=min(loop.u_iterations, loop.iterations))
+        inpaint = self.inpaint(state)
+        refined = jax.vmap(lambda image: refine(inpaint, image, u=u, config=loop).image)(images)
+        return jnp.mean(jnp.abs(refined - images)) / 2
+
+    def _discriminate(
+        self, params: Any, spectral: Any, images: Images, masks: Masks
+    ) -> tuple[Float[Array, "b h2 w2 d"], Any]:
+        """Logits, and the power iteration one step further."""
+        variables = {"params": params, "batch_stats": spectral}
+        logits, updated = self.patchgan.apply(
+            variables, images, masks, update_stats=True, mutable=["batch_stats"]
+        )
+        return logits, updated["batch_stats"]
+
+    def _generator_loss(
+        self, images: Images, masks: Masks, coarse: Images, fine: Images, fake_logits: Float[Array, "b ..."]
+    ) -> tuple[Float[Array, ""], Metrics]:
+        training = self.config.training
+        weights = discount_weights(masks, discount=training.discount)
+        adversarial = generator_hinge_loss(fake_logits)
+        reconstruction = discounted_l1_loss(images, coarse, weights) + discounted_l1_loss(images, fine, weights)
+        loss = training.adversarial_weight * adversarial + training.reconstruction_weight * reconstruction
+        return loss, {"adversarial_loss": adversarial, "reconstruction_loss": reconstruction}
+
+
+def _brush_masks(key: PRNGKey, images: Images) -> Masks:
+    """A training mask for each image."""
+    batch, height, width, _ = images.shape
+    keys = jax.random.split(key, batch)
+    return jax.vmap(lambda key: brush_mask(key, height=height, width=width))(keys)
+
+
+def _paste(images: Images, masks: Masks, inpainted: Images) -> Images:
+    """The images with their holes filled from `inpainted`."""
+    return masks * inpainted + (1 - masks) * images

@@ -1,0 +1,45 @@
+"""What every method offers to the commands."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from jaxtyping import Array, Float
+
+from i3ad_jax.config import Config
+from i3ad_jax.refine import Trajectory
+from i3ad_jax.shapes import Images, Maps, PRNGKey
+
+State = Any  # a pytree of arrays and nothing else: it is donated, saved and compared
+Metrics = dict[str, Float[Array, ""]]
+Calibration = Mapping[str, Any]  # JSON values
+
+
+class Method(Protocol):
+    """A way to find anomalies. An instance holds settings and networks; everything learned is in the state."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises InputError where the networks cannot be built from `config`."""
+
+    def init(self, key: PRNGKey) -> State:
+        """Fresh weights and optimisers. Can be jitted."""
+        ...
+
+    def step(self, state: State, images: Images, key: PRNGKey) -> tuple[State, Metrics]:
+        """The state after one update on a batch of normal images, and its losses. Can be jitted."""
+        ...
+
+    def sample(self, state: State, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
+        """Rows of pictures that show how training goes: the images, what the network saw, what it made."""
+        ...
+
+    def calibrate(self, state: State, images: Images) -> Calibration:
+        """What the test-time procedure learns from normal images that served no training step."""
+        ...
+
+    def anomaly_maps(self, state: State, calibration: Calibration, images: Images) -> dict[str, Maps]:
+        """A map for each kind of score, higher where a pixel looks more anomalous. Compiled once a shape."""
+        ...
+
+    def trace(self, state: State, calibration: Calibration, images: Images) -> Trajectory:
+        """The reconstructions that lead to the maps, with a leading batch axis. Compiled once a shape."""
+        ...

@@ -1,0 +1,1 @@
+"""Networks. Flax is imported here and nowhere else in the package."""

@@ -1,0 +1,117 @@
+"""`python -m i3ad_jax.predict`: score images without labels by a trained run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from PIL import Image
+from tqdm import tqdm
+
+from i3ad_jax import command_line
+from i3ad_jax.assess import REPORTED_SCORE, anomaly_maps
+from i3ad_jax.data.images import SUFFIXES, preprocess, read_image, restore_map
+from i3ad_jax.errors import InputError
+from i3ad_jax.figures import overlay
+from i3ad_jax.fit import load_trained
+from i3ad_jax.run_folder import RunFolder, write_array, write_csv
+from i3ad_jax.score import SCORES, image_scores
+
+PROGRAM = "python -m i3ad_jax.predict"
+CHUNK = 64  # pictures in memory at a time
+HEAT_LIMIT = 1.0  # 1 - SSIM of the hottest colour: one scale for all pictures
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Score images; write predictions.csv and, for each image, a heat map picture and an SSIM map to OUT.
+
+    The column `anomalous` is 1 where the SSIM score is above the run's threshold, which comes from normal
+    images alone. Pictures and maps have the size of the image.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a trained run."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Image files, or folders of them."""
+    out: Path
+    """Folder for the results."""
+
+
+def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
+    """Scores the images in `files` and writes the results to `out`, `predictions.csv` last.
+
+    Raises:
+        InputError: the run or an image cannot be used, or `out` cannot be written to.
+    """
+    config = folder.read_config()
+    calibration = folder.read_json(folder.calibration)
+    method, state = load_trained(folder, config)
+    threshold = calibration["thresholds"][REPORTED_SCORE]
+    names = _names(files)
+    rows: list[tuple[str, float, float, int]] = []
+    try:
+        for kind in ("maps", "pictures"):
+            (out / kind).mkdir(parents=True, exist_ok=True)
+        for start in tqdm(range(0, len(files), CHUNK), desc="predict", unit="chunk"):
+            chunk = files[start : start + CHUNK]
+            pictures = [read_image(file) for file in chunk]
+            pixels = [preprocess(p, image_size=config.data.image_size, aspect=config.data.aspect) for p in pictures]
+            maps, _ = anomaly_maps(method, config, state, calibration, np.stack(pixels))
+            scores = {kind: image_scores(values) for kind, values in maps.items()}
+            for i, (file, picture) in enumerate(zip(chunk, pictures, strict=True)):
+                original = np.asarray(picture)
+                anomaly_map = restore_map(
+                    maps[REPORTED_SCORE][i], original_size=original.shape[:2], aspect=config.data.aspect
+                )
+                write_array(out / "maps" / f"{names[start + i]}.npy", anomaly_map)
+                heat = overlay(original, anomaly_map, vmax=HEAT_LIMIT)
+                Image.fromarray(heat).save(out / "pictures" / f"{names[start + i]}.png")
+                values = [float(scores[kind][i]) for kind in SCORES]
+                rows.append((str(file), *values, int(scores[REPORTED_SCORE][i] > threshold)))
+        write_csv(out / "predictions.csv", ("path", *SCORES, "anomalous"), rows)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files in `paths`, and those with an image's suffix anywhere below the folders in it, sorted.
+
+    Raises:
+        InputError: a path does not exist, or a folder holds no image.
+    """
+    files = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not found:
+                raise InputError(f"{path}: no images in this folder; {', '.join(sorted(SUFFIXES))} are read")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder")
+    return files
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """A name for each image's results: its stem, numbered where several images share one."""
+    names: dict[str, None] = {}
+    for file in files:
+        name, count = file.stem, 2
+        while name in names:
+            name, count = f"{file.stem}-{count}", count + 1
+        names[name] = None
+    return list(names)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, predicts, prints where the results are."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    predict(RunFolder(flags.run), find_images(flags.images), out=flags.out)
+    print(flags.out / "predictions.csv")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

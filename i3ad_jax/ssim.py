@@ -1,0 +1,78 @@
+"""Structural similarity of two images, pixel by pixel (Wang et al. 2004; paper, appendix A)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from i3ad_jax.shapes import Image, Map
+
+WINDOW_SIZE = 11
+GAUSSIAN_SD = 1.5
+CONSTANTS = {"squared": (0.01**2, 0.03**2), "printed": (0.01, 0.03)}
+
+
+def ssim_with(
+    reference: Image,
+    *,
+    window: Literal["gaussian", "uniform"] = "gaussian",
+    constants: Literal["squared", "printed"] = "squared",
+) -> Callable[[Image], Map]:
+    """A function that gives the SSIM of an image with `reference` at each pixel, averaged over channels.
+
+    The reference's own moments are computed here, once, however often the function is called.
+
+    Args:
+        reference: in [-1, 1]. SSIM is taken of intensities in [0, 1], a data range of 1.
+        window: weights of the 11 x 11 neighbourhood; borders are mirrored.
+        constants: c1 and c2, as `CONSTANTS` names them.
+
+    Returns:
+        A function of an image of the reference's shape, in [-1, 1], to a float32 map in [-1, 1]; 1 means
+        equal. It works in float32 whatever the image's type.
+    """
+    height, width, _ = reference.shape
+    rows, columns = _window_matrix(height, window), _window_matrix(width, window)
+    c1, c2 = CONSTANTS[constants]
+
+    def local_mean(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        # Full float32: the variances below are small differences of large numbers.
+        x = jnp.einsum("ij,jwc->iwc", rows, x, precision=lax.Precision.HIGHEST)
+        return jnp.einsum("kw,iwc->ikc", columns, x, precision=lax.Precision.HIGHEST)
+
+    x0 = _intensity(reference)
+    mean0 = local_mean(x0)
+    variance0 = local_mean(x0 * x0) - mean0 * mean0
+
+    def ssim(image: Image) -> Map:
+        x = _intensity(image)
+        mean = local_mean(x)
+        variance = local_mean(x * x) - mean * mean
+        covariance = local_mean(x0 * x) - mean0 * mean
+        luminance = (2 * mean0 * mean + c1) / (mean0**2 + mean**2 + c1)
+        structure = (2 * covariance + c2) / (variance0 + variance + c2)
+        return jnp.mean(luminance * structure, axis=-1)
+
+    return ssim
+
+
+def _intensity(image: Image) -> Image:
+    return (image.astype(jnp.float32) + 1) / 2
+
+
+def _window_matrix(size: int, window: str) -> np.ndarray:
+    """The matrix that averages a line of `size` pixels over the window, mirroring at both ends.
+
+    As a matrix product the filter needs no padding, and costs little beside the network.
+    """
+    offsets = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
+    weights = np.exp(-0.5 * (offsets / GAUSSIAN_SD) ** 2) if window == "gaussian" else np.ones(WINDOW_SIZE)
+    weights /= weights.sum()
+    sources = np.pad(np.arange(size), WINDOW_SIZE // 2, mode="symmetric")
+    matrix = np.zeros((size, size))
+    for offset, weight in enumerate(weights):
+        np.add.at(matrix, (np.arange(size), sources[offset : offset + size]), weight)
+    return matrix.astype(np.float32)
