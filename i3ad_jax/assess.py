@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
+from PIL import Image
+from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.errors import InputError
+from i3ad_jax.figures import contact_sheet, overlay
 from i3ad_jax.methods.method import Calibration, Method, State
 from i3ad_jax.metrics import summarise
 from i3ad_jax.report import Case, choose_cases, write_report
@@ -92,6 +95,7 @@ def assess(
             scores=scores,
             cases=cases,
         )
+        _picture(cases).save(folder.cases)
         write_json(folder.results, results)
     except OSError as error:
         raise InputError(f"{folder.path}: cannot be written to ({error.strerror})") from error
@@ -109,9 +113,9 @@ def anomaly_maps(
 ) -> tuple[dict[str, Float[np.ndarray, "n h w"]], float | None]:
     """Maps of all images by score, float32, and the seconds an image takes.
 
-    The images go through the loop in batches of one size, so that one program serves all. The first batch, which
-    may compile it, does not count for the time: None if there is no other. `label` names the progress bar; no
-    label, no bar.
+    The images go through the loop in batches of one size, so that one program serves all. The first batch,
+    which may compile it, does not count for the time: None if there is no other. `label` names the progress
+    bar; no label, no bar.
     """
     parts, seconds, counted = [], 0.0, 0
     batches = list(_batches(images, config.refine.test_batch_size))
@@ -162,3 +166,20 @@ def _cases(
         )
         for position, (index, group) in enumerate(chosen)
     ]
+
+
+def _picture(cases: list[Case]) -> Image.Image:
+    """The cases side by side; from above: input, its defect outlined; anomaly map; last mask; last image."""
+    vmax = max(float(case.anomaly_map.max()) for case in cases)
+    truths = [np.zeros(case.image.shape[:2], bool) if case.truth is None else case.truth for case in cases]
+    outlined = [
+        mark_boundaries(case.image, truth, color=(0, 1, 0), mode="inner")
+        for case, truth in zip(cases, truths, strict=True)
+    ]
+    rows = [
+        np.stack([np.round(255 * image).astype(np.uint8) for image in outlined]),
+        np.stack([overlay(case.image, case.anomaly_map, vmax=vmax) for case in cases]),
+        np.stack([np.repeat(255 * case.masks[-1, ..., None].astype(np.uint8), 3, axis=-1) for case in cases]),
+        np.stack([case.reconstructions[-1] for case in cases]),
+    ]
+    return contact_sheet(rows)

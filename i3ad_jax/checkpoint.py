@@ -4,6 +4,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import jax
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
 from i3ad_jax.errors import InputError
@@ -38,19 +40,26 @@ class Checkpoints:
         """Writes `state`, a pytree of arrays, as the checkpoint after `step` training steps."""
         self._checkpointer.save(step, state)
 
-    def load(self, template: Any) -> Any:
-        """The newest checkpoint, with the structure, types and placement of `template`.
+    def load(self, shapes: Any) -> Any:
+        """The newest checkpoint, on the default device.
+
+        Args:
+            shapes: its structure, with `jax.ShapeDtypeStruct` leaves.
 
         Raises:
             InputError: there is none, or it is damaged or of other settings.
         """
         if self.latest is None:
             raise InputError(f"{self.path}: no checkpoint; train the run first")
+        device = SingleDeviceSharding(jax.devices()[0])
+        template = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
+        )
         try:
             return self._checkpointer.load(self.latest, template)
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
             reason = str(error).splitlines()[0][:200]
             raise InputError(
-                f"{self.path / str(self.latest)}: damaged checkpoint, delete this folder to use the one before it"
-                f" ({type(error).__name__}: {reason})"
+                f"{self.path / str(self.latest)}: damaged checkpoint ({type(error).__name__}: {reason});"
+                " delete this folder to use the one before it"
             ) from error

@@ -18,7 +18,9 @@ from i3ad_jax.run_folder import RunFolder
 Flags = TypeVar("Flags")
 
 
-def parse(flags: type[Flags], arguments: Sequence[str], *, program: str, default: Flags | None = None) -> Flags:
+def parse(
+    flags: type[Flags], arguments: Sequence[str], *, program: str, default: Any = tyro.MISSING_NONPROP
+) -> Flags:
     """The command line as an instance of the dataclass `flags`; nested fields become flat flags.
 
     Raises:
@@ -32,7 +34,7 @@ def parse(flags: type[Flags], arguments: Sequence[str], *, program: str, default
                 flags,
                 args=list(arguments),
                 prog=program,
-                **({} if default is None else {"default": default}),
+                default=default,
                 config=(tyro.conf.OmitArgPrefixes,),
             )
     except SystemExit as stop:

@@ -6,7 +6,6 @@ the same name; the text below a field is that flag's help.
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -195,6 +194,8 @@ def validate(config: Config) -> None:
     if not 0 < training.discount <= 1:
         raise InputError(f"--discount {training.discount}: must be more than 0 and at most 1")
     if not 2 <= refine.patches <= data.image_size:
-        raise InputError(f"--patches {refine.patches}: must be between 2 and the image size, {data.image_size}")
+        raise InputError(
+            f"--patches {refine.patches}: must be between 2 and the image size, {data.image_size}"
+        )
     if refine.u is not None and not 0 <= refine.u <= 2:
         raise InputError(f"--u {refine.u}: 1 - SSIM lies between 0 and 2, so u must too")

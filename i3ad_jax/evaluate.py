@@ -1,4 +1,4 @@
-"""`python -m i3ad_jax.evaluate`: test a trained run again, on other data or with other settings of the loop."""
+"""`python -m i3ad_jax.evaluate`: test a trained run again, on other data or with another loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from i3ad_jax.assess import assess, calibrate
 from i3ad_jax.config import Config, RefineConfig, validate
 from i3ad_jax.data.load import hold_out, load_dataset
 from i3ad_jax.fit import load_trained
-from i3ad_jax.run_folder import RunFolder, write_json
+from i3ad_jax.run_folder import RunFolder
 
 PROGRAM = "python -m i3ad_jax.evaluate"
 
@@ -27,8 +27,8 @@ class Where:
 class Flags:
     """Test a trained run and write results.json, scores.csv, maps and report.html to OUT.
 
-    Images are prepared as in training. Settings of the loop may differ from the run's; u and the thresholds are
-    then chosen anew, on the run's own held-out normal images.
+    Images are prepared as in training. Settings of the loop may differ from the run's; u and the thresholds
+    are then chosen anew, on the run's own held-out normal images.
     """
 
     run: tyro.conf.Positional[Path]
@@ -36,7 +36,7 @@ class Flags:
     data: str | None = None
     """Test data, in any form that train takes; by default the run's own."""
     out: Path | None = None
-    """Folder for the results; by default RUN, and RUN/evaluation where data or settings differ from the run's."""
+    """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
     refine: RefineConfig = field(default_factory=RefineConfig)
 
 

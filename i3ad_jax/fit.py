@@ -28,7 +28,7 @@ DIVERGED = 1e4  # losses here are of order one; beyond this no training comes ba
 NUM_SAMPLES = 8
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (a request, not an error)
     """Ctrl-C or SIGTERM came during training; the state was saved. `signal` is the signal's number."""
 
     def __init__(self, step: int, number: int) -> None:
@@ -57,14 +57,14 @@ def fit(
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
     training = config.training
     step_once = _compiled_step(method, batch_size=training.batch_size, key=train_key)
-    state = jax.jit(method.init)(init_key)
     images = jnp.asarray(train_images)
     with Checkpoints(folder.checkpoints) as checkpoints, _signals() as received:
         start = checkpoints.latest or 0
-        if start:
-            state = checkpoints.load(state)
+        state = checkpoints.load(jax.eval_shape(method.init, init_key)) if start else _init(method, init_key)
         folder.keep_metrics_until(start)
-        progress = tqdm(range(start, training.steps), initial=start, total=training.steps, unit="step", desc="train")
+        progress = tqdm(
+            range(start, training.steps), initial=start, total=training.steps, unit="step", desc="train"
+        )
         clock = _Clock(start)
         for done in progress:
             state, metrics = step_once(state, images, done)
@@ -73,7 +73,7 @@ def fit(
             saving = last or step % training.checkpoint_every == 0
             if saving or step % LOG_EVERY == 0:
                 values = {name: float(value) for name, value in metrics.items()}
-                _check(step, values, state if saving else None, kept=checkpoints.latest)
+                _check_losses(step, values, state if saving else None, kept=checkpoints.latest)
                 append_line(folder.metrics, {"step": step, **values, "steps_per_second": clock.rate(step)})
                 progress.set_postfix({name.removesuffix("_loss"): f"{v:.3g}" for name, v in values.items()})
             if step % training.sample_every == 0 or step == training.steps:
@@ -97,10 +97,17 @@ def load_trained(folder: RunFolder, config: Config) -> tuple[Method, State]:
     if not folder.checkpoints.is_dir():
         raise InputError(f"{folder.checkpoints}: no checkpoint; train the run first")
     with Checkpoints(folder.checkpoints) as checkpoints:
-        return method, checkpoints.load(jax.jit(method.init)(jax.random.key(config.seed)))
+        return method, checkpoints.load(jax.eval_shape(method.init, jax.random.key(config.seed)))
 
 
-def _compiled_step(method: Method, *, batch_size: int, key: jax.Array) -> Callable[[State, jax.Array, int], tuple[State, Metrics]]:
+def _init(method: Method, key: jax.Array) -> State:
+    # Run once, and mostly random numbers: optimising this program takes longer than running it.
+    return jax.jit(method.init, compiler_options={"xla_backend_optimization_level": 0})(key)
+
+
+def _compiled_step(
+    method: Method, *, batch_size: int, key: jax.Array
+) -> Callable[[State, jax.Array, int], tuple[State, Metrics]]:
     """One training step as one program: its batch from the epoch's shuffled images, then the method's step.
 
     The state is donated: the new one takes its memory.
@@ -120,10 +127,14 @@ def _compiled_step(method: Method, *, batch_size: int, key: jax.Array) -> Callab
     return step_once
 
 
-def _check(step: int, losses: dict[str, float], state: State | None, *, kept: int | None) -> None:
+def _check_losses(step: int, losses: dict[str, float], state: State | None, *, kept: int | None) -> None:
     """Raises InputError if a loss has diverged or a weight of `state` is not finite."""
     bad = [name for name, value in losses.items() if not abs(value) < DIVERGED]
-    if not bad and state is not None and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state)):
+    if (
+        not bad
+        and state is not None
+        and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state))
+    ):
         bad = ["a weight"]
     if bad:
         last_good = f"the checkpoint of step {kept} is kept" if kept else "there is no checkpoint yet"

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from i3ad_jax.shapes import Map, Mask, Masks, PRNGKey
 
@@ -22,7 +22,7 @@ MIN_WIDTH, MAX_WIDTH = 12 / 256, 40 / 256  # of the image side
 
 
 class Strokes(NamedTuple):
-    """Polylines with round joints, in pixels; `s` strokes of up to `v` vertices after their first point.
+    """Polylines with round joints, in pixels; `s` strokes of `v` vertices after their first point.
 
     Attributes:
         points: y, x of every vertex.
@@ -38,12 +38,12 @@ class Strokes(NamedTuple):
 def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
     """Random strokes as a person would rub out part of a picture (Yu et al. 2019, algorithm 1).
 
-    1 to 3 strokes of 4 to 12 vertices; the turn at a vertex is 2 pi / 5 +- 2 pi / 15, mirrored at every other
-    one, the segment length normal with mean = diagonal / 8 and half of it as deviation, clipped
-    to [0, 2 mean]; 12 to 40 pixels wide at an image side of 256 and in proportion at other sides. Vertices are
+    1 to 3 strokes of 4 to 12 vertices; the angle at a vertex is 2 pi / 5 +- 2 pi / 15, mirrored at every
+    other one, the segment length normal with mean = diagonal / 8 and half of it as deviation, clipped to
+    [0, 2 mean]; 12 to 40 pixels wide at an image side of 256 and in proportion at other sides. Vertices are
     clipped to the image.
     """
-    keys = jax.random.split(key, 6)
+    keys = jax.random.split(key, 7)
     num_strokes = jax.random.randint(keys[0], (), 1, MAX_STROKES + 1)
     num_vertices = jax.random.randint(keys[1], (MAX_STROKES, 1), MIN_VERTICES, MAX_VERTICES + 1)
     drawn = (jnp.arange(MAX_STROKES)[:, None] < num_strokes) & (jnp.arange(MAX_VERTICES) < num_vertices)
@@ -65,6 +65,8 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
 
     _, vertices = lax.scan(walk, start, segments.swapaxes(0, 1))
     points = jnp.concatenate([start[None], vertices]).swapaxes(0, 1)
+    # Every stroke wanders to the right: mirror the whole drawing at random, as Yu et al.'s code does.
+    points = jnp.where(jax.random.bernoulli(keys[6], shape=(2,)), limit - points, points)
     side = math.sqrt(height * width)
     widths = side * jax.random.uniform(keys[5], (MAX_STROKES,), minval=MIN_WIDTH, maxval=MAX_WIDTH)
     return Strokes(points, widths, drawn.astype(jnp.float32))
@@ -73,15 +75,18 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
 def brush_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
     """The mask that random brush strokes leave: 1 within half a stroke's width of one of its segments."""
     strokes = brush_strokes(key, height=height, width=width)
-    pixels = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"), axis=-1) + 0.5
-    starts, ends = strokes.points[:, :-1, None, None], strokes.points[:, 1:, None, None]
-    along = ends - starts
-    # Nearest point of each segment to each pixel: capsules, so joints come out round.
-    position = jnp.sum((pixels - starts) * along, axis=-1) / jnp.maximum(jnp.sum(along**2, axis=-1), 1e-6)
-    nearest = starts + jnp.clip(position, 0, 1)[..., None] * along
-    distance_squared = jnp.sum((pixels - nearest) ** 2, axis=-1)
-    reach = (strokes.widths[:, None] / 2) * strokes.drawn
-    covered = distance_squared < (reach**2)[..., None, None]
+    y, x = jnp.arange(height)[:, None] + 0.5, jnp.arange(width) + 0.5
+    reach = strokes.drawn * strokes.widths[:, None] / 2
+
+    def capsule(
+        start: Float[Array, "2"], end: Float[Array, "2"], reach: Float[Array, ""]
+    ) -> Bool[Array, "h w"]:
+        # Pixels near a segment; its round ends make the joints round.
+        (dy, dx), (from_y, from_x) = end - start, (y - start[0], x - start[1])
+        along = jnp.clip((from_y * dy + from_x * dx) / jnp.maximum(dy**2 + dx**2, 1e-6), 0, 1)
+        return (from_y - along * dy) ** 2 + (from_x - along * dx) ** 2 < reach**2
+
+    covered = jax.vmap(jax.vmap(capsule))(strokes.points[:, :-1], strokes.points[:, 1:], reach)
     return jnp.any(covered, axis=(0, 1)).astype(jnp.float32)[..., None]
 
 

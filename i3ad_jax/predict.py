@@ -50,14 +50,16 @@ def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
     method, state = load_trained(folder, config)
     threshold = calibration["thresholds"][REPORTED_SCORE]
     names = _names(files)
-    rows: list[tuple[str, float, float, int]] = []
+    rows: list[tuple[object, ...]] = []
     try:
         for kind in ("maps", "pictures"):
             (out / kind).mkdir(parents=True, exist_ok=True)
         for start in tqdm(range(0, len(files), CHUNK), desc="predict", unit="chunk"):
             chunk = files[start : start + CHUNK]
             pictures = [read_image(file) for file in chunk]
-            pixels = [preprocess(p, image_size=config.data.image_size, aspect=config.data.aspect) for p in pictures]
+            pixels = [
+                preprocess(p, image_size=config.data.image_size, aspect=config.data.aspect) for p in pictures
+            ]
             maps, _ = anomaly_maps(method, config, state, calibration, np.stack(pixels))
             scores = {kind: image_scores(values) for kind, values in maps.items()}
             for i, (file, picture) in enumerate(zip(chunk, pictures, strict=True)):
@@ -84,7 +86,9 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     files = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            found = sorted(
+                file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
+            )
             if not found:
                 raise InputError(f"{path}: no images in this folder; {', '.join(sorted(SUFFIXES))} are read")
             files += found

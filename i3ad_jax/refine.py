@@ -1,7 +1,7 @@
 """Iterative inpainting with an SSIM mask: the paper's test-time loop (section 2.2 to 2.5).
 
-Written for one image and any `inpaint` function, so that it knows no network; the caller `vmap`s it. The whole
-loop is one compiled program with static shapes.
+Written for one image and any `inpaint` function, so that it knows no network; the caller `vmap`s it. The
+whole loop is one compiled program with static shapes.
 """
 
 from collections.abc import Callable
@@ -63,17 +63,15 @@ def checkerboard_pass(inpaint: Inpaint, image: Image, *, patches: int) -> Image:
 def anomaly_score(image: Image, config: RefineConfig) -> Callable[[Image], Map]:
     """A function that gives the SSIM anomaly score of each pixel of a reconstruction of `image`: a_i(x).
 
-    Deviation: the paper's section 2.3 writes a_i = SSIM but masks where a_i >= u; only 1 - SSIM (or half of it)
-    makes that mask what differs.
+    Deviation: the paper's section 2.3 writes a_i = SSIM but masks where a_i >= u; only 1 - SSIM (or half of
+    it) makes that mask what differs.
     """
     ssim = ssim_with(image, window=config.ssim_window, constants=config.ssim_constants)
     scale = 0.5 if config.ssim_score == "half" else 1.0
     return lambda reconstruction: scale * (1 - ssim(reconstruction))
 
 
-def refine(
-    inpaint: Inpaint, image: Image, *, u: float | Float[Array, ""], config: RefineConfig
-) -> Refined:
+def refine(inpaint: Inpaint, image: Image, *, u: float | Float[Array, ""], config: RefineConfig) -> Refined:
     """The state of the loop after `config.iterations` mask updates.
 
     Args:
@@ -112,7 +110,7 @@ def _loop(
         mask = (score(state.image) >= u).astype(image.dtype)[..., None]
         if config.shrink:
             mask = mask * state.mask
-        # The same mask again would be filled with the same pixels, so with tolerance 0 stopping changes nothing.
+        # The same mask again would be filled with the same pixels: stopping at tolerance 0 changes nothing.
         # The checkerboard pass is no application of its mask: after it the loop goes on whatever the mask.
         change = jnp.sum(jnp.abs(mask - state.mask))
         unchanged = change <= config.stop_tolerance * jnp.sum(state.mask)

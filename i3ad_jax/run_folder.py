@@ -19,7 +19,17 @@ import numpy as np
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 
-PACKAGES = ("i3ad_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "pillow")
+PACKAGES = (
+    "i3ad_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "scikit-learn",
+    "pillow",
+)
 
 
 class RunFolder:
@@ -40,6 +50,7 @@ class RunFolder:
         self.scores = path / "scores.csv"
         self.maps = path / "maps"
         self.report = path / "report.html"
+        self.cases = path / "cases.png"
 
     def create(self, config: Config, command: Sequence[str]) -> None:
         """Makes the folder and writes the settings and the environment.
@@ -48,7 +59,9 @@ class RunFolder:
             InputError: there is a run already, or the folder cannot be written to.
         """
         if self.config.exists():
-            raise InputError(f"--run {self.path}: holds a run; continue it with --resume or name another folder")
+            raise InputError(
+                f"--run {self.path}: holds a run; continue it with --resume or name another folder"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.environment, _environment(config, command))
@@ -65,7 +78,9 @@ class RunFolder:
         try:
             return Config.from_json(self.read_json(self.config))
         except (TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{self.config}: not the settings of this version ({error}); train anew") from error
+            raise InputError(
+                f"{self.config}: not the settings of this version ({error}); train anew"
+            ) from error
 
     def read_json(self, file: Path) -> dict[str, Any]:
         """The contents of one of the run's JSON files.
@@ -147,7 +162,16 @@ def _environment(config: Config, command: Sequence[str]) -> dict[str, Any]:
 
 def _git_commit() -> str | None:
     """The commit of the package's source tree, with `-dirty` if it was changed; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -24,8 +24,8 @@ def choose_u(error_at: Callable[[float], float], *, tolerance: float) -> ChosenU
     The paper's rule (section 3.1). Where no candidate gets there, the one with the smallest error.
 
     Args:
-        error_at: mean L1 error, in [0, 1], of normal images after some iterations with a given u. It is called
-            for 0.10, 0.15 .. 0.50 in turn, and no further once the rule is met.
+        error_at: mean L1 error, in [0, 1], of normal images after some iterations with a given u. It is
+            called for 0.10, 0.15 .. 0.50 in turn, and no further once the rule is met.
         tolerance: in [0, 1].
     """
     errors: dict[str, float] = {}
@@ -34,7 +34,9 @@ def choose_u(error_at: Callable[[float], float], *, tolerance: float) -> ChosenU
         if error < tolerance:
             return ChosenU(u, f"smallest u with L1 error {error:.4g} below {tolerance:g}", errors)
     best = min(U_CANDIDATES, key=lambda u: errors[f"{u:.2f}"])
-    reason = f"no u has an L1 error below {tolerance:g}; this one has the smallest, {errors[f'{best:.2f}']:.4g}"
+    reason = (
+        f"no u has an L1 error below {tolerance:g}; this one has the smallest, {errors[f'{best:.2f}']:.4g}"
+    )
     return ChosenU(best, reason, errors)
 
 

@@ -43,8 +43,8 @@ class Flags:
     config: Config = field(default_factory=Config)
 
 
-def train(config: Config, folder: RunFolder, *, resume: bool = False) -> dict:
-    """Trains, calibrates and tests; returns what `results.json` holds.
+def train(config: Config, folder: RunFolder, *, resume: bool = False) -> dict | None:
+    """Trains, calibrates and tests; returns what `results.json` holds, None for data without test images.
 
     Args:
         config: all settings; with `resume`, those of the run but for more steps.
@@ -66,6 +66,8 @@ def train(config: Config, folder: RunFolder, *, resume: bool = False) -> dict:
     state = fit(method, config, folder, train_images=kept.images, held_out_images=held_out.images)
     calibration = calibrate(method, config, state, held_out.images)
     write_json(folder.calibration, calibration)
+    if not len(data.test):
+        return None
     return assess(method, config, state, calibration, data=data, folder=folder, source=folder)
 
 
@@ -75,9 +77,17 @@ def main(arguments: Sequence[str]) -> None:
     try:
         results = train(config, folder, resume=resume)
     except Interrupted as stop:
-        print(f"\n{stop}. To go on:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume", file=sys.stderr)
+        print(
+            f"\n{stop}. To go on:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
+            file=sys.stderr,
+        )
         sys.exit(128 + stop.signal)
-    command_line.print_results(results, folder)
+    if results is None:
+        print(
+            f"\nNo test images: trained and calibrated only. Score images with python -m i3ad_jax.predict {folder.path}"
+        )
+    else:
+        command_line.print_results(results, folder)
 
 
 def _settings(arguments: Sequence[str]) -> tuple[Config, RunFolder, bool]:
@@ -86,7 +96,9 @@ def _settings(arguments: Sequence[str]) -> tuple[Config, RunFolder, bool]:
     if where.preset not in PRESETS:
         raise InputError(f"--preset {where.preset}: unknown; one of {', '.join(PRESETS)}")
     if not where.resume:
-        flags = command_line.parse(Flags, arguments, program=PROGRAM, default=Flags(config=PRESETS[where.preset]))
+        flags = command_line.parse(
+            Flags, arguments, program=PROGRAM, default=Flags(config=PRESETS[where.preset])
+        )
         return flags.config, RunFolder(flags.run or _new_folder(flags.config)), False
     if where.run is None:
         raise InputError("--resume: say which run with --run FOLDER")
@@ -104,7 +116,8 @@ def _check_resumable(stored: Config, asked: Config, folder: RunFolder) -> None:
         if value != old[name] and not (name == "steps" and asked.training.steps > stored.training.steps):
             flag = f"--{name.replace('_', '-')}"
             raise InputError(
-                f"{flag} {value}: {folder.path} was trained with {flag} {old[name]}; leave it out or start a new run"
+                f"{flag} {value}: {folder.path} was trained with {flag} {old[name]};"
+                " leave it out or start a new run"
             )
 
 

@@ -4,10 +4,23 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+from PIL import Image
+
+from i3ad_jax import train
 
 # A folder of real data sets in MVTec layout.
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests compile far more than they compute: compile each program once a session, and lightly."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("cache")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 @pytest.fixture
@@ -20,3 +33,43 @@ def real_data() -> Callable[[str], Path]:
         return REAL_DATA / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in MVTec layout: 8 training images, 3 normal and 3 defective test images with masks."""
+    root = tmp_path_factory.mktemp("tiny")
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 127, 40)[:, None, None] * np.ones((40, 48, 3))
+    for split, count in (("train/good", 8), ("test/good", 3), ("test/spot", 3)):
+        folder = root / split
+        folder.mkdir(parents=True)
+        for number in range(count):
+            picture = ramp + rng.uniform(0, 40, ramp.shape)
+            mask = np.zeros((40, 48), np.uint8)
+            if split == "test/spot":
+                mask[10:20, 10 + number : 25] = 255
+                picture[mask > 0] = 255
+                (root / "ground_truth/spot").mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask).save(root / f"ground_truth/spot/{number}_mask.png")
+            Image.fromarray(picture.astype(np.uint8)).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_flags(tiny_folder: Path) -> list[str]:
+    """Flags of the smallest training that does everything."""
+    text = (
+        f"--data {tiny_folder} --image-size 32 --width 2 --dilations 2 --discriminator-width 2"
+        " --discriminator-depth 2 --batch-size 3 --iterations 2 --patches 4 --test-batch-size 4 --steps 6"
+        " --checkpoint-every 2 --sample-every 3 --u-images 2"
+    )
+    return text.split()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_flags: list[str]) -> Path:
+    """The finished run of that training; tests that change it copy it first."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    train.main([*tiny_flags, "--run", str(run)])
+    return run

@@ -84,10 +84,9 @@ class I3AD:
         """One update of the discriminator, then one of the generator, on the same inpainted batch."""
         masks = _brush_masks(key, images)
 
-        def inpaint_batch(generator: Any) -> tuple[Images, Images]:
-            return self.inpainter.apply({"params": generator}, images * (1 - masks), masks)
-
-        (coarse, fine), backward = jax.vjp(inpaint_batch, state.generator)
+        (coarse, fine), backward = jax.vjp(
+            lambda generator: self._inpaint(generator, images * (1 - masks), masks), state.generator
+        )
 
         def discriminator_loss(discriminator: Any) -> tuple[Float[Array, ""], Any]:
             # Real and fake in one call: the power iteration advances once, and both see the same weights.
@@ -98,7 +97,9 @@ class I3AD:
             real, fake = jnp.split(logits, 2)
             return discriminator_hinge_loss(real, fake), spectral
 
-        (d_loss, spectral), gradient = jax.value_and_grad(discriminator_loss, has_aux=True)(state.discriminator)
+        (d_loss, spectral), gradient = jax.value_and_grad(discriminator_loss, has_aux=True)(
+            state.discriminator
+        )
         updates, discriminator_optimizer = self.discriminator_adam.update(
             gradient, state.discriminator_optimizer
         )
@@ -106,7 +107,9 @@ class I3AD:
 
         def generator_loss(coarse: Images, fine: Images) -> tuple[Float[Array, ""], Metrics]:
             variables = {"params": discriminator, "batch_stats": spectral}
-            logits = self.patchgan.apply(variables, _paste(images, masks, fine), masks, update_stats=False)
+            logits: Any = self.patchgan.apply(
+                variables, _paste(images, masks, fine), masks, update_stats=False
+            )
             return self._generator_loss(images, masks, coarse, fine, logits)
 
         # The generator ran once, above; what is left of its update is the backward pass.
@@ -121,7 +124,7 @@ class I3AD:
     @partial(jax.jit, static_argnums=0)
     def sample(self, state: GanState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
         masks = _brush_masks(key, images)
-        _, fine = self.inpainter.apply({"params": state.generator}, images * (1 - masks), masks)
+        _, fine = self._inpaint(state.generator, images * (1 - masks), masks)
         return jnp.stack([images, images * (1 - masks), _paste(images, masks, fine)])
 
     def calibrate(self, state: GanState, images: Images) -> Calibration:
@@ -145,7 +148,8 @@ class I3AD:
         """The trained generator as a function of one masked image and its mask."""
 
         def inpaint(image: Image, mask: Mask) -> Image:
-            return self.inpainter.apply({"params": state.generator}, image[None], mask[None])[1][0]
+            _, fine = self._inpaint(state.generator, image[None], mask[None])
+            return fine[0]
 
         return inpaint
 
@@ -173,6 +177,11 @@ class I3AD:
         refined = jax.vmap(lambda image: refine(inpaint, image, u=u, config=loop).image)(images)
         return jnp.mean(jnp.abs(refined - images)) / 2
 
+    def _inpaint(self, generator: Any, masked: Images, masks: Masks) -> tuple[Images, Images]:
+        """Coarse and fine images from images whose holes are 0."""
+        outputs: Any = self.inpainter.apply({"params": generator}, masked, masks)
+        return outputs
+
     def _discriminate(
         self, params: Any, spectral: Any, images: Images, masks: Masks
     ) -> tuple[Float[Array, "b h2 w2 d"], Any]:
@@ -189,7 +198,9 @@ class I3AD:
         training = self.config.training
         weights = discount_weights(masks, discount=training.discount)
         adversarial = generator_hinge_loss(fake_logits)
-        reconstruction = discounted_l1_loss(images, coarse, weights) + discounted_l1_loss(images, fine, weights)
+        reconstruction = discounted_l1_loss(images, coarse, weights) + discounted_l1_loss(
+            images, fine, weights
+        )
         loss = training.adversarial_weight * adversarial + training.reconstruction_weight * reconstruction
         return loss, {"adversarial_loss": adversarial, "reconstruction_loss": reconstruction}
 

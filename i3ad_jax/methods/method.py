@@ -15,7 +15,7 @@ Calibration = Mapping[str, Any]  # JSON values
 
 
 class Method(Protocol):
-    """A way to find anomalies. An instance holds settings and networks; everything learned is in the state."""
+    """A way to find anomalies. An instance holds settings and networks; what is learned is in the state."""
 
     def __init__(self, config: Config) -> None:
         """Raises InputError where the networks cannot be built from `config`."""

@@ -11,9 +11,9 @@ from i3ad_jax.shapes import Images, Masks
 class PatchDiscriminator(nn.Module):
     """One logit vector for each place of an image, high where it looks real.
 
-    5 x 5 convolutions of stride 2, each divided by its largest singular value as power iteration knows it. The
-    iteration's vectors are variables of the collection `batch_stats`; they advance once in a
-    call with `update_stats=True`, which must make that collection mutable.
+    5 x 5 convolutions of stride 2, each divided by its largest singular value as power iteration knows it.
+    The iteration's vectors are variables of the collection `batch_stats`; they advance once in a call with
+    `update_stats=True`, which must make that collection mutable.
 
     Attributes:
         width: channels of the first layer; the second has 2 and all later ones 4 times as many.

@@ -1,0 +1,180 @@
+"""The whole way from flags to a run folder, and back into it: interruption and resuming."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from i3ad_jax import evaluate, fit, train
+from i3ad_jax.config import PRESETS, Config
+from i3ad_jax.errors import InputError
+from i3ad_jax.run_folder import RunFolder
+
+
+def final_state(run: Path) -> list[np.ndarray]:
+    """Every array of the newest checkpoint."""
+    folder = RunFolder(run)
+    _, state = fit.load_trained(folder, folder.read_config())
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def assert_same_bits(run: Path, other: Path) -> None:
+    for left, right in zip(final_state(run), final_state(other), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_run_folder_is_complete(tiny_run: Path) -> None:
+    results = json.loads((tiny_run / "results.json").read_text())
+    assert results["num_test_normal"] == 3
+    assert results["num_test_anomalous"] == 3
+    assert 0.1 <= results["u"] <= 0.5
+    for kind in ("l2", "ssim"):
+        metrics = results["scores"][kind]
+        assert all(0 <= metrics[name] <= 1 for name in ("image_auroc", "pixel_auroc", "pixel_aupro"))
+        assert np.load(tiny_run / "maps" / f"{kind}.npy").shape == (6, 32, 32)
+    assert (tiny_run / "report.html").read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in (tiny_run / "samples").iterdir()) == [
+        "step_0000003.png",
+        "step_0000006.png",
+    ]
+    environment = json.loads((tiny_run / "environment.json").read_text())
+    assert environment["packages"]["jax"] == jax.__version__
+    assert not list(tiny_run.rglob(".*"))
+
+
+def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
+    with (tiny_run / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "label", "defect", "l2", "ssim"]
+    assert [row["label"] for row in rows] == ["0", "0", "0", "1", "1", "1"]
+    assert rows[3]["path"] == "test/spot/0.png"
+    for kind in ("l2", "ssim"):
+        maps = np.load(tiny_run / "maps" / f"{kind}.npy").astype(np.float64)
+        np.testing.assert_allclose([float(row[kind]) for row in rows], maps.mean(axis=(1, 2)), rtol=1e-12)
+
+
+def test_config_survives_json() -> None:
+    for config in PRESETS.values():
+        assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_same_seed_same_bits_other_seed_other_bits(
+    tiny_run: Path, tiny_flags: list[str], tmp_path: Path
+) -> None:
+    train.main([*tiny_flags, "--run", str(tmp_path / "same")])
+    assert_same_bits(tiny_run, tmp_path / "same")
+    assert (tiny_run / "scores.csv").read_text() == (tmp_path / "same/scores.csv").read_text()
+    train.main([*tiny_flags, "--run", str(tmp_path / "other"), "--seed", "1"])
+    assert (tiny_run / "scores.csv").read_text() != (tmp_path / "other/scores.csv").read_text()
+
+
+def test_more_steps_continue_as_if_never_stopped(
+    tiny_run: Path, tiny_flags: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train.main([*tiny_flags, "--run", str(run), "--steps", "3"])
+    train.main(["--run", str(run), "--resume", "--steps", "6"])
+    assert_same_bits(tiny_run, run)
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_says_how_to_resume(
+    tiny_run: Path,
+    tiny_flags: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+) -> None:
+    run = tmp_path / "run"
+    real_check = fit._check_losses
+
+    def check_and_interrupt(step: int, *args: Any, **kwargs: Any) -> None:
+        real_check(step, *args, **kwargs)
+        if step == 2:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(fit, "_check_losses", check_and_interrupt)
+    with pytest.raises(SystemExit) as stop:
+        train.main([*tiny_flags, "--run", str(run)])
+    assert stop.value.code == 128 + number
+    assert f"--run {run} --resume" in capsys.readouterr().err
+    assert not (run / "results.json").exists()
+    monkeypatch.undo()
+    train.main(["--run", str(run), "--resume"])
+    assert_same_bits(tiny_run, run)
+
+
+def test_resume_accepts_no_other_setting(tiny_run: Path) -> None:
+    with pytest.raises(InputError, match="--width 4"):
+        train.main(["--run", str(tiny_run), "--resume", "--width", "4"])
+    with pytest.raises(InputError, match="--steps 2"):
+        train.main(["--run", str(tiny_run), "--resume", "--steps", "2"])
+
+
+def test_divergence_keeps_the_last_good_checkpoint(tiny_flags: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train.main([*tiny_flags, "--run", str(run), "--steps", "2"])
+    good = final_state(run)
+    config = json.loads((run / "config.json").read_text())
+    config["training"]["generator_learning_rate"] = 1e30
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"diverged at step .* checkpoint of step 2 is kept"):
+        train.main(["--run", str(run), "--resume", "--steps", "6"])
+    for left, right in zip(good, final_state(run), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_evaluate_repeats_the_run(tiny_run: Path, tmp_path: Path) -> None:
+    evaluate.main([str(tiny_run), "--out", str(tmp_path / "again")])
+    assert (tmp_path / "again/scores.csv").read_text() == (tiny_run / "scores.csv").read_text()
+    evaluate.main([str(tiny_run), "--out", str(tmp_path / "singly"), "--test-batch-size", "1"])
+    again, singly = (np.load(tmp_path / name / "maps/ssim.npy") for name in ("again", "singly"))
+    np.testing.assert_allclose(again, singly, atol=1e-5)
+
+
+def test_evaluate_with_other_settings_leaves_the_run_alone(tiny_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    before = (run / "results.json").read_bytes()
+    evaluate.main([str(run), "--u", "0.3", "--iterations", "1"])
+    results = json.loads((run / "evaluation/results.json").read_text())
+    assert (results["u"], results["iterations"]) == (0.3, 1)
+    assert (run / "results.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_killed_ten_times_ends_in_the_same_bits(tiny_flags: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "i3ad_jax.train"]
+    flags = [*tiny_flags, "--steps", "400", "--checkpoint-every", "10", "--sample-every", "1000"]
+    subprocess.run([*command, *flags, "--run", str(tmp_path / "unbroken")], check=True)
+    run = tmp_path / "killed"
+    rng = np.random.default_rng(0)
+    arguments = [*flags, "--run", str(run)]
+    for _ in range(10):
+        process = subprocess.Popen([*command, *arguments])
+        goal = latest_step(run) + rng.integers(1, 30)
+        while latest_step(run) < goal and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
+        assert process.poll() is None, "training was over before it could be killed"
+        process.kill()
+        process.wait()
+        arguments = ["--run", str(run), "--resume"]
+    subprocess.run([*command, *arguments], check=True)
+    assert_same_bits(tmp_path / "unbroken", run)
+
+
+def latest_step(run: Path) -> int:
+    return max((int(path.name) for path in (run / "checkpoints").glob("*") if path.name.isdigit()), default=0)
