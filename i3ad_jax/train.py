@@ -83,9 +83,7 @@ def main(arguments: Sequence[str]) -> None:
         )
         sys.exit(128 + stop.signal)
     if results is None:
-        print(
-            f"\nNo test images: trained and calibrated only. Score images with python -m i3ad_jax.predict {folder.path}"
-        )
+        print(f"\nNo test images: trained only. Score images by python -m i3ad_jax.predict {folder.path} ...")
     else:
         command_line.print_results(results, folder)
 

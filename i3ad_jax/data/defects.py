@@ -70,11 +70,12 @@ def blur(rng: np.random.Generator, image: Picture) -> Marked:
 
 
 def colour(rng: np.random.Generator, image: Picture) -> Marked:
-    """A patch of another hue and about the same brightness."""
+    """A patch of dye: another hue, about the same brightness, and the texture fainter below it."""
     cover = _patch(rng, image, radius=rng.uniform(6.0, 11.0))
     hue = rng.uniform(0, 2 * np.pi) + np.array([0, 2, 4]) * np.pi / 3
     tint = 1 + rng.uniform(0.1, 0.3) * np.cos(hue)
-    return _blend(image, np.clip(image * tint, 0, 1), cover), cover > _VISIBLE
+    dyed = _blend(image, np.full_like(image, image.mean()), rng.uniform(0.2, 0.5) * np.ones_like(cover))
+    return _blend(image, np.clip(dyed * tint, 0, 1), cover), cover > _VISIBLE
 
 
 def missing_thread(rng: np.random.Generator, image: Picture) -> Marked:

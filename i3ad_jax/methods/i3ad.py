@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
+from tqdm import tqdm
 
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
@@ -24,7 +26,7 @@ from i3ad_jax.nn.patchgan import PatchDiscriminator
 from i3ad_jax.refine import Inpaint, Trajectory, anomaly_score, refine, trace
 from i3ad_jax.score import l2_map
 from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
-from i3ad_jax.threshold import choose_u
+from i3ad_jax.threshold import U_CANDIDATES, choose_u
 
 POWER_ITERATIONS_AT_START = 15  # a fresh vector is random: let it find the largest singular value first
 
@@ -132,11 +134,14 @@ class I3AD:
         loop = self.config.refine
         if loop.u is not None:
             return {"u": loop.u, "u_reason": "given by --u"}
-        images = images[: loop.u_images]
-        chosen = choose_u(
-            lambda u: float(self._l1_error(state, images, jnp.float32(u))), tolerance=loop.u_tolerance
-        )
-        return {"u": chosen.u, "u_reason": chosen.reason, "u_errors": chosen.errors}
+        # One image at a time: with all candidates it is a batch already.
+        chosen = tqdm(images[: loop.u_images], desc="choose u", unit="image")
+        errors = np.mean([self._l1_errors(state, image) for image in chosen], axis=0, dtype=np.float64)
+        u, reason = choose_u(errors, tolerance=loop.u_tolerance)
+        table = {
+            f"{candidate:.2f}": float(error) for candidate, error in zip(U_CANDIDATES, errors, strict=True)
+        }
+        return {"u": u, "u_reason": reason, "u_errors": table}
 
     def anomaly_maps(self, state: GanState, calibration: Calibration, images: Images) -> dict[str, Maps]:
         return self._anomaly_maps(state, images, jnp.float32(calibration["u"]))
@@ -169,13 +174,16 @@ class I3AD:
         return jax.vmap(lambda image: trace(inpaint, image, u=u, config=self.config.refine))(images)
 
     @partial(jax.jit, static_argnums=0)
-    def _l1_error(self, state: GanState, images: Images, u: Float[Array, ""]) -> Float[Array, ""]:
-        """Mean L1 error, in [0, 1], after the rule's number of iterations."""
+    def _l1_errors(self, state: GanState, image: Image) -> Float[Array, " candidates"]:
+        """Mean L1 error, in [0, 1], after the rule's number of iterations with each candidate u."""
         loop = self.config.refine
         loop = replace(loop, iterations=min(loop.u_iterations, loop.iterations))
         inpaint = self.inpaint(state)
-        refined = jax.vmap(lambda image: refine(inpaint, image, u=u, config=loop).image)(images)
-        return jnp.mean(jnp.abs(refined - images)) / 2
+
+        def error(u: Float[Array, ""]) -> Float[Array, ""]:
+            return jnp.mean(jnp.abs(refine(inpaint, image, u=u, config=loop).image - image)) / 2
+
+        return jax.vmap(error)(jnp.array(U_CANDIDATES))
 
     def _inpaint(self, generator: Any, masked: Images, masks: Masks) -> tuple[Images, Images]:
         """Coarse and fine images from images whose holes are 0."""
