@@ -20,7 +20,7 @@ def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests compile far more than they compute: compile each program once a session, and lightly."""
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("cache")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def load_generator(params: Mapping[str, Any]) -> Inpainter:
 def load_discriminator(params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> PatchDiscriminator:
     """The discriminator with the weights of flax's `PatchDiscriminator`, in evaluation mode.
 
-    Flax takes a step of the power iteration in every call, PyTorch only in training mode; so it is taken here.
+    Flax takes a step of the power iteration in every call, PyTorch only in training mode: it is taken here.
     """
     discriminator = PatchDiscriminator(params["conv_0"]["bias"].size, len(params))
     weights = {}

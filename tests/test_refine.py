@@ -1,0 +1,285 @@
+"""The loop against a plain one that follows the paper's formulas, for toy inpaint functions and a real network."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies
+from skimage.metrics import structural_similarity
+
+from i3ad_jax.config import RefineConfig
+from i3ad_jax.nn.inpainter import Inpainter
+from i3ad_jax.refine import Inpaint, anomaly_score, checkerboard_pass, refine, trace
+from i3ad_jax.ssim import ssim_with
+
+SIZE = (24, 32)
+CONFIG = RefineConfig(iterations=8, patches=4)
+BOTH_BASES = [replace(CONFIG, base="previous"), replace(CONFIG, base="original")]
+MARGIN = 1e-5  # from every score to u; float32 rounding then decides no pixel of a mask
+TOLERANCE = 1e-5
+
+Score = Callable[[Any, Any], Any]
+
+
+def blur(masked: Any, mask: Any) -> Any:
+    """Box means of the known pixels."""
+    rows, columns = (np.abs(np.subtract.outer(np.arange(n), np.arange(n))) <= 5 for n in masked.shape[:2])
+    total, known = (
+        jnp.einsum("ij,jwc,wk->ikc", np.float32(rows), x, np.float32(columns)) for x in (masked, 1 - mask)
+    )
+    return total / (known + 0.01)
+
+
+def network() -> Inpaint:
+    """A small generator with random weights."""
+    rng, inpainter = np.random.default_rng(0), Inpainter(width=2, dilations=(2,))
+    shapes = jax.eval_shape(inpainter.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 32, 32, 1)))
+    weights = jax.tree.map(
+        lambda x: np.float32(rng.normal(size=x.shape) / math.sqrt(math.prod(x.shape[:-1]))), shapes
+    )
+
+    def inpaint(masked: Any, mask: Any) -> Any:
+        outputs: Any = inpainter.apply(weights, masked[None], mask[None])
+        return outputs[1][0]
+
+    return inpaint
+
+
+def random_image(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """A ramp with a little noise and a spot of strong noise, which blurring cannot restore."""
+    rng = np.random.default_rng(seed)
+    image = np.linspace(-0.8, 0.6, size[1])[:, None] + rng.normal(0, 0.04, (*size, 3))
+    y, x = rng.integers(0, 16, 2)
+    image[y : y + 8, x : x + 8] += rng.normal(0, 0.5, (8, 8, 3))
+    return np.clip(image, -1, 1).astype(np.float32)
+
+
+@partial(jax.jit, static_argnames="half")
+def distance(original: Any, image: Any, *, half: bool = False) -> Any:
+    return (1 - ssim_with(original)(image)) * (0.5 if half else 1)
+
+
+def distance_by_skimage(original: np.ndarray, image: np.ndarray) -> np.ndarray:
+    _, ssim = structural_similarity(
+        *((np.float64(x) + 1) / 2 for x in (original, image)),
+        data_range=1, channel_axis=-1, full=True, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+    )  # fmt: skip
+    return 1 - ssim.mean(axis=-1)
+
+
+class Plain(NamedTuple):
+    """What the plain loop found: every image and mask, and how near to u any score came."""
+
+    images: list[np.ndarray]
+    masks: list[np.ndarray]
+    margin: float
+
+
+def plain_loop(
+    inpaint: Inpaint, original: np.ndarray, *, u: float, config: RefineConfig, score: Score = distance
+) -> Plain:
+    """All of N iterations, one after the other, and no stopping."""
+    height, width, _ = original.shape
+    rows, columns = np.arange(height) * config.patches // height, np.arange(width) * config.patches // width
+    image = np.zeros_like(original)
+    for row in (0, 1):
+        for column in (0, 1):
+            holes = np.outer(rows % 2 == row, columns % 2 == column)
+            mask = np.float32(holes)[..., None]
+            image[holes] = np.asarray(inpaint(original * (1 - mask), mask))[holes]  # pyright: ignore
+    images, masks, margin = [image], [np.ones((height, width, 1), np.float32)], math.inf
+    for _ in range(config.iterations):
+        scores = np.asarray(score(original, image))
+        margin = min(margin, float(np.abs(scores - u).min()))
+        holes = scores >= u
+        if config.shrink:
+            holes &= masks[-1][..., 0] > 0
+        mask = np.float32(holes)[..., None]
+        base = original if config.base == "original" else image
+        image = np.where(mask > 0, inpaint(base * (1 - mask), mask), base)  # pyright: ignore
+        images.append(image)
+        masks.append(mask)
+    return Plain(images, masks, margin)
+
+
+@partial(jax.jit, static_argnames=("inpaint", "config"))
+def refined(image: Any, u: Any, *, config: RefineConfig, inpaint: Inpaint = blur) -> Any:
+    return refine(inpaint, image, u=u, config=config)
+
+
+@partial(jax.jit, static_argnames=("inpaint", "config"))
+def traced(image: Any, u: Any, *, config: RefineConfig, inpaint: Inpaint = blur) -> Any:
+    return trace(inpaint, image, u=u, config=config)
+
+
+def assert_close(actual: Any, expected: Any) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+
+
+def assert_equals_plain(result: Any, plain: Plain, *, margin: float = MARGIN) -> None:
+    assert plain.margin > margin
+    assert 0 < plain.masks[-1].mean() < 1
+    assert_close(result.image, plain.images[-1])
+    np.testing.assert_array_equal(result.mask, plain.masks[-1])
+
+
+@pytest.mark.parametrize("shrink", [False, True])
+@pytest.mark.parametrize("config", BOTH_BASES, ids=lambda config: config.base)
+def test_equals_the_plain_loop(config: RefineConfig, shrink: bool) -> None:
+    config = replace(config, shrink=shrink)
+    for u in (0.3, 0.45, 0.6):
+        plain = plain_loop(jax.jit(blur), random_image(0), u=u, config=config)
+        assert_equals_plain(refined(random_image(0), u, config=config), plain)
+
+
+def test_equals_the_plain_loop_with_half_the_score() -> None:
+    config = replace(CONFIG, ssim_score="half")
+    plain = plain_loop(jax.jit(blur), random_image(0), u=0.15, config=config, score=partial(distance, half=True))
+    assert_equals_plain(refined(random_image(0), 0.15, config=config), plain)
+
+
+def test_equals_the_plain_loop_with_scikit_images_ssim() -> None:
+    plain = plain_loop(jax.jit(blur), random_image(0), u=0.6, config=CONFIG, score=distance_by_skimage)
+    # scikit-image computes in float64, from which ours is up to 1e-4 away.
+    assert_equals_plain(refined(random_image(0), 0.6, config=CONFIG), plain, margin=2e-4)
+
+
+def test_equals_the_plain_loop_with_a_network() -> None:
+    inpaint, image, config = network(), random_image(0, (32, 32)), replace(CONFIG, base="original")
+    plain = plain_loop(jax.jit(inpaint), image, u=0.95, config=config)
+    assert_equals_plain(refined(image, 0.95, config=config, inpaint=inpaint), plain)
+
+
+@hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@hypothesis.given(
+    seed=strategies.integers(0, 10**6), u=strategies.floats(0.05, 1.2), config=strategies.sampled_from(BOTH_BASES)
+)
+def test_early_exit_changes_nothing(seed: int, u: float, config: RefineConfig) -> None:
+    plain = plain_loop(jax.jit(blur), random_image(seed), u=u, config=config)
+    hypothesis.assume(plain.margin > MARGIN)
+    result = refined(random_image(seed), u, config=config)
+    assert_close(result.image, plain.images[-1])
+    settled = any(np.array_equal(a, b) for a, b in itertools.pairwise(plain.masks[1:]))
+    assert bool(result.finished) == settled
+
+
+@pytest.mark.parametrize("config", BOTH_BASES, ids=lambda config: config.base)
+def test_stop_tolerance_leaves_the_state_where_the_mask_changed_little(config: RefineConfig) -> None:
+    plain = plain_loop(jax.jit(blur), random_image(0), u=0.3, config=config)
+    changes = [np.abs(a - b).sum() / a.sum() for a, b in itertools.pairwise(plain.masks)]
+    last = next(i for i in range(1, len(changes)) if changes[i] <= 0.25)
+    assert np.abs(plain.images[last] - plain.images[-1]).max() > 0.01
+    result = refined(random_image(0), 0.3, config=replace(config, stop_tolerance=0.25))
+    assert result.finished
+    assert_close(result.image, plain.images[last])
+    np.testing.assert_array_equal(result.mask, plain.masks[last])
+
+
+@pytest.mark.parametrize("inpaint", [blur, network()], ids=["blur", "network"])
+def test_batch_equals_its_images_one_by_one(inpaint: Inpaint) -> None:
+    images = np.stack([random_image(seed, (32, 32)) for seed in range(3)])
+    batched = jax.jit(jax.vmap(partial(refine, inpaint, u=0.95, config=CONFIG)))(images)
+    for index, image in enumerate(images):
+        alone = refined(image, 0.95, config=CONFIG, inpaint=inpaint)
+        # Masks are the same; in images a batch may add up in another order, so they agree up to rounding.
+        np.testing.assert_array_equal(batched.mask[index], alone.mask)
+        assert_close(batched.image[index], alone.image)
+
+
+def test_batch_is_one_program_with_one_loop() -> None:
+    calls = []
+
+    def counted(masked: Any, mask: Any) -> Any:
+        calls.append(masked.shape)
+        return blur(masked, mask)
+
+    def run(images: Any, u: Any) -> Any:
+        return jax.vmap(lambda image: refine(counted, image, u=u, config=CONFIG).image)(images)
+
+    jitted = jax.jit(run)
+    for seed, u in ((0, 0.3), (1, 0.6)):
+        jitted(np.stack([random_image(seed), random_image(seed + 1)]), u)
+    assert len(calls) == 2  # when compiled: all four checkerboards at once, then the loop's body
+    assert jitted.lower(np.stack([random_image(0)]), 0.3).as_text().count("stablehlo.while") == 1
+
+
+def test_no_iteration_is_the_checkerboard_pass() -> None:
+    result = refined(random_image(0), 0.3, config=replace(CONFIG, iterations=0))
+    assert_close(result.image, checkerboard_pass(blur, jnp.asarray(random_image(0)), patches=4))
+    assert (result.mask == 1).all()
+    assert not result.finished
+
+
+def test_inpaint_sees_zeros_in_holes() -> None:
+    def show(masked: Any, _: Any) -> Any:
+        return masked
+
+    result = refined(random_image(0), 0.9, config=replace(CONFIG, base="original", iterations=1), inpaint=show)
+    assert 0 < result.mask.mean() < 1
+    np.testing.assert_array_equal(result.image, random_image(0) * (1 - result.mask))
+    assert not checkerboard_pass(show, jnp.asarray(random_image(0)), patches=4).any()
+
+
+def test_checkerboard_pass_predicts_a_patch_from_other_patches() -> None:
+    image, changed = random_image(0), random_image(0)
+    changed[:6, :8] = -changed[:6, :8]  # one patch
+    before, after = (checkerboard_pass(blur, jnp.asarray(x), patches=4) for x in (image, changed))
+    np.testing.assert_array_equal(before[:6, :8], after[:6, :8])
+    assert np.abs(before - after)[:6, 8:].max() > 0.01
+
+
+@pytest.mark.parametrize("config", BOTH_BASES, ids=lambda config: config.base)
+def test_trace_records_the_loop(config: RefineConfig) -> None:
+    image = random_image(0)
+    states, result = traced(image, 0.3, config=config), refined(image, 0.3, config=config)
+    assert states.images.shape == (9, *image.shape)
+    assert_close(states.images[-1], result.image)
+    np.testing.assert_array_equal(states.masks[-1], result.mask)
+    score = jax.jit(anomaly_score(jnp.asarray(image), config))
+    assert_close(states.scores, [score(state) for state in states.images])
+    assert (states.masks[0] == 1).all()
+    np.testing.assert_array_equal(states.masks[1:, ..., 0], states.scores[:-1] >= 0.3)
+    assert_close(states.images[0], refined(image, 0.3, config=replace(config, iterations=0)).image)
+
+
+def test_shrinking_masks_are_nested() -> None:
+    areas = {}
+    for shrink in (False, True):
+        masks = traced(random_image(0), 0.3, config=replace(CONFIG, shrink=shrink)).masks
+        areas[shrink] = bool((np.diff(masks, axis=0) <= 0).all())
+    assert areas == {False: False, True: True}
+
+
+def test_u_of_zero_masks_everything() -> None:
+    result = refined(random_image(0), 0.0, config=CONFIG)
+    assert (result.mask == 1).all()
+    assert (result.image == 0).all()  # what blurring no known pixel gives
+    assert result.finished
+
+
+def test_u_above_two_masks_nothing() -> None:
+    for config, expected in zip(
+        BOTH_BASES,
+        (checkerboard_pass(blur, jnp.asarray(random_image(0)), patches=4), random_image(0)),
+        strict=True,
+    ):
+        result = refined(random_image(0), 2.01, config=config)
+        assert (result.mask == 0).all()
+        assert_close(result.image, expected)
+        assert result.finished
+
+
+def test_perfect_inpainting_leaves_no_anomaly() -> None:
+    image = random_image(0)
+    states = traced(image, 0.01, config=CONFIG, inpaint=lambda *_: jnp.asarray(image))
+    np.testing.assert_array_equal(states.images, np.broadcast_to(image, states.images.shape))
+    np.testing.assert_allclose(states.scores, 0, rtol=0, atol=1e-6)
+    assert (states.masks[1:] == 0).all()
