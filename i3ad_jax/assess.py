@@ -25,6 +25,7 @@ from i3ad_jax.shapes import to_float, to_uint8
 from i3ad_jax.threshold import defect_threshold
 
 NUM_CASES = 12
+MIN_SHOWN_SIDE = 128  # smaller images are enlarged in the picture of the cases
 REPORTED_SCORE = "ssim"  # the one that orders the report's cases and draws its heat maps
 
 
@@ -182,4 +183,6 @@ def _picture(cases: list[Case]) -> Image.Image:
         np.stack([np.repeat(255 * case.masks[-1, ..., None].astype(np.uint8), 3, axis=-1) for case in cases]),
         np.stack([case.reconstructions[-1] for case in cases]),
     ]
-    return contact_sheet(rows)
+    sheet = contact_sheet(rows)
+    enlarged = max(1, MIN_SHOWN_SIDE // len(truths[0]))
+    return sheet.resize((sheet.width * enlarged, sheet.height * enlarged), Image.Resampling.NEAREST)

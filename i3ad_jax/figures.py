@@ -31,7 +31,7 @@ def overlay(
     return np.round(opacity * colours + (1.0 - opacity) * grey).astype(np.uint8)
 
 
-def colour_stops(count: int = 9) -> list[str]:
+def colour_stops(*, count: int = 9) -> list[str]:
     """Hex colours from the lowest to the highest value of the heat map, evenly spaced."""
     rgb = np.round(colormaps[COLOUR_MAP](np.linspace(0.0, 1.0, count))[:, :3] * 255).astype(int)
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb]

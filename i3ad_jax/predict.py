@@ -54,7 +54,7 @@ def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
     try:
         for kind in ("maps", "pictures"):
             (out / kind).mkdir(parents=True, exist_ok=True)
-        for start in tqdm(range(0, len(files), CHUNK), desc="predict", unit="chunk"):
+        for start in tqdm(range(0, len(files), CHUNK), desc="predict", unit="chunk", leave=False):
             chunk = files[start : start + CHUNK]
             pictures = [read_image(file) for file in chunk]
             pixels = [

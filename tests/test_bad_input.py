@@ -17,7 +17,7 @@ Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
 
 @pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
-    """Runs a command as a process would; gives the line that it printed before it exited with code 2."""
+    """Runs a command as a process would; gives its one line of error (bars aside), exit code 2."""
     monkeypatch.setattr(command_line, "_use_compilation_cache", lambda: None)
 
     def run(main: Callable[[Sequence[str]], None], arguments: Sequence[object]) -> str:
@@ -25,9 +25,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             command_line.run(main)
-        lines = [
-            line for line in capsys.readouterr().err.splitlines() if "image/s]" not in line and line.strip()
-        ]
+        lines = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line and line.strip()]
         assert stop.value.code == 2, lines
         assert len(lines) == 1, lines
         return lines[0]

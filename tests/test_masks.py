@@ -3,6 +3,7 @@
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial.distance import cdist
 
-from i3ad_jax.masks import Strokes, brush_mask, brush_strokes, checkerboard_masks, distance_to_known
+from i3ad_jax.masks import brush_mask, brush_strokes, checkerboard_masks, distance_to_known
 
-NUM_DRAWINGS = 2000
+Drawings = tuple[np.ndarray, Any]  # size and `Strokes` of NumPy arrays, one more axis in front
+
 SIZES = [(256, 256), (48, 96)]
 BOARDS = [(24, 24, 6), (24, 36, 4), (32, 32, 6), (25, 41, 6), (7, 9, 2), (16, 16, 16), (30, 30, 5)]
 
@@ -22,11 +24,11 @@ def keys(count: int) -> jax.Array:
 
 
 @pytest.fixture(scope="module", params=SIZES, ids=str)
-def drawings(request: pytest.FixtureRequest) -> tuple[tuple[int, int], Strokes]:
-    """Size, and the strokes of many keys with NumPy arrays of leading axis `drawing`."""
+def drawings(request: pytest.FixtureRequest) -> Drawings:
+    """Height and width, and the strokes of many keys."""
     height, width = request.param
     draw = jax.jit(jax.vmap(partial(brush_strokes, height=height, width=width)))
-    return (height, width), jax.tree.map(np.asarray, draw(keys(NUM_DRAWINGS)))
+    return np.array([height, width]), jax.tree.map(np.asarray, draw(keys(2000)))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def masks() -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(partial(brush_mask, height=40, width=64)))(keys(20)))
 
 
-def test_numbers_of_strokes_and_vertices(drawings: tuple[tuple[int, int], Strokes]) -> None:
+def test_numbers_of_strokes_and_vertices(drawings: Drawings) -> None:
     drawn = drawings[1].drawn
     strokes, vertices = drawn.any(axis=2).sum(axis=1), drawn.sum(axis=2)
     assert set(np.unique(strokes)) == {1, 2, 3}
@@ -45,7 +47,7 @@ def test_numbers_of_strokes_and_vertices(drawings: tuple[tuple[int, int], Stroke
     assert (np.diff(drawn.any(axis=2).astype(int), axis=1) <= 0).all()
 
 
-def test_widths_are_12_to_40_pixels_at_256(drawings: tuple[tuple[int, int], Strokes]) -> None:
+def test_widths_are_12_to_40_pixels_at_256(drawings: Drawings) -> None:
     (height, width), strokes = drawings
     at_256 = strokes.widths * 256 / math.sqrt(height * width)
     assert 12 - 1e-3 <= at_256.min() < 12.1
@@ -53,7 +55,7 @@ def test_widths_are_12_to_40_pixels_at_256(drawings: tuple[tuple[int, int], Stro
     assert abs(at_256.mean() - 26) < 0.5
 
 
-def test_vertices_lie_in_the_image_and_reach_all_of_it(drawings: tuple[tuple[int, int], Strokes]) -> None:
+def test_vertices_lie_in_the_image_and_reach_all_of_it(drawings: Drawings) -> None:
     size, strokes = drawings
     points = strokes.points.reshape(-1, 2)
     assert (points >= 0).all()
@@ -65,7 +67,7 @@ def test_vertices_lie_in_the_image_and_reach_all_of_it(drawings: tuple[tuple[int
     assert np.abs(points.mean(axis=0) / size - 0.5).max() < 0.02
 
 
-def test_segments_are_at_most_a_quarter_of_the_diagonal(drawings: tuple[tuple[int, int], Strokes]) -> None:
+def test_segments_are_at_most_a_quarter_of_the_diagonal(drawings: Drawings) -> None:
     size, strokes = drawings
     mean_length = math.hypot(*size) / 8
     lengths = np.linalg.norm(np.diff(strokes.points, axis=2), axis=-1)
@@ -78,7 +80,7 @@ def test_segments_are_at_most_a_quarter_of_the_diagonal(drawings: tuple[tuple[in
     assert 0.4 * mean_length < lengths.std() < 0.5 * mean_length
 
 
-def test_segments_zigzag_by_the_stated_angle(drawings: tuple[tuple[int, int], Strokes]) -> None:
+def test_segments_zigzag_by_the_stated_angle(drawings: Drawings) -> None:
     size, strokes = drawings
     steps, ends = np.diff(strokes.points, axis=2), strokes.points[:, :, 1:]
     lengths = np.linalg.norm(steps, axis=-1)
@@ -142,9 +144,7 @@ def test_checkerboards_are_the_rectangles_of_the_formula(height: int, width: int
 
 
 @pytest.mark.parametrize(("height", "width", "patches"), BOARDS)
-def test_checkerboards_cover_each_pixel_once_with_equal_patches(
-    height: int, width: int, patches: int
-) -> None:
+def test_checkerboards_cover_each_pixel_once_in_equal_patches(height: int, width: int, patches: int) -> None:
     masks = np.asarray(checkerboard_masks(height=height, width=width, patches=patches))[..., 0]
     np.testing.assert_array_equal(masks.sum(axis=0), 1)
     owner = masks.argmax(axis=0)
@@ -154,19 +154,21 @@ def test_checkerboards_cover_each_pixel_once_with_equal_patches(
         assert {math.floor(size / patches), math.ceil(size / patches)} >= set(lengths)
 
 
+def euclidean(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(distance_transform_edt(mask))
+
+
 @pytest.mark.parametrize("density", [0.02, 0.5, 0.98])
 @pytest.mark.parametrize("shape", [(32, 32), (17, 40)])
-def test_distance_to_known_is_the_euclidean_distance_transform(
-    shape: tuple[int, int], density: float
-) -> None:
+def test_distance_to_known_equals_scipys(shape: tuple[int, int], density: float) -> None:
     mask = (np.random.default_rng(3).uniform(size=shape) < density).astype(np.float32)
     distance = jax.jit(distance_to_known)(mask[..., None])
-    np.testing.assert_allclose(distance, distance_transform_edt(mask), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(distance, euclidean(mask), rtol=0, atol=1e-5)
 
 
 def test_distance_to_known_of_brush_masks(masks: np.ndarray) -> None:
     distances = jax.jit(jax.vmap(distance_to_known))(masks)
-    expected = [distance_transform_edt(mask) for mask in masks[..., 0]]
+    expected = [euclidean(mask) for mask in masks[..., 0]]
     np.testing.assert_allclose(distances, expected, rtol=0, atol=1e-5)
     assert np.max(expected) > 5
 

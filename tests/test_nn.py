@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from random_weights import random_weights
 
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.layers import GatedConv, SelfAttention
@@ -17,14 +18,6 @@ from i3ad_jax.nn.patchgan import PatchDiscriminator
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
 MASKS = (np.random.default_rng(1).uniform(size=(2, 16, 16, 1)) < 0.3).astype(np.float32)
-
-
-def random_variables(shapes: Any) -> Any:
-    """Weights of order 1 / sqrt(inputs), biases and scalars of order 1."""
-    rng = np.random.default_rng(2)
-    return jax.tree.map(
-        lambda x: np.float32(rng.normal(size=x.shape) / math.sqrt(math.prod(x.shape[:-1]))), shapes
-    )
 
 
 def random_features(*shape: int) -> np.ndarray:
@@ -45,7 +38,7 @@ def test_number_of_parameters_is_the_papers() -> None:
 
 def test_inpainter_gives_two_images_that_depend_on_the_known_pixels() -> None:
     inpainter = Inpainter(width=2, dilations=(2,))
-    params = random_variables(weight_shapes(inpainter))
+    params = random_weights(weight_shapes(inpainter), gain=2)
     masks = np.zeros((2, 32, 40, 1), np.float32)
     masks[:, 8:24, 8:24] = 1
     masked = np.tanh(random_features(2, 32, 40, 3)) * (1 - masks)
@@ -82,11 +75,12 @@ def attention_by_loop(x: np.ndarray, params: Any) -> np.ndarray:
 def test_self_attention(scale: float) -> None:
     x = random_features(2, 6, 8, 16)
     attention = SelfAttention()
-    params = random_variables(jax.eval_shape(attention.init, jax.random.key(0), x))["params"]
+    params = random_weights(jax.eval_shape(attention.init, jax.random.key(0), x))["params"]
     params["scale"] = np.float32(scale)
     expected = [attention_by_loop(image.astype(np.float64), params) for image in x]
     assert (np.abs(expected - x).max() > 0.1) == (scale != 0)
-    np.testing.assert_allclose(attention.apply({"params": params}, x), expected, rtol=0, atol=1e-5)
+    actual: Any = attention.apply({"params": params}, x)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
 def test_self_attention_begins_as_the_identity() -> None:
@@ -97,11 +91,12 @@ def test_self_attention_begins_as_the_identity() -> None:
 def test_gated_conv_gates_pixel_by_pixel() -> None:
     x = random_features(1, 6, 6, 3)
     conv = GatedConv(4, kernel_size=1)
-    params = random_variables(jax.eval_shape(conv.init, jax.random.key(0), x))
+    params = random_weights(jax.eval_shape(conv.init, jax.random.key(0), x))
     weights = params["params"]["conv"]
     activation, gate = np.split(x @ weights["kernel"][0, 0] + weights["bias"], 2, axis=-1)
     expected = np.where(activation > 0, activation, np.expm1(activation)) / (1 + np.exp(-gate))
-    np.testing.assert_allclose(conv.apply(params, x), expected, rtol=0, atol=1e-5)
+    actual: Any = conv.apply(params, x)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
 def discriminator(depth: int) -> tuple[PatchDiscriminator, Any]:
@@ -111,7 +106,7 @@ def discriminator(depth: int) -> tuple[PatchDiscriminator, Any]:
     def init() -> Any:
         return patchgan.init(jax.random.key(0), IMAGES, MASKS, update_stats=False)
 
-    return patchgan, random_variables(jax.eval_shape(init))
+    return patchgan, random_weights(jax.eval_shape(init))
 
 
 def largest_singular_value(kernel: np.ndarray) -> float:
@@ -140,11 +135,11 @@ def test_layers_act_as_kernels_of_spectral_norm_one() -> None:
     leading = np.linalg.svd(matrix)[2][:1]  # where many updates end
     variables["batch_stats"]["spectral_norm_0"]["conv_0/kernel/u"] = leading
     kernel = weights["kernel"] / largest_singular_value(weights["kernel"])
-    seen = np.concatenate([IMAGES, MASKS], axis=-1)
+    seen = jnp.concatenate([IMAGES, MASKS], axis=-1)
     expected = lax.conv_general_dilated(
         seen, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    logits = patchgan.apply(variables, IMAGES, MASKS, update_stats=False)
+    logits: Any = patchgan.apply(variables, IMAGES, MASKS, update_stats=False)
     np.testing.assert_allclose(logits, expected + weights["bias"], rtol=0, atol=1e-5)
 
 
@@ -181,7 +176,7 @@ def test_bfloat16_keeps_weights_and_outputs_in_float32() -> None:
 @pytest.mark.parametrize("layer", [partial(GatedConv, 16), SelfAttention])
 def test_bfloat16_layers_compute_in_it(layer: Callable[..., Any]) -> None:
     x = random_features(1, 8, 8, 16)
-    variables = random_variables(jax.eval_shape(layer().init, jax.random.key(0), x))
+    variables = random_weights(jax.eval_shape(layer().init, jax.random.key(0), x))
     output = layer(dtype=jnp.bfloat16).apply(variables, x.astype(jnp.bfloat16))
     assert output.dtype == jnp.bfloat16
     np.testing.assert_allclose(output.astype(np.float32), layer().apply(variables, x), rtol=0, atol=0.05)

@@ -1,5 +1,7 @@
 """SSIM maps against scikit-image, and what the definition promises."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,10 +31,10 @@ def by_skimage(reference: np.ndarray, image: np.ndarray, *, window: str, constan
     """The same map in float64, from intensities in [0, 1]."""
     options = {**WINDOWS[window], **CONSTANTS[constants]}
     pair = ((reference.astype(np.float64) + 1) / 2, (image.astype(np.float64) + 1) / 2)
-    _, per_channel = structural_similarity(
+    result: Any = structural_similarity(
         *pair, data_range=1, channel_axis=-1, full=True, use_sample_covariance=False, **options
     )
-    return per_channel.mean(axis=-1)
+    return result[1].mean(axis=-1)
 
 
 def noise(seed: int, shape: tuple[int, ...] = (24, 37, 3)) -> np.ndarray:

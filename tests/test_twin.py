@@ -1,12 +1,12 @@
 """The networks and a gradient of the generator's loss against the same written in PyTorch."""
 
-import math
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from random_weights import random_weights
 
 from i3ad_jax.losses import discounted_l1_loss, generator_hinge_loss
 from i3ad_jax.nn.inpainter import Inpainter
@@ -20,14 +20,6 @@ PATCHGAN = PatchDiscriminator(width=4, depth=4)
 SIZES = [(64, 64), (32, 48)]
 
 
-def random_variables(shapes: Any) -> Any:
-    """Random weights, large enough for every layer to matter; also the attention's scale, initially 0."""
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda x: np.float32(rng.normal(size=x.shape) / math.sqrt(math.prod(x.shape[:-1]))), shapes
-    )
-
-
 def random_batch(height: int, width: int) -> tuple[Any, Any]:
     """Two images in [-1, 1] and masks with a third of the pixels in holes."""
     rng = np.random.default_rng(1)
@@ -38,8 +30,8 @@ def random_batch(height: int, width: int) -> tuple[Any, Any]:
 @pytest.fixture(scope="module")
 def params() -> Any:
     images, masks = random_batch(32, 32)
-    params = random_variables(jax.eval_shape(INPAINTER.init, jax.random.key(0), images, masks)["params"])
-    assert params["attention"]["scale"] != 0
+    params = random_weights(jax.eval_shape(INPAINTER.init, jax.random.key(0), images, masks)["params"])
+    assert params["attention"]["scale"] != 0  # as it is at first, which would hide the attention
     return params
 
 
@@ -50,7 +42,7 @@ def discriminator() -> Any:
     def init() -> Any:
         return PATCHGAN.init(jax.random.key(0), images, masks, update_stats=False)
 
-    return random_variables(jax.eval_shape(init))
+    return random_weights(jax.eval_shape(init))
 
 
 def to_torch(images: Any) -> Any:

@@ -1,0 +1,146 @@
+"""Initial state, training step and samples of the method, with the smallest networks."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
+from i3ad_jax.errors import InputError
+from i3ad_jax.losses import discount_weights
+from i3ad_jax.methods import build
+from i3ad_jax.methods.i3ad import I3AD, GanState
+
+CONFIG = Config(
+    data=DataConfig(image_size=32),
+    network=NetworkConfig(width=2, dilations=(2,), discriminator_width=2, discriminator_depth=2),
+    training=TrainingConfig(batch_size=2, generator_learning_rate=5e-3, adversarial_weight=0.1),
+)
+METHOD = I3AD(CONFIG)
+STEP = jax.jit(METHOD.step)
+IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 3)) * np.linspace(0.2, 1, 32)[:, None]
+IMAGES = np.broadcast_to(IMAGES, (2, 32, 32, 3)).astype(np.float32)
+KEY = jax.random.key(1)
+
+
+@pytest.fixture(scope="module")
+def state() -> GanState:
+    return jax.jit(METHOD.init)(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def stepped(state: GanState) -> tuple[GanState, Any]:
+    return STEP(state, IMAGES, KEY)
+
+
+@partial(jax.jit, static_argnames=("loss", "rate"))
+def adam_step(loss: Callable[[Any], Any], weights: Any, *, rate: float) -> Any:
+    """Weights after Adam's first step."""
+    optimizer = optax.adam(rate, b1=CONFIG.training.adam_beta1, b2=CONFIG.training.adam_beta2)
+    updates, _ = optimizer.update(jax.grad(loss)(weights), optimizer.init(weights))
+    return optax.apply_updates(weights, updates)
+
+
+def judge(weights: Any, spectral: Any, images: Any, masks: Any) -> Any:
+    return METHOD.patchgan.apply(
+        {"params": weights, "batch_stats": spectral}, images, masks, update_stats=False
+    )
+
+
+def assert_same_weights(actual: Any, expected: Any) -> None:
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-6), actual, expected)
+
+
+def test_discriminator_takes_one_adam_step_on_real_and_filled_images(
+    state: GanState, stepped: tuple[GanState, Any]
+) -> None:
+    _, masked, filled = METHOD.sample(state, IMAGES, KEY)
+    masks = (masked == 0).all(axis=-1, keepdims=True).astype(jnp.float32)
+
+    def loss(weights: Any) -> Any:
+        real, fake = (judge(weights, state.spectral, images, masks) for images in (IMAGES, filled))
+        return jnp.maximum(0, 1 - real).mean() + jnp.maximum(0, 1 + fake).mean()
+
+    expected = adam_step(loss, state.discriminator, rate=CONFIG.training.discriminator_learning_rate)
+    assert_same_weights(stepped[0].discriminator, expected)
+
+
+def test_generator_takes_one_adam_step_against_the_new_discriminator(
+    state: GanState, stepped: tuple[GanState, Any]
+) -> None:
+    masked = METHOD.sample(state, IMAGES, KEY)[1]
+    masks = (masked == 0).all(axis=-1, keepdims=True).astype(jnp.float32)
+    pixel_weights = discount_weights(masks, discount=0.99)
+
+    def loss(weights: Any) -> Any:
+        outputs: Any = METHOD.inpainter.apply({"params": weights}, masked, masks)
+        fake = jnp.where(masks > 0, outputs[1], IMAGES)
+        logits = judge(stepped[0].discriminator, stepped[0].spectral, fake, masks)
+        reconstruction = sum((pixel_weights * jnp.abs(x - IMAGES)).mean() for x in outputs)
+        return reconstruction - 0.1 * logits.mean()
+
+    expected = adam_step(loss, state.generator, rate=CONFIG.training.generator_learning_rate)
+    assert_same_weights(stepped[0].generator, expected)
+
+
+def test_step_changes_both_networks_and_the_power_iteration(
+    state: GanState, stepped: tuple[GanState, Any]
+) -> None:
+    for name in ("generator", "discriminator", "spectral", "generator_optimizer", "discriminator_optimizer"):
+        before, after = (jax.tree.leaves(getattr(x, name)) for x in (state, stepped[0]))
+        assert any((x != y).any() for x, y in zip(before, after, strict=True)), name
+
+
+def test_metrics_are_finite_scalars(stepped: tuple[GanState, Any]) -> None:
+    metrics = stepped[1]
+    names = {"generator_loss", "discriminator_loss", "adversarial_loss", "reconstruction_loss"}
+    assert set(metrics) == names
+    assert all(x.shape == () and np.isfinite(x) for x in metrics.values())
+    total = 0.1 * metrics["adversarial_loss"] + metrics["reconstruction_loss"]
+    assert metrics["generator_loss"] == pytest.approx(float(total), rel=1e-6)
+
+
+def test_power_iteration_starts_near_the_largest_singular_value(state: GanState) -> None:
+    for layer in (0, 1):
+        kernel = np.asarray(state.discriminator[f"conv_{layer}"]["kernel"])
+        largest = np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), compute_uv=False)[0]
+        sigma = state.spectral[f"spectral_norm_{layer}"][f"conv_{layer}/kernel/sigma"]
+        assert sigma == pytest.approx(largest, rel=0.05)
+
+
+def test_generator_learns_two_images_by_heart(state: GanState, stepped: tuple[GanState, Any]) -> None:
+    first = stepped[1]["reconstruction_loss"]
+    for number in range(60):
+        state, _ = STEP(state, IMAGES, jax.random.fold_in(KEY, number))
+    _, metrics = STEP(state, IMAGES, KEY)
+    assert metrics["reconstruction_loss"] < 0.5 * first
+
+
+def test_sample_shows_images_holes_and_fillings(state: GanState) -> None:
+    images, masked, filled = METHOD.sample(state, IMAGES, KEY)
+    np.testing.assert_array_equal(images, IMAGES)
+    holes = (np.asarray(masked) == 0).all(axis=-1)
+    assert 0 < holes.mean() < 1
+    np.testing.assert_array_equal(masked[~holes], IMAGES[~holes])
+    np.testing.assert_array_equal(filled[~holes], IMAGES[~holes])
+    # What is in the holes of an image cannot be seen by the network.
+    changed = np.where(holes[..., None], 1, IMAGES)
+    _, _, filled_again = METHOD.sample(state, changed, KEY)
+    np.testing.assert_array_equal(filled_again, filled)
+
+
+@pytest.mark.parametrize("size", [30, 36, 24])
+def test_image_size_must_suit_the_network(size: int) -> None:
+    with pytest.raises(InputError, match=f"^--image-size {size}: .*multiples of 8 from 32"):
+        build(replace(CONFIG, data=DataConfig(image_size=size)))
+
+
+def test_unknown_method() -> None:
+    with pytest.raises(InputError, match=r"^--method nonsense: unknown; one of i3ad"):
+        build(replace(CONFIG, method="nonsense"))

@@ -1,0 +1,62 @@
+"""Calibration and anomaly maps of the method, with a small generator of random weights."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from random_weights import random_weights
+
+from i3ad_jax.config import Config, DataConfig, NetworkConfig, RefineConfig
+from i3ad_jax.methods.i3ad import I3AD, GanState
+from i3ad_jax.threshold import U_CANDIDATES
+
+CONFIG = Config(
+    data=DataConfig(image_size=32),
+    network=NetworkConfig(width=2, dilations=(2,), discriminator_width=2, discriminator_depth=2),
+    refine=RefineConfig(iterations=3, patches=4, u_iterations=2, base="original"),
+)
+METHOD = I3AD(CONFIG)
+IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def state() -> GanState:
+    """Maps need the generator alone."""
+    shapes = jax.eval_shape(METHOD.init, jax.random.key(0)).generator
+    return GanState(random_weights(shapes, gain=2), {}, {}, (), ())
+
+
+def test_calibration_with_a_given_u(state: GanState) -> None:
+    method = I3AD(replace(CONFIG, refine=replace(CONFIG.refine, u=0.37)))
+    assert method.calibrate(state, IMAGES) == {"u": 0.37, "u_reason": "given by --u"}
+
+
+def test_calibration_by_the_rule(state: GanState) -> None:
+    calibration = METHOD.calibrate(state, IMAGES)
+    assert calibration["u"] in U_CANDIDATES
+    assert calibration["u_reason"].startswith(("smallest u", "no u"))
+    assert json.loads(json.dumps(calibration)) == calibration
+    # The errors are those of the images after `u_iterations` of the loop.
+    u = calibration["u"]
+    error = np.abs(METHOD.trace(state, calibration, IMAGES).images[:, 2] - IMAGES).mean() / 2
+    assert calibration["u_errors"][f"{u:.2f}"] == pytest.approx(float(error), rel=1e-5)
+
+
+def test_maps_are_of_the_last_image_of_the_trace(state: GanState) -> None:
+    maps = METHOD.anomaly_maps(state, {"u": 0.9}, IMAGES)
+    states = METHOD.trace(state, {"u": 0.9}, IMAGES)
+    assert set(maps) == {"l2", "ssim"}
+    assert states.images.shape == (2, 4, 32, 32, 3)
+    expected = ((np.asarray(states.images[:, -1]) - IMAGES) ** 2).mean(axis=-1)
+    np.testing.assert_allclose(maps["l2"], expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(maps["ssim"], states.scores[:, -1], rtol=0, atol=1e-5)
+
+
+def test_images_of_a_batch_do_not_touch_each_other(state: GanState) -> None:
+    maps = METHOD.anomaly_maps(state, {"u": 0.9}, IMAGES)
+    padded = METHOD.anomaly_maps(state, {"u": 0.9}, IMAGES.at[1].set(0))
+    for name in maps:
+        np.testing.assert_array_equal(maps[name][0], padded[name][0])
