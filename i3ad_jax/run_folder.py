@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from i3ad_jax import __version__
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 
 PACKAGES = (
-    "i3ad_jax",
     "jax",
     "jaxlib",
     "flax",
@@ -155,7 +155,7 @@ def _environment(config: Config, command: Sequence[str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "devices": [device.device_kind for device in jax.devices()],
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {"i3ad_jax": __version__, **{name: metadata.version(name) for name in PACKAGES}},
         "git_commit": _git_commit(),
     }
 

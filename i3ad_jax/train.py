@@ -59,10 +59,11 @@ def train(config: Config, folder: RunFolder, *, resume: bool = False) -> dict | 
     method = build(config)
     data = load_dataset(config.data.data, image_size=config.data.image_size, aspect=config.data.aspect)
     kept, held_out = hold_out(data.train, fraction=config.data.held_out, seed=config.seed)
-    if resume:
-        write_json(folder.config, config.to_json())
-    else:
+    if not resume:
         folder.create(config, sys.argv)
+    elif config != folder.read_config():  # more steps: the results so far are not those of the run any more
+        folder.results.unlink(missing_ok=True)
+        write_json(folder.config, config.to_json())
     state = fit(method, config, folder, train_images=kept.images, held_out_images=held_out.images)
     calibration = calibrate(method, config, state, held_out.images)
     write_json(folder.calibration, calibration)

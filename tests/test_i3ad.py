@@ -31,7 +31,8 @@ KEY = jax.random.key(1)
 
 @pytest.fixture(scope="module")
 def state() -> GanState:
-    return jax.jit(METHOD.init)(jax.random.key(0))
+    # The program that training starts with, options and all: it is compiled once for all tests.
+    return jax.jit(METHOD.init, compiler_options={"xla_backend_optimization_level": 0})(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")

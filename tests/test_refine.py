@@ -200,11 +200,11 @@ def test_trace_records_the_loop(config: RefineConfig) -> None:
 
 
 def test_shrinking_masks_are_nested() -> None:
-    areas = {}
+    nested = {}
     for shrink in (False, True):
         masks = traced(random_image(0), 0.3, config=replace(CONFIG, shrink=shrink)).masks
-        areas[shrink] = bool((np.diff(masks, axis=0) <= 0).all())
-    assert areas == {False: False, True: True}
+        nested[shrink] = bool((np.diff(masks, axis=0) <= 0).all())
+    assert nested == {False: False, True: True}
 
 
 def test_u_of_zero_masks_everything() -> None:
@@ -227,5 +227,5 @@ def test_perfect_inpainting_leaves_no_anomaly() -> None:
     image = random_image(0)
     states = traced(image, 0.01, config=CONFIG, inpaint=lambda *_: jnp.asarray(image))
     np.testing.assert_array_equal(states.images, np.broadcast_to(image, states.images.shape))
-    np.testing.assert_allclose(states.scores, 0, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(states.scores, 0, rtol=0, atol=1e-4)
     assert (states.masks[1:] == 0).all()
