@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 from skimage.segmentation import mark_boundaries
+from skimage.util import img_as_ubyte
 from tqdm import tqdm
 
 from i3ad_jax.config import Config
@@ -174,11 +175,11 @@ def _picture(cases: list[Case]) -> Image.Image:
     vmax = max(float(case.anomaly_map.max()) for case in cases)
     truths = [np.zeros(case.image.shape[:2], bool) if case.truth is None else case.truth for case in cases]
     outlined = [
-        mark_boundaries(case.image, truth, color=(0, 1, 0), mode="inner")
+        img_as_ubyte(mark_boundaries(case.image, truth, color=(0, 1, 0), mode="inner"))
         for case, truth in zip(cases, truths, strict=True)
     ]
     rows = [
-        np.stack([np.round(255 * image).astype(np.uint8) for image in outlined]),
+        np.stack(outlined),
         np.stack([overlay(case.image, case.anomaly_map, vmax=vmax) for case in cases]),
         np.stack([np.repeat(255 * case.masks[-1, ..., None].astype(np.uint8), 3, axis=-1) for case in cases]),
         np.stack([case.reconstructions[-1] for case in cases]),

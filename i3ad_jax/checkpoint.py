@@ -18,9 +18,8 @@ class Checkpoints:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._checkpointer = ocp.training.Checkpointer(
-            path.absolute(), preservation_policy=ocp.training.preservation_policies.LatestN(KEPT)
-        )
+        newest: Any = ocp.training.preservation_policies.LatestN(KEPT)
+        self._checkpointer = ocp.training.Checkpointer(str(path.absolute()), preservation_policy=newest)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -58,8 +57,7 @@ class Checkpoints:
         try:
             return self._checkpointer.load(self.latest, template)
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
-            reason = str(error).splitlines()[0][:200]
             raise InputError(
-                f"{self.path / str(self.latest)}: damaged checkpoint ({type(error).__name__}: {reason});"
+                f"{self.path / str(self.latest)}: damaged checkpoint ({type(error).__name__});"
                 " delete this folder to use the one before it"
             ) from error

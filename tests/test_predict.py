@@ -30,18 +30,18 @@ def test_predictions_equal_the_run_s_own_scores(tiny_run: Path, tiny_folder: Pat
 
 
 def test_maps_and_pictures_have_the_size_of_the_image(tiny_run: Path, tmp_path: Path) -> None:
-    shape = (57, 31)
-    grey = np.random.default_rng(0).integers(0, 2**16, shape, dtype=np.uint16)
+    height, width = 57, 31
+    grey = np.random.default_rng(0).integers(0, 2**16, (height, width), dtype=np.uint16)
     Image.fromarray(grey).save(tmp_path / "grey.tif")
     (tmp_path / "other").mkdir()
-    Image.new("RGBA", shape[::-1]).save(tmp_path / "other/grey.png")
+    Image.new("RGBA", (width, height)).save(tmp_path / "other/grey.png")
     out = tmp_path / "out"
     predict.main([str(tiny_run), str(tmp_path / "grey.tif"), str(tmp_path / "other"), "--out", str(out)])
     for name in ("grey", "grey-2"):
         anomaly_map = np.load(out / "maps" / f"{name}.npy", allow_pickle=False)
-        assert anomaly_map.shape == shape
+        assert anomaly_map.shape == (height, width)
         assert anomaly_map.dtype == np.float32
-        assert np.asarray(Image.open(out / "pictures" / f"{name}.png")).shape == (*shape, 3)
+        assert np.asarray(Image.open(out / "pictures" / f"{name}.png")).shape == (height, width, 3)
 
 
 def test_normal_images_suffice_to_train_and_predict(
