@@ -112,7 +112,7 @@ def distance_to_known(mask: Mask) -> Map:
     squared = jnp.where(mask[..., 0] > 0, diagonal_squared, 0.0)
     # A squared Euclidean distance is separable: the best row for every column, then the best column.
     squared = _nearest_along_rows(_nearest_along_rows(squared.T).T)
-    return jnp.sqrt(jnp.minimum(squared, diagonal_squared))
+    return jnp.sqrt(squared)
 
 
 def _nearest_along_rows(squared: Float[Array, "m n"]) -> Float[Array, "m n"]:

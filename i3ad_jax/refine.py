@@ -114,7 +114,7 @@ def _loop(
         # The checkerboard pass is no application of its mask: after it the loop goes on whatever the mask.
         change = jnp.sum(jnp.abs(mask - state.mask))
         unchanged = change <= config.stop_tolerance * jnp.sum(state.mask)
-        finished = state.finished | (unchanged & (iteration > 0))
+        finished = unchanged & (iteration > 0)
         base = image if config.base == "original" else state.image
         inpainted = mask * inpaint(base * (1 - mask), mask) + (1 - mask) * base
         return Refined(

@@ -43,16 +43,19 @@ def ssim_with(
         x = jnp.einsum("ij,jwc->iwc", rows, x, precision=lax.Precision.HIGHEST)
         return jnp.einsum("kw,iwc->ikc", columns, x, precision=lax.Precision.HIGHEST)
 
-    x0 = _intensity(reference)
+    # Variances do not change with the origin, but lose fewer digits where it is near the intensities.
+    origin = jnp.mean(_intensity(reference), axis=(0, 1))
+    x0 = _intensity(reference) - origin
     mean0 = local_mean(x0)
     variance0 = local_mean(x0 * x0) - mean0 * mean0
 
     def ssim(image: Image) -> Map:
-        x = _intensity(image)
+        x = _intensity(image) - origin
         mean = local_mean(x)
         variance = local_mean(x * x) - mean * mean
         covariance = local_mean(x0 * x) - mean0 * mean
-        luminance = (2 * mean0 * mean + c1) / (mean0**2 + mean**2 + c1)
+        brightness0, brightness = mean0 + origin, mean + origin
+        luminance = (2 * brightness0 * brightness + c1) / (brightness0**2 + brightness**2 + c1)
         structure = (2 * covariance + c2) / (variance0 + variance + c2)
         return jnp.mean(luminance * structure, axis=-1)
 
