@@ -136,7 +136,8 @@ class I3AD:
             return {"u": loop.u, "u_reason": "given by --u"}
         # One image at a time: with all candidates it is a batch already.
         chosen = tqdm(images[: loop.u_images], desc="choose u", unit="image")
-        errors = np.stack([self._l1_errors(state, image) for image in chosen]).mean(axis=0, dtype=np.float64)
+        errors = np.stack([np.asarray(self._l1_errors(state, image)) for image in chosen])
+        errors = errors.mean(axis=0, dtype=np.float64)
         u, reason = choose_u(errors, tolerance=loop.u_tolerance)
         table = {
             f"{candidate:.2f}": float(error) for candidate, error in zip(U_CANDIDATES, errors, strict=True)
