@@ -157,7 +157,7 @@ def test_evaluate_with_other_settings_leaves_the_run_alone(tiny_run: Path, tmp_p
 @pytest.mark.slow
 def test_killed_ten_times_ends_in_the_same_bits(tiny_flags: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "i3ad_jax.train"]
-    flags = [*tiny_flags, "--steps", "400", "--checkpoint-every", "10", "--sample-every", "1000"]
+    flags = [*tiny_flags, "--steps", "1000", "--checkpoint-every", "10", "--sample-every", "1000"]
     subprocess.run([*command, *flags, "--run", str(tmp_path / "unbroken")], check=True)
     run = tmp_path / "killed"
     rng = np.random.default_rng(0)
