@@ -162,13 +162,14 @@ def test_an_archive_without_the_category_is_refused(tmp_path, manual):
     assert_refused("mvtec_anomaly_detection.tar.xz", "no folder bottle")
 
 
-@pytest.mark.parametrize("keep", [0, 10, 200])
-def test_a_damaged_archive_is_refused(tmp_path, manual, keep):
+def test_an_archive_cut_short_anywhere_is_refused(tmp_path, manual):
     write_category(tmp_path / "bottle", channels=(3,))
     archive = manual / "bottle.tar.xz"
     pack(archive, tmp_path / "bottle", "bottle")
-    archive.write_bytes(archive.read_bytes()[:keep])
-    assert_refused(str(archive), "get it again")
+    whole = archive.read_bytes()
+    for keep in (*range(0, 400, 20), *range(400, len(whole) - 200, 500)):
+        archive.write_bytes(whole[:keep])
+        assert_refused(str(archive), "get it again")
 
 
 def test_an_archive_cannot_write_outside_its_folder(tmp_path, manual):

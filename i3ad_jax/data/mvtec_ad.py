@@ -173,7 +173,9 @@ def _extract(archive: Path, category: str, folder: Path) -> Path:
             f"{archive}: this Python cannot extract it safely; extract it or use Python 3.11.4 or later"
         )
     try:
-        with tarfile.open(archive, "r|xz") as tar:  # A stream: going back in an xz file is slow.
+        # A stream: going back in an xz file is slow. Not tarfile's own "r|xz", which takes the end of a
+        # truncated file for the end of the archive.
+        with lzma.open(archive) as file, tarfile.open(fileobj=file, mode="r|") as tar:
             wanted = (member for member in tar if PurePosixPath(member.name).parts[:1] == (category,))
             tar.extractall(folder, members=wanted, filter="data")
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
