@@ -1,10 +1,8 @@
 """Testing: calibrate on unseen normal images, map the test images, write results and report."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -115,28 +113,25 @@ def anomaly_maps(
 ) -> tuple[dict[str, Float[np.ndarray, "n h w"]], float | None]:
     """Maps of all images by score, float32, and the seconds an image takes.
 
-    The images go through the loop in batches of one size, so that one program serves all. The first batch,
+    The images go through the loop in queues of one size, so that one program serves all. The first queue,
     which may compile it, does not count for the time: None if there is no other. `label` names the progress
     bar; no label, no bar.
     """
+    size = config.refine.queue_size
     parts, seconds, counted = [], 0.0, 0
-    batches = list(_batches(images, config.refine.test_batch_size))
-    for number, (batch, count) in enumerate(tqdm(batches, desc=label, unit="batch", disable=label is None)):
-        start = time.perf_counter()
-        maps = jax.block_until_ready(method.anomaly_maps(state, calibration, to_float(jnp.asarray(batch))))
-        if number:
-            seconds, counted = seconds + time.perf_counter() - start, counted + len(batch)
-        parts.append({kind: np.asarray(values)[:count] for kind, values in maps.items()})
+    with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as progress:
+        for first in range(0, len(images), size):
+            queue = images[first : first + size]
+            count = len(queue)
+            start = time.perf_counter()
+            padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
+            maps = method.anomaly_maps(state, calibration, to_float(jnp.asarray(padded)), count)
+            parts.append({kind: np.asarray(values)[:count] for kind, values in maps.items()})
+            if first:
+                seconds, counted = seconds + time.perf_counter() - start, counted + count
+            progress.update(count)
     joined = {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
     return joined, seconds / counted if counted else None
-
-
-def _batches(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of exactly `size` images and how many of each are real: the last image fills the last batch."""
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        count = len(batch)
-        yield np.concatenate([batch, np.repeat(batch[-1:], size - count, axis=0)]), count
 
 
 def _cases(

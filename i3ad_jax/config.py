@@ -103,8 +103,11 @@ class RefineConfig:
     """SSIM's c1, c2: 0.01**2, 0.03**2 (Wang et al. 2004), or 0.01, 0.03 as the paper prints them."""
     ssim_score: Literal["distance", "half"] = "distance"
     """Anomaly score of a pixel: 1 - SSIM, or half of it."""
-    test_batch_size: int = 16
+    test_batch_size: int = 8
     """Images that go through the loop together; it changes speed, not results."""
+    queue_size: int = 64
+    """Images handed to the compiled loop at a time; a finished one makes room for the next. Like the batch
+    size it changes speed, memory and how often the progress bar moves, not results."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ def validate(config: Config) -> None:
         "--discriminator-depth": network.discriminator_depth,
         "--dilations": min(network.dilations, default=1),
         "--test-batch-size": refine.test_batch_size,
+        "--queue-size": refine.queue_size,
         "--u-images": refine.u_images,
         "--u-tolerance": refine.u_tolerance,
     }

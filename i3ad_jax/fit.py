@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from i3ad_jax.checkpoint import Checkpoints
+from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.figures import contact_sheet
@@ -115,7 +115,7 @@ def _compiled_step(
 
     order_key, step_key = jax.random.split(key)
 
-    @partial(jax.jit, donate_argnums=0)
+    @jit(donate_argnums=0)
     def step_once(state: State, images: jax.Array, index: int) -> tuple[State, Metrics]:
         def draw(position: jax.Array) -> jax.Array:
             epoch, place = jnp.divmod(position, len(images))

@@ -1,10 +1,12 @@
 """Iterative inpainting with an SSIM mask: the paper's test-time loop (section 2.2 to 2.5).
 
 Written for one image and any `inpaint` function, so that it knows no network; the caller `vmap`s it. The
-whole loop is one compiled program with static shapes.
+whole loop is one compiled program with static shapes. `refine_queue.py` runs the same loop for many images
+of which each takes only the iterations that it needs.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -21,18 +23,19 @@ Inpaint = Callable[[Image, Mask], Image]
 
 
 class Refined(NamedTuple):
-    """An image as the loop left it.
+    """An image in some state of the loop.
 
     Attributes:
         image: the reconstruction, in [-1, 1].
-        mask: the last mask applied: where the reconstruction was last inpainted. All ones if there
-            was no iteration, since the checkerboard pass inpaints every pixel.
-        finished: whether the mask had stopped changing.
+        mask: where it was last inpainted. All ones after the checkerboard pass, which inpaints every pixel.
+        score: its SSIM anomaly score.
+        iterations: mask updates that led to it. Less than `config.iterations` if the mask stopped changing.
     """
 
     image: Image
     mask: Mask
-    finished: Bool[Array, ""]
+    score: Map
+    iterations: Int[Array, ""]
 
 
 class Trajectory(NamedTuple):
@@ -63,15 +66,67 @@ def checkerboard_pass(inpaint: Inpaint, image: Image, *, patches: int) -> Image:
 def anomaly_score(image: Image, config: RefineConfig) -> Callable[[Image], Map]:
     """A function that gives the SSIM anomaly score of each pixel of a reconstruction of `image`: a_i(x).
 
+    The function is a pytree: it can be `vmap`ped over, indexed and carried by a loop.
+
     Deviation: the paper's section 2.3 writes a_i = SSIM but masks where a_i >= u; only 1 - SSIM (or half of
     it) makes that mask what differs.
     """
     ssim = ssim_with(image, window=config.ssim_window, constants=config.ssim_constants)
     scale = 0.5 if config.ssim_score == "half" else 1.0
-    return lambda reconstruction: scale * (1 - ssim(reconstruction))
+    return jax.tree_util.Partial(lambda ssim, reconstruction: scale * (1 - ssim(reconstruction)), ssim)
 
 
-def refine(inpaint: Inpaint, image: Image, *, u: float | Float[Array, ""], config: RefineConfig) -> Refined:
+@dataclass(frozen=True)
+class MaskRule:
+    """Which pixels to inpaint next, and when to stop.
+
+    Attributes:
+        u: a pixel is masked where its anomaly score is at least this.
+        config: the choices that the paper leaves open.
+    """
+
+    u: float | Float[Array, ""]
+    config: RefineConfig
+
+    def next_mask(self, state: Refined) -> Mask:
+        """The SSIM mask of a state: 1 where it looks wrong."""
+        mask = (state.score >= self.u).astype(state.image.dtype)[..., None]
+        return mask * state.mask if self.config.shrink else mask
+
+    def finished(self, state: Refined) -> Bool[Array, ""]:
+        """Whether the loop ends with `state`.
+
+        The same mask again would be filled with the same pixels: at tolerance 0, to stop there gives exactly
+        what all iterations give. The checkerboard pass is no application of its mask: after it the loop goes
+        on whatever the mask.
+        """
+        change = jnp.sum(jnp.abs(self.next_mask(state) - state.mask))
+        unchanged = change <= self.config.stop_tolerance * jnp.sum(state.mask)
+        return (unchanged & (state.iterations > 0)) | (state.iterations >= self.config.iterations)
+
+    def vanished(self, state: Refined) -> Bool[Array, ""]:
+        """Whether the next mask is empty and its update keeps every pixel, so that it needs no inpainting."""
+        empty = ~jnp.any(self.next_mask(state) > 0) & (state.iterations >= 0) & ~self.finished(state)
+        return empty if self.config.base == "previous" else jnp.zeros_like(empty)
+
+    def close(self, state: Refined) -> Refined:
+        """The state, after the update with an empty mask if that is all that is left to do."""
+        vanished = self.vanished(state)
+        return state._replace(mask=jnp.where(vanished, 0, state.mask), iterations=state.iterations + vanished)
+
+    def base(self, original: Image, state: Refined) -> Image:
+        """The image that pixels outside the mask are taken from."""
+        return original if self.config.base == "original" else state.image
+
+
+def refine(
+    inpaint: Inpaint,
+    image: Image,
+    *,
+    u: float | Float[Array, ""],
+    config: RefineConfig,
+    early_exit: bool = False,
+) -> Refined:
     """The state of the loop after `config.iterations` mask updates.
 
     Args:
@@ -79,48 +134,45 @@ def refine(inpaint: Inpaint, image: Image, *, u: float | Float[Array, ""], confi
         image: the image to examine, in [-1, 1].
         u: a pixel is masked where its anomaly score is at least this.
         config: the choices that the paper leaves open.
+        early_exit: stop computing once the mask does not change, with the same result. Under `vmap` the
+            batch waits for its slowest image.
     """
-    first, update = _loop(inpaint, image, u=u, config=config)
-    return lax.fori_loop(0, config.iterations, update, first)
+    rule = MaskRule(u, config)
+    first, update = _loop(inpaint, image, rule)
+    if early_exit:
+        going_on = lambda state: ~(rule.finished(state) | rule.vanished(state))  # noqa: E731
+        return rule.close(lax.while_loop(going_on, update, first))
+    return lax.fori_loop(0, config.iterations, lambda _, state: _unless_finished(rule, update, state), first)
 
 
 def trace(inpaint: Inpaint, image: Image, *, u: float | Float[Array, ""], config: RefineConfig) -> Trajectory:
     """All states of the loop of which `refine` gives the last, for study and pictures."""
-    first, update = _loop(inpaint, image, u=u, config=config)
-    score = anomaly_score(image, config)
+    rule = MaskRule(u, config)
+    first, update = _loop(inpaint, image, rule)
 
-    def record(state: Refined, iteration: Int[Array, ""]) -> tuple[Refined, Trajectory]:
-        state = update(iteration, state)
-        return state, Trajectory(state.image, state.mask, score(state.image))
+    def record(state: Refined, _: None) -> tuple[Refined, Trajectory]:
+        state = _unless_finished(rule, update, state)
+        return state, Trajectory(state.image, state.mask, state.score)
 
-    _, later = lax.scan(record, first, jnp.arange(config.iterations))
-    start = Trajectory(first.image, first.mask, score(first.image))
+    _, later = lax.scan(record, first, length=config.iterations)
+    start = Trajectory(first.image, first.mask, first.score)
     return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), start, later)
 
 
-def _loop(
-    inpaint: Inpaint, image: Image, *, u: float | Float[Array, ""], config: RefineConfig
-) -> tuple[Refined, Callable[[int | Int[Array, ""], Refined], Refined]]:
-    """The state after the checkerboard pass, and the update of iteration i = 0, 1, ..."""
-    score = anomaly_score(image, config)
-    start = checkerboard_pass(inpaint, image, patches=config.patches)
-    first = Refined(start, jnp.ones_like(image[..., :1]), jnp.array(False))
+def _loop(inpaint: Inpaint, image: Image, rule: MaskRule) -> tuple[Refined, Callable[[Refined], Refined]]:
+    """The state after the checkerboard pass, and the update that makes a state the next one."""
+    score = anomaly_score(image, rule.config)
+    start = checkerboard_pass(inpaint, image, patches=rule.config.patches)
+    first = Refined(start, jnp.ones_like(image[..., :1]), score(start), jnp.int32(0))
 
-    def update(iteration: int | Int[Array, ""], state: Refined) -> Refined:
-        mask = (score(state.image) >= u).astype(image.dtype)[..., None]
-        if config.shrink:
-            mask = mask * state.mask
-        # The same mask again would be filled with the same pixels: stopping at tolerance 0 changes nothing.
-        # The checkerboard pass is no application of its mask: after it the loop goes on whatever the mask.
-        change = jnp.sum(jnp.abs(mask - state.mask))
-        unchanged = change <= config.stop_tolerance * jnp.sum(state.mask)
-        finished = unchanged & (iteration > 0)
-        base = image if config.base == "original" else state.image
+    def update(state: Refined) -> Refined:
+        mask, base = rule.next_mask(state), rule.base(image, state)
         inpainted = mask * inpaint(base * (1 - mask), mask) + (1 - mask) * base
-        return Refined(
-            image=jnp.where(finished, state.image, inpainted),
-            mask=jnp.where(finished, state.mask, mask),
-            finished=finished,
-        )
+        return Refined(inpainted, mask, score(inpainted), state.iterations + 1)
 
     return first, update
+
+
+def _unless_finished(rule: MaskRule, update: Callable[[Refined], Refined], state: Refined) -> Refined:
+    finished = rule.finished(state)
+    return jax.tree.map(lambda old, new: jnp.where(finished, old, new), state, update(state))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -32,7 +33,7 @@ def ssim_with(
 
     Returns:
         A function of an image of the reference's shape, in [-1, 1], to a float32 map in [-1, 1]; 1 means
-        equal. It works in float32 whatever the image's type.
+        equal. It works in float32 whatever the image's type. It is a pytree, whose leaves are the moments.
     """
     height, width, _ = reference.shape
     rows, columns = _window_matrix(height, window), _window_matrix(width, window)
@@ -49,7 +50,8 @@ def ssim_with(
     mean0 = local_mean(x0)
     variance0 = local_mean(x0 * x0) - mean0 * mean0
 
-    def ssim(image: Image) -> Map:
+    def ssim(moments: tuple[Array, ...], image: Image) -> Map:
+        origin, x0, mean0, variance0 = moments
         x = _intensity(image) - origin
         mean = local_mean(x)
         variance = local_mean(x * x) - mean * mean
@@ -59,7 +61,7 @@ def ssim_with(
         structure = (2 * covariance + c2) / (variance0 + variance + c2)
         return jnp.mean(luminance * structure, axis=-1)
 
-    return ssim
+    return jax.tree_util.Partial(ssim, (origin, x0, mean0, variance0))
 
 
 def _intensity(image: Image) -> Image:

@@ -48,7 +48,7 @@ def test_calibration_by_the_rule(state: GanState) -> None:
 
 
 def test_maps_are_of_the_last_image_of_the_trace(state: GanState) -> None:
-    maps = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES)
+    maps = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES, 2)
     states = METHOD.trace(state, {"u": 0.5}, IMAGES)
     assert set(maps) == {"l2", "ssim"}
     assert states.images.shape == (2, 4, 32, 32, 3)
@@ -59,7 +59,7 @@ def test_maps_are_of_the_last_image_of_the_trace(state: GanState) -> None:
 
 
 def test_images_of_a_batch_do_not_touch_each_other(state: GanState) -> None:
-    maps = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES)
-    padded = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES.at[1].set(0))
+    maps = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES, 2)
+    padded = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES.at[1].set(0), 2)
     for name in maps:
         np.testing.assert_array_equal(maps[name][0], padded[name][0])

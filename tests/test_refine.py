@@ -14,25 +14,16 @@ import pytest
 from hypothesis import strategies
 from plain_loop import Plain, distance, distance_by_skimage, plain_loop
 from random_weights import random_weights
+from toy_inpainting import blur, random_image
 
 from i3ad_jax.config import RefineConfig
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.refine import Inpaint, checkerboard_pass, refine, trace
 
-SIZE = (24, 32)
 CONFIG = RefineConfig(iterations=8, patches=4)
 BOTH_BASES = [replace(CONFIG, base="previous"), replace(CONFIG, base="original")]
 MARGIN = 1e-5  # from every score to u; float32 rounding then decides no pixel of a mask
 TOLERANCE = 1e-5
-
-
-def blur(masked: Any, mask: Any) -> Any:
-    """Box means of the known pixels."""
-    rows, columns = (np.abs(np.subtract.outer(np.arange(n), np.arange(n))) <= 5 for n in masked.shape[:2])
-    total, known = (
-        jnp.einsum("ij,jwc,wk->ikc", np.float32(rows), x, np.float32(columns)) for x in (masked, 1 - mask)
-    )
-    return total / (known + 0.01)
 
 
 def network() -> Inpaint:
@@ -46,15 +37,6 @@ def network() -> Inpaint:
         return outputs[1][0]
 
     return inpaint
-
-
-def random_image(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A ramp with a little noise and a spot of strong noise, which blurring cannot restore."""
-    rng = np.random.default_rng(seed)
-    image = np.linspace(-0.8, 0.6, size[1])[:, None] + rng.normal(0, 0.04, (*size, 3))
-    y, x = rng.integers(0, 16, 2)
-    image[y : y + 8, x : x + 8] += rng.normal(0, 0.5, (8, 8, 3))
-    return np.clip(image, -1, 1).astype(np.float32)
 
 
 NETWORK = network()
@@ -121,13 +103,13 @@ def test_a_network_and_a_batch_equal_the_plain_loop_too() -> None:
     u=strategies.floats(0.05, 1.2),
     config=strategies.sampled_from(BOTH_BASES),
 )
-def test_early_exit_changes_nothing(seed: int, u: float, config: RefineConfig) -> None:
+def test_stopping_at_an_unchanged_mask_changes_nothing(seed: int, u: float, config: RefineConfig) -> None:
     plain = plain_loop(jax.jit(blur), random_image(seed), u=u, config=config)
     hypothesis.assume(plain.margin > MARGIN)
     result = refined(random_image(seed), u, config=config)
     assert_close(result.image, plain.images[-1])
-    settled = any(np.array_equal(a, b) for a, b in itertools.pairwise(plain.masks[1:]))
-    assert bool(result.finished) == settled
+    settled = (i for i, (a, b) in enumerate(itertools.pairwise(plain.masks)) if i and np.array_equal(a, b))
+    assert result.iterations == next(settled, config.iterations)
 
 
 @pytest.mark.parametrize("config", BOTH_BASES, ids=lambda config: config.base)
@@ -137,7 +119,7 @@ def test_stop_tolerance_leaves_the_state_where_the_mask_changed_little(config: R
     last = next(i for i in range(1, len(changes)) if changes[i] <= 0.25)
     assert np.abs(plain.images[last] - plain.images[-1]).max() > 0.01
     result = refined(random_image(0), 0.3, config=replace(config, stop_tolerance=0.25))
-    assert result.finished
+    assert result.iterations == last
     assert_close(result.image, plain.images[last])
     np.testing.assert_array_equal(result.mask, plain.masks[last])
 
@@ -163,7 +145,7 @@ def test_no_iteration_is_the_checkerboard_pass() -> None:
     result = refined(random_image(0), 0.3, config=replace(CONFIG, iterations=0))
     assert_close(result.image, checkerboard_pass(blur, jnp.asarray(random_image(0)), patches=4))
     assert (result.mask == 1).all()
-    assert not result.finished
+    assert result.iterations == 0
 
 
 def test_inpaint_sees_zeros_in_holes() -> None:
@@ -211,7 +193,7 @@ def test_u_of_zero_masks_everything() -> None:
     result = refined(random_image(0), 0.0, config=CONFIG)
     assert (result.mask == 1).all()
     assert (result.image == 0).all()  # what blurring no known pixel gives
-    assert result.finished
+    assert result.iterations == 1
 
 
 def test_u_above_two_masks_nothing() -> None:
@@ -220,7 +202,7 @@ def test_u_above_two_masks_nothing() -> None:
         result = refined(random_image(0), 2.01, config=config)
         assert (result.mask == 0).all()
         assert_close(result.image, expected)
-        assert result.finished
+        assert result.iterations == 1
 
 
 def test_perfect_inpainting_leaves_no_anomaly() -> None:

@@ -34,29 +34,24 @@ class Conv(nn.Conv2d):
         return super().forward(F.pad(input, padding))
 
 
-class GatedConv(nn.Module):
+class GatedConv(Conv):
     """elu(a) * sigmoid(g), where one convolution gives a and g."""
 
     def __init__(
         self, inputs: int, features: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1
     ) -> None:
-        super().__init__()
-        self.conv = Conv(inputs, 2 * features, kernel, stride=stride, dilation=dilation)
+        super().__init__(inputs, 2 * features, kernel, stride=stride, dilation=dilation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        activation, gate = self.conv(x).chunk(2, dim=1)
-        return F.elu(activation) * torch.sigmoid(gate)
+    def forward(self, input: Tensor) -> Tensor:
+        activation, gates = super().forward(input).chunk(2, dim=1)
+        return F.elu(activation) * torch.sigmoid(gates)
 
 
-class GatedUpsample(nn.Module):
+class GatedUpsample(GatedConv):
     """Nearest neighbour, twice the size, then a gated convolution."""
 
-    def __init__(self, inputs: int, features: int) -> None:
-        super().__init__()
-        self.gated = GatedConv(inputs, features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.gated(F.interpolate(x, scale_factor=2, mode="nearest"))
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(F.interpolate(input, scale_factor=2, mode="nearest"))
 
 
 class SelfAttention(nn.Module):
@@ -171,7 +166,9 @@ def load_generator(params: Mapping[str, Any]) -> Inpainter:
     generator = Inpainter(width, tuple(dilations))
     leaves = jax.tree_util.tree_leaves_with_path(params)
     named = {jax.tree_util.keystr(path, simple=True, separator="."): value for path, value in leaves}
-    generator.load_state_dict({name.replace("kernel", "weight"): _tensor(x) for name, x in named.items()})
+    generator.load_state_dict(
+        {name.replace(".conv", "").replace("kernel", "weight"): _tensor(x) for name, x in named.items()}
+    )
     return generator
 
 

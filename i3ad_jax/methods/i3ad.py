@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
+from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.losses import (
@@ -23,7 +24,8 @@ from i3ad_jax.masks import brush_mask
 from i3ad_jax.methods.method import Calibration, Metrics
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE, Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
-from i3ad_jax.refine import Inpaint, Trajectory, anomaly_score, refine, trace
+from i3ad_jax.refine import Inpaint, Trajectory, refine, trace
+from i3ad_jax.refine_queue import refine_queue
 from i3ad_jax.score import l2_map
 from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
 from i3ad_jax.threshold import U_CANDIDATES, choose_u
@@ -123,7 +125,7 @@ class I3AD:
         state = GanState(generator, discriminator, spectral, generator_optimizer, discriminator_optimizer)
         return state, {"generator_loss": losses[0], "discriminator_loss": d_loss, **losses[1]}
 
-    @partial(jax.jit, static_argnums=0)
+    @jit(static_argnums=0)
     def sample(self, state: GanState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
         masks = _brush_masks(key, images)
         _, fine = self._inpaint(state.generator, images * (1 - masks), masks)
@@ -144,8 +146,10 @@ class I3AD:
         }
         return {"u": u, "u_reason": reason, "u_errors": table}
 
-    def anomaly_maps(self, state: GanState, calibration: Calibration, images: Images) -> dict[str, Maps]:
-        return self._anomaly_maps(state, images, jnp.float32(calibration["u"]))
+    def anomaly_maps(
+        self, state: GanState, calibration: Calibration, images: Images, count: int
+    ) -> dict[str, Maps]:
+        return self._anomaly_maps(state, images, jnp.int32(count), jnp.float32(calibration["u"]))
 
     def trace(self, state: GanState, calibration: Calibration, images: Images) -> Trajectory:
         return self._trace(state, images, jnp.float32(calibration["u"]))
@@ -159,22 +163,22 @@ class I3AD:
 
         return inpaint
 
-    @partial(jax.jit, static_argnums=0)
-    def _anomaly_maps(self, state: GanState, images: Images, u: Float[Array, ""]) -> dict[str, Maps]:
-        inpaint, loop = self.inpaint(state), self.config.refine
+    @jit(static_argnums=0)
+    def _anomaly_maps(
+        self, state: GanState, images: Images, count: Int[Array, ""], u: Float[Array, ""]
+    ) -> dict[str, Maps]:
+        loop = self.config.refine
+        refined = refine_queue(
+            self.inpaint(state), images, count=count, slots=loop.test_batch_size, u=u, config=loop
+        )
+        return {"l2": jax.vmap(l2_map)(images, refined.image), "ssim": refined.score}
 
-        def maps(image: Image) -> dict[str, Array]:
-            refined = refine(inpaint, image, u=u, config=loop).image
-            return {"l2": l2_map(image, refined), "ssim": anomaly_score(image, loop)(refined)}
-
-        return jax.vmap(maps)(images)
-
-    @partial(jax.jit, static_argnums=0)
+    @jit(static_argnums=0)
     def _trace(self, state: GanState, images: Images, u: Float[Array, ""]) -> Trajectory:
         inpaint = self.inpaint(state)
         return jax.vmap(lambda image: trace(inpaint, image, u=u, config=self.config.refine))(images)
 
-    @partial(jax.jit, static_argnums=0)
+    @jit(static_argnums=0)
     def _l1_errors(self, state: GanState, image: Image) -> Float[Array, " candidates"]:
         """Mean L1 error, in [0, 1], after the rule's number of iterations with each candidate u."""
         loop = self.config.refine
@@ -182,7 +186,8 @@ class I3AD:
         inpaint = self.inpaint(state)
 
         def error(u: Float[Array, ""]) -> Float[Array, ""]:
-            return jnp.mean(jnp.abs(refine(inpaint, image, u=u, config=loop).image - image)) / 2
+            refined = refine(inpaint, image, u=u, config=loop, early_exit=True).image
+            return jnp.mean(jnp.abs(refined - image)) / 2
 
         return jax.vmap(error)(jnp.array(U_CANDIDATES))
 

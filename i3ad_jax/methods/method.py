@@ -36,8 +36,13 @@ class Method(Protocol):
         """What the test-time procedure learns from normal images that served no training step."""
         ...
 
-    def anomaly_maps(self, state: State, calibration: Calibration, images: Images) -> dict[str, Maps]:
-        """A map for each kind of score, higher where a pixel looks more anomalous. Compiled once a shape."""
+    def anomaly_maps(
+        self, state: State, calibration: Calibration, images: Images, count: int
+    ) -> dict[str, Maps]:
+        """A map for each kind of score, higher where a pixel looks more anomalous. Compiled once a shape.
+
+        Only the first `count` maps mean something: the other images fill up the shape.
+        """
         ...
 
     def trace(self, state: State, calibration: Calibration, images: Images) -> Trajectory:

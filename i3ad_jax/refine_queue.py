@@ -1,0 +1,105 @@
+"""The loop of `refine.py` for a queue of images: a finished image leaves, the next one takes its slot.
+
+Most images need few iterations. In a batch they would wait for the slowest; here the cost follows the mean.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from i3ad_jax.config import RefineConfig
+from i3ad_jax.masks import checkerboard_masks
+from i3ad_jax.refine import Inpaint, MaskRule, Refined, anomaly_score
+from i3ad_jax.shapes import Images
+
+START = -4  # iterations of an image none of whose four checkerboard passes is done
+
+
+class _Slots(NamedTuple):
+    """What is being worked on.
+
+    Attributes:
+        image: position in the queue of each slot's image; from `count` upwards if the slot is empty.
+        state: of each slot's image. Its iterations are negative until the checkerboard passes are done.
+        waiting: position of the next image that has no slot yet.
+        results: states of the finished images, by position.
+    """
+
+    image: Int[Array, " slots"]
+    state: Refined
+    waiting: Int[Array, ""]
+    results: Refined
+
+
+def refine_queue(
+    inpaint: Inpaint,
+    images: Images,
+    *,
+    count: int | Int[Array, ""],
+    slots: int,
+    u: float | Float[Array, ""],
+    config: RefineConfig,
+) -> Refined:
+    """The states that `refine` gives for the first `count` images, but for rounding; zeros for the rest.
+
+    Each turn of the program's one loop is one call of `inpaint` for all slots. A slot is in one of the four
+    checkerboard passes of its image or in one of its iterations, whatever the other slots do. The shapes
+    depend on `len(images)` and `slots`; another `count` needs no other program.
+
+    Args:
+        inpaint, u, config: as for `refine`.
+        images: the queue, in [-1, 1].
+        count: how many of them there are; what follows is padding and costs nothing.
+        slots: images that are worked on together.
+    """
+    rule = MaskRule(u, config)
+    capacity, height, width, _ = images.shape
+    boards = checkerboard_masks(height=height, width=width, patches=config.patches)
+    scores = jax.vmap(lambda image: anomaly_score(image, config))(images)
+    blank = Refined(jnp.zeros_like(images[0]), boards[0], jnp.zeros(images.shape[1:3]), jnp.int32(START))
+
+    def turn(work: _Slots) -> _Slots:
+        originals, score = jax.tree.map(lambda x: x.at[work.image].get(mode="clip"), (images, scores))
+        state = jax.vmap(advance)(originals, score, work.state)
+        finished = jax.vmap(lambda state: rule.finished(state) | rule.vanished(state))(state)
+        finished = finished & (work.image < count)
+        # Positions beyond the queue are dropped.
+        leaving = jnp.where(finished, work.image, capacity)
+        closed = jax.vmap(rule.close)(state)
+        results = jax.tree.map(
+            lambda everyone, x: everyone.at[leaving].set(x, mode="drop"), work.results, closed
+        )
+        entering = work.waiting + jnp.cumsum(finished) - 1
+        state = jax.tree.map(
+            lambda new, old: jnp.where(jnp.expand_dims(finished, range(1, old.ndim)), new, old), blank, state
+        )
+        return _Slots(
+            image=jnp.where(finished, entering, work.image),
+            state=state,
+            waiting=work.waiting + jnp.sum(finished),
+            results=results,
+        )
+
+    def advance(original: Float[Array, "h w c"], score: Any, state: Refined) -> Refined:
+        """One pass: the next checkerboard's, or the next iteration."""
+        starting = state.iterations < 0
+        mask = jnp.where(starting, boards[state.iterations - START], rule.next_mask(state))
+        kept = jnp.where(starting, state.image, rule.base(original, state))
+        known = jnp.where(starting, original, kept)
+        image = mask * inpaint(known * (1 - mask), mask) + (1 - mask) * kept
+        mask = jnp.where(starting, jnp.ones_like(mask), mask)
+        return Refined(image, mask, score(image), state.iterations + 1)
+
+    def fill(x: Array, length: int) -> Array:
+        return jnp.broadcast_to(x, (length, *x.shape))
+
+    first = _Slots(
+        image=jnp.arange(slots),
+        state=jax.tree.map(lambda x: fill(x, slots), blank),
+        waiting=jnp.int32(slots),
+        results=jax.tree.map(lambda x: fill(jnp.zeros_like(x), capacity), blank),
+    )
+    return lax.while_loop(lambda work: jnp.any(work.image < count), turn, first).results

@@ -1,0 +1,123 @@
+"""The queue and the early exit against the loop of fixed length, and what the queue costs."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import strategies
+from toy_inpainting import blur, random_image
+
+from i3ad_jax.config import RefineConfig
+from i3ad_jax.refine import refine, trace
+from i3ad_jax.refine_queue import refine_queue
+
+CONFIG = RefineConfig(iterations=8, patches=4)
+CAPACITY = 7
+NEAR_U = 2e-5  # where a score is as near as this to u, rounding decides the mask
+
+configs = strategies.sampled_from(
+    [
+        replace(CONFIG, base=base, shrink=shrink, stop_tolerance=tolerance)
+        for base in ("previous", "original")
+        for shrink in (False, True)
+        for tolerance in (0.0, 0.2)
+    ]
+)
+settings = hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None)
+
+
+def random_images(seed: int) -> np.ndarray:
+    """Images of all degrees of difficulty: a pure ramp is finished at once."""
+    images = np.stack([random_image(seed + i) for i in range(CAPACITY)])
+    images[::3] = np.linspace(-0.8, 0.6, images.shape[2])[:, None]
+    return images
+
+
+@partial(jax.jit, static_argnames=("config", "early_exit"))
+def batch(images: Any, u: Any, *, config: RefineConfig, early_exit: bool) -> Any:
+    return jax.vmap(lambda image: refine(blur, image, u=u, config=config, early_exit=early_exit))(images)
+
+
+@partial(jax.jit, static_argnames="config")
+def scores(images: Any, u: Any, *, config: RefineConfig) -> Any:
+    return jax.vmap(lambda image: trace(blur, image, u=u, config=config).scores)(images)
+
+
+@partial(jax.jit, static_argnames=("slots", "config"))
+def queue(images: Any, count: Any, u: Any, *, slots: int, config: RefineConfig) -> Any:
+    return refine_queue(blur, images, count=count, slots=slots, u=u, config=config)
+
+
+@settings
+@hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2), config=configs)
+def test_early_exit_gives_the_bits_of_the_fixed_loop(seed: int, u: float, config: RefineConfig) -> None:
+    images = random_images(seed)
+    fixed, early = (batch(images, u, config=config, early_exit=early) for early in (False, True))
+    jax.tree.map(np.testing.assert_array_equal, early, fixed)
+
+
+@settings
+@hypothesis.given(
+    seed=strategies.integers(0, 10**6),
+    u=strategies.floats(0.02, 1.2),
+    config=configs,
+    slots=strategies.sampled_from([1, 3]),
+    order=strategies.permutations(range(CAPACITY)),
+)
+def test_a_queue_in_any_order_equals_the_fixed_loop(
+    seed: int, u: float, config: RefineConfig, slots: int, order: list[int]
+) -> None:
+    images = random_images(seed)[order]
+    hypothesis.assume(jnp.abs(scores(images, u, config=config) - u).min() > NEAR_U)
+    fixed = batch(images, u, config=config, early_exit=False)
+    queued = queue(images, CAPACITY, u, slots=slots, config=config)
+    np.testing.assert_array_equal(queued.mask, fixed.mask)
+    np.testing.assert_array_equal(queued.iterations, fixed.iterations)
+    np.testing.assert_allclose(queued.image, fixed.image, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(queued.score, fixed.score, rtol=0, atol=1e-5)
+
+
+def test_what_follows_the_count_is_not_touched() -> None:
+    images = random_images(0)
+    whole = queue(images, CAPACITY, 0.3, slots=3, config=CONFIG)
+    for count in (0, 1, 5):
+        part = queue(images, count, 0.3, slots=3, config=CONFIG)
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:count], b[:count]), part, whole)  # noqa: B023
+        assert not part.image[count:].any()
+
+
+def test_another_count_or_threshold_is_the_same_program() -> None:
+    shapes = []
+
+    def counted(masked: Any, mask: Any) -> Any:
+        shapes.append(masked.shape)
+        return blur(masked, mask)
+
+    run = jax.jit(partial(refine_queue, counted, slots=3, config=CONFIG))
+    for count, u in ((CAPACITY, 0.3), (2, 0.6)):
+        run(random_images(0), count=count, u=u)
+    assert len(shapes) == 1  # traced once: all slots in one call, checkerboards too
+    assert run.lower(random_images(0), count=2, u=0.3).as_text().count("stablehlo.while") == 1
+
+
+def test_the_cost_follows_the_mean() -> None:
+    """Calls of `inpaint`: the work divided by the slots, and a tail while the slowest image ends alone."""
+    calls = []
+
+    def counted(masked: Any, mask: Any) -> Any:
+        jax.debug.callback(lambda: calls.append(1))
+        return blur(masked, mask)
+
+    images = np.concatenate([random_images(seed) for seed in range(0, 70, 7)])
+    config = replace(CONFIG, iterations=30, base="original")
+    run = jax.jit(partial(refine_queue, counted, slots=2, config=config))
+    iterations = np.asarray(run(images, count=len(images), u=0.8).iterations)
+    jax.effects_barrier()
+    assert iterations.mean() < 0.3 * config.iterations <= iterations.max()
+    turns = len(calls)  # all slots in one call
+    work = (4 + iterations).sum() / 2
+    assert work <= turns <= work + (4 + iterations.max()) / 2
