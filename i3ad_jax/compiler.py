@@ -2,20 +2,18 @@
 
 from collections.abc import Callable
 from functools import cache, wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def jit(**options: Any) -> Callable[[Function], Function]:
+def jit(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator: `jax.jit` with `options` and with the compiler options of the device in use.
 
     The device is asked for at the first call, not where the function is defined.
     """
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @cache
         def compiled() -> Any:
             return jax.jit(function, compiler_options=compiler_options(), **options)
@@ -24,7 +22,7 @@ def jit(**options: Any) -> Callable[[Function], Function]:
         def call(*arguments: Any) -> Any:
             return compiled()(*arguments)
 
-        return call  # pyright: ignore[reportReturnType]
+        return call
 
     return decorate
 

@@ -47,7 +47,8 @@ def evaluate(folder: RunFolder, config: Config, *, data: str, out: RunFolder) ->
         InputError: the run, its checkpoint or the data cannot be used.
     """
     method, state = load_trained(folder, config)
-    original = replace(folder.read_config().refine, test_batch_size=config.refine.test_batch_size)
+    speed = {"test_batch_size": config.refine.test_batch_size, "queue_size": config.refine.queue_size}
+    original = replace(folder.read_config().refine, **speed)
     if config.refine == original and folder.calibration.exists():
         calibration = folder.read_json(folder.calibration)
     else:

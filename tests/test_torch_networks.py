@@ -13,7 +13,7 @@ from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 
 torch = pytest.importorskip("torch")
-import torch_twin  # noqa: E402  (it needs torch)
+from benchmarks import torch_networks  # noqa: E402  (it needs torch)
 
 INPAINTER = Inpainter(width=4, dilations=(2, 4))
 PATCHGAN = PatchDiscriminator(width=4, depth=4)
@@ -59,7 +59,7 @@ def test_generator(size: tuple[int, int], params: Any) -> None:
     images, masks = random_batch(*size)
     masked = images * (1 - masks)
     coarse, fine = jax.jit(INPAINTER.apply)({"params": params}, masked, masks)
-    twin_coarse, twin_fine = torch_twin.load_generator(params)(to_torch(masked), to_torch(masks))
+    twin_coarse, twin_fine = torch_networks.load_generator(params)(to_torch(masked), to_torch(masks))
     assert np.std(coarse) > 0.1  # not saturated, not constant
     assert np.std(fine) > 0.1
     assert_twins(coarse, twin_coarse)
@@ -70,7 +70,7 @@ def test_generator(size: tuple[int, int], params: Any) -> None:
 def test_discriminator(size: tuple[int, int], discriminator: Any) -> None:
     images, masks = random_batch(*size)
     logits = jax.jit(partial(PATCHGAN.apply, update_stats=False))(discriminator, images, masks)
-    twin = torch_twin.load_discriminator(discriminator["params"], discriminator["batch_stats"])
+    twin = torch_networks.load_discriminator(discriminator["params"], discriminator["batch_stats"])
     assert_twins(logits, twin(to_torch(images), to_torch(masks)))
 
 
@@ -89,8 +89,8 @@ def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
         reconstruction = sum(discounted_l1_loss(images, x, weights) for x in outputs)
         return generator_hinge_loss(logits) + reconstruction
 
-    generator = torch_twin.load_generator(params)
-    judge = torch_twin.load_discriminator(discriminator["params"], discriminator["batch_stats"])
+    generator = torch_networks.load_generator(params)
+    judge = torch_networks.load_discriminator(discriminator["params"], discriminator["batch_stats"])
     real, holes = to_torch(images), to_torch(masks)
     coarse, fine = generator(to_torch(masked), holes)
     loss = -judge(holes * fine + (1 - holes) * real, holes).mean()
@@ -99,7 +99,7 @@ def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
     loss.backward()
 
     # Loading gradients as if they were weights brings them into PyTorch's names and layout.
-    expected = dict(torch_twin.load_generator(gradient(params)).named_parameters())
+    expected = dict(torch_networks.load_generator(gradient(params)).named_parameters())
     for name, parameter in generator.named_parameters():
         if name == "attention.key.bias":
             continue  # moves all keys alike, which softmax does not see: a gradient of 0 but for rounding

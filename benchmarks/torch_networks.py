@@ -1,4 +1,4 @@
-"""The networks of `i3ad_jax.nn` written in PyTorch, to check one against the other and to compare speed.
+"""The networks of `i3ad_jax.nn` once more, in PyTorch: to check one against the other and to compare speed.
 
 Arrays are `b c h w` here. Modules carry the names that they have in flax, so weights are copied by name.
 """

@@ -1,0 +1,116 @@
+"""Clocks, memory and the machine's limits."""
+
+import datetime
+import gc
+import platform
+import time
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from tqdm import tqdm
+
+SLOW = 3.0  # a variant this many times slower than the fastest in its first round is not run again
+
+
+def paired(variants: dict[str, Callable[[], Any]], *, rounds: int, label: str) -> dict[str, list[float]]:
+    """Seconds of each call, A B C A B C ..., so that a change of the machine's speed meets all alike.
+
+    A variant must have run before, or its compilation is clocked too, and must return only with its result.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    with tqdm(total=rounds * len(variants), desc=label, unit="run") as progress:
+        for number in range(rounds):
+            for name, run in variants.items():
+                fastest = min((times[0] for times in seconds.values() if times), default=np.inf)
+                if not (number and seconds[name][0] > SLOW * fastest):
+                    gc.collect()
+                    start = time.perf_counter()
+                    run()
+                    seconds[name].append(time.perf_counter() - start)
+                progress.update()
+    return seconds
+
+
+def median_seconds(function: Callable[[], Any], *, rounds: int = 5, label: str = "measure") -> float:
+    """Median of a few calls after one that is not clocked."""
+    function()
+    return float(np.median(paired({"": function}, rounds=rounds, label=label)[""]))
+
+
+def resident_growth(function: Callable[[], Any]) -> int | None:
+    """Bytes by which the process's resident memory rose at most during a call; None outside Linux."""
+    reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+    if not reset.exists():
+        return None
+
+    def read(name: str) -> int:
+        line = next(line for line in status.read_text().splitlines() if line.startswith(name))
+        return 1024 * int(line.split()[1])
+
+    gc.collect()
+    reset.write_text("5")  # sets VmHWM, the highest VmRSS so far, back
+    before = read("VmRSS")
+    function()
+    return read("VmHWM") - before
+
+
+def matmul_rate(dtype: str) -> float:
+    """Operations a second of a large matrix product, the better of JAX and PyTorch."""
+    size = 8192 if jax.default_backend() == "gpu" else 2048
+    ours = jnp.ones((size, size), dtype)
+    theirs = torch.ones((size, size), dtype=getattr(torch, dtype), device=torch_device())
+    product = jax.jit(jnp.matmul)
+    if dtype == "bfloat16" and jax.default_backend() == "cpu":
+        size = size // 4  # emulated there
+        ours, theirs = ours[:size, :size], theirs[:size, :size].contiguous()
+    seconds = min(
+        median_seconds(lambda: product(ours, ours).block_until_ready()),
+        median_seconds(lambda: synchronise(theirs @ theirs)),
+    )
+    return 2 * size**3 / seconds
+
+
+def copy_bandwidth() -> float:
+    """Bytes a second, read and written, of copying an array that no cache holds."""
+    source = jnp.ones(2**27, jnp.float32)
+    copy = jax.jit(lambda x: x + 1)
+    return 2 * source.nbytes / median_seconds(lambda: copy(source).block_until_ready())
+
+
+def torch_device() -> str:
+    """Where PyTorch runs: where JAX does."""
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def synchronise(result: Any) -> Any:
+    """The result, once PyTorch has computed it."""
+    if torch_device() == "cuda":
+        torch.cuda.synchronize()
+    return result
+
+
+def environment() -> dict[str, Any]:
+    """What a figure is worth nothing without."""
+    packages = ("jax", "jaxlib", "flax", "torch", "numpy")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "processor": processor(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def processor() -> str:
+    """The CPU's name and its number of cores."""
+    info = Path("/proc/cpuinfo")
+    lines: Iterable[str] = info.read_text().splitlines() if info.exists() else ()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()

@@ -1,0 +1,53 @@
+"""The loop in PyTorch against ours: the benchmarks compare like with like."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from random_weights import random_weights
+from toy_inpainting import random_image
+
+from i3ad_jax.config import RefineConfig
+from i3ad_jax.nn.inpainter import Inpainter
+from i3ad_jax.refine import refine
+from i3ad_jax.ssim import ssim_with
+
+torch = pytest.importorskip("torch")
+from benchmarks import torch_loop  # noqa: E402  (it needs torch)
+from benchmarks.torch_networks import load_generator  # noqa: E402
+
+INPAINTER = Inpainter(width=2, dilations=(2,))
+CONFIG = RefineConfig(iterations=5, patches=4)
+IMAGES = np.stack([random_image(seed, (32, 40)) for seed in range(3)])
+TENSORS = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def params() -> Any:
+    images, masks = jnp.zeros((1, 32, 40, 3)), jnp.zeros((1, 32, 40, 1))
+    return random_weights(jax.eval_shape(INPAINTER.init, jax.random.key(0), images, masks), gain=2)["params"]
+
+
+def test_ssim() -> None:
+    others = np.roll(IMAGES, 1, axis=0)
+    ours = jax.vmap(lambda a, b: ssim_with(a)(b))(IMAGES, others)
+    theirs = torch_loop.Ssim(TENSORS.double())(TENSORS.double().roll(1, dims=0))
+    assert np.std(ours) > 0.1
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("iterations", [0, 5])
+def test_maps(params: Any, iterations: int) -> None:
+    def inpaint(masked: Any, mask: Any) -> Any:
+        outputs: Any = INPAINTER.apply({"params": params}, masked[None], mask[None])
+        return outputs[1][0]
+
+    config, u = replace(CONFIG, iterations=iterations), 0.91
+    ours = jax.jit(jax.vmap(lambda image: refine(inpaint, image, u=u, config=config)))(IMAGES)
+    generator = load_generator(params).eval()
+    theirs = torch_loop.refine(generator, TENSORS, u=u, iterations=iterations, patches=config.patches)
+    assert 0 < float(np.mean(np.asarray(ours.score) >= u)) < 1
+    np.testing.assert_allclose(theirs, ours.score, rtol=0, atol=1e-4)
