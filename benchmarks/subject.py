@@ -78,15 +78,15 @@ class Subject:
         """The loop in PyTorch, from `b c h w` to SSIM maps."""
         generator = load_generator(jax.device_get(self.state.generator)).eval()
         generator = generator.to(device=torch_device(), memory_format=torch.channels_last)  # pyright: ignore
-        generate: Any = torch.compile(generator) if compiled else generator
+        network: Any = torch.compile(generator) if compiled else generator
         config = self.config.refine
         options = {"u": self.u, "iterations": config.iterations, "patches": config.patches}
 
-        def run(images: Tensor) -> Tensor:
+        def generate(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
             with torch.autocast(torch_device(), torch.bfloat16, enabled=dtype == "bfloat16"):
-                return synchronise(torch_loop.refine(generate, images, **options))
+                return network(images, masks)
 
-        return run
+        return lambda images: synchronise(torch_loop.refine(generate, images, **options))
 
     def tensors(self, count: int) -> Tensor:
         """The first images as PyTorch takes them."""
