@@ -3,10 +3,12 @@
 import datetime
 import gc
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import jax
@@ -60,6 +62,12 @@ def resident_growth(function: Callable[[], Any]) -> int | None:
     return read("VmHWM") - before
 
 
+def bytes_needed(program: Any) -> int:
+    """What a compiled JAX program needs in all, by the compiler's own account."""
+    memory = program.memory_analysis()
+    return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+
+
 def matmul_rate(dtype: str) -> float:
     """Operations a second of a large matrix product, the better of JAX and PyTorch."""
     size = 8192 if jax.default_backend() == "gpu" else 2048
@@ -86,6 +94,14 @@ def copy_bandwidth() -> float:
 def torch_device() -> str:
     """Where PyTorch runs: where JAX does."""
     return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def can_compile() -> bool:
+    """Whether torch.compile can work here: on a CPU it calls a C++ compiler. Says so if not."""
+    found = torch_device() == "cuda" or any(which(name) for name in ("g++", "clang++"))
+    if not found:
+        print("no C++ compiler: torch.compile is left out", file=sys.stderr)
+    return found
 
 
 def synchronise(result: Any) -> Any:

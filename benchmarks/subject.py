@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,21 +104,29 @@ def load_subject(run: Path | None, *, iterations: int | None = None) -> Subject:
         InputError: the run cannot be used.
     """
     if run is None:
-        config = PRESETS["paper"]
-        state = jax.jit(partial(_init, config))()
-        u = UNTRAINED_U
+        subject = untrained(PRESETS["paper"])
     else:
         folder = RunFolder(run)
         config = folder.read_config()
         _, state = load_trained(folder, config)
         u = folder.read_json(folder.calibration)["u"]
+        subject = Subject(config, _generator_alone(state), u, _test_images(config))
+    config = subject.config
     if iterations is not None:
         config = replace(config, refine=replace(config.refine, iterations=iterations))
+    return replace(subject, config=config)
+
+
+def untrained(config: Config) -> Subject:
+    """Weights as they are drawn: a loop of fixed length takes as long with them as with others."""
+    state = jax.jit(I3AD(config).init)(jax.random.key(0))
+    return Subject(config, _generator_alone(state), UNTRAINED_U, _test_images(config))
+
+
+def _generator_alone(state: GanState) -> GanState:
+    return GanState(state.generator, {}, {}, (), ())
+
+
+def _test_images(config: Config) -> np.ndarray:
     data = load_dataset(config.data.data, image_size=config.data.image_size, aspect=config.data.aspect)
-    # The loop needs the generator alone.
-    state = GanState(state.generator, {}, {}, (), ())
-    return Subject(config, state, u, np.asarray(to_float(jnp.asarray(data.test.images))))
-
-
-def _init(config: Config) -> GanState:
-    return I3AD(config).init(jax.random.key(0))
+    return np.asarray(to_float(jnp.asarray(data.test.images)))

@@ -1,22 +1,29 @@
 """`python -m benchmarks.timing_table`: the paper's Table 2 on this machine, beside PyTorch."""
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import which
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 from jax.experimental.compilation_cache import compilation_cache
+from tqdm import tqdm
 
-from benchmarks.stopwatch import copy_bandwidth, environment, matmul_rate, paired, resident_growth
+from benchmarks.stopwatch import (
+    bytes_needed,
+    can_compile,
+    copy_bandwidth,
+    environment,
+    matmul_rate,
+    paired,
+    resident_growth,
+)
 from benchmarks.subject import Subject, load_subject
 from benchmarks.tables import write_markdown
 from i3ad_jax import command_line
@@ -62,9 +69,8 @@ class Flags:
     """4 iterations and 2 rounds, for a look within 10 minutes on two cores."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One way to run the loop on a batch; `run` gives the SSIM maps."""
+class Variant(NamedTuple):
+    """One way to run the loop; `run` gives the SSIM maps. What is not known beforehand is None."""
 
     framework: str
     name: str
@@ -73,6 +79,14 @@ class Variant:
     memory: int | None = None
     compile_seconds: float | None = None
     second_start_seconds: float | None = None
+
+
+class First(NamedTuple):
+    """The first run of a variant: its maps, seconds and bytes of memory."""
+
+    maps: np.ndarray
+    seconds: float
+    memory: int | None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -96,14 +110,12 @@ def main(arguments: Sequence[str]) -> None:
     ]
     for batch in batches:
         # Few CPUs compute in bfloat16. Where it is emulated, one batch of it is long enough.
-        dtypes = (
-            ("float32", "bfloat16") if batch == batches[0] or jax.default_backend() == "gpu" else ("float32",)
-        )
-        rows += time_batch(subject, batch, dtypes=dtypes, rounds=rounds, matmul_rates=limits)
+        both = batch == batches[0] or jax.default_backend() == "gpu"
+        dtypes = ("float32", "bfloat16") if both else ("float32",)
+        rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, matmul_rates=limits)
     if flags.run:
-        rows += time_queue(
-            subject, batches[-1], rounds=rounds, twin=fastest_torch(rows, batches[-1], "float32")
-        )
+        rows.append(time_queue(subject, batches[-1], rounds=rounds))
+    compare(rows)
     rows = [{column: row.get(column) for column in COLUMNS} for row in rows]
     flags.out.mkdir(parents=True, exist_ok=True)
     (flags.out / "timing_table.json").write_text(json.dumps(rows, indent=2) + "\n")
@@ -112,112 +124,99 @@ def main(arguments: Sequence[str]) -> None:
     print((flags.out / "timing_table.md").read_text())
 
 
-def time_batch(
+def time_fixed(
     subject: Subject, batch: int, *, dtypes: Sequence[str], rounds: int, matmul_rates: dict[str, float]
 ) -> list[Row]:
     """Rows of all variants of the loop of fixed length."""
-    variants = [*_torch_variants(subject, batch, dtypes), *_jax_variants(subject, batch, dtypes)]
-    maps, firsts, memory = {}, {}, {}
-    for variant in variants:
-        key = (variant.framework, variant.name, variant.dtype)
-
-        def first_run(variant: Variant = variant, key: tuple[str, str, str] = key) -> None:
-            start = time.perf_counter()
-            maps[key] = np.asarray(variant.run())
-            firsts[key] = time.perf_counter() - start
-
-        grown = resident_growth(first_run)
-        memory[key] = variant.memory or (
-            torch.cuda.max_memory_allocated() if torch.cuda.is_available() else grown
-        )
-    keys = dict(zip(maps, variants, strict=True))
-    reference = maps["JAX", "fixed", "float32"]
-    for key, value in maps.items():
-        difference = float(np.abs(value - reference).mean())
-        if not difference <= MAPS_AGREE[key[2]]:
-            raise RuntimeError(f"{' '.join(key)}: its maps differ by {difference:.2g} on average; not timed")
-    runs = {" ".join(key): variant.run for key, variant in keys.items()}
+    variants = {
+        f"{variant.framework} {variant.name} {variant.dtype}": variant
+        for variant in (*_torch_variants(subject, batch, dtypes), *_jax_variants(subject, batch, dtypes))
+    }
+    names = tqdm(variants, desc=f"batch {batch}: first run", unit="variant")
+    firsts = {name: _first_run(variants[name]) for name in names}
+    for name, first in firsts.items():
+        _check(name, first.maps, firsts["JAX fixed float32"].maps, variants[name].dtype)
+    runs = {name: variant.run for name, variant in variants.items()}
     seconds = paired(runs, rounds=rounds, label=f"batch {batch}")
-    passes = PASSES_AT_START + subject.config.refine.iterations
+    iterations = subject.config.refine.iterations
+    work = subject.operations() * (PASSES_AT_START + iterations)
     rows = []
-    for key, variant in keys.items():
-        times = np.array(seconds[" ".join(key)]) / batch
-        per_image = float(np.median(times))
-        compiles = "compile" in variant.name
-        work = subject.operations() * passes if variant.framework == "JAX" else None
-        rows.append(
-            {
-                "method": "i3ad",
-                "framework": variant.framework,
-                "variant": variant.name,
-                "dtype": variant.dtype,
-                "batch": batch,
-                "image_size": subject.config.data.image_size,
-                "early_exit": False,
-                "iterations": subject.config.refine.iterations,
-                "seconds_per_image": per_image,
-                "p95_seconds_per_image": float(np.percentile(times, 95)),
-                "compile_seconds": firsts[key] - per_image * batch if compiles else variant.compile_seconds,
-                "second_start_seconds": variant.second_start_seconds,
-                "peak_memory_bytes": memory[key],
-                "fraction_of_matmul_rate": work and work / per_image / matmul_rates[variant.dtype],
-            }
-        )
-    for row in rows:
-        row["ratio_to_best_torch"] = fastest_torch(rows, batch, row["dtype"]) / row["seconds_per_image"]
+    for name, variant in variants.items():
+        row = _row(subject, variant, batch, np.array(seconds[name]) / batch, iterations=iterations)
+        if variant.name.startswith("compile"):
+            row["compile_seconds"] = firsts[name].seconds - row["seconds_per_image"] * batch
+        if variant.framework == "JAX":
+            row["fraction_of_matmul_rate"] = work / row["seconds_per_image"] / matmul_rates[variant.dtype]
+        rows.append({**row, "early_exit": False, "peak_memory_bytes": firsts[name].memory})
     return rows
 
 
-def fastest_torch(rows: list[Row], batch: int, dtype: str) -> float:
-    """Seconds an image of PyTorch's best variant."""
-    return min(
-        row["seconds_per_image"]
-        for row in rows
-        if (row["framework"], row.get("batch"), row.get("dtype")) == ("PyTorch", batch, dtype)
-    )
-
-
-def time_queue(subject: Subject, slots: int, *, rounds: int, twin: float) -> list[Row]:
+def time_queue(subject: Subject, slots: int, *, rounds: int) -> Row:
     """The row of all test images as one queue, where each takes only the iterations it needs."""
     images, count = jnp.asarray(subject.images), jnp.int32(len(subject.images))
     start = time.perf_counter()
-    queue = subject.compile(subject.loop(slots=slots), images, count)
+    program = subject.compile(subject.loop(slots=slots), images, count)
     compile_seconds = time.perf_counter() - start
-    refined = jax.block_until_ready(queue(subject.state, images, count))
-    fixed = subject.compile(subject.loop(), images[:slots])(subject.state, images[:slots])
-    difference = float(jnp.abs(fixed.score - refined.score[:slots]).mean())
-    if not difference <= MAPS_AGREE["float32"]:
-        raise RuntimeError(f"queue: its maps differ by {difference:.2g} on average; not timed")
-    run = {"queue": lambda: jax.block_until_ready(queue(subject.state, images, count))}
-    times = np.array(paired(run, rounds=rounds, label="queue")["queue"]) / len(images)
-    memory = queue.memory_analysis()
-    seconds = float(np.median(times))
-    return [
-        {
-            "method": "i3ad",
-            "framework": "JAX",
-            "variant": "queue",
-            "dtype": "float32",
-            "batch": slots,
-            "image_size": subject.config.data.image_size,
-            "early_exit": True,
-            "iterations": float(refined.iterations.mean()),
-            "seconds_per_image": seconds,
-            "p95_seconds_per_image": float(np.percentile(times, 95)),
-            "ratio_to_best_torch": twin / seconds,
-            "compile_seconds": compile_seconds,
-            "peak_memory_bytes": _bytes(memory),
-        }
-    ]
+
+    def run() -> Any:
+        return jax.block_until_ready(program(subject.state, images, count))
+
+    refined, fixed = run(), subject.compile(subject.loop(), images[:slots])(subject.state, images[:slots])
+    _check("queue", refined.score[:slots], fixed.score, "float32")
+    times = np.array(paired({"queue": run}, rounds=rounds, label="queue")["queue"]) / len(images)
+    variant = Variant("JAX", "queue", "float32", run, bytes_needed(program), compile_seconds)
+    row = _row(subject, variant, slots, times, iterations=float(refined.iterations.mean()))
+    return {**row, "early_exit": True}
+
+
+def compare(rows: list[Row]) -> None:
+    """Adds to each measured row how many times as fast it is as PyTorch's best at its batch and dtype."""
+    measured = [row for row in rows if "batch" in row]
+    for row in measured:
+        kind = {name: row[name] for name in ("batch", "dtype")}
+        best = min(
+            other["seconds_per_image"]
+            for other in measured
+            if other["framework"] == "PyTorch" and kind.items() <= other.items()
+        )
+        row["ratio_to_best_torch"] = best / row["seconds_per_image"]
+
+
+def _row(subject: Subject, variant: Variant, batch: int, times: np.ndarray, *, iterations: float) -> Row:
+    return {
+        "method": "i3ad",
+        "framework": variant.framework,
+        "variant": variant.name,
+        "dtype": variant.dtype,
+        "batch": batch,
+        "image_size": subject.config.data.image_size,
+        "iterations": iterations,
+        "seconds_per_image": float(np.median(times)),
+        "p95_seconds_per_image": float(np.percentile(times, 95)),
+        "compile_seconds": variant.compile_seconds,
+        "second_start_seconds": variant.second_start_seconds,
+        "peak_memory_bytes": variant.memory,
+    }
+
+
+def _first_run(variant: Variant) -> First:
+    results = []
+    start = time.perf_counter()
+    grown = resident_growth(lambda: results.append(np.asarray(variant.run())))
+    seconds = time.perf_counter() - start
+    on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    return First(results[0], seconds, variant.memory or on_gpu or grown)
+
+
+def _check(name: str, maps: Any, reference: Any, dtype: str) -> None:
+    difference = float(np.abs(np.asarray(maps) - np.asarray(reference)).mean())
+    if not difference <= MAPS_AGREE[dtype]:
+        raise RuntimeError(f"{name}: its maps differ by {difference:.2g} on average; not timed")
 
 
 def _torch_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list[Variant]:
     images, variants = subject.tensors(batch), []
-    # On a CPU torch.compile calls a C++ compiler.
-    can_compile = torch.cuda.is_available() or which("g++") or which("clang++")
-    if not can_compile:
-        print("no C++ compiler: torch.compile is left out", file=sys.stderr)
-    best = "compile, channels_last" if can_compile else "eager, channels_last"
+    best = "compile, channels_last" if can_compile() else "eager, channels_last"
     kinds = {("eager, channels_last", "float32"), *((best, dtype) for dtype in dtypes)}
     for name, dtype in sorted(kinds, reverse=True):
         loop = subject.torch_loop(compiled=name.startswith("compile"), dtype=dtype)
@@ -231,7 +230,7 @@ def _jax_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list[V
     for dtype in dtypes:
         program, *seconds = _compile_twice(subject, subject.loop(dtype=dtype), images)
         run = lambda program=program: np.asarray(program(subject.state, images).score)  # noqa: E731
-        memory = _bytes(program.memory_analysis())
+        memory = bytes_needed(program)
         variants.append(Variant("JAX", "fixed", dtype, run, memory, *seconds))
     return variants
 
@@ -252,12 +251,8 @@ def _compile_twice(subject: Subject, loop: Callable[..., Any], images: Any) -> t
         _, first = compile_it()
         program, second = compile_it()
         jax.config.update("jax_enable_compilation_cache", False)
+        compilation_cache.reset_cache()
     return program, first, second
-
-
-def _bytes(memory: Any) -> int:
-    """What a program needs in all, by the compiler's own account."""
-    return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -37,6 +38,8 @@ class Flags:
     """Test data, in any form that train takes; by default the run's own."""
     out: Path | None = None
     """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Type the networks compute in, whatever they were trained in; by default the run's."""
     refine: RefineConfig = field(default_factory=RefineConfig)
 
 
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str]) -> None:
     flags = command_line.parse(Flags, arguments, program=PROGRAM, default=default)
     folder = RunFolder(flags.run)
     stored = folder.read_config()
-    config = replace(stored, refine=flags.refine)
+    network = replace(stored.network, dtype=flags.dtype or stored.network.dtype)
+    config = replace(stored, network=network, refine=flags.refine)
     validate(config)
     data = flags.data or stored.data.data
     same = (data, config) == (stored.data.data, stored)

@@ -1,6 +1,7 @@
 """`python -m i3ad_jax.predict`: score images without labels by a trained run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from i3ad_jax import command_line
 from i3ad_jax.assess import REPORTED_SCORE, anomaly_maps
+from i3ad_jax.config import DataConfig
 from i3ad_jax.data.images import SUFFIXES, preprocess, read_image, restore_map
 from i3ad_jax.errors import InputError
 from i3ad_jax.figures import overlay
@@ -54,13 +56,11 @@ def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
     try:
         for kind in ("maps", "pictures"):
             (out / kind).mkdir(parents=True, exist_ok=True)
-        for start in tqdm(range(0, len(files), CHUNK), desc="predict", unit="chunk", leave=False):
-            chunk = files[start : start + CHUNK]
-            pictures = [read_image(file) for file in chunk]
-            pixels = [
-                preprocess(p, image_size=config.data.image_size, aspect=config.data.aspect) for p in pictures
-            ]
-            maps, _ = anomaly_maps(method, config, state, calibration, np.stack(pixels))
+        chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+        progress = tqdm(_read_ahead(chunks, config.data), "predict", len(chunks), unit="chunk", leave=False)
+        for number, (chunk, pictures, pixels) in enumerate(progress):
+            start = number * CHUNK
+            maps, _ = anomaly_maps(method, config, state, calibration, pixels)
             scores = {kind: image_scores(values) for kind, values in maps.items()}
             for i, (file, picture) in enumerate(zip(chunk, pictures, strict=True)):
                 original = np.asarray(picture)
@@ -75,6 +75,27 @@ def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
         write_csv(out / "predictions.csv", ("path", *SCORES, "anomalous"), rows)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
+
+
+def _read_ahead(
+    chunks: Sequence[Sequence[Path]], config: DataConfig
+) -> Iterator[tuple[Sequence[Path], list[Image.Image], np.ndarray]]:
+    """Each chunk of files with its pictures and pixels; the next is decoded while this one is worked on."""
+
+    def read(chunk: Sequence[Path]) -> tuple[Sequence[Path], list[Image.Image], np.ndarray]:
+        pictures = [read_image(file) for file in chunk]
+        pixels = [preprocess(p, image_size=config.image_size, aspect=config.aspect) for p in pictures]
+        return chunk, pictures, np.stack(pixels)
+
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = None
+        for chunk in chunks:
+            ahead = reader.submit(read, chunk)
+            if waiting:
+                yield waiting.result()
+            waiting = ahead
+        if waiting:
+            yield waiting.result()
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:

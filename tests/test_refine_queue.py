@@ -1,7 +1,10 @@
 """The queue and the early exit against the loop of fixed length, and what the queue costs."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -17,6 +20,7 @@ from i3ad_jax.refine_queue import refine_queue
 
 CONFIG = RefineConfig(iterations=8, patches=4)
 CAPACITY = 7
+HERE = Path(__file__).parent
 NEAR_U = 2e-5  # where a score is as near as this to u, rounding decides the mask
 
 configs = strategies.sampled_from(
@@ -121,3 +125,26 @@ def test_the_cost_follows_the_mean() -> None:
     turns = len(calls)  # all slots in one call
     work = (4 + iterations).sum() / 2
     assert work <= turns <= work + (4 + iterations.max()) / 2
+
+
+def test_devices_share_a_queue() -> None:
+    """Three simulated devices, which need a process of their own, give what one gives."""
+    code = """
+import jax
+jax.config.update("jax_num_cpu_devices", 3)
+from functools import partial
+import numpy as np
+from test_refine_queue import CONFIG, blur, random_images
+from i3ad_jax.refine_queue import refine_queue, spread_over_devices
+images = random_images(0)
+queue = lambda images, count: refine_queue(blur, images, count=count, slots=2, u=0.3, config=CONFIG)
+for count in (2, 7):
+    one, three = (
+        jax.jit(partial(spread_over_devices, queue, count=count, devices=n))(images) for n in (1, 3)
+    )
+    assert len(three.image.sharding.device_set) == 3
+    np.testing.assert_array_equal(three.mask, one.mask)
+    np.testing.assert_array_equal(three.iterations[:count], one.iterations[:count])
+    np.testing.assert_allclose(three.image, one.image, rtol=0, atol=1e-5)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE)

@@ -24,8 +24,8 @@ from i3ad_jax.masks import brush_mask
 from i3ad_jax.methods.method import Calibration, Metrics
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE, Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
-from i3ad_jax.refine import Inpaint, Trajectory, refine, trace
-from i3ad_jax.refine_queue import refine_queue
+from i3ad_jax.refine import Inpaint, Refined, Trajectory, refine, trace
+from i3ad_jax.refine_queue import refine_queue, spread_over_devices
 from i3ad_jax.score import l2_map
 from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
 from i3ad_jax.threshold import U_CANDIDATES, choose_u
@@ -86,7 +86,7 @@ class I3AD:
 
     def step(self, state: GanState, images: Images, key: PRNGKey) -> tuple[GanState, Metrics]:
         """One update of the discriminator, then one of the generator, on the same inpainted batch."""
-        masks = _brush_masks(key, images)
+        masks = brush_masks(key, images)
 
         (coarse, fine), backward = jax.vjp(
             lambda generator: self._inpaint(generator, images * (1 - masks), masks), state.generator
@@ -127,7 +127,7 @@ class I3AD:
 
     @jit(static_argnums=0)
     def sample(self, state: GanState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
-        masks = _brush_masks(key, images)
+        masks = brush_masks(key, images)
         _, fine = self._inpaint(state.generator, images * (1 - masks), masks)
         return jnp.stack([images, images * (1 - masks), _paste(images, masks, fine)])
 
@@ -168,9 +168,12 @@ class I3AD:
         self, state: GanState, images: Images, count: Int[Array, ""], u: Float[Array, ""]
     ) -> dict[str, Maps]:
         loop = self.config.refine
-        refined = refine_queue(
-            self.inpaint(state), images, count=count, slots=loop.test_batch_size, u=u, config=loop
-        )
+
+        def queue(images: Images, count: Int[Array, ""]) -> Refined:
+            slots = loop.test_batch_size
+            return refine_queue(self.inpaint(state), images, count=count, slots=slots, u=u, config=loop)
+
+        refined = spread_over_devices(queue, images, count=count, devices=jax.device_count())
         return {"l2": jax.vmap(l2_map)(images, refined.image), "ssim": refined.score}
 
     @jit(static_argnums=0)
@@ -219,7 +222,7 @@ class I3AD:
         return loss, {"adversarial_loss": adversarial, "reconstruction_loss": reconstruction}
 
 
-def _brush_masks(key: PRNGKey, images: Images) -> Masks:
+def brush_masks(key: PRNGKey, images: Images) -> Masks:
     """A training mask for each image."""
     batch, height, width, _ = images.shape
     keys = jax.random.split(key, batch)

@@ -1,0 +1,127 @@
+"""`python -m benchmarks.training_speed`: training steps a second, beside PyTorch."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from benchmarks.stopwatch import can_compile, environment, paired, synchronise, torch_device
+from benchmarks.tables import write_markdown
+from benchmarks.torch_training import training_step
+from i3ad_jax import command_line
+from i3ad_jax.compiler import jit
+from i3ad_jax.config import PRESETS, Config
+from i3ad_jax.losses import discount_weights
+from i3ad_jax.masks import brush_mask
+from i3ad_jax.methods.i3ad import I3AD
+
+PROGRAM = "python -m benchmarks.training_speed"
+COLUMNS = (
+    *("preset", "framework", "variant", "batch", "image_size", "steps_per_second", "p95_step_seconds"),
+    *("ratio_to_best_torch", "first_step_seconds"),
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Time training steps in JAX and in PyTorch, in turns, and write training_speed.json and .md to OUT.
+
+    Ours draws its masks in the step; PyTorch's are drawn beforehand and not clocked.
+    """
+
+    out: Path = Path("training_speed")
+    """Folder for the table."""
+    preset: Literal["quick", "paper"] = "quick"
+    """Size of images and networks."""
+    batch: int | None = None
+    """Images of a step; by default the preset's."""
+    rounds: int = 10
+    """Times that each variant takes a step."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, times, writes and prints the table."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    config = PRESETS[flags.preset]
+    batch = flags.batch or config.training.batch_size
+    steps = {"JAX": jax_step(config, batch), **torch_steps(config, batch)}
+    firsts = {}
+    for name, step in steps.items():
+        start = time.perf_counter()
+        step()
+        firsts[name] = time.perf_counter() - start
+        step()  # Some things are set up by the second call only.
+    seconds = paired(steps, rounds=flags.rounds, label=f"{flags.preset}, batch {batch}")
+    best = min(float(np.median(times)) for name, times in seconds.items() if name != "JAX")
+    rows = [
+        {
+            "preset": flags.preset,
+            "framework": "JAX" if name == "JAX" else "PyTorch",
+            "variant": "" if name == "JAX" else name,
+            "batch": batch,
+            "image_size": config.data.image_size,
+            "steps_per_second": 1 / float(np.median(times)),
+            "p95_step_seconds": float(np.percentile(times, 95)),
+            "ratio_to_best_torch": best / float(np.median(times)),
+            "first_step_seconds": firsts[name],
+        }
+        for name, times in seconds.items()
+    ]
+    flags.out.mkdir(parents=True, exist_ok=True)
+    (flags.out / "training_speed.json").write_text(json.dumps(rows, indent=2) + "\n")
+    write_markdown(flags.out / "training_speed.md", COLUMNS, rows, notes=environment())
+    print((flags.out / "training_speed.md").read_text())
+
+
+def jax_step(config: Config, batch: int) -> Callable[[], Any]:
+    """Our step; each call goes on from the last."""
+    method = I3AD(config)
+    state = jax.jit(method.init)(jax.random.key(0))
+    images, step = random_images(config, batch), jit(donate_argnums=0)(method.step)
+    number = 0
+
+    def run() -> Any:
+        nonlocal state, number
+        state, losses = step(state, images, jax.random.key(number))
+        number += 1
+        return jax.block_until_ready(losses)
+
+    return run
+
+
+def torch_steps(config: Config, batch: int) -> dict[str, Callable[[], Any]]:
+    """PyTorch's, from the same weights."""
+    state = jax.jit(I3AD(config).init)(jax.random.key(0))
+    size = config.data.image_size
+    draw = jax.jit(jax.vmap(partial(brush_mask, height=size, width=size)))
+    masks = draw(jax.random.split(jax.random.key(0), batch))
+    weights = discount_weights(masks, discount=config.training.discount)
+    tensors = [
+        torch.from_numpy(np.array(x)).permute(0, 3, 1, 2).to(torch_device())
+        for x in (random_images(config, batch), masks, weights)
+    ]
+    tensors = [tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors]
+    variants = {"eager, channels_last": False, **({"compile, channels_last": True} if can_compile() else {})}
+    steps = {}
+    for name, compiled in variants.items():
+        step = training_step(state, config.training, compiled=compiled, device=torch_device())
+        steps[name] = lambda step=step: synchronise(step(*tensors))
+    return steps
+
+
+def random_images(config: Config, batch: int) -> jax.Array:
+    """Any images will do: a step takes as long with all."""
+    size = config.data.image_size
+    return jax.random.uniform(jax.random.key(0), (batch, size, size, 3), jnp.float32, -1, 1)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,72 @@
+"""The benchmark commands on the smallest input. What they measure is not tested, only that they do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+from benchmarks import scaling, timing_table, training_speed
+from benchmarks.stopwatch import paired, resident_growth
+from i3ad_jax.errors import InputError
+
+
+def test_variants_take_turns_and_slow_ones_one_turn() -> None:
+    calls = []
+
+    def spend(name: str, work: int) -> Callable[[], None]:
+        return lambda: calls.append((name, np.linalg.inv(np.eye(work))[0, 0])[0])
+
+    seconds = paired(
+        {"a": spend("a", 200), "slow": spend("slow", 1500), "b": spend("b", 200)}, rounds=3, label=""
+    )
+    assert calls == ["a", "slow", "b", "a", "b", "a", "b"]
+    assert [len(times) for times in seconds.values()] == [3, 1, 3]
+
+
+def test_resident_growth_sees_an_array() -> None:
+    growth = resident_growth(lambda: np.ones(2**24))
+    if growth is None:
+        pytest.skip("Linux alone keeps the account")
+    assert 0.9 * 2**27 < growth < 1.5 * 2**27
+
+
+def test_scaling(tmp_path: Path) -> None:
+    flags = "--batches 2 --sizes 32 --iterations 0 --devices 1 --rounds 1"
+    scaling.main([*flags.split(), "--out", str(tmp_path)])
+    rows = json.loads((tmp_path / "scaling.json").read_text())
+    assert [(row["axis"], row["value"]) for row in rows] == [
+        ("batch", 2),
+        ("size", 32),
+        ("iterations", 0),
+        ("devices", 1),
+    ]
+    assert all(row["seconds_per_image"] > 0 and row["peak_memory_bytes"] > 0 for row in rows)
+    assert (tmp_path / "scaling.png").stat().st_size > 1000
+
+
+def test_more_devices_than_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--devices 8: there are 1 here"):
+        scaling.main(["--devices", "8", "--out", str(tmp_path)])
+
+
+@pytest.mark.slow
+def test_timing_table(tmp_path: Path, tiny_run: Path) -> None:
+    timing_table.main(["--run", str(tiny_run), "--batches", "2", "--rounds", "1", "--out", str(tmp_path)])
+    rows = json.loads((tmp_path / "timing_table.json").read_text())
+    assert {row["framework"] for row in rows[3:]} == {"JAX", "PyTorch"}
+    assert [row["early_exit"] for row in rows if row["variant"] == "queue"] == [True]
+    for row in rows[3:]:
+        assert row["seconds_per_image"] > 0
+        assert row["ratio_to_best_torch"] > 0
+    assert "| JAX | queue |" in (tmp_path / "timing_table.md").read_text()
+
+
+@pytest.mark.slow
+def test_training_speed(tmp_path: Path) -> None:
+    training_speed.main(["--batch", "1", "--rounds", "1", "--out", str(tmp_path)])
+    rows = json.loads((tmp_path / "training_speed.json").read_text())
+    assert rows[0]["framework"] == "JAX"
+    assert all(row["steps_per_second"] > 0 for row in rows)

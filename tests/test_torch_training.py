@@ -1,0 +1,44 @@
+"""The training step in PyTorch against ours."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from random_weights import random_weights
+
+from i3ad_jax.config import Config, DataConfig, NetworkConfig
+from i3ad_jax.losses import discount_weights
+from i3ad_jax.methods.i3ad import I3AD, brush_masks
+
+torch = pytest.importorskip("torch")
+from benchmarks.torch_training import training_step  # noqa: E402  (it needs torch)
+
+CONFIG = Config(
+    data=DataConfig(image_size=32),
+    network=NetworkConfig(width=2, dilations=(2,), discriminator_width=4, discriminator_depth=3),
+)
+
+
+def test_losses_of_three_steps() -> None:
+    """Both go the same way. Their power iterations are a step apart, hence the tolerance."""
+    method, key = I3AD(CONFIG), jax.random.key(0)
+    config = replace(CONFIG.training, generator_learning_rate=1e-2, discriminator_learning_rate=1e-2)
+    method = I3AD(replace(CONFIG, training=config))
+    state = jax.jit(method.init)(key)
+    weights = random_weights(jax.eval_shape(lambda: state.generator), gain=2)
+    state = replace(state, generator=weights)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    masks = brush_masks(key, images)
+    given = (images, masks, discount_weights(masks, discount=config.discount))
+    tensors = [torch.from_numpy(np.array(x)).permute(0, 3, 1, 2) for x in given]
+    theirs = training_step(state, config, compiled=False, device="cpu")
+    ours = jax.jit(method.step)
+    losses = []
+    for _ in range(3):
+        state, metrics = ours(state, images, key)
+        expected = theirs(*tensors)
+        for name, value in expected.items():
+            assert metrics[name] == pytest.approx(float(value), rel=0.02)
+        losses.append(float(metrics["generator_loss"]))
+    assert np.ptp(losses) > 0.1  # the steps did something
