@@ -154,6 +154,12 @@ def test_evaluate_with_other_settings_leaves_the_run_alone(tiny_run: Path, tmp_p
     assert (run / "results.json").read_bytes() == before
 
 
+def test_evaluate_in_bfloat16(tiny_run: Path, tmp_path: Path) -> None:
+    evaluate.main([str(tiny_run), "--out", str(tmp_path), "--dtype", "bfloat16"])
+    single, half = (np.load(folder / "maps/ssim.npy") for folder in (tiny_run, tmp_path))
+    assert 0 < np.abs(single - half).mean() < 0.02
+
+
 @pytest.mark.slow
 def test_killed_ten_times_ends_in_the_same_bits(tiny_flags: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "i3ad_jax.train"]

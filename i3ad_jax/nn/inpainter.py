@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from i3ad_jax.nn.convolution import Conv
 from i3ad_jax.nn.layers import Features, GatedConv, GatedUpsample, SelfAttention
 from i3ad_jax.shapes import Images, Masks
 
@@ -61,7 +62,7 @@ class Decoder(nn.Module):
         x = GatedConv(2 * c, dtype=dtype, name="half_2")(x)
         x = GatedUpsample(c, dtype=dtype, name="full_1")(x)
         x = GatedConv(max(c // 2, 1), dtype=dtype, name="full_2")(x)
-        x = nn.Conv(3, (3, 3), dtype=dtype, name="rgb")(x)
+        x = Conv(3, (3, 3), dtype=dtype, name="rgb")(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 

@@ -1,0 +1,54 @@
+"""The convolution and its gradients against those of `lax.conv_general_dilated`."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from jax import lax
+
+from i3ad_jax.nn.convolution import Conv, convolve
+
+
+def reference(x: Any, kernel: Any, *, strides: Any, padding: Any, dilation: Any) -> Any:
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=numbers
+    )
+
+
+@pytest.mark.parametrize(
+    ("taps", "strides", "padding", "dilation"),
+    [
+        (3, (1, 1), ((1, 1), (1, 1)), (1, 1)),
+        (2, (1, 1), ((1, 1), (1, 1)), (1, 1)),
+        (5, (2, 2), ((1, 2), (2, 1)), (1, 1)),
+        (3, (1, 1), ((4, 4), (4, 4)), (4, 4)),
+        (3, (2, 1), ((0, 3), (2, 2)), (1, 2)),
+    ],
+)
+def test_gradients(taps: int, strides: Any, padding: Any, dilation: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 12, 16, 3), (taps, taps, 3, 4)))
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    expected, backward = jax.vjp(partial(reference, **options), x, kernel)
+    actual, ours = jax.vjp(lambda x, kernel: convolve(x, kernel, strides, padding, dilation), x, kernel)
+    error = rng.normal(size=expected.shape).astype(np.float32)
+    np.testing.assert_array_equal(actual, expected)
+    for gradient, wanted in zip(ours(error), backward(error), strict=True):
+        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"strides": 2}, {"kernel_dilation": 2}, {"dtype": "bfloat16"}])
+def test_the_layer_is_flaxs(options: dict[str, Any]) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 9, 10, 3)).astype(np.float32)
+    ours, flaxs = (conv(4, (3, 3), **options) for conv in (Conv, Conv.func))
+    params = flaxs.init(jax.random.key(0), x)
+    gradients = [
+        jax.grad(lambda p, c=c: (c.apply(p, x).astype("float32") ** 2).sum())(params) for c in (ours, flaxs)
+    ]
+    np.testing.assert_array_equal(ours.apply(params, x), flaxs.apply(params, x))
+    scale = np.abs(gradients[1]["params"]["kernel"]).max()
+    tolerance = 2e-2 if "dtype" in options else 1e-5
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale), *gradients)
