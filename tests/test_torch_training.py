@@ -28,7 +28,7 @@ def test_losses_of_three_steps() -> None:
     state = jax.jit(method.init)(key)
     weights = random_weights(jax.eval_shape(lambda: state.generator), gain=2)
     state = replace(state, generator=weights)
-    images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    images = jax.random.uniform(key, (2, 32, 32, 3), minval=-1, maxval=1)
     masks = brush_masks(key, images)
     given = (images, masks, discount_weights(masks, discount=config.discount))
     tensors = [torch.from_numpy(np.array(x)).permute(0, 3, 1, 2) for x in given]

@@ -3,6 +3,8 @@
 `dtype` is what a layer computes in; its weights are float32 always.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,7 +72,7 @@ class GatedUpsample(nn.Module):
         kernels = jnp.einsum("pax,qby,xyio->abipqo", _TAPS, _TAPS, kernel, precision="highest")
         # All four as one: an output of it holds the 2 x 2 pixels around a corner of the small image's pixels.
         kernels = kernels.reshape(2, 2, channels, -1).astype(self.dtype)
-        around = convolve(x.astype(self.dtype), kernels, (1, 1), ((1, 1), (1, 1)), (1, 1))
+        around: Any = convolve(x.astype(self.dtype), kernels, (1, 1), ((1, 1), (1, 1)), (1, 1))
         around = around.reshape(batch, height + 1, width + 1, 2, 2, -1)
         bias = bias.astype(self.dtype)
 
