@@ -110,15 +110,16 @@ def anomaly_maps(
     images: UInt8[np.ndarray, "n h w 3"],
     *,
     label: str | None = None,
-) -> tuple[dict[str, Float[np.ndarray, "n h w"]], float | None]:
+) -> tuple[dict[str, Float[np.ndarray, "n h w"]], float]:
     """Maps of all images by score, float32, and the seconds an image takes.
 
-    The images go through the loop in queues of one size, so that one program serves all. The first queue,
-    which may compile it, does not count for the time: None if there is no other. `label` names the progress
-    bar; no label, no bar.
+    The images go through the loop in queues of one size, so that one program serves all. Compiling it does
+    not count for the time. `label` names the progress bar; no label, no bar.
     """
     size = config.refine.queue_size
-    parts, seconds, counted = [], 0.0, 0
+    parts, seconds = [], 0.0
+    empty = jnp.zeros((size, *images.shape[1:]))
+    method.anomaly_maps(state, calibration, empty, 0)
     with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as progress:
         for first in range(0, len(images), size):
             queue = images[first : first + size]
@@ -127,11 +128,10 @@ def anomaly_maps(
             padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
             maps = method.anomaly_maps(state, calibration, to_float(jnp.asarray(padded)), count)
             parts.append({kind: np.asarray(values)[:count] for kind, values in maps.items()})
-            if first:
-                seconds, counted = seconds + time.perf_counter() - start, counted + count
+            seconds += time.perf_counter() - start
             progress.update(count)
     joined = {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
-    return joined, seconds / counted if counted else None
+    return joined, seconds / len(images)
 
 
 def _cases(

@@ -109,6 +109,10 @@ class MaskRule:
         empty = ~jnp.any(self.next_mask(state) > 0) & (state.iterations >= 0) & ~self.finished(state)
         return empty if self.config.base == "previous" else jnp.zeros_like(empty)
 
+    def done(self, state: Refined) -> Bool[Array, ""]:
+        """Whether no inpainting is left to do; `close` gives the last state then."""
+        return self.finished(state) | self.vanished(state)
+
     def close(self, state: Refined) -> Refined:
         """The state, after the update with an empty mask if that is all that is left to do."""
         vanished = self.vanished(state)
@@ -140,8 +144,7 @@ def refine(
     rule = MaskRule(u, config)
     first, update = _loop(inpaint, image, rule)
     if early_exit:
-        going_on = lambda state: ~(rule.finished(state) | rule.vanished(state))  # noqa: E731
-        return rule.close(lax.while_loop(going_on, update, first))
+        return rule.close(lax.while_loop(lambda state: ~rule.done(state), update, first))
     return lax.fori_loop(0, config.iterations, lambda _, state: _unless_finished(rule, update, state), first)
 
 

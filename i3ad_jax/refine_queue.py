@@ -66,8 +66,7 @@ def refine_queue(
     def turn(work: _Slots) -> _Slots:
         originals, score = jax.tree.map(lambda x: x.at[work.image].get(mode="clip"), (images, scores))
         state = jax.vmap(advance)(originals, score, work.state)
-        finished = jax.vmap(lambda state: rule.finished(state) | rule.vanished(state))(state)
-        finished = finished & (work.image < count)
+        finished = jax.vmap(rule.done)(state) & (work.image < count)
         # Positions beyond the queue are dropped.
         leaving = jnp.where(finished, work.image, capacity)
         closed = jax.vmap(rule.close)(state)
@@ -130,7 +129,7 @@ def spread_over_devices(
         return jax.tree.map(lambda x: x[None], queue(hand[0], count[0]))
 
     each = PartitionSpec("device")
-    mesh = jax.make_mesh((devices,), ("device",))
+    mesh = jax.make_mesh((devices,), ("device",), axis_types=(jax.sharding.AxisType.Auto,))
     dealt = jax.shard_map(one_device, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(
         hands, counts
     )
