@@ -16,7 +16,6 @@ from plain_loop import Plain, distance, distance_by_skimage, plain_loop
 from random_weights import random_weights
 from toy_inpainting import blur, random_image
 
-from i3ad_jax.compiler import jit
 from i3ad_jax.config import RefineConfig
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.refine import Inpaint, checkerboard_pass, refine, trace
@@ -89,14 +88,12 @@ def test_equals_the_plain_loop_with_scikit_images_ssim() -> None:
 
 
 def test_a_network_and_a_batch_equal_the_plain_loop_too() -> None:
-    config, inpaint = BOTH_BASES[1], jit()(NETWORK)
-    # Compiled as the package compiles: rounding depends on it, and random weights magnify rounding.
-    single = partial(refine, NETWORK, u=0.91, config=config)
-    batched = jit()(jax.vmap(single))(SQUARE_IMAGES)
+    config, inpaint = BOTH_BASES[1], jax.jit(NETWORK)
+    batched = jax.jit(jax.vmap(partial(refine, NETWORK, u=0.91, config=config)))(SQUARE_IMAGES)
     for index, image in enumerate(SQUARE_IMAGES):
         plain = plain_loop(inpaint, image, u=0.91, config=config)
         # Masks are the same to the pixel, images but for rounding: a batch may add in another order.
-        assert_equals_plain(jit()(single)(image), plain)
+        assert_equals_plain(refined(image, 0.91, config=config, inpaint=NETWORK), plain)
         assert_equals_plain(jax.tree.map(itemgetter(index), batched), plain)
 
 
