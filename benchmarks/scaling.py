@@ -1,6 +1,5 @@
 """`python -m benchmarks.scaling`: the loop's cost by batch, image size, iterations and devices."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from matplotlib.figure import Figure
 
-from benchmarks.stopwatch import bytes_needed, environment, median_seconds
+from benchmarks.stopwatch import bytes_needed, machine, median_seconds
 from benchmarks.subject import Subject, untrained
-from benchmarks.tables import write_markdown
+from benchmarks.tables import publish
 from i3ad_jax import command_line
 from i3ad_jax.config import PRESETS
 from i3ad_jax.errors import InputError
@@ -63,28 +62,26 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError(f"--devices {max(flags.devices)}: there are {jax.device_count()} here")
     config = PRESETS[flags.preset]
     config = replace(config, refine=replace(config.refine, iterations=ITERATIONS))
-    subject, size = untrained(config), config.data.image_size
+    subject = untrained(config)
     points = [
         *(("batch", n, partial(fixed, subject, batch=n)) for n in flags.batches),
         *(("size", n, partial(fixed, subject, size=n)) for n in flags.sizes),
         *(("iterations", n, partial(fixed, subject, iterations=n)) for n in flags.iterations),
-        *(
-            ("devices", n, partial(queue, subject, devices=n))
-            for n in flags.devices
-            if n <= jax.device_count()
-        ),
+        *(("devices", n, partial(queue, subject, devices=n)) for n in flags.devices),
     ]
     rows = []
     for axis, value, compile_it in points:
         run, images, memory = compile_it()
         seconds = median_seconds(run, rounds=flags.rounds, label=f"{axis} {value}") / images
         rows.append(dict(zip(COLUMNS, (axis, value, seconds, memory), strict=True)))
-    flags.out.mkdir(parents=True, exist_ok=True)
-    notes = {"preset": flags.preset, "image_size": size, "batch": BATCH, "iterations": ITERATIONS}
-    (flags.out / "scaling.json").write_text(json.dumps(rows, indent=2) + "\n")
-    write_markdown(flags.out / "scaling.md", COLUMNS, rows, notes={**notes, **environment()})
+    notes = {
+        "preset": flags.preset,
+        "image_size": config.data.image_size,
+        "batch": BATCH,
+        "iterations": ITERATIONS,
+    }
+    publish(flags.out, "scaling", COLUMNS, rows, notes={**notes, **machine()})
     draw(rows).savefig(flags.out / "scaling.png", dpi=120)
-    print((flags.out / "scaling.md").read_text())
 
 
 def fixed(
@@ -96,7 +93,7 @@ def fixed(
     images = jnp.asarray(subject.batch(batch))
     if size:
         images = jax.image.resize(images, (batch, size, size, 3), "linear")
-    program = subject.compile(subject.loop(), images)
+    program = subject.compile(subject.fixed_loop(), images)
     memory = bytes_needed(program)
     return lambda: jax.block_until_ready(program(subject.state, images)), batch, memory
 
@@ -104,7 +101,7 @@ def fixed(
 def queue(subject: Subject, *, devices: int) -> tuple[Callable[[], Any], int, int]:
     """A queue spread over devices, as above; the memory is one device's."""
     images = jnp.asarray(subject.batch(QUEUE))
-    one_queue = subject.loop(slots=BATCH)
+    one_queue = subject.queue(slots=BATCH)
 
     def run(state: Any, images: Any, count: Any) -> Any:
         return spread_over_devices(partial(one_queue, state), images, count=count, devices=devices)

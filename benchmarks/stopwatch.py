@@ -1,12 +1,10 @@
 """Clocks, memory and the machine's limits."""
 
-import datetime
 import gc
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -16,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from tqdm import tqdm
+
+from i3ad_jax.run_folder import environment
 
 SLOW = 3.0  # a variant this many times slower than the fastest in its first round is not run again
 
@@ -111,17 +111,9 @@ def synchronise(result: Any) -> Any:
     return result
 
 
-def environment() -> dict[str, Any]:
-    """What a figure is worth nothing without."""
-    packages = ("jax", "jaxlib", "flax", "torch", "numpy")
-    return {
-        "date": datetime.date.today().isoformat(),
-        "device": jax.devices()[0].device_kind,
-        "devices": jax.device_count(),
-        "processor": processor(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
+def machine() -> dict[str, Any]:
+    """What a figure is worth nothing without: what a run records, the processor and PyTorch."""
+    return {**environment(), "processor": processor(), "torch": torch.__version__}
 
 
 def processor() -> str:

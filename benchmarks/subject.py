@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from benchmarks.torch_networks import load_generator
 from i3ad_jax.compiler import compiler_options
 from i3ad_jax.config import PRESETS, Config
 from i3ad_jax.data.load import load_dataset
-from i3ad_jax.fit import load_trained
+from i3ad_jax.fit import fresh_state, load_trained
 from i3ad_jax.methods.i3ad import I3AD, GanState
 from i3ad_jax.refine import Refined, refine
 from i3ad_jax.refine_queue import refine_queue
@@ -43,20 +44,22 @@ class Subject:
     u: float
     images: np.ndarray
 
-    def loop(self, *, dtype: str = "float32", slots: int | None = None) -> Callable[..., Refined]:
-        """The loop as a function of weights and images: of fixed length, or a queue and also of its count."""
-        network = replace(self.config.network, dtype=dtype)
-        method, config = I3AD(replace(self.config, network=network)), self.config.refine
+    def fixed_loop(self, *, dtype: str = "float32") -> Callable[..., Refined]:
+        """The loop of fixed length as a function of weights and images."""
+        method = I3AD(replace(self.config, network=replace(self.config.network, dtype=dtype)))
 
-        def fixed(state: GanState, images: Any) -> Refined:
-            inpaint = method.inpaint(state)
-            return jax.vmap(lambda image: refine(inpaint, image, u=self.u, config=config))(images)
+        def run(state: GanState, images: Any) -> Refined:
+            refine_one = partial(refine, method.inpaint(state), u=self.u, config=self.config.refine)
+            return jax.vmap(refine_one)(images)
 
-        def queue(state: GanState, images: Any, count: Any) -> Refined:
-            options = {"count": count, "u": self.u, "config": config}
-            return refine_queue(method.inpaint(state), images, slots=slots or 1, **options)
+        return run
 
-        return queue if slots else fixed
+    def queue(self, *, slots: int) -> Callable[..., Refined]:
+        """The queue as a function of weights, images and their count."""
+        method, options = I3AD(self.config), {"slots": slots, "u": self.u, "config": self.config.refine}
+        return lambda state, images, count: refine_queue(
+            method.inpaint(state), images, count=count, **options
+        )
 
     def compile(self, loop: Callable[..., Refined], *arguments: Any) -> Any:
         """The loop compiled for arguments of these shapes, after the weights."""
@@ -119,7 +122,7 @@ def load_subject(run: Path | None, *, iterations: int | None = None) -> Subject:
 
 def untrained(config: Config) -> Subject:
     """Weights as they are drawn: a loop of fixed length takes as long with them as with others."""
-    state = jax.jit(I3AD(config).init)(jax.random.key(0))
+    state = fresh_state(I3AD(config), jax.random.key(0))
     return Subject(config, _generator_alone(state), UNTRAINED_U, _test_images(config))
 
 

@@ -4,15 +4,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from i3ad_jax.run_folder import write_json, write_text
 
-def write_markdown(
-    file: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, notes: Mapping[str, Any]
+
+def publish(
+    folder: Path,
+    name: str,
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    notes: Mapping[str, Any],
 ) -> None:
-    """Writes the rows as a Markdown table, and below it the notes, a line each; nothing stands as a dash."""
+    """Writes NAME.json, a list of the rows, and NAME.md, a table with the notes below; prints the latter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = _markdown(columns, rows, notes)
+    write_json(folder / f"{name}.json", list(rows))
+    write_text(folder / f"{name}.md", text)
+    print(text)
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], notes: Mapping[str, Any]) -> str:
+    """A table, and below it the notes, a line each; what is missing stands as a dash."""
     table = [columns, ["---"] * len(columns), *([_cell(row.get(name)) for name in columns] for row in rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     lines += ["", *(f"- {name}: {value}" for name, value in notes.items())]
-    file.write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _cell(value: Any) -> str:

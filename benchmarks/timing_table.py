@@ -1,6 +1,5 @@
 """`python -m benchmarks.timing_table`: the paper's Table 2 on this machine, beside PyTorch."""
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,15 +18,16 @@ from benchmarks.stopwatch import (
     bytes_needed,
     can_compile,
     copy_bandwidth,
-    environment,
+    machine,
     matmul_rate,
     paired,
     resident_growth,
 )
 from benchmarks.subject import Subject, load_subject
-from benchmarks.tables import write_markdown
+from benchmarks.tables import publish
 from i3ad_jax import command_line
 from i3ad_jax.errors import InputError
+from i3ad_jax.run_folder import write_json
 
 PROGRAM = "python -m benchmarks.timing_table"
 PASSES_AT_START = 4
@@ -99,11 +99,13 @@ def main(arguments: Sequence[str]) -> None:
     subject = load_subject(flags.run, iterations=QUICK_ITERATIONS if flags.quick else None)
     batches = flags.batches or ((1, 16, 64) if jax.default_backend() == "gpu" else (1, 4))
     limits = {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")}
-    machine = {
-        **environment(),
+    notes = {
+        **machine(),
         "matmul_operations_per_second": limits,
         "copy_bytes_per_second": copy_bandwidth(),
     }
+    passes = PASSES_AT_START + subject.config.refine.iterations
+    least = {dtype: passes * subject.operations() / limit for dtype, limit in limits.items()}
     rows = [
         {**PAPER, "method": method, "iterations": iterations, "seconds_per_image": seconds, "image_size": 256}
         for method, (seconds, iterations) in PAPER_SECONDS.items()
@@ -112,22 +114,22 @@ def main(arguments: Sequence[str]) -> None:
         # Few CPUs compute in bfloat16. Where it is emulated, one batch of it is long enough.
         both = batch == batches[0] or jax.default_backend() == "gpu"
         dtypes = ("float32", "bfloat16") if both else ("float32",)
-        rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, matmul_rates=limits)
+        rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, least=least)
     if flags.run:
         rows.append(time_queue(subject, batches[-1], rounds=rounds))
     compare(rows)
     rows = [{column: row.get(column) for column in COLUMNS} for row in rows]
-    flags.out.mkdir(parents=True, exist_ok=True)
-    (flags.out / "timing_table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (flags.out / "environment.json").write_text(json.dumps(machine, indent=2) + "\n")
-    write_markdown(flags.out / "timing_table.md", COLUMNS, rows, notes=machine)
-    print((flags.out / "timing_table.md").read_text())
+    publish(flags.out, "timing_table", COLUMNS, rows, notes=notes)
+    write_json(flags.out / "environment.json", notes)
 
 
 def time_fixed(
-    subject: Subject, batch: int, *, dtypes: Sequence[str], rounds: int, matmul_rates: dict[str, float]
+    subject: Subject, batch: int, *, dtypes: Sequence[str], rounds: int, least: dict[str, float]
 ) -> list[Row]:
-    """Rows of all variants of the loop of fixed length."""
+    """Rows of all variants of the loop of fixed length.
+
+    `least` is by dtype the seconds that an image would take at the rate of a large matrix product.
+    """
     variants = {
         f"{variant.framework} {variant.name} {variant.dtype}": variant
         for variant in (*_torch_variants(subject, batch, dtypes), *_jax_variants(subject, batch, dtypes))
@@ -139,14 +141,13 @@ def time_fixed(
     runs = {name: variant.run for name, variant in variants.items()}
     seconds = paired(runs, rounds=rounds, label=f"batch {batch}")
     iterations = subject.config.refine.iterations
-    work = subject.operations() * (PASSES_AT_START + iterations)
     rows = []
     for name, variant in variants.items():
         row = _row(subject, variant, batch, np.array(seconds[name]) / batch, iterations=iterations)
         if variant.name.startswith("compile"):
             row["compile_seconds"] = firsts[name].seconds - row["seconds_per_image"] * batch
         if variant.framework == "JAX":
-            row["fraction_of_matmul_rate"] = work / row["seconds_per_image"] / matmul_rates[variant.dtype]
+            row["fraction_of_matmul_rate"] = least[variant.dtype] / row["seconds_per_image"]
         rows.append({**row, "early_exit": False, "peak_memory_bytes": firsts[name].memory})
     return rows
 
@@ -155,13 +156,16 @@ def time_queue(subject: Subject, slots: int, *, rounds: int) -> Row:
     """The row of all test images as one queue, where each takes only the iterations it needs."""
     images, count = jnp.asarray(subject.images), jnp.int32(len(subject.images))
     start = time.perf_counter()
-    program = subject.compile(subject.loop(slots=slots), images, count)
+    program = subject.compile(subject.queue(slots=slots), images, count)
     compile_seconds = time.perf_counter() - start
 
     def run() -> Any:
         return jax.block_until_ready(program(subject.state, images, count))
 
-    refined, fixed = run(), subject.compile(subject.loop(), images[:slots])(subject.state, images[:slots])
+    refined, fixed = (
+        run(),
+        subject.compile(subject.fixed_loop(), images[:slots])(subject.state, images[:slots]),
+    )
     _check("queue", refined.score[:slots], fixed.score, "float32")
     times = np.array(paired({"queue": run}, rounds=rounds, label="queue")["queue"]) / len(images)
     variant = Variant("JAX", "queue", "float32", run, bytes_needed(program), compile_seconds)
@@ -228,7 +232,7 @@ def _torch_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list
 def _jax_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list[Variant]:
     images, variants = jnp.asarray(subject.batch(batch)), []
     for dtype in dtypes:
-        program, *seconds = _compile_twice(subject, subject.loop(dtype=dtype), images)
+        program, *seconds = _compile_twice(subject, subject.fixed_loop(dtype=dtype), images)
         run = lambda program=program: np.asarray(program(subject.state, images).score)  # noqa: E731
         memory = bytes_needed(program)
         variants.append(Variant("JAX", "fixed", dtype, run, memory, *seconds))

@@ -1,10 +1,8 @@
 """`python -m benchmarks.training_speed`: training steps a second, beside PyTorch."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks.stopwatch import can_compile, environment, paired, synchronise, torch_device
-from benchmarks.tables import write_markdown
+from benchmarks.stopwatch import can_compile, machine, paired, synchronise, torch_device
+from benchmarks.tables import publish
 from benchmarks.torch_training import training_step
 from i3ad_jax import command_line
 from i3ad_jax.compiler import jit
-from i3ad_jax.config import PRESETS, Config
+from i3ad_jax.config import PRESETS, Config, TrainingConfig
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.losses import discount_weights
-from i3ad_jax.masks import brush_mask
-from i3ad_jax.methods.i3ad import I3AD
+from i3ad_jax.methods.i3ad import I3AD, GanState, brush_masks
+from i3ad_jax.shapes import Images
 
 PROGRAM = "python -m benchmarks.training_speed"
 COLUMNS = (
@@ -52,7 +51,12 @@ def main(arguments: Sequence[str]) -> None:
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     config = PRESETS[flags.preset]
     batch = flags.batch or config.training.batch_size
-    steps = {"JAX": jax_step(config, batch), **torch_steps(config, batch)}
+    method = I3AD(config)
+    state = fresh_state(method, jax.random.key(0))
+    images = random_images(config, batch)
+    # PyTorch copies its weights first: our step takes the state's memory.
+    torch_ones = torch_steps(config.training, state, images)
+    steps = {"JAX": jax_step(method, state, images), **torch_ones}
     firsts = {}
     for name, step in steps.items():
         start = time.perf_counter()
@@ -75,18 +79,12 @@ def main(arguments: Sequence[str]) -> None:
         }
         for name, times in seconds.items()
     ]
-    flags.out.mkdir(parents=True, exist_ok=True)
-    (flags.out / "training_speed.json").write_text(json.dumps(rows, indent=2) + "\n")
-    write_markdown(flags.out / "training_speed.md", COLUMNS, rows, notes=environment())
-    print((flags.out / "training_speed.md").read_text())
+    publish(flags.out, "training_speed", COLUMNS, rows, notes=machine())
 
 
-def jax_step(config: Config, batch: int) -> Callable[[], Any]:
+def jax_step(method: I3AD, state: GanState, images: Images) -> Callable[[], Any]:
     """Our step; each call goes on from the last."""
-    method = I3AD(config)
-    state = jax.jit(method.init)(jax.random.key(0))
-    images, step = random_images(config, batch), jit(donate_argnums=0)(method.step)
-    number = 0
+    step, number = jit(donate_argnums=0)(method.step), 0
 
     def run() -> Any:
         nonlocal state, number
@@ -97,22 +95,18 @@ def jax_step(config: Config, batch: int) -> Callable[[], Any]:
     return run
 
 
-def torch_steps(config: Config, batch: int) -> dict[str, Callable[[], Any]]:
+def torch_steps(config: TrainingConfig, state: GanState, images: Images) -> dict[str, Callable[[], Any]]:
     """PyTorch's, from the same weights."""
-    state = jax.jit(I3AD(config).init)(jax.random.key(0))
-    size = config.data.image_size
-    draw = jax.jit(jax.vmap(partial(brush_mask, height=size, width=size)))
-    masks = draw(jax.random.split(jax.random.key(0), batch))
-    weights = discount_weights(masks, discount=config.training.discount)
+    masks = jax.jit(brush_masks)(jax.random.key(0), images)
+    weights = discount_weights(masks, discount=config.discount)
     tensors = [
-        torch.from_numpy(np.array(x)).permute(0, 3, 1, 2).to(torch_device())
-        for x in (random_images(config, batch), masks, weights)
+        torch.from_numpy(np.array(x)).permute(0, 3, 1, 2).to(torch_device()) for x in (images, masks, weights)
     ]
     tensors = [tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors]
     variants = {"eager, channels_last": False, **({"compile, channels_last": True} if can_compile() else {})}
     steps = {}
     for name, compiled in variants.items():
-        step = training_step(state, config.training, compiled=compiled, device=torch_device())
+        step = training_step(state, config, compiled=compiled, device=torch_device())
         steps[name] = lambda step=step: synchronise(step(*tensors))
     return steps
 

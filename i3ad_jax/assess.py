@@ -36,7 +36,7 @@ def calibrate(
     Both come from the held-out normal images alone.
     """
     calibration = dict(method.calibrate(state, to_float(jnp.asarray(held_out))))
-    maps, _ = anomaly_maps(method, config, state, calibration, held_out, label="calibrate")
+    maps = anomaly_maps(method, config, state, calibration, held_out, label="calibrate")
     thresholds = {kind: defect_threshold(image_scores(values)) for kind, values in maps.items()}
     return {**calibration, "thresholds": thresholds}
 
@@ -64,7 +64,11 @@ def assess(
     test = data.test
     if not len(test):
         raise InputError(f"--data {data.name}: no test images; predict scores images without labels")
-    maps, seconds = anomaly_maps(method, config, state, calibration, test.images, label="test")
+    # A queue of no images compiles the program, so that its time does not count.
+    method.anomaly_maps(state, calibration, jnp.zeros((config.refine.queue_size, *test.images.shape[1:])), 0)
+    start = time.perf_counter()
+    maps = anomaly_maps(method, config, state, calibration, test.images, label="test")
+    seconds = (time.perf_counter() - start) / len(test)
     scores = {kind: image_scores(values) for kind, values in maps.items()}
     results = {
         "method": config.method,
@@ -110,28 +114,22 @@ def anomaly_maps(
     images: UInt8[np.ndarray, "n h w 3"],
     *,
     label: str | None = None,
-) -> tuple[dict[str, Float[np.ndarray, "n h w"]], float]:
-    """Maps of all images by score, float32, and the seconds an image takes.
+) -> dict[str, Float[np.ndarray, "n h w"]]:
+    """Maps of all images by score, float32.
 
-    The images go through the loop in queues of one size, so that one program serves all. Compiling it does
-    not count for the time. `label` names the progress bar; no label, no bar.
+    The images go through the loop in queues of one size, so that one program serves all. `label` names the
+    progress bar; no label, no bar.
     """
-    size = config.refine.queue_size
-    parts, seconds = [], 0.0
-    empty = jnp.zeros((size, *images.shape[1:]))
-    method.anomaly_maps(state, calibration, empty, 0)
+    size, parts = config.refine.queue_size, []
     with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as progress:
         for first in range(0, len(images), size):
             queue = images[first : first + size]
             count = len(queue)
-            start = time.perf_counter()
             padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
             maps = method.anomaly_maps(state, calibration, to_float(jnp.asarray(padded)), count)
             parts.append({kind: np.asarray(values)[:count] for kind, values in maps.items()})
-            seconds += time.perf_counter() - start
             progress.update(count)
-    joined = {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
-    return joined, seconds / len(images)
+    return {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
 
 
 def _cases(

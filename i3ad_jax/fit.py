@@ -60,7 +60,11 @@ def fit(
     images = jnp.asarray(train_images)
     with Checkpoints(folder.checkpoints) as checkpoints, _signals() as received:
         start = checkpoints.latest or 0
-        state = checkpoints.load(jax.eval_shape(method.init, init_key)) if start else _init(method, init_key)
+        state = (
+            checkpoints.load(jax.eval_shape(method.init, init_key))
+            if start
+            else fresh_state(method, init_key)
+        )
         folder.keep_metrics_until(start)
         progress = tqdm(
             range(start, training.steps), initial=start, total=training.steps, unit="step", desc="train"
@@ -100,7 +104,8 @@ def load_trained(folder: RunFolder, config: Config) -> tuple[Method, State]:
         return method, checkpoints.load(jax.eval_shape(method.init, jax.random.key(config.seed)))
 
 
-def _init(method: Method, key: jax.Array) -> State:
+def fresh_state(method: Method, key: jax.Array) -> State:
+    """What `method.init` gives."""
     # Run once, and mostly random numbers: optimising this program takes longer than running it.
     return jax.jit(method.init, compiler_options={"xla_backend_optimization_level": 0})(key)
 

@@ -60,7 +60,7 @@ def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
         progress = tqdm(_read_ahead(chunks, config.data), "predict", len(chunks), unit="chunk", leave=False)
         for number, (chunk, pictures, pixels) in enumerate(progress):
             start = number * CHUNK
-            maps, _ = anomaly_maps(method, config, state, calibration, pixels)
+            maps = anomaly_maps(method, config, state, calibration, pixels)
             scores = {kind: image_scores(values) for kind, values in maps.items()}
             for i, (file, picture) in enumerate(zip(chunk, pictures, strict=True)):
                 original = np.asarray(picture)

@@ -20,6 +20,7 @@ from i3ad_jax.shapes import Image, Map, Mask
 from i3ad_jax.ssim import ssim_with
 
 Inpaint = Callable[[Image, Mask], Image]
+Score = Callable[[Image], Map]
 
 
 class Refined(NamedTuple):
@@ -63,7 +64,7 @@ def checkerboard_pass(inpaint: Inpaint, image: Image, *, patches: int) -> Image:
     return jnp.sum(masks * inpainted, axis=0)
 
 
-def anomaly_score(image: Image, config: RefineConfig) -> Callable[[Image], Map]:
+def anomaly_score(image: Image, config: RefineConfig) -> Score:
     """A function that gives the SSIM anomaly score of each pixel of a reconstruction of `image`: a_i(x).
 
     The function is a pytree: it can be `vmap`ped over, indexed and carried by a loop.

@@ -4,7 +4,8 @@ Most images need few iterations. In a batch they would wait for the slowest; her
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,8 @@ from jaxtyping import Array, Float, Int
 
 from i3ad_jax.config import RefineConfig
 from i3ad_jax.masks import checkerboard_masks
-from i3ad_jax.refine import Inpaint, MaskRule, Refined, anomaly_score
-from i3ad_jax.shapes import Images
+from i3ad_jax.refine import Inpaint, MaskRule, Refined, Score, anomaly_score
+from i3ad_jax.shapes import Image, Images, Masks
 
 START = -4  # iterations of an image none of whose four checkerboard passes is done
 
@@ -65,7 +66,7 @@ def refine_queue(
 
     def turn(work: _Slots) -> _Slots:
         originals, score = jax.tree.map(lambda x: x.at[work.image].get(mode="clip"), (images, scores))
-        state = jax.vmap(advance)(originals, score, work.state)
+        state = jax.vmap(partial(_advance, inpaint, rule, boards))(originals, score, work.state)
         finished = jax.vmap(rule.done)(state) & (work.image < count)
         # Positions beyond the queue are dropped.
         leaving = jnp.where(finished, work.image, capacity)
@@ -84,26 +85,30 @@ def refine_queue(
             results=results,
         )
 
-    def advance(original: Float[Array, "h w c"], score: Any, state: Refined) -> Refined:
-        """One pass: the next checkerboard's, or the next iteration."""
-        starting = state.iterations < 0
-        mask = jnp.where(starting, boards[state.iterations - START], rule.next_mask(state))
-        kept = jnp.where(starting, state.image, rule.base(original, state))
-        known = jnp.where(starting, original, kept)
-        image = mask * inpaint(known * (1 - mask), mask) + (1 - mask) * kept
-        mask = jnp.where(starting, jnp.ones_like(mask), mask)
-        return Refined(image, mask, score(image), state.iterations + 1)
-
-    def fill(x: Array, length: int) -> Array:
-        return jnp.broadcast_to(x, (length, *x.shape))
-
     first = _Slots(
         image=jnp.arange(slots),
-        state=jax.tree.map(lambda x: fill(x, slots), blank),
+        state=_repeat(blank, slots),
         waiting=jnp.int32(slots),
-        results=jax.tree.map(lambda x: fill(jnp.zeros_like(x), capacity), blank),
+        results=_repeat(jax.tree.map(jnp.zeros_like, blank), capacity),
     )
     return lax.while_loop(lambda work: jnp.any(work.image < count), turn, first).results
+
+
+def _advance(
+    inpaint: Inpaint, rule: MaskRule, boards: Masks, original: Image, score: Score, state: Refined
+) -> Refined:
+    """One pass of an image: the next checkerboard's, or the next iteration."""
+    starting = state.iterations < 0
+    mask = jnp.where(starting, boards[state.iterations - START], rule.next_mask(state))
+    kept = jnp.where(starting, state.image, rule.base(original, state))
+    known = jnp.where(starting, original, kept)
+    image = mask * inpaint(known * (1 - mask), mask) + (1 - mask) * kept
+    mask = jnp.where(starting, jnp.ones_like(mask), mask)
+    return Refined(image, mask, score(image), state.iterations + 1)
+
+
+def _repeat(state: Refined, times: int) -> Refined:
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (times, *x.shape)), state)
 
 
 def spread_over_devices(

@@ -64,7 +64,7 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_json(self.environment, _environment(config, command))
+            write_json(self.environment, {"command": list(command), "seed": config.seed, **environment()})
             write_json(self.config, config.to_json())
         except OSError as error:
             raise InputError(f"--run {self.path}: cannot be written to ({error.strerror})") from error
@@ -145,11 +145,9 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_text(file, table.getvalue())
 
 
-def _environment(config: Config, command: Sequence[str]) -> dict[str, Any]:
-    """What it takes to repeat the run."""
+def environment() -> dict[str, Any]:
+    """Time, machine, versions and commit: what a figure is worth nothing without."""
     return {
-        "command": list(command),
-        "seed": config.seed,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
         "platform": platform.platform(),

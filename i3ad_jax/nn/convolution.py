@@ -55,8 +55,8 @@ def _backward(strides: Any, padding: Any, dilation: Any, saved: tuple[Any, Any],
         def tap(row: int, column: int) -> Float[Array, "i o"]:
             # What this tap saw of each output's input.
             slices = [
-                slice(tap * gap, tap * gap + step * (size - 1) + 1, step)
-                for tap, gap, step, size in zip(
+                slice(at * gap, at * gap + step * (size - 1) + 1, step)
+                for at, gap, step, size in zip(
                     (row, column), dilation, strides, error.shape[1:3], strict=True
                 )
             ]
