@@ -122,7 +122,7 @@ def load_subject(run: Path | None, *, iterations: int | None = None) -> Subject:
 
 def untrained(config: Config) -> Subject:
     """Weights as they are drawn: a loop of fixed length takes as long with them as with others."""
-    state = fresh_state(I3AD(config), jax.random.key(0))
+    state = fresh_state(jax.random.key(0), I3AD(config))
     return Subject(config, _generator_alone(state), UNTRAINED_U, _test_images(config))
 
 

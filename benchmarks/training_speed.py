@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     config = PRESETS[flags.preset]
     batch = flags.batch or config.training.batch_size
     method = I3AD(config)
-    state = fresh_state(method, jax.random.key(0))
+    state = fresh_state(jax.random.key(0), method)
     images = random_images(config, batch)
     # PyTorch copies its weights first: our step takes the state's memory.
     torch_ones = torch_steps(config.training, state, images)

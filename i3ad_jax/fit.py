@@ -63,7 +63,7 @@ def fit(
         state = (
             checkpoints.load(jax.eval_shape(method.init, init_key))
             if start
-            else fresh_state(method, init_key)
+            else fresh_state(init_key, method)
         )
         folder.keep_metrics_until(start)
         progress = tqdm(
@@ -104,7 +104,7 @@ def load_trained(folder: RunFolder, config: Config) -> tuple[Method, State]:
         return method, checkpoints.load(jax.eval_shape(method.init, jax.random.key(config.seed)))
 
 
-def fresh_state(method: Method, key: jax.Array) -> State:
+def fresh_state(key: jax.Array, method: Method) -> State:
     """What `method.init` gives."""
     # Run once, and mostly random numbers: optimising this program takes longer than running it.
     return jax.jit(method.init, compiler_options={"xla_backend_optimization_level": 0})(key)
