@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from i3ad_jax.run_folder import environment
 
+PAUSE = 0.5  # seconds before each run: PyTorch's threads go on spinning for a while after their work
 SLOW = 3.0  # a variant this many times slower than the fastest in its first round is not run again
 
 
@@ -32,6 +33,7 @@ def paired(variants: dict[str, Callable[[], Any]], *, rounds: int, label: str) -
                 fastest = min((times[0] for times in seconds.values() if times), default=np.inf)
                 if not (number and seconds[name][0] > SLOW * fastest):
                     gc.collect()
+                    time.sleep(PAUSE)
                     start = time.perf_counter()
                     run()
                     seconds[name].append(time.perf_counter() - start)
