@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,14 +23,14 @@ from benchmarks.stopwatch import (
     paired,
     resident_growth,
 )
-from benchmarks.subject import Subject, load_subject
+from benchmarks.subject import TORCH_LOOPS, Subject, load_subject, untrained
 from benchmarks.tables import publish
 from i3ad_jax import command_line
 from i3ad_jax.errors import InputError
+from i3ad_jax.presets import defaults
 from i3ad_jax.run_folder import write_json
 
 PROGRAM = "python -m benchmarks.timing_table"
-PASSES_AT_START = 4
 QUICK_ITERATIONS = 4
 # Mean absolute difference of two loops' SSIM maps. Rounding alone moves pixels whose score is next to u in or
 # out of a mask, and what is inpainted there differs.
@@ -39,7 +39,7 @@ PAPER = {
     "framework": "PyTorch 1.5, Quadro RTX 8000 (the paper's Table 2, not measured here)",
     "variant": "paper",
 }
-PAPER_SECONDS = {"anogan": (63.4, 500), "iterative_projection": (0.70, 50), "i3ad": (0.58, 30)}
+PAPER_SECONDS = {"anogan": (63.4, 500), "l2_ae_projection": (0.70, 50), "i3ad": (0.58, 30)}
 COLUMNS = (
     *("method", "framework", "variant", "dtype", "batch", "image_size", "early_exit", "iterations"),
     *("seconds_per_image", "p95_seconds_per_image", "ratio_to_best_torch", "compile_seconds"),
@@ -59,8 +59,10 @@ class Flags:
     out: Path = Path("timing_table")
     """Folder for the table."""
     run: Path | None = None
-    """A trained run: its weights, image size, u and test images, and rows for the early exit. Without it, the
-    paper's network (256 x 256, width 24) with weights as they are drawn."""
+    """A trained run of I3AD: its weights, image size, u and test images, and rows for the early exit. Without
+    it, the paper's networks (256 x 256) with weights as they are drawn."""
+    methods: tuple[str, ...] = ("i3ad", "l2_ae_projection")
+    """Methods to time without a run: i3ad, l2_ae_projection, anogan (minutes for each image on a CPU)."""
     batches: tuple[int, ...] = ()
     """Images that go through the loop together; by default 1 and 4, on a GPU 1, 16 and 64."""
     rounds: int = 3
@@ -95,8 +97,12 @@ def main(arguments: Sequence[str]) -> None:
     if flags.rounds < 1 or min(flags.batches, default=1) < 1:
         raise InputError("--rounds and --batches: must be at least 1")
     jax.config.update("jax_enable_compilation_cache", False)
+    if not set(flags.methods) <= set(TORCH_LOOPS):
+        raise InputError(f"--methods {' '.join(flags.methods)}: choose from {' '.join(TORCH_LOOPS)}")
     rounds = 2 if flags.quick else flags.rounds
-    subject = load_subject(flags.run, iterations=QUICK_ITERATIONS if flags.quick else None)
+    subjects = [load_subject(flags.run)] if flags.run else [_paper_size(name) for name in flags.methods]
+    if flags.quick:
+        subjects = [_with_few_iterations(subject) for subject in subjects]
     batches = flags.batches or ((1, 16, 64) if jax.default_backend() == "gpu" else (1, 4))
     limits = {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")}
     notes = {
@@ -104,19 +110,21 @@ def main(arguments: Sequence[str]) -> None:
         "matmul_operations_per_second": limits,
         "copy_bytes_per_second": copy_bandwidth(),
     }
-    passes = PASSES_AT_START + subject.config.refine.iterations
-    least = {dtype: passes * subject.operations() / limit for dtype, limit in limits.items()}
     rows = [
         {**PAPER, "method": method, "iterations": iterations, "seconds_per_image": seconds, "image_size": 256}
         for method, (seconds, iterations) in PAPER_SECONDS.items()
     ]
-    for batch in batches:
-        # Few CPUs compute in bfloat16. Where it is emulated, one batch of it is long enough.
-        both = batch == batches[0] or jax.default_backend() == "gpu"
-        dtypes = ("float32", "bfloat16") if both else ("float32",)
-        rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, least=least)
+    for subject in subjects:
+        operations = subject.operations()
+        least = {dtype: operations / limit for dtype, limit in limits.items()}
+        for batch in batches:
+            # Few CPUs compute in bfloat16: where it is emulated, one batch of it is long enough. The
+            # baselines compute in float32 alone.
+            both = batch == batches[0] or jax.default_backend() == "gpu"
+            dtypes = ("float32", "bfloat16") if both and subject.config.method == "i3ad" else ("float32",)
+            rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, least=least)
     if flags.run:
-        rows.append(time_queue(subject, batches[-1], rounds=rounds))
+        rows += [time_queue(subjects[0], slots, rounds=rounds) for slots in (*batches, 2 * batches[-1])]
     compare(rows)
     rows = [{column: row.get(column) for column in COLUMNS} for row in rows]
     publish(flags.out, "timing_table", COLUMNS, rows, notes=notes)
@@ -140,10 +148,9 @@ def time_fixed(
         _check(name, first.maps, firsts["JAX fixed float32"].maps, variants[name].dtype)
     runs = {name: variant.run for name, variant in variants.items()}
     seconds = paired(runs, rounds=rounds, label=f"batch {batch}")
-    iterations = subject.config.refine.iterations
     rows = []
     for name, variant in variants.items():
-        row = _row(subject, variant, batch, np.array(seconds[name]) / batch, iterations=iterations)
+        row = _row(subject, variant, batch, np.array(seconds[name]) / batch, iterations=subject.iterations)
         if variant.name.startswith("compile"):
             row["compile_seconds"] = firsts[name].seconds - row["seconds_per_image"] * batch
         if variant.framework == "JAX":
@@ -162,11 +169,9 @@ def time_queue(subject: Subject, slots: int, *, rounds: int) -> Row:
     def run() -> Any:
         return jax.block_until_ready(program(subject.state, images, count))
 
-    refined, fixed = (
-        run(),
-        subject.compile(subject.fixed_loop(), images[:slots])(subject.state, images[:slots]),
-    )
-    _check("queue", refined.score[:slots], fixed.score, "float32")
+    refined = run()
+    fixed = subject.compile(subject.fixed_loop(), images[:slots])(subject.state, images[:slots])
+    _check("queue", refined.score[:slots], fixed, "float32")
     times = np.array(paired({"queue": run}, rounds=rounds, label="queue")["queue"]) / len(images)
     variant = Variant("JAX", "queue", "float32", run, bytes_needed(program), compile_seconds)
     row = _row(subject, variant, slots, times, iterations=float(refined.iterations.mean()))
@@ -174,10 +179,14 @@ def time_queue(subject: Subject, slots: int, *, rounds: int) -> Row:
 
 
 def compare(rows: list[Row]) -> None:
-    """Adds to each measured row how many times as fast it is as PyTorch's best at its batch and dtype."""
+    """Adds to each measured row how many times as fast it is as PyTorch's best at its batch and dtype.
+
+    A queue is compared with PyTorch's best at any batch.
+    """
     measured = [row for row in rows if "batch" in row]
     for row in measured:
-        kind = {name: row[name] for name in ("batch", "dtype")}
+        same = ("method", "dtype") if row["early_exit"] else ("method", "dtype", "batch")
+        kind = {name: row[name] for name in same}
         best = min(
             other["seconds_per_image"]
             for other in measured
@@ -186,9 +195,25 @@ def compare(rows: list[Row]) -> None:
         row["ratio_to_best_torch"] = best / row["seconds_per_image"]
 
 
+def _paper_size(method: str) -> Subject:
+    return untrained(defaults("paper", method))
+
+
+def _with_few_iterations(subject: Subject) -> Subject:
+    config, few = subject.config, QUICK_ITERATIONS
+    return replace(
+        subject,
+        config=replace(
+            config,
+            refine=replace(config.refine, iterations=few),
+            search=replace(config.search, projection_steps=few, latent_steps=few),
+        ),
+    )
+
+
 def _row(subject: Subject, variant: Variant, batch: int, times: np.ndarray, *, iterations: float) -> Row:
     return {
-        "method": "i3ad",
+        "method": subject.config.method,
         "framework": variant.framework,
         "variant": variant.name,
         "dtype": variant.dtype,
@@ -233,7 +258,7 @@ def _jax_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list[V
     images, variants = jnp.asarray(subject.batch(batch)), []
     for dtype in dtypes:
         program, *seconds = _compile_twice(subject, subject.fixed_loop(dtype=dtype), images)
-        run = lambda program=program: np.asarray(program(subject.state, images).score)  # noqa: E731
+        run = lambda program=program: np.asarray(program(subject.state, images))  # noqa: E731
         memory = bytes_needed(program)
         variants.append(Variant("JAX", "fixed", dtype, run, memory, *seconds))
     return variants

@@ -19,9 +19,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 class Conv(nn.Conv2d):
     """A convolution with XLA's SAME padding: ceil(size / stride) outputs, the odd pixel of padding last."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1, bias: bool = True
+    ) -> None:
         padding = "same" if stride == 1 else "valid"
-        super().__init__(inputs, outputs, kernel, stride=stride, dilation=dilation, padding=padding)
+        super().__init__(
+            inputs, outputs, kernel, stride=stride, dilation=dilation, padding=padding, bias=bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         if self.padding == "same":

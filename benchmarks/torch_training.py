@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  (PyTorch's own habit)
 
 from benchmarks.torch_networks import load_discriminator, load_generator
 from i3ad_jax.config import TrainingConfig
-from i3ad_jax.methods.i3ad import GanState
+from i3ad_jax.methods.inpainting_gan import GanState
 
 
 def training_step(

@@ -19,7 +19,7 @@ from i3ad_jax.methods.method import Calibration, Method, State
 from i3ad_jax.metrics import summarise
 from i3ad_jax.report import Case, choose_cases, write_report
 from i3ad_jax.run_folder import RunFolder, write_array, write_csv, write_json
-from i3ad_jax.score import SCORES, image_scores
+from i3ad_jax.score import image_scores
 from i3ad_jax.shapes import to_float, to_uint8
 from i3ad_jax.threshold import defect_threshold
 
@@ -77,7 +77,7 @@ def assess(
         "num_test_normal": int((test.labels == 0).sum()),
         "num_test_anomalous": int((test.labels == 1).sum()),
         "num_test_without_mask": int((~test.annotated).sum()),
-        "iterations": config.refine.iterations,
+        "iterations": method.traced[-1],
         **calibration,
         "scores": summarise(test, maps, scores),
         "seconds_per_image": seconds,
@@ -87,8 +87,8 @@ def assess(
         folder.maps.mkdir(parents=True, exist_ok=True)
         for kind, values in maps.items():
             write_array(folder.maps / f"{kind}.npy", values)
-        columns = zip(test.paths, test.labels, test.defects, *(scores[kind] for kind in SCORES), strict=True)
-        write_csv(folder.scores, ("path", "label", "defect", *SCORES), columns)
+        columns = zip(test.paths, test.labels, test.defects, *scores.values(), strict=True)
+        write_csv(folder.scores, ("path", "label", "defect", *scores), columns)
         write_report(
             folder.report,
             results=results,
@@ -97,6 +97,7 @@ def assess(
             training=source.read_metrics(),
             labels=test.labels,
             scores=scores,
+            states=(method.start, *(f"iteration {number}" for number in method.traced[1:])),
             cases=cases,
         )
         _picture(cases).save(folder.cases)

@@ -30,18 +30,27 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of the inpainting generator and of the patch discriminator."""
+    """Sizes of the networks."""
 
     width: int = 24
-    """Channels of the generator's first layer after gating; the paper's network has 24."""
+    """Channels of the generator's first layer after gating; the paper's network has 24. Channels of the first
+    layer of the autoencoders (32), of the U-Net and of the networks of AnoGAN and f-AnoGAN (64)."""
     dilations: tuple[int, ...] = (2, 4, 8, 16)
     """Dilation of each dilated convolution in the middle of the generator's stages."""
     discriminator_width: int = 64
     """Channels of the discriminator's first layer; later layers have 2, then 4 times as many."""
     discriminator_depth: int = 6
     """Number of stride-2 convolutions of the discriminator."""
+    latent_size: int = 100
+    """Length of the vector to which the autoencoders and the U-Net reduce an image (paper: 100), and from
+    which AnoGAN and f-AnoGAN make one."""
+    skips: tuple[int, ...] = ()
+    """Skip connections of the U-Net that are on: 1, next to the image, to 4."""
+    components: int = 30
+    """Principal components of pca; fewer than there are training images."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type the networks compute in; weights, losses and scores are float32 either way."""
+    """Type that the networks of I3AD and AEGAN compute in; weights, losses and scores are float32 either way,
+    and so is everything in the other methods."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +62,9 @@ class TrainingConfig:
     batch_size: int = 10
     """Images per training step."""
     generator_learning_rate: float = 1e-4
-    """Adam's step size for the generator."""
+    """Adam's step size for the generator; for the only network of methods without adversary."""
     discriminator_learning_rate: float = 4e-4
-    """Adam's step size for the discriminator."""
+    """Adam's step size for the discriminator, or critic."""
     adam_beta1: float = 0.5
     """Adam's decay of the first moment. Not in the paper; Yu et al. 2019."""
     adam_beta2: float = 0.999
@@ -66,6 +75,12 @@ class TrainingConfig:
     """Weight of the adversarial term in the generator's loss. Not in the paper; Yu et al. 2019."""
     discount: float = 0.99
     """Base of the spatial discount: a hole pixel d pixels away from known ones weighs discount**d."""
+    gradient_penalty: float = 10.0
+    """f-AnoGAN: weight of the critic's gradient penalty (Gulrajani et al. 2017)."""
+    critic_steps: int = 5
+    """f-AnoGAN: updates of the critic for one of the generator (Gulrajani et al. 2017)."""
+    encoder_fraction: float = 1 / 3
+    """f-AnoGAN: the last part of the steps, which trains the encoder and nothing else."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     sample_every: int = 500
@@ -111,11 +126,31 @@ class RefineConfig:
 
 
 @dataclass(frozen=True)
+class SearchConfig:
+    """The baselines that descend a gradient at test time."""
+
+    projection_steps: int = 50
+    """Iterative projection: gradient steps on the image (paper: 50)."""
+    projection_rate: float = 0.5
+    """Iterative projection: size of a step, alpha (paper: 0.5)."""
+    projection_weight: float = 0.05
+    """Iterative projection: weight of the L1 distance to the original, lambda (paper: 0.05)."""
+    latent_steps: int = 500
+    """AnoGAN: gradient steps on the latent vector (paper: 500)."""
+    latent_learning_rate: float = 0.05
+    """AnoGAN: Adam's step size on the latent vector. Not in the paper."""
+    feature_weight: float = 0.1
+    """AnoGAN: weight of the distance between discriminator features; the pixels' is 1 minus it (Schlegl et
+    al. 2017)."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of a run."""
 
     method: str = "i3ad"
-    """What to train."""
+    """What to train: i3ad, l2_ae, ssim_ae, l2_ae_projection, ssim_ae_projection, anogan, f_anogan, aegan,
+    unet or pca."""
     preset: str = "quick"
     """Defaults of all other settings: quick (64 x 64, minutes on two CPU cores) or paper (256 x 256)."""
     seed: int = 0
@@ -124,6 +159,7 @@ class Config:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as nested dicts of JSON values."""
@@ -141,6 +177,7 @@ class Config:
             "network": NetworkConfig,
             "training": TrainingConfig,
             "refine": RefineConfig,
+            "search": SearchConfig,
         }
         for name, part in parts.items():  # JSON has lists where the settings have tuples
             fields = {key: tuple(v) if isinstance(v, list) else v for key, v in values[name].items()}
@@ -148,26 +185,10 @@ class Config:
         return cls(**{**values, **parts})
 
 
-PRESETS = {
-    # Small networks and few steps: they learn faster and hold still by larger steps and a quieter adversary.
-    "quick": Config(
-        data=DataConfig(image_size=64),
-        network=NetworkConfig(width=8, dilations=(2, 4, 8), discriminator_width=16, discriminator_depth=4),
-        training=TrainingConfig(
-            steps=1500,
-            batch_size=4,
-            generator_learning_rate=1e-3,
-            discriminator_learning_rate=1e-3,
-            adversarial_weight=1e-3,
-        ),
-    ),
-    "paper": Config(preset="paper"),
-}
-
-
 def validate(config: Config) -> None:
     """Raises InputError naming the first setting that makes no sense, whatever the method or the data."""
-    data, network, training, refine = config.data, config.network, config.training, config.refine
+    data, network, training = config.data, config.network, config.training
+    refine, search = config.refine, config.search
     positive = {
         "--steps": training.steps,
         "--batch-size": training.batch_size,
@@ -183,6 +204,13 @@ def validate(config: Config) -> None:
         "--queue-size": refine.queue_size,
         "--u-images": refine.u_images,
         "--u-tolerance": refine.u_tolerance,
+        "--latent-size": network.latent_size,
+        "--components": network.components,
+        "--critic-steps": training.critic_steps,
+        "--projection-steps": search.projection_steps,
+        "--projection-rate": search.projection_rate,
+        "--latent-steps": search.latent_steps,
+        "--latent-learning-rate": search.latent_learning_rate,
     }
     not_negative = {
         "--seed": config.seed,
@@ -191,6 +219,8 @@ def validate(config: Config) -> None:
         "--stop-tolerance": refine.stop_tolerance,
         "--reconstruction-weight": training.reconstruction_weight,
         "--adversarial-weight": training.adversarial_weight,
+        "--gradient-penalty": training.gradient_penalty,
+        "--projection-weight": search.projection_weight,
     }
     for flag, value in positive.items():
         if not value > 0:
@@ -202,6 +232,10 @@ def validate(config: Config) -> None:
     for flag, value in fractions.items():
         if not 0 <= value < 1:
             raise InputError(f"{flag} {value}: must be at least 0 and less than 1")
+    if not 0 < training.encoder_fraction < 1:
+        raise InputError(f"--encoder-fraction {training.encoder_fraction}: must be between 0 and 1")
+    if not 0 <= search.feature_weight <= 1:
+        raise InputError(f"--feature-weight {search.feature_weight}: must be between 0 and 1")
     if not 0 < training.discount <= 1:
         raise InputError(f"--discount {training.discount}: must be more than 0 and at most 1")
     if not 2 <= refine.patches <= data.image_size:

@@ -9,9 +9,11 @@ import tyro
 
 from i3ad_jax import command_line
 from i3ad_jax.assess import assess, calibrate
-from i3ad_jax.config import Config, RefineConfig, validate
+from i3ad_jax.config import Config, RefineConfig, SearchConfig, validate
 from i3ad_jax.data.load import hold_out, load_dataset
+from i3ad_jax.errors import InputError
 from i3ad_jax.fit import load_trained
+from i3ad_jax.methods import WEIGHTS_OF
 from i3ad_jax.run_folder import RunFolder
 
 PROGRAM = "python -m i3ad_jax.evaluate"
@@ -40,7 +42,11 @@ class Flags:
     """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Type the networks compute in, whatever they were trained in; by default the run's."""
+    method: str | None = None
+    """Method to test with the run's weights; by default its own. l2_ae_projection takes a run of l2_ae,
+    ssim_ae_projection one of ssim_ae."""
     refine: RefineConfig = field(default_factory=RefineConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
 
 def evaluate(folder: RunFolder, config: Config, *, data: str, out: RunFolder) -> dict:
@@ -51,8 +57,9 @@ def evaluate(folder: RunFolder, config: Config, *, data: str, out: RunFolder) ->
     """
     method, state = load_trained(folder, config)
     speed = {"test_batch_size": config.refine.test_batch_size, "queue_size": config.refine.queue_size}
-    original = replace(folder.read_config().refine, **speed)
-    if config.refine == original and folder.calibration.exists():
+    stored = folder.read_config()
+    original = replace(stored, refine=replace(stored.refine, **speed), network=config.network)
+    if config == original and folder.calibration.exists():
         calibration = folder.read_json(folder.calibration)
     else:
         own = load_dataset(config.data.data, image_size=config.data.image_size, aspect=config.data.aspect)
@@ -68,12 +75,17 @@ def main(arguments: Sequence[str]) -> None:
     if "--help" not in arguments and "-h" not in arguments:
         folder = RunFolder(command_line.parse_known(Where, arguments).run)
         stored = folder.read_config()
-        default = Flags(run=folder.path, refine=stored.refine)
+        default = Flags(run=folder.path, refine=stored.refine, search=stored.search)
     flags = command_line.parse(Flags, arguments, program=PROGRAM, default=default)
     folder = RunFolder(flags.run)
     stored = folder.read_config()
     network = replace(stored.network, dtype=flags.dtype or stored.network.dtype)
-    config = replace(stored, network=network, refine=flags.refine)
+    method = flags.method or stored.method
+    if WEIGHTS_OF.get(method, method) != WEIGHTS_OF.get(stored.method, stored.method):
+        raise InputError(
+            f"--method {method}: cannot take the weights of {folder.path}, a run of {stored.method}"
+        )
+    config = replace(stored, method=method, network=network, refine=flags.refine, search=flags.search)
     validate(config)
     data = flags.data or stored.data.data
     same = (data, config) == (stored.data.data, stored)

@@ -48,7 +48,7 @@ def fit(
 
     Step i draws its batch and its masks from a key made of the seed and i alone, so a training that was
     interrupted ends in the same bits as one that was not. Writes checkpoints, `metrics.jsonl` and sample
-    pictures of inpainted held-out images.
+    pictures of inpainted held-out images. A method that learns from all images at once takes one step.
 
     Raises:
         Interrupted: after saving, on Ctrl-C or SIGTERM.
@@ -65,6 +65,10 @@ def fit(
             if start
             else fresh_state(init_key, method)
         )
+        if (fitted := method.fit(to_float(images))) is not None:
+            if not start:
+                checkpoints.save(1, fitted)
+            return fitted
         folder.keep_metrics_until(start)
         progress = tqdm(
             range(start, training.steps), initial=start, total=training.steps, unit="step", desc="train"

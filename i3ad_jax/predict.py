@@ -18,7 +18,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.figures import overlay
 from i3ad_jax.fit import load_trained
 from i3ad_jax.run_folder import RunFolder, write_array, write_csv
-from i3ad_jax.score import SCORES, image_scores
+from i3ad_jax.score import image_scores
 
 PROGRAM = "python -m i3ad_jax.predict"
 CHUNK = 64  # pictures in memory at a time
@@ -70,9 +70,9 @@ def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
                 write_array(out / "maps" / f"{names[start + i]}.npy", anomaly_map)
                 heat = overlay(original, anomaly_map, vmax=HEAT_LIMIT)
                 Image.fromarray(heat).save(out / "pictures" / f"{names[start + i]}.png")
-                values = [float(scores[kind][i]) for kind in SCORES]
+                values = [float(values[i]) for values in scores.values()]
                 rows.append((str(file), *values, int(scores[REPORTED_SCORE][i] > threshold)))
-        write_csv(out / "predictions.csv", ("path", *SCORES, "anomalous"), rows)
+        write_csv(out / "predictions.csv", ("path", *calibration["thresholds"], "anomalous"), rows)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
 

@@ -5,6 +5,7 @@ content security policy forbids it to load anything. The page is `report.html.ji
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Case:
         image: uint8 RGB.
         truth: True on defective pixels; None if the image came without a mask.
         anomaly_map: the pixels' scores after the last iteration.
-        reconstructions: uint8 RGB, after the checkerboard pass and then after each iteration.
+        reconstructions: uint8 RGB, the states of the test-time loop, the last one last.
         masks: True where the reconstruction of the same index was inpainted; all True for the first.
     """
 
@@ -88,6 +89,7 @@ def write_report(
     training: list[dict[str, Any]],
     labels: Integer[np.ndarray, " n"],
     scores: dict[str, Float[np.ndarray, " n"]],
+    states: Sequence[str],
     cases: list[Case],
 ) -> None:
     """Writes the report to `path`; an older one stays whole until the new one is complete.
@@ -100,6 +102,7 @@ def write_report(
         training: the rows of metrics.jsonl; every column of floats gets a chart.
         labels: 0 for each normal test image, 1 for each anomalous one.
         scores: the test images' scores by kind.
+        states: what each state of a case's reconstructions is called.
         cases: the images to show, in order; neighbours of one group share a heading.
     """
     vmax = max((float(case.anomaly_map.max()) for case in cases), default=0.0)
@@ -117,6 +120,7 @@ def write_report(
         charts=_score_charts(labels, scores, results),
         training_charts=_training_charts(training),
         groups=[(name, [_view(case, vmax) for case in group]) for name, group in groups],
+        states=states,
         last_step=max((len(case.masks) for case in cases), default=1) - 1,
         vmax=vmax,
         colour_stops=figures.colour_stops(),

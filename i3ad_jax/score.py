@@ -6,8 +6,6 @@ from jaxtyping import Float
 
 from i3ad_jax.shapes import Image, Map
 
-SCORES = ("l2", "ssim")
-
 
 def l2_map(image: Image, reconstruction: Image) -> Map:
     """Squared difference at each pixel, averaged over channels; in [0, 4] for images in [-1, 1]."""

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from i3ad_jax import command_line
 from i3ad_jax.assess import assess, calibrate
-from i3ad_jax.config import PRESETS, Config, validate
+from i3ad_jax.config import Config, validate
 from i3ad_jax.data.load import hold_out, load_dataset
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import Interrupted, fit
 from i3ad_jax.methods import build
+from i3ad_jax.presets import PRESETS, defaults
 from i3ad_jax.run_folder import RunFolder, write_json
 
 PROGRAM = "python -m i3ad_jax.train"
@@ -25,6 +26,7 @@ class Where:
     """The flags that decide the defaults of all others."""
 
     preset: str = "quick"
+    method: str = "i3ad"
     run: Path | None = None
     resume: bool = False
 
@@ -95,9 +97,8 @@ def _settings(arguments: Sequence[str]) -> tuple[Config, RunFolder, bool]:
     if where.preset not in PRESETS:
         raise InputError(f"--preset {where.preset}: unknown; one of {', '.join(PRESETS)}")
     if not where.resume:
-        flags = command_line.parse(
-            Flags, arguments, program=PROGRAM, default=Flags(config=PRESETS[where.preset])
-        )
+        default = Flags(config=defaults(where.preset, where.method))
+        flags = command_line.parse(Flags, arguments, program=PROGRAM, default=default)
         return flags.config, RunFolder(flags.run or _new_folder(flags.config)), False
     if where.run is None:
         raise InputError("--resume: say which run with --run FOLDER")

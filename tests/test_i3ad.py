@@ -15,7 +15,8 @@ from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from i3ad_jax.errors import InputError
 from i3ad_jax.losses import discount_weights
 from i3ad_jax.methods import build
-from i3ad_jax.methods.i3ad import I3AD, GanState
+from i3ad_jax.methods.i3ad import I3AD
+from i3ad_jax.methods.inpainting_gan import GanState
 
 CONFIG = Config(
     data=DataConfig(image_size=32),
@@ -49,7 +50,7 @@ def adam_step(loss: Callable[[Any], Any], weights: Any, *, rate: float) -> Any:
 
 
 def judge(weights: Any, spectral: Any, images: Any, masks: Any) -> Any:
-    return METHOD.patchgan.apply(
+    return METHOD.gan.patchgan.apply(
         {"params": weights, "batch_stats": spectral}, images, masks, update_stats=False
     )
 
@@ -80,7 +81,7 @@ def test_generator_takes_one_adam_step_against_the_new_discriminator(
     pixel_weights = discount_weights(masks, discount=0.99)
 
     def loss(weights: Any) -> Any:
-        outputs: Any = METHOD.inpainter.apply({"params": weights}, masked, masks)
+        outputs: Any = METHOD.gan.inpainter.apply({"params": weights}, masked, masks)
         fake = jnp.where(masks > 0, outputs[1], IMAGES)
         logits = judge(stepped[0].discriminator, stepped[0].spectral, fake, masks)
         reconstruction = sum((pixel_weights * jnp.abs(x - IMAGES)).mean() for x in outputs)

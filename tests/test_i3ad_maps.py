@@ -10,7 +10,8 @@ import pytest
 from random_weights import random_weights
 
 from i3ad_jax.config import Config, DataConfig, NetworkConfig, RefineConfig
-from i3ad_jax.methods.i3ad import I3AD, GanState
+from i3ad_jax.methods.i3ad import I3AD
+from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.threshold import U_CANDIDATES
 
 CONFIG = Config(

@@ -98,6 +98,7 @@ def write(path, **changes):
         "training": [],
         "labels": LABELS,
         "scores": {},
+        "states": ["checkerboard pass", *(f"iteration {i}" for i in range(1, 5))],
         "cases": [make_case(index) for index in range(3)],
     }
     write_report(path, **{**values, **changes})

@@ -1,6 +1,7 @@
 """The whole way from flags to a run folder, and back into it: interruption and resuming."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -16,8 +17,10 @@ import numpy as np
 import pytest
 
 from i3ad_jax import evaluate, fit, train
-from i3ad_jax.config import PRESETS, Config
+from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
+from i3ad_jax.methods import METHODS
+from i3ad_jax.presets import PRESETS, defaults
 from i3ad_jax.run_folder import RunFolder
 
 
@@ -64,7 +67,8 @@ def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
 
 
 def test_config_survives_json() -> None:
-    for config in PRESETS.values():
+    for preset, method in itertools.product(PRESETS, METHODS):
+        config = defaults(preset, method)
         assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 

@@ -1,135 +1,52 @@
 """I3AD: an inpainting GAN trained on normal images, and the loop that inpaints what looks wrong."""
 
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
-from i3ad_jax.errors import InputError
-from i3ad_jax.losses import (
-    discount_weights,
-    discounted_l1_loss,
-    discriminator_hinge_loss,
-    generator_hinge_loss,
-)
+from i3ad_jax.losses import discount_weights
 from i3ad_jax.masks import brush_mask
+from i3ad_jax.methods.inpainting_gan import GanState, InpaintingGan, paste
 from i3ad_jax.methods.method import Calibration, Metrics
-from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE, Inpainter
-from i3ad_jax.nn.patchgan import PatchDiscriminator
 from i3ad_jax.refine import Inpaint, Refined, Trajectory, refine, trace
 from i3ad_jax.refine_queue import refine_queue, spread_over_devices
 from i3ad_jax.score import l2_map
 from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
 from i3ad_jax.threshold import U_CANDIDATES, choose_u
 
-POWER_ITERATIONS_AT_START = 15  # a fresh vector is random: let it find the largest singular value first
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class GanState:
-    """Weights of both networks and their Adam moments; `spectral` is the memory of the power iteration."""
-
-    generator: Any
-    discriminator: Any
-    spectral: Any
-    generator_optimizer: optax.OptState
-    discriminator_optimizer: optax.OptState
-
 
 class I3AD:
     """The paper's method; see `Method` for what each function promises."""
 
+    start = "checkerboard pass"
+
     def __init__(self, config: Config) -> None:
-        size = config.data.image_size
-        if size % SIZE_MULTIPLE or size < MIN_SIZE:
-            raise InputError(
-                f"--image-size {size}: the network takes multiples of {SIZE_MULTIPLE} from {MIN_SIZE} upwards"
-            )
-        network, training = config.network, config.training
-        dtype = jnp.dtype(network.dtype)
         self.config = config
-        self.inpainter = Inpainter(network.width, network.dilations, dtype)
-        self.patchgan = PatchDiscriminator(network.discriminator_width, network.discriminator_depth, dtype)
-        adam = partial(optax.adam, b1=training.adam_beta1, b2=training.adam_beta2)
-        self.generator_adam = adam(training.generator_learning_rate)
-        self.discriminator_adam = adam(training.discriminator_learning_rate)
+        self.gan = InpaintingGan(config)
+        self.traced = range(config.refine.iterations + 1)
 
     def init(self, key: PRNGKey) -> GanState:
-        generator_key, discriminator_key = jax.random.split(key)
-        size = self.config.data.image_size
-        images, masks = jnp.zeros((1, size, size, 3)), jnp.zeros((1, size, size, 1))
-        generator = self.inpainter.init(generator_key, images, masks)["params"]
-        variables = self.patchgan.init(discriminator_key, images, masks, update_stats=False)
-        discriminator, spectral = variables["params"], variables["batch_stats"]
-
-        def iterate(_: int, spectral: Any) -> Any:
-            # Power iteration looks at the weights only, so any image will do.
-            return self._discriminate(discriminator, spectral, images, masks)[1]
-
-        spectral = jax.lax.fori_loop(0, POWER_ITERATIONS_AT_START, iterate, spectral)
-        return GanState(
-            generator=generator,
-            discriminator=discriminator,
-            spectral=spectral,
-            generator_optimizer=self.generator_adam.init(generator),
-            discriminator_optimizer=self.discriminator_adam.init(discriminator),
-        )
+        return self.gan.init(key)
 
     def step(self, state: GanState, images: Images, key: PRNGKey) -> tuple[GanState, Metrics]:
-        """One update of the discriminator, then one of the generator, on the same inpainted batch."""
         masks = brush_masks(key, images)
+        weights = discount_weights(masks, discount=self.config.training.discount)
+        return self.gan.step(state, images, shown=images * (1 - masks), masks=masks, weights=weights)
 
-        (coarse, fine), backward = jax.vjp(
-            lambda generator: self._inpaint(generator, images * (1 - masks), masks), state.generator
-        )
-
-        def discriminator_loss(discriminator: Any) -> tuple[Float[Array, ""], Any]:
-            # Real and fake in one call: the power iteration advances once, and both see the same weights.
-            shown = jnp.concatenate([images, _paste(images, masks, fine)])
-            logits, spectral = self._discriminate(
-                discriminator, state.spectral, shown, jnp.concatenate([masks, masks])
-            )
-            real, fake = jnp.split(logits, 2)
-            return discriminator_hinge_loss(real, fake), spectral
-
-        (d_loss, spectral), gradient = jax.value_and_grad(discriminator_loss, has_aux=True)(
-            state.discriminator
-        )
-        updates, discriminator_optimizer = self.discriminator_adam.update(
-            gradient, state.discriminator_optimizer
-        )
-        discriminator = optax.apply_updates(state.discriminator, updates)
-
-        def generator_loss(coarse: Images, fine: Images) -> tuple[Float[Array, ""], Metrics]:
-            variables = {"params": discriminator, "batch_stats": spectral}
-            logits: Any = self.patchgan.apply(
-                variables, _paste(images, masks, fine), masks, update_stats=False
-            )
-            return self._generator_loss(images, masks, coarse, fine, logits)
-
-        # The generator ran once, above; what is left of its update is the backward pass.
-        losses, by_output = jax.value_and_grad(generator_loss, argnums=(0, 1), has_aux=True)(coarse, fine)
-        (gradient,) = backward(by_output)
-        updates, generator_optimizer = self.generator_adam.update(gradient, state.generator_optimizer)
-        generator = optax.apply_updates(state.generator, updates)
-
-        state = GanState(generator, discriminator, spectral, generator_optimizer, discriminator_optimizer)
-        return state, {"generator_loss": losses[0], "discriminator_loss": d_loss, **losses[1]}
+    def fit(self, images: Images) -> None:
+        return None
 
     @jit(static_argnums=0)
     def sample(self, state: GanState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
         masks = brush_masks(key, images)
-        _, fine = self._inpaint(state.generator, images * (1 - masks), masks)
-        return jnp.stack([images, images * (1 - masks), _paste(images, masks, fine)])
+        _, fine = self.gan.inpaint(state.generator, images * (1 - masks), masks)
+        return jnp.stack([images, images * (1 - masks), paste(images, masks, fine)])
 
     def calibrate(self, state: GanState, images: Images) -> Calibration:
         """The threshold u: what `--u` says, or the paper's rule on at most `--u-images` images."""
@@ -158,7 +75,7 @@ class I3AD:
         """The trained generator as a function of one masked image and its mask."""
 
         def inpaint(image: Image, mask: Mask) -> Image:
-            _, fine = self._inpaint(state.generator, image[None], mask[None])
+            _, fine = self.gan.inpaint(state.generator, image[None], mask[None])
             return fine[0]
 
         return inpaint
@@ -194,41 +111,9 @@ class I3AD:
 
         return jax.vmap(error)(jnp.array(U_CANDIDATES))
 
-    def _inpaint(self, generator: Any, masked: Images, masks: Masks) -> tuple[Images, Images]:
-        """Coarse and fine images from images whose holes are 0."""
-        outputs: Any = self.inpainter.apply({"params": generator}, masked, masks)
-        return outputs
-
-    def _discriminate(
-        self, params: Any, spectral: Any, images: Images, masks: Masks
-    ) -> tuple[Float[Array, "b h2 w2 d"], Any]:
-        """Logits, and the power iteration one step further."""
-        variables = {"params": params, "batch_stats": spectral}
-        logits, updated = self.patchgan.apply(
-            variables, images, masks, update_stats=True, mutable=["batch_stats"]
-        )
-        return logits, updated["batch_stats"]
-
-    def _generator_loss(
-        self, images: Images, masks: Masks, coarse: Images, fine: Images, fake_logits: Float[Array, "b ..."]
-    ) -> tuple[Float[Array, ""], Metrics]:
-        training = self.config.training
-        weights = discount_weights(masks, discount=training.discount)
-        adversarial = generator_hinge_loss(fake_logits)
-        reconstruction = discounted_l1_loss(images, coarse, weights) + discounted_l1_loss(
-            images, fine, weights
-        )
-        loss = training.adversarial_weight * adversarial + training.reconstruction_weight * reconstruction
-        return loss, {"adversarial_loss": adversarial, "reconstruction_loss": reconstruction}
-
 
 def brush_masks(key: PRNGKey, images: Images) -> Masks:
     """A training mask for each image."""
     batch, height, width, _ = images.shape
     keys = jax.random.split(key, batch)
     return jax.vmap(lambda key: brush_mask(key, height=height, width=width))(keys)
-
-
-def _paste(images: Images, masks: Masks, inpainted: Images) -> Images:
-    """The images with their holes filled from `inpainted`."""
-    return masks * inpainted + (1 - masks) * images

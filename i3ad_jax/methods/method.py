@@ -1,11 +1,12 @@
 """What every method offers to the commands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from jaxtyping import Array, Float
 
 from i3ad_jax.config import Config
+from i3ad_jax.errors import InputError
 from i3ad_jax.refine import Trajectory
 from i3ad_jax.shapes import Images, Maps, PRNGKey
 
@@ -14,11 +15,33 @@ Metrics = dict[str, Float[Array, ""]]
 Calibration = Mapping[str, Any]  # JSON values
 
 
-class Method(Protocol):
-    """A way to find anomalies. An instance holds settings and networks; what is learned is in the state."""
+def check_image_size(config: Config, *, multiple: int, smallest: int) -> int:
+    """The images' side in pixels.
 
-    def __init__(self, config: Config) -> None:
-        """Raises InputError where the networks cannot be built from `config`."""
+    Raises:
+        InputError: it is no multiple of `multiple`, or less than `smallest`.
+    """
+    size = config.data.image_size
+    if size % multiple or size < smallest:
+        raise InputError(
+            f"--image-size {size}: {config.method} takes multiples of {multiple} from {smallest} upwards"
+        )
+    return size
+
+
+class Method(Protocol):
+    """A way to find anomalies. An instance holds settings and networks; what is learned is in the state.
+
+    Attributes:
+        start: what the first state of a trace is called.
+        traced: after how many iterations of the test-time loop each state of a trace stands, from 0 to all.
+    """
+
+    @property
+    def start(self) -> str: ...
+
+    @property
+    def traced(self) -> Sequence[int]: ...
 
     def init(self, key: PRNGKey) -> State:
         """Fresh weights and optimisers. Can be jitted."""
@@ -26,6 +49,10 @@ class Method(Protocol):
 
     def step(self, state: State, images: Images, key: PRNGKey) -> tuple[State, Metrics]:
         """The state after one update on a batch of normal images, and its losses. Can be jitted."""
+        ...
+
+    def fit(self, images: Images) -> State | None:
+        """The state that all training images at once lead to; None from a method that learns by steps."""
         ...
 
     def sample(self, state: State, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:

@@ -3,6 +3,8 @@
 `dtype` is what a layer computes in; its weights are float32 always.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +12,17 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from i3ad_jax.nn.convolution import Conv
+from i3ad_jax.nn.convolution import Conv, convolve
 
 Features = Float[Array, "b h w c"]
+
+
+def halvings(size: int, smallest: int) -> int:
+    """How often a side of `size` pixels can be halved evenly before it is `smallest` or less."""
+    count = 0
+    while size % 2 == 0 and size > smallest:
+        size, count = size // 2, count + 1
+    return count
 
 
 def gate(x: Features) -> Features:
@@ -68,12 +78,10 @@ class GatedUpsample(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:])
         kernels = jnp.einsum("pax,qby,xyio->abipqo", _TAPS, _TAPS, kernel, precision="highest")
-        # All four as one matrix product: around each corner of the small image's pixels lie 2 x 2 of its own
-        # and 2 x 2 of the large image's. (A 2 x 2 convolution is faster on CPUs, but rounds one image other
-        # than a batch.)
-        x = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
-        corners = [x[:, a : a + height + 1, b : b + width + 1] for a in (0, 1) for b in (0, 1)]
-        around = jnp.concatenate(corners, axis=-1) @ kernels.reshape(4 * channels, -1).astype(self.dtype)
+        # All four at once: around each corner of the small image's pixels lie 2 x 2 of its own and 2 x 2 of
+        # the large image's.
+        corners = kernels.reshape(2, 2, channels, -1).astype(self.dtype)
+        around: Any = convolve(x.astype(self.dtype), corners, (1, 1), ((1, 1), (1, 1)), (1, 1))
         around = around.reshape(batch, height + 1, width + 1, 2, 2, -1)
         bias = bias.astype(self.dtype)
 
@@ -82,6 +90,44 @@ class GatedUpsample(nn.Module):
 
         rows = [jnp.stack([pixels(p, 0), pixels(p, 1)], axis=3) for p in (0, 1)]
         return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, -1)
+
+
+class Doubling(nn.Module):
+    """A 4 x 4 transposed convolution of stride 2, as a matrix product: twice the height and width.
+
+    Around each corner of the pixels, 2 x 2 of them decide 2 x 2 pixels of the result. XLA's convolution would
+    multiply the zeros between pixels too, and within a loop or a `lax.cond`, where the methods have it, its
+    gradients take a CPU several times as long.
+    """
+
+    features: int
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Features) -> Features:
+        batch, height, width, _ = x.shape
+        corners = _beside(_pad(x))
+        x = nn.Dense(4 * self.features, use_bias=False, name="taps")(corners)
+        x = x.reshape(batch, height + 1, width + 1, 2, 2, self.features).swapaxes(2, 3)
+        x = x.reshape(batch, 2 * height + 2, 2 * width + 2, self.features)[:, 1:-1, 1:-1]
+        return x + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else x
+
+
+class Halving(nn.Module):
+    """A 4 x 4 convolution of stride 2, as a matrix product for the same reason: half the height and width.
+
+    Each pixel of the result sees 2 x 2 blocks of 2 x 2 pixels.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Features) -> Features:
+        batch, height, width, channels = x.shape
+        rows, columns = height // 2 + 1, width // 2 + 1
+        x = _pad(x).reshape(batch, rows, 2, columns, 2, channels).swapaxes(2, 3)
+        blocks = _beside(x.reshape(batch, rows, columns, 4 * channels))
+        return nn.Dense(self.features, name="taps")(blocks)
 
 
 class SelfAttention(nn.Module):
@@ -113,3 +159,15 @@ class SelfAttention(nn.Module):
         gathered = jnp.einsum("bqk,bkc->bqc", weights, value).reshape(batch, height, width, wide)
         scale = self.param("scale", nn.initializers.zeros, ())
         return x + scale.astype(self.dtype) * project(channels, "output")(gathered)
+
+
+def _pad(x: Features) -> Features:
+    """A border of one pixel of zeros."""
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _beside(x: Features) -> Features:
+    """The channels of each 2 x 2 pixels beside one another; one row and one column fewer."""
+    return jnp.concatenate(
+        [y for rows in (x[:, :-1], x[:, 1:]) for y in (rows[:, :, :-1], rows[:, :, 1:])], -1
+    )

@@ -1,0 +1,1 @@
+"""Experiments with the package: the paper's tables, measured here."""

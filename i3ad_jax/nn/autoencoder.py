@@ -1,0 +1,84 @@
+"""The convolutional autoencoder of Bergmann et al. 2018 (table 1 there), for any image size."""
+
+import math
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from i3ad_jax.nn.convolution import Conv
+from i3ad_jax.nn.layers import Doubling, Features, Halving, halvings
+from i3ad_jax.shapes import Images
+
+SIZE_MULTIPLE = 8
+BOTTOM = 8  # pixels along a side, at most, where the last convolution takes all that is left
+SLOPE = 0.2
+
+
+class Encoder(nn.Module):
+    """Images to latent vectors.
+
+    Convolutions of stride 2 until the side is 8 pixels, each but the first two followed by one of stride 1;
+    at 256 x 256 one layer more than at the original's 128 x 128 (Bergmann et al. 2019).
+    """
+
+    width: int
+    latent_size: int
+
+    @nn.compact
+    def __call__(self, images: Images) -> Float[Array, "b z"]:
+        x = images
+        for level, features in enumerate(widths(self.width, images.shape[1])):
+            x = _activate(Halving(features, name=f"down_{level}")(x))
+            if level:
+                x = _activate(Conv(features, (3, 3), name=f"conv_{level}")(x))
+        x = _activate(Conv(2 * self.width, (3, 3), name="narrow_1")(x))
+        x = _activate(Conv(self.width, (3, 3), name="narrow_2")(x))
+        return nn.Dense(self.latent_size, name="latent")(x.reshape(len(x), math.prod(x.shape[1:])))
+
+
+class Decoder(nn.Module):
+    """Latent vectors to images in [-1, 1]: the encoder backwards."""
+
+    width: int
+    size: int
+
+    @nn.compact
+    def __call__(self, latent: Float[Array, "b z"]) -> Images:
+        levels = widths(self.width, self.size)
+        bottom = self.size >> len(levels)
+        x = _activate(nn.Dense(bottom * bottom * self.width, name="latent")(latent))
+        x = x.reshape(-1, bottom, bottom, self.width)
+        x = _activate(Conv(2 * self.width, (3, 3), name="widen_1")(x))
+        x = _activate(Conv(levels[-1], (3, 3), name="widen_2")(x))
+        for level, features in reversed(list(enumerate(levels))):
+            if level:
+                x = _activate(Doubling(features, name=f"up_{level}")(x))
+                x = _activate(Conv(levels[level - 1], (3, 3), name=f"conv_{level}")(x))
+        return nn.tanh(Doubling(3, name="rgb")(x))
+
+
+class Autoencoder(nn.Module):
+    """An image squeezed through a vector, and unfolded again.
+
+    Attributes:
+        width: channels of the first layer; 32 in the original.
+        latent_size: length of the vector; 100 in the paper.
+    """
+
+    width: int
+    latent_size: int
+
+    @nn.compact
+    def __call__(self, images: Images) -> Images:
+        """Reconstructions in [-1, 1] of square images in [-1, 1]."""
+        latent = Encoder(self.width, self.latent_size, name="encoder")(images)
+        return Decoder(self.width, images.shape[1], name="decoder")(latent)
+
+
+def widths(width: int, size: int) -> list[int]:
+    """Channels of each stride-2 layer, from the image downwards: w, w, 2w, 4w at 128; one more w at 256."""
+    return [width * max(1, 4 >> below) for below in reversed(range(halvings(size, BOTTOM)))]
+
+
+def _activate(x: Features) -> Features:
+    return nn.leaky_relu(x, SLOPE)

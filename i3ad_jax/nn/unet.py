@@ -1,0 +1,60 @@
+"""A U-Net whose skip connections can be switched on and off (Ronneberger et al. 2015; paper, section 4)."""
+
+import math
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from i3ad_jax.nn.convolution import Conv
+from i3ad_jax.nn.layers import Features
+from i3ad_jax.shapes import Images
+
+LEVELS = 4
+
+
+class TwoConvs(nn.Module):
+    """Two 3 x 3 convolutions, each followed by a ReLU."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Features) -> Features:
+        for number in (1, 2):
+            x = nn.relu(Conv(self.features, (3, 3), name=f"conv_{number}")(x))
+        return x
+
+
+class UNet(nn.Module):
+    """Down four times by pooling, through a vector, and up again.
+
+    Deviation: the paper does not describe its U-Net. At the bottom of this one is the autoencoders' latent
+    vector, so that without skip connections it is an autoencoder, and only they can pass details on.
+
+    Attributes:
+        width: channels at full size; twice as many at each level below.
+        latent_size: length of the vector.
+        skips: levels whose features go straight to the decoder, 1 at full size to 4 at an eighth of it.
+    """
+
+    width: int
+    latent_size: int
+    skips: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, images: Images) -> Images:
+        """Reconstructions in [-1, 1] of images in [-1, 1]; height and width must be multiples of 16."""
+        x, passed = images, {}
+        for level in range(1, LEVELS + 1):
+            x = TwoConvs(self.width << (level - 1), name=f"down_{level}")(x)
+            passed[level] = x
+            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+        shape = x.shape[1:]
+        latent = nn.Dense(self.latent_size, name="latent")(x.reshape(len(x), math.prod(shape)))
+        x = nn.Dense(math.prod(shape), name="unfold")(latent).reshape(-1, *shape)
+        for level in reversed(range(1, LEVELS + 1)):
+            features = self.width << (level - 1)
+            x = nn.ConvTranspose(features, (2, 2), strides=(2, 2), name=f"up_{level}")(x)
+            if level in self.skips:
+                x = jnp.concatenate([passed[level], x], axis=-1)
+            x = TwoConvs(features, name=f"up_{level}_convs")(x)
+        return nn.tanh(Conv(3, (1, 1), name="rgb")(x))

@@ -1,0 +1,110 @@
+"""The autoencoders and the U-Net: shapes, the one way through the latent vector, and what they can learn."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
+from i3ad_jax.errors import InputError
+from i3ad_jax.methods import build
+from i3ad_jax.methods.autoencoder import AutoencoderModel, l2_ae, ssim_ae, unet
+from i3ad_jax.nn.autoencoder import Autoencoder, widths
+from i3ad_jax.nn.unet import UNet
+
+
+def config(**network: Any) -> Config:
+    return Config(
+        data=DataConfig(image_size=32),
+        network=NetworkConfig(**{"width": 8, "latent_size": 16, **network}),
+        training=TrainingConfig(generator_learning_rate=3e-3, adam_beta1=0.9),
+    )
+
+
+def stripes(count: int, *, size: int = 32) -> np.ndarray:
+    """Images that differ by the angle and the colour of their stripes."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size] / size
+    angles = rng.uniform(0, np.pi, (count, 1, 1))
+    waves = np.sin(2 * np.pi * 3 * (x * np.cos(angles) + y * np.sin(angles)))
+    return (0.8 * waves[..., None] * rng.uniform(0.3, 1, (count, 1, 1, 3))).astype(np.float32)
+
+
+def trained(model: AutoencoderModel, images: Any, *, steps: int) -> tuple[Any, list[float]]:
+    """The state after some steps on the same images, and the loss before each."""
+    step, state, losses = jax.jit(model.step), jax.jit(model.init)(jax.random.key(0)), []
+    for _ in range(steps):
+        state, metrics = step(state, images, jax.random.key(0))
+        losses.append(float(metrics["reconstruction_loss"]))
+    return state, losses
+
+
+@pytest.mark.parametrize("network", [Autoencoder(4, 6), UNet(2, 6, (1, 3))], ids=["autoencoder", "unet"])
+@pytest.mark.parametrize("size", [32, 48])
+def test_networks_give_images_of_the_same_size(network: Any, size: int) -> None:
+    images = jnp.asarray(stripes(2, size=size))
+    repeated, _ = jax.jit(network.init_with_output)(jax.random.key(0), images)
+    assert repeated.shape == images.shape
+    assert jnp.abs(repeated).max() < 1
+
+
+def test_widths_are_those_of_bergmann_and_others() -> None:
+    assert widths(32, 128) == [32, 32, 64, 128]
+    assert widths(32, 256) == [32, 32, 32, 64, 128]
+
+
+def rank_of_gradients(model: AutoencoderModel) -> int:
+    """How many of eight random combinations of output pixels depend on the image in ways of their own."""
+    state = jax.jit(model.init)(jax.random.key(0))
+    image = jnp.asarray(stripes(1)[0])
+    combinations = jax.random.normal(jax.random.key(1), (8, *image.shape))
+    backward = jax.vjp(lambda x: model.repeat(state, x), image)[1]
+    gradients = jax.jit(jax.vmap(lambda c: backward(c)[0]))(combinations)
+    return np.linalg.matrix_rank(gradients.reshape(8, -1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", [l2_ae, unet], ids=["autoencoder", "unet"])
+def test_everything_goes_through_the_latent_vector(make: Any) -> None:
+    assert rank_of_gradients(make(config(width=2, latent_size=3))) == 3
+
+
+@pytest.mark.parametrize("skip", [1, 2, 3, 4])
+def test_a_skip_goes_past_the_latent_vector(skip: int) -> None:
+    assert rank_of_gradients(unet(config(width=2, latent_size=3, skips=(skip,)))) == 8
+
+
+@pytest.mark.parametrize("make", [l2_ae, ssim_ae], ids=["l2_ae", "ssim_ae"])
+def test_learns_four_images_by_heart(make: Any) -> None:
+    _, losses = trained(make(config()), stripes(4), steps=600)
+    assert losses[-1] < losses[0] / 100
+
+
+def test_losses_are_l2_and_ssim() -> None:
+    images = stripes(2)
+    for make in (l2_ae, ssim_ae):
+        model = make(config())
+        state = jax.jit(model.init)(jax.random.key(0))
+        repeated = np.asarray(jax.vmap(lambda x: model.repeat(state, x))(images))  # noqa: B023
+        loss = float(jax.jit(model.step)(state, images, jax.random.key(0))[1]["reconstruction_loss"])
+        if make is l2_ae:
+            assert loss == pytest.approx(((images - repeated) ** 2).mean(), rel=1e-5)
+        else:
+            options = {"channel_axis": -1, "data_range": 1, "gaussian_weights": True, "sigma": 1.5}
+            similarities = [
+                structural_similarity(x, y, use_sample_covariance=False, full=True, **options)[1].mean()
+                for x, y in zip((images + 1) / 2, (repeated + 1) / 2, strict=True)
+            ]
+            assert loss == pytest.approx(1 - np.mean(similarities), abs=1e-4)
+
+
+def test_settings_that_make_no_sense() -> None:
+    with pytest.raises(InputError, match=r"^--skips 1 5: give numbers from 1 to 4"):
+        unet(config(skips=(1, 5)))
+    small = Config(method="unet", data=DataConfig(image_size=40))
+    with pytest.raises(InputError, match=r"^--image-size 40: .*multiples of 16"):
+        build(small)
+    with pytest.raises(InputError, match=r"^--image-size 33: "):
+        build(Config(method="l2_ae", data=DataConfig(image_size=33)))
