@@ -109,9 +109,9 @@ def project(autoencoder: nn.Module, images: Tensor, search: SearchConfig) -> Ten
         energy = (error**2).sum() + search.projection_weight * distance
         (gradient,) = torch.autograd.grad(energy, moved)
         with torch.no_grad():
-            moved = moved - 4 * search.projection_rate * gradient * error**2
+            moved = (moved - 4 * search.projection_rate * gradient * error**2).clamp(-1, 1)
     with torch.no_grad():
-        return 1 - Ssim(images)(moved.clamp(-1, 1))
+        return 1 - Ssim(images)(moved)
 
 
 def search_latent(

@@ -50,10 +50,9 @@ class ProjectionModel(Model):
         gradient, repeated = jax.grad(self._energy, argnums=2, has_aux=True)(state, image, search)
         # In intensities the gradient is twice as large, and so is a step here as there.
         error = (search - repeated) / 2
-        return search - 4 * self.search.projection_rate * gradient * error**2
-
-    def reconstruction(self, state: AutoencoderState, search: Image) -> Image:
-        return jnp.clip(search, -1, 1)
+        step = 4 * self.search.projection_rate * gradient * error**2
+        # SSIM is steep where an image is flat: a step that leaves what an image can be ends at its border.
+        return jnp.clip(search - step, -1, 1)
 
     def _energy(self, state: AutoencoderState, image: Image, moved: Image) -> tuple[Float[Array, ""], Image]:
         repeated = self.autoencoder.repeat(state, moved)
