@@ -102,7 +102,7 @@ def project(autoencoder: nn.Module, images: Tensor, search: SearchConfig) -> Ten
     """SSIM maps after iterative projection on an autoencoder trained by L2, `b h w`."""
     moved = images
     for _ in range(search.projection_steps):
-        moved.requires_grad_(True)
+        moved = moved.detach().requires_grad_(True)
         repeated = autoencoder(moved)
         error = (moved - repeated) / 2
         distance = (moved - images).abs().sum() / 2

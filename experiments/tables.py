@@ -185,7 +185,7 @@ def _finished(plan: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, Any]
     for run, config in plan.items():
         folder = _folder(out, run)
         if folder.config.exists() or folder.results.exists():
-            asked, stored = _flat(config.to_json()), _flat(folder.read_config().to_json())
+            asked, stored = config.flat(), folder.read_config().flat()
             for name, value in asked.items():
                 if value != stored[name]:
                     flag = f"--{name.replace('_', '-')}"
@@ -194,14 +194,6 @@ def _finished(plan: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, Any]
         if folder.results.exists():
             results[run] = folder.read_json(folder.results)
     return results
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting by its flag's name."""
-    flat = {}
-    for name, value in values.items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _make(run: Run, plan: Mapping[Run, Config], out: Path) -> dict[str, Any]:

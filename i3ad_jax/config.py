@@ -165,6 +165,13 @@ class Config:
         """The settings as nested dicts of JSON values."""
         return dataclasses.asdict(self)
 
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its name, which is its flag's too."""
+        flat = {}
+        for name, value in self.to_json().items():
+            flat |= value if isinstance(value, dict) else {name: value}
+        return flat
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Config":
         """The settings that `to_json` gave.

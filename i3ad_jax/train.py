@@ -1,6 +1,5 @@
 """`python -m i3ad_jax.train`: train a method on normal images, test it, write a report."""
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
@@ -111,7 +110,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Config, RunFolder, bool]:
 
 def _check_resumable(stored: Config, asked: Config, folder: RunFolder) -> None:
     """Raises InputError unless the settings are the run's own, but for more training steps."""
-    old, new = _flat(stored), _flat(asked)
+    old, new = stored.flat(), asked.flat()
     for name, value in new.items():
         if value != old[name] and not (name == "steps" and asked.training.steps > stored.training.steps):
             flag = f"--{name.replace('_', '-')}"
@@ -119,14 +118,6 @@ def _check_resumable(stored: Config, asked: Config, folder: RunFolder) -> None:
                 f"{flag} {value}: {folder.path} was trained with {flag} {old[name]};"
                 " leave it out or start a new run"
             )
-
-
-def _flat(config: Config) -> dict:
-    """Every setting by its flag's name."""
-    flat = {}
-    for name, value in dataclasses.asdict(config).items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _new_folder(config: Config) -> Path:

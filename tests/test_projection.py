@@ -1,5 +1,6 @@
 """Iterative projection: its energy, the gradient, the descent."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from random_weights import random_weights
 from i3ad_jax.config import Config, DataConfig, NetworkConfig
 from i3ad_jax.methods.autoencoder import AutoencoderState
 from i3ad_jax.methods.projection import ProjectionModel, l2_ae_projection, ssim_ae_projection
+from i3ad_jax.methods.reconstruction import Reconstruction
 
 CONFIG = Config(data=DataConfig(image_size=32), network=NetworkConfig(width=4, latent_size=8))
 IMAGES = np.random.default_rng(0).uniform(-0.9, 0.9, (6, 32, 32, 3)).astype(np.float32)
@@ -71,3 +73,12 @@ def test_energy_falls_on_average(model: ProjectionModel, state: AutoencoderState
 
     energies = np.asarray(jax.jit(jax.vmap(descend))(IMAGES)).mean(axis=0)
     assert (np.diff(energies) < 0).all()
+
+
+def test_a_batch_equals_single_images(model: ProjectionModel, state: AutoencoderState) -> None:
+    method = Reconstruction(replace(CONFIG, refine=replace(CONFIG.refine, test_batch_size=3)), model)
+    maps = method.anomaly_maps(state, {}, jnp.asarray(IMAGES), len(IMAGES))
+    one = jax.jit(lambda image: method.maps(state, image))
+    for index, image in enumerate(IMAGES):
+        for kind, single in one(image).items():
+            np.testing.assert_allclose(maps[kind][index], single, atol=1e-4)
