@@ -47,8 +47,9 @@ class Flags:
     """Sides of the images, four at a time."""
     iterations: tuple[int, ...] = (0, 1, 3, 10, 30)
     """Mask updates, for four images."""
-    devices: tuple[int, ...] = (1, 2, 4, 8)
-    """Devices that share a queue of 16 images."""
+    devices: tuple[int, ...] = (1,)
+    """Devices that share a queue of 16 images. On a CPU they are simulated and share its threads, which slows
+    the other axes: measure more than one apart, with --batches --sizes --iterations left empty."""
     rounds: int = 3
     """Times that each point is measured."""
 

@@ -14,7 +14,6 @@ from i3ad_jax.config import Config, DataConfig, NetworkConfig, SearchConfig, Tra
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods.anogan import AnoganModel, AnoganState
 from i3ad_jax.nn.dcgan import Generator, ImageEncoder, widths
-from i3ad_jax.nn.layers import Doubling, Halving
 
 CONFIG = Config(
     data=DataConfig(image_size=32),
@@ -40,32 +39,6 @@ def stepped(state: AnoganState) -> tuple[AnoganState, Any]:
 def run_search(state: AnoganState, image: Any, count: Any) -> Any:
     begun = MODEL.begin(state, image)
     return lax.fori_loop(0, count, lambda _, search: MODEL.improve(state, image, search), begun)
-
-
-def convolve(x: Any, kernel: Any) -> Any:
-    """What `Halving` computes, by XLA's convolution."""
-    kernel = (
-        kernel.reshape(2, 2, 2, 2, -1, kernel.shape[-1]).swapaxes(1, 2).reshape(4, 4, -1, kernel.shape[-1])
-    )
-    numbers = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=numbers)
-
-
-def test_halving_is_a_strided_convolution() -> None:
-    x = np.random.default_rng(1).normal(size=(2, 6, 10, 3)).astype(np.float32)
-    y, variables = Halving(5).init_with_output(KEY, x)
-    np.testing.assert_allclose(y, convolve(x, variables["params"]["taps"]["kernel"]), atol=1e-5)
-
-
-def test_doubling_is_a_transposed_convolution() -> None:
-    x = np.random.default_rng(1).normal(size=(2, 3, 5, 7)).astype(np.float32)
-    y, variables = Doubling(4).init_with_output(KEY, x)
-    # Of the four taps along an axis, the pixel before a corner has the first two, the one behind the others;
-    # of each two, the result's pixel before the corner has the second.
-    taps: Any = variables["params"]["taps"]["kernel"]
-    taps = taps.reshape(2, 2, 7, 2, 2, 4)[:, :, :, ::-1, ::-1]
-    kernel = taps.transpose(0, 3, 1, 4, 2, 5).reshape(4, 4, 7, 4)
-    np.testing.assert_allclose(y, lax.conv_transpose(jnp.asarray(x), kernel, (2, 2), "SAME"), atol=1e-5)
 
 
 @pytest.mark.parametrize(

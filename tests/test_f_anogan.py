@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_anogan import convolve
+from test_nn import halve
 
 from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from i3ad_jax.errors import InputError
@@ -60,7 +60,7 @@ def plain_critic(weights: Any, image: Any) -> Any:
     x = image[None]
     for level in range(3):
         taps = weights[f"down_{level}"]["taps"]
-        x = convolve(x, taps["kernel"]) + taps["bias"]
+        x = halve(x, taps["kernel"]) + taps["bias"]
         x = jnp.where(x > 0, x, 0.2 * x)
     return (x.ravel() @ weights["outputs"]["kernel"] + weights["outputs"]["bias"])[0]
 

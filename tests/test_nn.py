@@ -13,7 +13,7 @@ from jax import lax
 from random_weights import random_weights
 
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.nn.layers import GatedConv, SelfAttention
+from i3ad_jax.nn.layers import Doubling, GatedConv, Halving, SelfAttention
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
@@ -28,6 +28,15 @@ def weight_shapes(inpainter: Inpainter) -> Any:
     return jax.eval_shape(
         inpainter.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 32, 32, 1))
     )
+
+
+def halve(x: Any, kernel: Any) -> Any:
+    """What `Halving` computes, by XLA's convolution."""
+    kernel = (
+        kernel.reshape(2, 2, 2, 2, -1, kernel.shape[-1]).swapaxes(1, 2).reshape(4, 4, -1, kernel.shape[-1])
+    )
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=numbers)
 
 
 def test_number_of_parameters_is_the_papers() -> None:
@@ -181,3 +190,20 @@ def test_bfloat16_layers_compute_in_it(layer: Callable[..., Any]) -> None:
     output = layer(dtype=jnp.bfloat16).apply(variables, x.astype(jnp.bfloat16))
     assert output.dtype == jnp.bfloat16
     np.testing.assert_allclose(output.astype(np.float32), layer().apply(variables, x), rtol=0, atol=0.05)
+
+
+def test_halving_is_a_strided_convolution() -> None:
+    x = np.random.default_rng(1).normal(size=(2, 6, 10, 3)).astype(np.float32)
+    y, variables = Halving(5).init_with_output(jax.random.key(0), x)
+    np.testing.assert_allclose(y, halve(x, variables["params"]["taps"]["kernel"]), atol=1e-5)
+
+
+def test_doubling_is_a_transposed_convolution() -> None:
+    x = np.random.default_rng(1).normal(size=(2, 3, 5, 7)).astype(np.float32)
+    y, variables = Doubling(4).init_with_output(jax.random.key(0), x)
+    # Of the four taps along an axis, the pixel before a corner has the first two, the one behind the others;
+    # of each two, the result's pixel before the corner has the second.
+    taps: Any = variables["params"]["taps"]["kernel"]
+    taps = taps.reshape(2, 2, 7, 2, 2, 4)[:, :, :, ::-1, ::-1]
+    kernel = taps.transpose(0, 3, 1, 4, 2, 5).reshape(4, 4, 7, 4)
+    np.testing.assert_allclose(y, lax.conv_transpose(jnp.asarray(x), kernel, (2, 2), "SAME"), atol=1e-5)
