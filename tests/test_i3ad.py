@@ -56,7 +56,9 @@ def judge(weights: Any, spectral: Any, images: Any, masks: Any) -> Any:
 
 
 def assert_same_weights(actual: Any, expected: Any) -> None:
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-6), actual, expected)
+    # Where a gradient is as small as Adam's epsilon, 1e-8, a part in a thousand of a step is its rounding.
+    tolerance = 1e-3 * CONFIG.training.generator_learning_rate
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=tolerance), actual, expected)
 
 
 def test_discriminator_takes_one_adam_step_on_real_and_filled_images(
