@@ -58,7 +58,8 @@ def test_timing_table(tmp_path: Path, tiny_run: Path) -> None:
     timing_table.main(["--run", str(tiny_run), "--batches", "2", "--rounds", "1", "--out", str(tmp_path)])
     rows = json.loads((tmp_path / "timing_table.json").read_text())
     assert {row["framework"] for row in rows[3:]} == {"JAX", "PyTorch"}
-    assert [row["early_exit"] for row in rows if row["variant"] == "queue"] == [True]
+    queues = [(row["early_exit"], row["batch"]) for row in rows if row["variant"] == "queue"]
+    assert queues == [(True, 2), (True, 4)]
     for row in rows[3:]:
         assert row["seconds_per_image"] > 0
         assert row["ratio_to_best_torch"] > 0
