@@ -73,15 +73,13 @@ class Row:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, trains what is missing, measures."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    if not flags.seeds:
-        raise InputError("--seeds: nothing given; name at least one or leave it out")
-    plan = {pair: _config(flags, *pair) for pair in product(SKIPS, dict.fromkeys(flags.seeds))}
-    shape = next(iter(plan.values())).data
-    data = load_dataset(flags.data, image_size=shape.image_size, aspect=shape.aspect)
+    runs = plan(flags)
+    first = next(iter(runs.values()))
+    data = load_dataset(flags.data, image_size=first.data.image_size, aspect=first.data.aspect)
     if not data.test.masks.any():
         raise InputError(f"--data {flags.data}: no test image with a mask; defects are measured by masks")
     rows = []
-    with tqdm(plan.items(), unit="run") as progress:
+    with tqdm(runs.items(), unit="run") as progress:
         for (skips, seed), config in progress:
             progress.set_description(f"skips {skips} seed {seed}")
             folder = _folder(flags.out, skips, seed)
@@ -97,12 +95,32 @@ def main(arguments: Sequence[str]) -> None:
         ("skips", "seed", *AUROCS, *ERRORS),
         [(row.skips, row.seed, *row.figures.values()) for row in rows],
     )
-    write_text(flags.out / "skips.md", markdown(rows, _notes(flags, plan)))
+    write_text(flags.out / "skips.md", markdown(rows, _notes(flags, first.training.steps)))
     figure = chart(rows)
     figure.savefig(flags.out / "skips.png", dpi=150)
     figure.savefig(flags.out / "skips.svg")
-    _reconstructions(flags, plan, data).save(flags.out / "reconstructions.png")
+    _reconstructions(flags, runs, data).save(flags.out / "reconstructions.png")
     print(f"{len(rows)} runs; results in {flags.out}")
+
+
+def plan(flags: Flags) -> dict[tuple[str, int], Config]:
+    """The settings of each run, by its skip connections and its seed.
+
+    Raises:
+        InputError: a flag makes no sense.
+    """
+    if not flags.seeds:
+        raise InputError("--seeds: nothing given; name at least one or leave it out")
+    base = defaults(flags.preset, "unet")
+    steps = base.training.steps if flags.steps is None else flags.steps
+    base = replace(
+        base, data=replace(base.data, data=flags.data), training=replace(base.training, steps=steps)
+    )
+    validate(base)
+    return {
+        (name, seed): replace(base, seed=seed, network=replace(base.network, skips=skips))
+        for (name, skips), seed in product(SKIPS.items(), dict.fromkeys(flags.seeds))
+    }
 
 
 def measure(folder: RunFolder, data: Dataset) -> dict[str, float]:
@@ -201,20 +219,6 @@ def _ratio(figures: Mapping[str, float]) -> float:
     return figures["defect_error"] / figures["normal_error"]
 
 
-def _config(flags: Flags, skips: str, seed: int) -> Config:
-    config = defaults(flags.preset, "unet")
-    training = replace(config.training, **({} if flags.steps is None else {"steps": flags.steps}))
-    config = replace(
-        config,
-        seed=seed,
-        data=replace(config.data, data=flags.data),
-        network=replace(config.network, skips=SKIPS[skips]),
-        training=training,
-    )
-    validate(config)
-    return config
-
-
 def _folder(out: Path, skips: str, seed: int) -> RunFolder:
     return RunFolder(out / "runs" / f"skips-{skips}-seed{seed}")
 
@@ -231,28 +235,31 @@ def _finish(config: Config, folder: RunFolder) -> None:
         train(config, folder, resume=folder.config.exists())
 
 
-def _reconstructions(flags: Flags, plan: Mapping[tuple[str, int], Config], data: Dataset) -> Any:
+def _reconstructions(flags: Flags, runs: Mapping[tuple[str, int], Config], data: Dataset) -> Any:
     """Picture of a test image of each kind, and below it what each network of the first seed makes of it."""
     kinds = [NORMAL, *sorted(set(data.test.defects) - {NORMAL})]
     images = data.test.images[[data.test.defects.index(kind) for kind in kinds if kind in data.test.defects]]
     rows = [images]
     for skips in SKIPS:
-        method, state = load_trained(_folder(flags.out, skips, flags.seeds[0]), plan[skips, flags.seeds[0]])
+        method, state = load_trained(_folder(flags.out, skips, flags.seeds[0]), runs[skips, flags.seeds[0]])
         sample = method.sample(state, to_float(jnp.asarray(images)), jax.random.key(0))
         rows.append(np.asarray(to_uint8(sample[-1])))
     return contact_sheet(rows)
 
 
-def _notes(flags: Flags, plan: Mapping[tuple[str, int], Config]) -> dict[str, Any]:
+def _notes(flags: Flags, steps: int) -> dict[str, Any]:
     machine = environment()
+    packages = ", ".join(f"{name} {version}" for name, version in machine.pop("packages").items())
     return {
-        "errors": "mean squared error of a pixel's reconstruction, of intensities in [-1, 1]: of normal test"
-        " images, and of the pixels of defects",
+        "errors": "mean squared error of a reconstructed pixel, of intensities in [-1, 1]: of those of normal"
+        " test images, and of those of defects",
         "data": flags.data,
         "preset": flags.preset,
-        "steps": next(iter(plan.values())).training.steps,
+        "steps": steps,
         "seeds": ", ".join(map(str, flags.seeds)),
         **machine,
+        "devices": ", ".join(machine["devices"]),
+        "packages": packages,
     }
 
 

@@ -63,6 +63,17 @@ def test_errors_are_of_normal_images_and_of_defects(tmp_path: Path) -> None:
     assert (figures["l2_image_auroc"], figures["ssim_pixel_auroc"]) == (0.2, 0.2)
 
 
+def test_each_skip_connection_alone_with_each_seed() -> None:
+    runs = skips.plan(skips.Flags(out=Path(), data="textures:mesh", seeds=(4, 2), steps=7))
+    assert list(runs) == [(name, seed) for name in ("none", "1", "2", "3", "4") for seed in (4, 2)]
+    for (name, seed), config in runs.items():
+        assert config.network.skips == (() if name == "none" else (int(name),))
+        assert (config.method, config.seed, config.training.steps) == ("unet", seed, 7)
+        assert config.data.data == "textures:mesh"
+    with pytest.raises(InputError, match=r"^--seeds: nothing given"):
+        skips.plan(skips.Flags(out=Path(), seeds=()))
+
+
 def small(preset: str, method: str) -> Config:
     """The method's defaults, made as small as they can be."""
     config = defaults(preset, method)
@@ -77,25 +88,24 @@ def small(preset: str, method: str) -> Config:
 
 def test_command(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skips, "defaults", small)
-    monkeypatch.setattr(skips, "SKIPS", {"none": (), "1": (1,)})
+    monkeypatch.setattr(skips, "SKIPS", {"none": ()})
     command = ["--data", str(tiny_folder), "--seeds", "3", "--out", str(tmp_path)]
     skips.main(command)
-    runs = {name: tmp_path / f"runs/skips-{name}-seed3" for name in ("none", "1")}
-    configs = [json.loads((run / "config.json").read_text()) for run in runs.values()]
-    assert [(c["seed"], c["network"]["skips"]) for c in configs] == [(3, []), (3, [1])]
+    run = tmp_path / "runs/skips-none-seed3"
     with (tmp_path / "skips.csv").open() as lines:
-        rows = list(csv.DictReader(lines))
-    assert [row["skips"] for row in rows] == ["none", "1"]
-    results = json.loads((runs["1"] / "results.json").read_text())
-    assert float(rows[1]["ssim_image_auroc"]) == results["scores"]["ssim"]["image_auroc"]
-    assert Image.open(tmp_path / "reconstructions.png").size == (2 * 34, 3 * 34)  # a gap of 2 between
+        (figures,) = csv.DictReader(lines)
+    scores = json.loads((run / "results.json").read_text())["scores"]
+    assert (figures["skips"], figures["seed"]) == ("none", "3")
+    assert float(figures["ssim_image_auroc"]) == scores["ssim"]["image_auroc"]
+    with Image.open(tmp_path / "reconstructions.png") as picture:
+        assert picture.size == (2 * 34, 2 * 34)  # with a gap of 2 after each
     assert "- steps: 2\n" in (tmp_path / "skips.md").read_text()
     assert (tmp_path / "skips.svg").read_text().count("<svg") == 1
 
     # Again: what is done is left alone.
-    before = (runs["1"] / "results.json").stat().st_mtime_ns
+    before = (run / "results.json").stat().st_mtime_ns
     skips.main(command)
-    assert (runs["1"] / "results.json").stat().st_mtime_ns == before
+    assert (run / "results.json").stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"^--out .*skips-none-seed3: was made with other settings"):
         skips.main([*command, "--steps", "7"])
 
