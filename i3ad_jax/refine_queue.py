@@ -3,14 +3,12 @@
 Most images need few iterations. In a batch they would wait for the slowest; here the cost follows the mean.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.config import RefineConfig
@@ -109,35 +107,3 @@ def _advance(
 
 def _repeat(state: Refined, times: int) -> Refined:
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (times, *x.shape)), state)
-
-
-def spread_over_devices(
-    queue: Callable[[Images, Int[Array, ""]], Refined],
-    images: Images,
-    *,
-    count: int | Int[Array, ""],
-    devices: int,
-) -> Refined:
-    """The states that `queue(images, count)` gives, every device refining a queue of its own.
-
-    Images are dealt like cards, so that all have work whatever the count; no device waits for another before
-    its queue is empty.
-    """
-    if devices == 1:
-        return queue(images, jnp.asarray(count))
-    rows = -(-len(images) // devices)
-    padding = [(0, rows * devices - len(images)), (0, 0), (0, 0), (0, 0)]
-    hands = jnp.pad(images, padding).reshape(rows, devices, *images.shape[1:]).swapaxes(0, 1)
-    counts = (count - jnp.arange(devices) + devices - 1) // devices
-
-    def one_device(hand: Images, count: Int[Array, " 1"]) -> Refined:
-        return jax.tree.map(lambda x: x[None], queue(hand[0], count[0]))
-
-    each = PartitionSpec("device")
-    mesh = jax.make_mesh((devices,), ("device",), axis_types=(jax.sharding.AxisType.Auto,))
-    dealt = jax.shard_map(one_device, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(
-        hands, counts
-    )
-    return jax.tree.map(
-        lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[: len(images)], dealt
-    )
