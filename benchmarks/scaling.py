@@ -15,9 +15,9 @@ from benchmarks.stopwatch import bytes_needed, machine, median_seconds
 from benchmarks.subject import Subject, untrained
 from benchmarks.tables import publish
 from i3ad_jax import command_line
+from i3ad_jax.devices import copied_to
 from i3ad_jax.errors import InputError
 from i3ad_jax.presets import PRESETS
-from i3ad_jax.refine_queue import spread_over_devices
 
 PROGRAM = "python -m benchmarks.scaling"
 COLUMNS = ("axis", "value", "seconds_per_image", "peak_memory_bytes")
@@ -102,13 +102,8 @@ def fixed(
 def queue(subject: Subject, *, devices: int) -> tuple[Callable[[], Any], int, int]:
     """A queue spread over devices, as above; the memory is one device's."""
     images = jnp.asarray(subject.batch(QUEUE))
-    one_queue = subject.queue(slots=BATCH)
-
-    def run(state: Any, images: Any, count: Any) -> Any:
-        return spread_over_devices(partial(one_queue, state), images, count=count, devices=devices)
-
-    program = subject.compile(run, images, jnp.int32(QUEUE))
-    arguments = jax.device_put((subject.state, images, jnp.int32(QUEUE)), program.input_shardings[0])
+    arguments = copied_to(devices, (subject.state, images, jnp.int32(QUEUE)))
+    program = subject.compile(subject.queue(slots=BATCH, devices=devices), *arguments[1:], state=arguments[0])
     return lambda: jax.block_until_ready(program(*arguments)), QUEUE, bytes_needed(program)
 
 

@@ -17,6 +17,7 @@ from benchmarks.torch_networks import load_generator
 from i3ad_jax.compiler import compiler_options
 from i3ad_jax.config import Config
 from i3ad_jax.data.load import load_dataset
+from i3ad_jax.devices import spread_over_devices
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import fresh_state, load_trained
 from i3ad_jax.methods import build
@@ -28,7 +29,7 @@ from i3ad_jax.methods.reconstruction import Reconstruction
 from i3ad_jax.refine import Refined, refine
 from i3ad_jax.refine_queue import refine_queue
 from i3ad_jax.run_folder import RunFolder
-from i3ad_jax.shapes import Image, Map, Maps, to_float
+from i3ad_jax.shapes import Image, Images, Map, Maps, to_float
 
 PASSES_AT_START = 4  # of the checkerboards
 UNTRAINED_U = 0.3  # of weights as they were drawn: any value that masks a part of an image
@@ -67,16 +68,23 @@ class Subject:
 
         return jax.vmap(one, in_axes=(None, 0))
 
-    def queue(self, *, slots: int) -> Callable[..., Refined]:
-        """I3AD's queue as a function of weights, images and their count."""
-        method, options = I3AD(self.config), {"slots": slots, "u": self.u, "config": self.config.refine}
-        return lambda state, images, count: refine_queue(
-            method.inpaint(state), images, count=count, **options
-        )
+    def queue(self, *, slots: int, devices: int) -> Callable[..., Refined]:
+        """I3AD's queue as a function of weights, images and their count; `slots` on each device."""
+        method = I3AD(self.config)
 
-    def compile(self, loop: Callable[..., Any], *arguments: Any) -> Any:
-        """The loop compiled for arguments of these shapes, after the weights."""
-        return jax.jit(loop, compiler_options=compiler_options()).lower(self.state, *arguments).compile()
+        def run(state: State, images: Images, count: Any) -> Refined:
+            def queue(images: Images, count: Any) -> Refined:
+                inpaint, loop = method.inpaint(state), self.config.refine
+                return refine_queue(inpaint, images, count=count, slots=slots, u=self.u, config=loop)
+
+            return spread_over_devices(queue, images, count=count, devices=devices)
+
+        return run
+
+    def compile(self, loop: Callable[..., Any], *arguments: Any, state: State = None) -> Any:
+        """The loop compiled for arguments of these shapes; `state`: the weights where they lie elsewhere."""
+        state = self.state if state is None else state
+        return jax.jit(loop, compiler_options=compiler_options()).lower(state, *arguments).compile()
 
     def operations(self) -> float:
         """Floating-point operations of all iterations for one image, as XLA counts those of one."""

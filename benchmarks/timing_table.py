@@ -26,6 +26,7 @@ from benchmarks.stopwatch import (
 from benchmarks.subject import TORCH_LOOPS, Subject, load_subject, untrained
 from benchmarks.tables import publish
 from i3ad_jax import command_line
+from i3ad_jax.devices import copied_to, devices_for
 from i3ad_jax.errors import InputError
 from i3ad_jax.presets import defaults
 from i3ad_jax.run_folder import write_json
@@ -160,20 +161,29 @@ def time_fixed(
 
 
 def time_queue(subject: Subject, slots: int, *, rounds: int) -> Row:
-    """The row of all test images as one queue, where each takes only the iterations it needs."""
-    images, count = jnp.asarray(subject.images), jnp.int32(len(subject.images))
+    """The row of all test images as one queue, where each takes only the iterations it needs.
+
+    The slots are shared among the devices, as the commands have it.
+    """
+    devices = devices_for(len(subject.images), together=slots)
+    arguments = copied_to(
+        devices, (subject.state, jnp.asarray(subject.images), jnp.int32(len(subject.images)))
+    )
+    queue = subject.queue(slots=slots // devices, devices=devices)
     start = time.perf_counter()
-    program = subject.compile(subject.queue(slots=slots), images, count)
+    program = subject.compile(queue, *arguments[1:], state=arguments[0])
     compile_seconds = time.perf_counter() - start
 
     def run() -> Any:
-        return jax.block_until_ready(program(subject.state, images, count))
+        return jax.block_until_ready(program(*arguments))
 
     refined = run()
-    fixed = subject.compile(subject.fixed_loop(), images[:slots])(subject.state, images[:slots])
+    first = jnp.asarray(subject.batch(slots))
+    fixed = subject.compile(subject.fixed_loop(), first)(subject.state, first)
     _check("queue", refined.score[:slots], fixed, "float32")
-    times = np.array(paired({"queue": run}, rounds=rounds, label="queue")["queue"]) / len(images)
-    variant = Variant("JAX", "queue", "float32", run, bytes_needed(program), compile_seconds)
+    times = np.array(paired({"queue": run}, rounds=rounds, label="queue")["queue"]) / len(subject.images)
+    name = f"queue on {devices} device{'s' * (devices > 1)}"
+    variant = Variant("JAX", name, "float32", run, bytes_needed(program), compile_seconds)
     row = _row(subject, variant, slots, times, iterations=float(refined.iterations.mean()))
     return {**row, "early_exit": True}
 

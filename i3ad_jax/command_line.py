@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
+from i3ad_jax.devices import use_every_core
 from i3ad_jax.errors import InputError
 from i3ad_jax.run_folder import RunFolder
 
@@ -71,6 +72,7 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
 def run(command: Callable[[Sequence[str]], None]) -> None:
     """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input."""
     _use_compilation_cache()
+    use_every_core()
     try:
         command(sys.argv[1:])
     except InputError as error:

@@ -119,7 +119,7 @@ class RefineConfig:
     ssim_score: Literal["distance", "half"] = "distance"
     """Anomaly score of a pixel: 1 - SSIM, or half of it."""
     test_batch_size: int = 8
-    """Images that go through the loop together; it changes speed, not results."""
+    """Images that go through the loop together, on all devices; it changes speed, not results."""
     queue_size: int = 64
     """Images handed to the compiled loop at a time; a finished one makes room for the next. Like the batch
     size it changes speed, memory and how often the progress bar moves, not results."""

@@ -30,13 +30,21 @@ class Refined(NamedTuple):
         image: the reconstruction, in [-1, 1].
         mask: where it was last inpainted. All ones after the checkerboard pass, which inpaints every pixel.
         score: its SSIM anomaly score.
-        iterations: mask updates that led to it. Less than `config.iterations` if the mask stopped changing.
+        iterations: mask updates that led to it. Less than `config.iterations` if the mask stopped changing
+            or, with the early exit, if the loop goes in a circle.
     """
 
     image: Image
     mask: Mask
     score: Map
     iterations: Int[Array, ""]
+
+
+class Seen(NamedTuple):
+    """The last state that the loop reached with an even number of iterations to go: its image and mask."""
+
+    image: Image
+    mask: Mask
 
 
 class Trajectory(NamedTuple):
@@ -114,6 +122,18 @@ class MaskRule:
         """Whether no inpainting is left to do; `close` gives the last state then."""
         return self.finished(state) | self.vanished(state)
 
+    def look_back(self, seen: Seen, state: Refined) -> tuple[Seen, Bool[Array, ""]]:
+        """What was seen after `state`, and whether the loop can end with it because it is as it was before.
+
+        Where image and mask are those of two updates ago, bit for bit, the loop goes to and fro between two
+        states from here on, and the even number of iterations that are left ends in this one. Masks often do
+        so whose last pixels have scores next to u.
+        """
+        even = (state.iterations >= 0) & ((self.config.iterations - state.iterations) % 2 == 0)
+        now = Seen(state.image, state.mask)
+        same = jnp.all(seen.image == now.image) & jnp.all(seen.mask == now.mask)
+        return jax.tree.map(lambda old, new: jnp.where(even, new, old), seen, now), even & same
+
     def close(self, state: Refined) -> Refined:
         """The state, after the update with an empty mask if that is all that is left to do."""
         vanished = self.vanished(state)
@@ -139,13 +159,13 @@ def refine(
         image: the image to examine, in [-1, 1].
         u: a pixel is masked where its anomaly score is at least this.
         config: the choices that the paper leaves open.
-        early_exit: stop computing once the mask does not change, with the same result. Under `vmap` the
+        early_exit: stop computing once it is known how the loop ends, with the same result. Under `vmap` the
             batch waits for its slowest image.
     """
     rule = MaskRule(u, config)
     first, update = _loop(inpaint, image, rule)
     if early_exit:
-        return rule.close(lax.while_loop(lambda state: ~rule.done(state), update, first))
+        return _refine_until_done(rule, update, first)
     return lax.fori_loop(0, config.iterations, lambda _, state: _unless_finished(rule, update, state), first)
 
 
@@ -175,6 +195,22 @@ def _loop(inpaint: Inpaint, image: Image, rule: MaskRule) -> tuple[Refined, Call
         return Refined(inpainted, mask, score(inpainted), state.iterations + 1)
 
     return first, update
+
+
+def nothing_seen(state: Refined) -> Seen:
+    """What was seen before any state: nothing equals it. `state` gives the shapes."""
+    return Seen(jnp.full_like(state.image, jnp.nan), state.mask)
+
+
+def _refine_until_done(rule: MaskRule, update: Callable[[Refined], Refined], first: Refined) -> Refined:
+    def step(walk: tuple[Refined, Seen, Bool[Array, ""]]) -> tuple[Refined, Seen, Bool[Array, ""]]:
+        state = update(walk[0])
+        seen, circling = rule.look_back(walk[1], state)
+        return state, seen, circling | rule.done(state)
+
+    seen, _ = rule.look_back(nothing_seen(first), first)
+    walk = lax.while_loop(lambda walk: ~walk[2], step, (first, seen, rule.done(first)))
+    return rule.close(walk[0])
 
 
 def _unless_finished(rule: MaskRule, update: Callable[[Refined], Refined], state: Refined) -> Refined:

@@ -3,21 +3,20 @@
 Most images need few iterations. In a batch they would wait for the slowest; here the cost follows the mean.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.config import RefineConfig
 from i3ad_jax.masks import checkerboard_masks
-from i3ad_jax.refine import Inpaint, MaskRule, Refined, Score, anomaly_score
+from i3ad_jax.refine import Inpaint, MaskRule, Refined, Score, Seen, anomaly_score, nothing_seen
 from i3ad_jax.shapes import Image, Images, Masks
 
+Tree = TypeVar("Tree")
 START = -4  # iterations of an image none of whose four checkerboard passes is done
 
 
@@ -27,12 +26,14 @@ class _Slots(NamedTuple):
     Attributes:
         image: position in the queue of each slot's image; from `count` upwards if the slot is empty.
         state: of each slot's image. Its iterations are negative until the checkerboard passes are done.
+        seen: of each slot's image, to find out whether its loop goes in a circle.
         waiting: position of the next image that has no slot yet.
         results: states of the finished images, by position.
     """
 
     image: Int[Array, " slots"]
     state: Refined
+    seen: Seen
     waiting: Int[Array, ""]
     results: Refined
 
@@ -63,11 +64,13 @@ def refine_queue(
     boards = checkerboard_masks(height=height, width=width, patches=config.patches)
     scores = jax.vmap(lambda image: anomaly_score(image, config))(images)
     blank = Refined(jnp.zeros_like(images[0]), boards[0], jnp.zeros(images.shape[1:3]), jnp.int32(START))
+    fresh = blank, nothing_seen(blank)
 
     def turn(work: _Slots) -> _Slots:
         originals, score = jax.tree.map(lambda x: x.at[work.image].get(mode="clip"), (images, scores))
         state = jax.vmap(partial(_advance, inpaint, rule, boards))(originals, score, work.state)
-        finished = jax.vmap(rule.done)(state) & (work.image < count)
+        seen, circling = jax.vmap(rule.look_back)(work.seen, state)
+        finished = (circling | jax.vmap(rule.done)(state)) & (work.image < count)
         # Positions beyond the queue are dropped.
         leaving = jnp.where(finished, work.image, capacity)
         closed = jax.vmap(rule.close)(state)
@@ -75,19 +78,24 @@ def refine_queue(
             lambda everyone, x: everyone.at[leaving].set(x, mode="drop"), work.results, closed
         )
         entering = work.waiting + jnp.cumsum(finished) - 1
-        state = jax.tree.map(
-            lambda new, old: jnp.where(jnp.expand_dims(finished, range(1, old.ndim)), new, old), blank, state
+        state, seen = jax.tree.map(
+            lambda new, old: jnp.where(jnp.expand_dims(finished, range(1, old.ndim)), new, old),
+            fresh,
+            (state, seen),
         )
         return _Slots(
             image=jnp.where(finished, entering, work.image),
             state=state,
+            seen=seen,
             waiting=work.waiting + jnp.sum(finished),
             results=results,
         )
 
+    state, seen = _repeat(fresh, slots)
     first = _Slots(
         image=jnp.arange(slots),
-        state=_repeat(blank, slots),
+        state=state,
+        seen=seen,
         waiting=jnp.int32(slots),
         results=_repeat(jax.tree.map(jnp.zeros_like, blank), capacity),
     )
@@ -107,37 +115,5 @@ def _advance(
     return Refined(image, mask, score(image), state.iterations + 1)
 
 
-def _repeat(state: Refined, times: int) -> Refined:
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (times, *x.shape)), state)
-
-
-def spread_over_devices(
-    queue: Callable[[Images, Int[Array, ""]], Refined],
-    images: Images,
-    *,
-    count: int | Int[Array, ""],
-    devices: int,
-) -> Refined:
-    """The states that `queue(images, count)` gives, every device refining a queue of its own.
-
-    Images are dealt like cards, so that all have work whatever the count; no device waits for another before
-    its queue is empty.
-    """
-    if devices == 1:
-        return queue(images, jnp.asarray(count))
-    rows = -(-len(images) // devices)
-    padding = [(0, rows * devices - len(images)), (0, 0), (0, 0), (0, 0)]
-    hands = jnp.pad(images, padding).reshape(rows, devices, *images.shape[1:]).swapaxes(0, 1)
-    counts = (count - jnp.arange(devices) + devices - 1) // devices
-
-    def one_device(hand: Images, count: Int[Array, " 1"]) -> Refined:
-        return jax.tree.map(lambda x: x[None], queue(hand[0], count[0]))
-
-    each = PartitionSpec("device")
-    mesh = jax.make_mesh((devices,), ("device",), axis_types=(jax.sharding.AxisType.Auto,))
-    dealt = jax.shard_map(one_device, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(
-        hands, counts
-    )
-    return jax.tree.map(
-        lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[: len(images)], dealt
-    )
+def _repeat(tree: Tree, times: int) -> Tree:
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (times, *x.shape)), tree)

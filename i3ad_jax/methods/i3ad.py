@@ -10,12 +10,13 @@ from tqdm import tqdm
 
 from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
+from i3ad_jax.devices import copied_to, devices_for, spread_over_devices
 from i3ad_jax.losses import discount_weights
 from i3ad_jax.masks import brush_mask
 from i3ad_jax.methods.inpainting_gan import GanState, InpaintingGan, paste
 from i3ad_jax.methods.method import Calibration, Metrics
 from i3ad_jax.refine import Inpaint, Refined, Trajectory, refine, trace
-from i3ad_jax.refine_queue import refine_queue, spread_over_devices
+from i3ad_jax.refine_queue import refine_queue
 from i3ad_jax.score import l2_map
 from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
 from i3ad_jax.threshold import U_CANDIDATES, choose_u
@@ -66,7 +67,9 @@ class I3AD:
     def anomaly_maps(
         self, state: GanState, calibration: Calibration, images: Images, count: int
     ) -> dict[str, Maps]:
-        return self._anomaly_maps(state, images, jnp.int32(count), jnp.float32(calibration["u"]))
+        devices = devices_for(len(images), together=self.config.refine.test_batch_size)
+        u = jnp.float32(calibration["u"])
+        return self._anomaly_maps(devices, *copied_to(devices, (state, images, jnp.int32(count), u)))
 
     def trace(self, state: GanState, calibration: Calibration, images: Images) -> Trajectory:
         return self._trace(state, images, jnp.float32(calibration["u"]))
@@ -80,17 +83,17 @@ class I3AD:
 
         return inpaint
 
-    @jit(static_argnums=0)
+    @jit(static_argnums=(0, 1))
     def _anomaly_maps(
-        self, state: GanState, images: Images, count: Int[Array, ""], u: Float[Array, ""]
+        self, devices: int, state: GanState, images: Images, count: Int[Array, ""], u: Float[Array, ""]
     ) -> dict[str, Maps]:
         loop = self.config.refine
 
         def queue(images: Images, count: Int[Array, ""]) -> Refined:
-            slots = loop.test_batch_size
+            slots = loop.test_batch_size // devices
             return refine_queue(self.inpaint(state), images, count=count, slots=slots, u=u, config=loop)
 
-        refined = spread_over_devices(queue, images, count=count, devices=jax.device_count())
+        refined = spread_over_devices(queue, images, count=count, devices=devices)
         return {"l2": jax.vmap(l2_map)(images, refined.image), "ssim": refined.score}
 
     @jit(static_argnums=0)

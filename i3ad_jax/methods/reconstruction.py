@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
+from i3ad_jax.devices import copied_to, devices_for, spread_over_devices
 from i3ad_jax.methods.method import Calibration, Metrics, State
 from i3ad_jax.refine import Trajectory, anomaly_score
 from i3ad_jax.score import l2_map
@@ -93,7 +94,8 @@ class Reconstruction:
     def anomaly_maps(
         self, state: State, calibration: Calibration, images: Images, count: int
     ) -> dict[str, Maps]:
-        return self._anomaly_maps(state, images, jnp.int32(count))
+        devices = devices_for(len(images), together=self.config.refine.test_batch_size)
+        return self._anomaly_maps(devices, *copied_to(devices, (state, images, jnp.int32(count))))
 
     def trace(self, state: State, calibration: Calibration, images: Images) -> Trajectory:
         return self._trace(state, images)
@@ -113,23 +115,30 @@ class Reconstruction:
             maps["l2_ld"] = l2 + jnp.mean((seen - remade) ** 2)
         return maps
 
-    @jit(static_argnums=0)
-    def _anomaly_maps(self, state: State, images: Images, count: Int[Array, ""]) -> dict[str, Maps]:
+    @jit(static_argnums=(0, 1))
+    def _anomaly_maps(
+        self, devices: int, state: State, images: Images, count: Int[Array, ""]
+    ) -> dict[str, Maps]:
         """A few images at a time, for the sake of memory, and none of those that fill up the queue."""
-        together = min(self.config.refine.test_batch_size, len(images))
         map_batch = jax.vmap(lambda image: self.maps(state, image))
-        shapes = jax.eval_shape(map_batch, images)
 
-        def add(part: Int[Array, ""], results: dict[str, Maps]) -> dict[str, Maps]:
-            # The last batch begins early enough to be full; what was done before comes out as before.
-            first = jnp.minimum(part * together, len(images) - together)
-            maps = map_batch(lax.dynamic_slice_in_dim(images, first, together))
-            return jax.tree.map(
-                lambda everyone, x: lax.dynamic_update_slice_in_dim(everyone, x, first, axis=0), results, maps
-            )
+        def queue(images: Images, count: Int[Array, ""]) -> dict[str, Maps]:
+            together = min(self.config.refine.test_batch_size // devices, len(images))
 
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        return lax.fori_loop(0, -(-count // together), add, nothing)
+            def add(part: Int[Array, ""], results: dict[str, Maps]) -> dict[str, Maps]:
+                # The last batch begins early enough to be full; what was done before comes out as before.
+                first = jnp.minimum(part * together, len(images) - together)
+                maps = map_batch(lax.dynamic_slice_in_dim(images, first, together))
+                return jax.tree.map(
+                    lambda everyone, x: lax.dynamic_update_slice_in_dim(everyone, x, first, axis=0),
+                    results,
+                    maps,
+                )
+
+            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(map_batch, images))
+            return lax.fori_loop(0, -(-count // together), add, nothing)
+
+        return spread_over_devices(queue, images, count=count, devices=devices)
 
     @jit(static_argnums=0)
     def _trace(self, state: State, images: Images) -> Trajectory:
