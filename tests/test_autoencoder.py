@@ -82,6 +82,24 @@ def test_learns_four_images_by_heart(make: Any) -> None:
     assert losses[-1] < losses[0] / 100
 
 
+def test_a_skip_next_to_the_image_passes_anomalies_on() -> None:
+    """The paper, section 4: what the latent vector cannot hold is repeated all the same."""
+    normal, spot = stripes(24), np.zeros((32, 32, 1), bool)
+    spot[12:20, 10:18] = True
+    colours = np.random.default_rng(1).uniform(-0.8, 0.8, (8, 1, 1, 3)).astype(np.float32)
+    anomalous = np.where(spot, colours, normal[:8])
+    errors = {}
+    for skips in ((), (1,)):
+        model = unet(config(width=4, latent_size=8, skips=skips))
+        state, _ = trained(model, normal, steps=300)
+        repeated = np.asarray(jax.jit(jax.vmap(lambda x: model.repeat(state, x)))(anomalous))  # noqa: B023
+        errors[skips] = ((anomalous - repeated) ** 2)[:, spot[..., 0]].mean()
+    assert errors[1,] < 0.1 * errors[()]
+    # Without, a spot is as far from what is made of it as from what was there before.
+    covered = ((anomalous - normal[:8]) ** 2)[:, spot[..., 0]].mean()
+    assert errors[()] > 0.5 * covered
+
+
 def test_losses_are_l2_and_ssim() -> None:
     images = stripes(2)
     for make in (l2_ae, ssim_ae):

@@ -149,16 +149,21 @@ def test_metrics_are_finite_scalars(trained: tuple[FAnoganState, list[Any]]) -> 
         assert all(x.shape == () and np.isfinite(x) for x in metrics.values())
 
 
-def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState) -> None:
+@pytest.mark.parametrize("weight", [10.0, 100.0])
+def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState, weight: float) -> None:
     """What the critic gains by a norm n is W n, W the distance of real and made images; less the penalty of
-    weight 100 that is most at n = 1 + W / 200.
+    weight L that is most at n = 1 + W / (2 L). The loss, L (n - 1)**2 - W n, tells W.
     """
-    training = replace(CONFIG.training, gradient_penalty=100.0)
-    step, state, norms = jax.jit(FAnoganModel(replace(CONFIG, training=training)).step), fresh, []
+    training = replace(CONFIG.training, gradient_penalty=weight)
+    step, state, history = jax.jit(FAnoganModel(replace(CONFIG, training=training)).step), fresh, []
     for number in range(250):
         state, metrics = step(state, IMAGES, jax.random.fold_in(KEY, number))
-        norms.append(metrics["gradient_norm"])
-    assert np.mean(norms[-100:]) == pytest.approx(1, abs=0.1)
+        history.append((metrics["gradient_norm"], metrics["critic_loss"]))
+    norm, loss = np.mean(history[-100:], axis=0)
+    distance = (weight * (norm - 1) ** 2 - loss) / norm
+    assert norm == pytest.approx(1 + distance / (2 * weight), abs=0.1)
+    if weight == 100:
+        assert norm == pytest.approx(1, abs=0.1)
 
 
 def test_encoder_beats_the_mean_image(trained: tuple[FAnoganState, list[Any]]) -> None:
