@@ -51,8 +51,8 @@ class Flags:
     out: Path
     """Folder for the figure, the numbers and the conclusion."""
     without: Path | None = None
-    """Text file with names of test images without suffix, one a line (name or CLASS/name): data that has them is
-    measured without them too."""
+    """Text file with names of test images without suffix, one a line, as NAME or CLASS/NAME: data that has
+    them is measured without them too."""
 
 
 class Key(NamedTuple):
