@@ -247,20 +247,23 @@ def _markdown(
 
 
 def _figure(measured: Measured) -> Figure:
-    """Image AUROC of each score: a panel for each data set, a line for each method, a dot for each seed."""
+    """Image AUROC of each score: a panel for each data set, a dot for each seed, a bar at their mean."""
     panels = list(dict.fromkeys((key.data, key.images) for key in sorted(measured)))
     methods = sorted({key.method for key in measured})
+    places = np.arange(len(SCORES))
     figure = Figure(figsize=(3.4 * len(panels), 3.2), layout="constrained")
     for axes, (data, images) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-        for colour, method in enumerate(methods):
+        for index, method in enumerate(methods):
             seeds = measured.get(Key(data, images, method), {})
             values = np.array([[run[score]["image_auroc"] for score in SCORES] for run in seeds.values()])
             if len(values):
-                axes.plot(range(len(SCORES)), values.mean(axis=0), color=f"C{colour}", label=method)
-                axes.plot(range(len(SCORES)), values.T, "o", color=f"C{colour}", markersize=3, alpha=0.6)
+                x = places + 0.6 * ((index + 0.5) / len(methods) - 0.5)
+                axes.plot(np.tile(x, len(values)), values.ravel(), "o", color=f"C{index}", markersize=3)
+                axes.plot(x, values.mean(axis=0), "_", color=f"C{index}", markersize=14, label=method)
         axes.set_title(f"{data}, {images} images", loc="left", fontsize=9)
-        axes.set_xticks(range(len(SCORES)), [score.replace(", ", "\n") for score in SCORES])
+        axes.set_xticks(places, [score.replace(", ", "\n") for score in SCORES], fontsize=8)
         axes.set_ylabel("image AUROC")
+        axes.grid(axis="y", linewidth=0.5)
         axes.legend(frameon=False)
     return figure
 
