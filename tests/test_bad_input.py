@@ -66,6 +66,8 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
         (["--aspect", "bend"], "--aspect"),
         (["--discount", "0"], "--discount 0"),
         (["--adam-beta1", "1"], "--adam-beta1 1"),
+        (["--top-fraction", "0"], "--top-fraction 0"),
+        (["--standardise", "twice"], "--standardise"),
         (["--resume"], "--run"),
         (["--resume", "--run", "nowhere"], "nowhere"),
     ],
