@@ -20,13 +20,15 @@ _QUICK = Config(
 _PAPER = Config(preset="paper")
 
 # What a method's defaults have else than I3AD's and AEGAN's: settings of the networks, then of the training.
-_AUTOENCODERS = ("l2_ae", "ssim_ae", "l2_ae_projection", "ssim_ae_projection", "unet")
+_AUTOENCODERS = ("l2_ae", "ssim_ae", "l2_ae_projection", "ssim_ae_projection")
 _BASELINES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "quick": {
         **dict.fromkeys(
             _AUTOENCODERS,
             ({"width": 16}, {"batch_size": 10, "adam_beta1": 0.9}),
         ),
+        # It has four times the autoencoders' convolutions at full size.
+        "unet": ({"width": 8}, {"batch_size": 10, "adam_beta1": 0.9}),
         "anogan": (
             {"width": 16, "latent_size": 32},
             {"batch_size": 16, "discriminator_learning_rate": 4e-4},
@@ -44,7 +46,7 @@ _BASELINES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     },
     "paper": {
         # The paper, section 3.1; widths by Bergmann et al. 2018.
-        **dict.fromkeys(_AUTOENCODERS, ({"width": 32}, {"steps": 20_000, "adam_beta1": 0.9})),
+        **dict.fromkeys((*_AUTOENCODERS, "unet"), ({"width": 32}, {"steps": 20_000, "adam_beta1": 0.9})),
         # Not in the paper: Radford et al. 2016, Gulrajani et al. 2017, Schlegl et al. 2019.
         "anogan": (
             {"width": 64},

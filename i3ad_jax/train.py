@@ -14,7 +14,7 @@ from i3ad_jax.config import Config, validate
 from i3ad_jax.data.load import hold_out, load_dataset
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import Interrupted, fit
-from i3ad_jax.methods import build
+from i3ad_jax.methods import TRAINED_IN_PARTS, build
 from i3ad_jax.presets import PRESETS, defaults
 from i3ad_jax.run_folder import RunFolder, write_json
 
@@ -41,7 +41,8 @@ class Flags:
     run: Path | None = None
     """Folder of the run; by default a new one under runs/."""
     resume: bool = False
-    """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may grow."""
+    """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may grow, and
+    f_anogan's, whose encoder trains in the last part of them, may not."""
     config: Config = field(default_factory=Config)
 
 
@@ -110,10 +111,11 @@ def _settings(arguments: Sequence[str]) -> tuple[Config, RunFolder, bool]:
 
 
 def _check_resumable(stored: Config, asked: Config, folder: RunFolder) -> None:
-    """Raises InputError unless the settings are the run's own, but for more training steps."""
+    """Raises InputError unless the settings are the run's own, but for more training steps where it can."""
     old, new = stored.flat(), asked.flat()
+    grows = asked.training.steps > stored.training.steps and stored.method not in TRAINED_IN_PARTS
     for name, value in new.items():
-        if value != old[name] and not (name == "steps" and asked.training.steps > stored.training.steps):
+        if value != old[name] and not (name == "steps" and grows):
             flag = f"--{name.replace('_', '-')}"
             raise InputError(
                 f"{flag} {value}: {folder.path} was trained with {flag} {old[name]};"

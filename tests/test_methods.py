@@ -68,6 +68,9 @@ def test_resumed_baseline_ends_in_the_same_bits(tiny_flags: list[str], tmp_path:
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "checkpoints" / "3")
     (tmp_path / "cut" / "results.json").unlink()
+    # Its encoder would have begun to learn later.
+    with pytest.raises(InputError, match=r"^--steps 6: .* was trained with --steps 3; .* start a new run"):
+        train.main(["--run", str(tmp_path / "cut"), "--resume", "--steps", "6"])
     train.main(["--run", str(tmp_path / "cut"), "--resume"])
     for kind in ("l2", "ssim", "l2_ld"):
         whole, cut = (np.load(tmp_path / place / "maps" / f"{kind}.npy") for place in ("whole", "cut"))

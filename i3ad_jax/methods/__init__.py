@@ -28,6 +28,8 @@ BASELINES: dict[str, Callable[[Config], Model]] = {
 METHODS = ("i3ad", *BASELINES)
 # Methods that take the weights of another one's run.
 WEIGHTS_OF = {"l2_ae_projection": "l2_ae", "ssim_ae_projection": "ssim_ae"}
+# Methods whose training has parts that share its steps: a longer one is another one from early on.
+TRAINED_IN_PARTS = ("f_anogan",)
 
 
 def build(config: Config) -> Method:

@@ -13,14 +13,19 @@ LEVELS = 4
 
 
 class TwoConvs(nn.Module):
-    """Two 3 x 3 convolutions, each followed by a ReLU."""
+    """Two 3 x 3 convolutions, each followed by a ReLU.
+
+    Weights start with variance 2 / N, N inputs to an output (Ronneberger et al. 2015, section 3): through 16
+    such layers with less, hardly anything of the image would arrive.
+    """
 
     features: int
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
         for number in (1, 2):
-            x = nn.relu(Conv(self.features, (3, 3), name=f"conv_{number}")(x))
+            conv = Conv(self.features, (3, 3), kernel_init=nn.initializers.he_normal(), name=f"conv_{number}")
+            x = nn.relu(conv(x))
         return x
 
 
