@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from i3ad_jax.config import RefineConfig
 from i3ad_jax.masks import checkerboard_masks
-from i3ad_jax.refine import Inpaint, MaskRule, Refined, Score, anomaly_score
+from i3ad_jax.refine import Inpaint, MaskRule, Refined, Score, Trajectory, anomaly_score
 from i3ad_jax.shapes import Image, Images, Masks
 
 START = -4  # iterations of an image none of whose four checkerboard passes is done
@@ -28,7 +28,8 @@ class _Slots(NamedTuple):
         image: position in the queue of each slot's image; from `count` upwards if the slot is empty.
         state: of each slot's image. Its iterations are negative until the checkerboard passes are done.
         waiting: position of the next image that has no slot yet.
-        results: states of the finished images, by position.
+        results: states of the images, by position and then by iterations as far as there is room: the last
+            place has the latest.
     """
 
     image: Int[Array, " slots"]
@@ -58,22 +59,70 @@ def refine_queue(
         count: how many of them there are; what follows is padding and costs nothing.
         slots: images that are worked on together.
     """
-    rule = MaskRule(u, config)
+    results = _work_through(inpaint, images, count=count, slots=slots, rule=MaskRule(u, config), kept=1)
+    return jax.tree.map(lambda x: x[:, 0], results)
+
+
+def trace_queue(
+    inpaint: Inpaint,
+    images: Images,
+    *,
+    count: int | Int[Array, ""],
+    slots: int,
+    u: float | Float[Array, ""],
+    config: RefineConfig,
+) -> tuple[Trajectory, Int[Array, " b"]]:
+    """The states that `trace` gives for the first `count` images, but for rounding, at the queue's cost.
+
+    Args:
+        inpaint, images, count, slots, u, config: as for `refine_queue`.
+
+    Returns:
+        All `config.iterations` + 1 states of each image, and the iterations after which they repeat.
+    """
+    kept = config.iterations + 1
+    states = _work_through(inpaint, images, count=count, slots=slots, rule=MaskRule(u, config), kept=kept)
+    last = jnp.max(states.iterations, axis=1)
+    reached = jnp.minimum(jnp.arange(kept), last[:, None])
+    image, mask, score, _ = jax.vmap(lambda state, index: jax.tree.map(lambda x: x[index], state))(
+        states, reached
+    )
+    return Trajectory(image, mask, score), last
+
+
+def _work_through(
+    inpaint: Inpaint,
+    images: Images,
+    *,
+    count: int | Int[Array, ""],
+    slots: int,
+    rule: MaskRule,
+    kept: int,
+) -> Refined:
+    """For each image of the queue its states after 0 to `kept` - 1 iterations, the last place for all later.
+
+    Zeros where there was no such state.
+    """
+    config = rule.config
     capacity, height, width, _ = images.shape
     boards = checkerboard_masks(height=height, width=width, patches=config.patches)
     scores = jax.vmap(lambda image: anomaly_score(image, config))(images)
     blank = Refined(jnp.zeros_like(images[0]), boards[0], jnp.zeros(images.shape[1:3]), jnp.int32(START))
 
+    def keep(results: Refined, state: Refined, image: Int[Array, " slots"], which: Array) -> Refined:
+        position = jnp.where(which, image, capacity)  # what lies beyond the queue is dropped
+        place = jnp.clip(state.iterations, 0, kept - 1)
+        return jax.tree.map(
+            lambda everyone, x: everyone.at[position, place].set(x, mode="drop"), results, state
+        )
+
     def turn(work: _Slots) -> _Slots:
         originals, score = jax.tree.map(lambda x: x.at[work.image].get(mode="clip"), (images, scores))
         state = jax.vmap(partial(_advance, inpaint, rule, boards))(originals, score, work.state)
-        finished = jax.vmap(rule.done)(state) & (work.image < count)
-        # Positions beyond the queue are dropped.
-        leaving = jnp.where(finished, work.image, capacity)
-        closed = jax.vmap(rule.close)(state)
-        results = jax.tree.map(
-            lambda everyone, x: everyone.at[leaving].set(x, mode="drop"), work.results, closed
-        )
+        present = (work.image < count) & (state.iterations >= 0)
+        finished = jax.vmap(rule.done)(state) & present
+        results = keep(work.results, state, work.image, present)
+        results = keep(results, jax.vmap(rule.close)(state), work.image, finished)
         entering = work.waiting + jnp.cumsum(finished) - 1
         state = jax.tree.map(
             lambda new, old: jnp.where(jnp.expand_dims(finished, range(1, old.ndim)), new, old), blank, state
@@ -89,7 +138,7 @@ def refine_queue(
         image=jnp.arange(slots),
         state=_repeat(blank, slots),
         waiting=jnp.int32(slots),
-        results=_repeat(jax.tree.map(jnp.zeros_like, blank), capacity),
+        results=jax.tree.map(lambda x: jnp.zeros((capacity, kept, *x.shape), x.dtype), blank),
     )
     return lax.while_loop(lambda work: jnp.any(work.image < count), turn, first).results
 

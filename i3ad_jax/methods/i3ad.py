@@ -54,7 +54,7 @@ class I3AD:
         if loop.u is not None:
             return {"u": loop.u, "u_reason": "given by --u"}
         # One image at a time: with all candidates it is a batch already.
-        chosen = tqdm(images[: loop.u_images], desc="choose u", unit="image")
+        chosen = tqdm(images[: loop.u_images], desc="choose u", unit="image", leave=False)
         errors = np.stack([np.asarray(self._l1_errors(state, image)) for image in chosen])
         errors = errors.mean(axis=0, dtype=np.float64)
         u, reason = choose_u(errors, tolerance=loop.u_tolerance)
