@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -37,11 +38,14 @@ class Flags(StudyFlags):
     """One picture: inputs with their truth, each method's reconstructions and heat maps, and I3AD's masks.
 
     A row for the normal images and for each class of defects: the image whose score is the median of its
-    class in the run of i3ad. --runs takes one run of each method on the same data, i3ad among them.
+    class in the run of i3ad.
     """
 
+    runs: tuple[Path, ...] = ()
+    """Folders of trained runs on the same data, one of each method to be shown, i3ad among them. Without any,
+    the runs of l2_ae, l2_ae_projection and i3ad in OUT/runs, which are trained where they are missing."""
     seeds: tuple[int, ...] = (0,)
-    """Without --runs: the seed of the runs of l2_ae, l2_ae_projection and i3ad; one."""
+    """Without --runs: the seed of all runs; one."""
 
 
 class Shown(NamedTuple):

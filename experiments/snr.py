@@ -17,6 +17,7 @@ from i3ad_jax import command_line
 from i3ad_jax.data.dataset import Split
 
 PROGRAM = "python -m experiments.snr"
+OF_MASKS = ("area", "empty", "changed", "subset", "inside")  # the figures that are about masks
 SHOWN = (0, 1, 2, 3, 5, 10, 20, 30)  # iterations in the table
 
 # Name of a figure: its value for each seed and iteration; NaN where it has none.
@@ -176,7 +177,14 @@ def report(measured: Measured) -> Finding:
     length = len(measured[names[0]][0])
     cells = [[over_seeds(measured[name][:, i].tolist()) for name in names] for i in range(length)]
     shown = sorted({i for i in SHOWN if i < length} | {length - 1})
-    header = ["iteration", *(name.replace("_", " ") for name in names)]
+    of_masks = [name for name in names if name.split("_")[0] in OF_MASKS]
+    tables = [
+        markdown.table(
+            ["iteration", *(name.replace("_", " ") for name in columns)],
+            [[i, *(cells[i][names.index(name)] for name in columns)] for i in shown],
+        )
+        for columns in ([name for name in names if name not in of_masks], of_masks)
+    ]
     return Finding(
         title="Signal, noise and masks by iteration",
         conclusion=conclude(measured),
@@ -186,7 +194,7 @@ def report(measured: Measured) -> Finding:
             " without a mask. `changed`: fraction of images whose mask is not the one before. `subset`:"
             " fraction of images whose mask lies within the one before, and of those whose mask changed."
             " `inside`: the same of masked pixels.",
-            markdown.table(header, [[i, *cells[i]] for i in shown]),
+            *tables,
         ],
         header=["iteration", *(f"{name}_{part}" for name in names for part in ("mean", "sd"))],
         lines=[[i, *(x for cell in line for x in (cell.mean, cell.sd))] for i, line in enumerate(cells)],
