@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from experiments import markdown
+from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
 from experiments.study import Flags as StudyFlags
 from experiments.study import Subject, folders, load_seeds
@@ -62,8 +63,8 @@ def signal_to_noise(test: Split, traced: Trajectories) -> dict[str, Float[np.nda
 
 
 def areas(test: Split, masks: Bool[np.ndarray, "n t h w"]) -> dict[str, Float[np.ndarray, " t"]]:
-    """For normal and for anomalous images the masked fraction, and the fraction of images without a mask."""
-    area = masks.mean(axis=(2, 3))
+    """For normal and for anomalous images the masked area in percent, and the fraction without a mask."""
+    area = 100 * masks.mean(axis=(2, 3))
     empty = area == 0
     figures = {}
     for label, group in enumerate(("normal", "anomalous")):
@@ -104,44 +105,34 @@ def _quotient(over: np.ndarray, under: np.ndarray) -> Float[np.ndarray, " t"]:
 
 def conclude(measured: Measured) -> str:
     """Ratio, masks of normal images and nesting, first against last."""
-    last = len(measured["area_normal"][0]) - 1
+
+    def at(name: str, iteration: int) -> Cell:
+        return over_seeds(measured[name][:, iteration].tolist())
+
+    def mean(name: str) -> Cell:
+        return over_seeds(measured[name][:, 2:].mean(axis=1).tolist())
+
+    last = measured["area_normal"].shape[1] - 1
     sentences = []
-    for score in [name.removesuffix("_ratio") for name in measured if name.endswith("_ratio")]:
-        values = measured[f"{score}_ratio"]
-        first, end = (over_seeds(values[:, i].tolist()) for i in (0, -1))
-        if first.mean is not None:
-            rise = over_seeds((values[:, -1] / values[:, 0]).tolist())
-            sentences.append(
-                f"The {score} score of an anomalous pixel is {first} times that of a normal one after the"
-                f" checkerboard pass and {end} times after {last} iterations: a factor of {rise}."
-            )
-    one, end = (over_seeds(measured["area_normal"][:, i].tolist()) for i in (min(1, last), -1))
-    empty = over_seeds(measured["empty_normal"][:, -1].tolist())
-    anomalous = over_seeds(measured["area_anomalous"][:, -1].tolist())
+    for ratio in [name for name in measured if name.endswith("_ratio") and at(name, 0).mean is not None]:
+        rise = over_seeds((measured[ratio][:, -1] / measured[ratio][:, 0]).tolist())
+        sentences.append(
+            f"The {ratio.removesuffix('_ratio')} score of an anomalous pixel is {at(ratio, 0)} times that of"
+            f" a normal one after the checkerboard pass and {at(ratio, -1)} times after {last} iterations: a"
+            f" factor of {rise}."
+        )
     sentences.append(
-        f"The mask covers {one} of a normal image at first and {end} at the end, where {empty} of the normal"
-        f" images have none; of an anomalous image it covers {anomalous} then."
+        f"The first mask covers {at('area_normal', min(1, last))} % of a normal image, the last one"
+        f" {at('area_normal', -1)} %; {at('empty_normal', -1)} of the normal images have none at the end. Of"
+        f" an anomalous image the last mask covers {at('area_anomalous', -1)} %."
     )
     if last >= 2:
-        weights = {"subset": None, "inside": None, "subset_changed": measured["changed"]}
-        subset, inside, of_changed = (
-            over_seeds(_mean_over_iterations(measured[name], weight).tolist())
-            for name, weight in weights.items()
-        )
         sentences.append(
-            f"From one iteration to the next {subset} of the masks lie within the one before, and {inside} of"
-            f" their pixels; of the masks that changed, {of_changed}."
+            f"Of the second masks {at('subset', 2)} lie within the first, and {at('inside', 2)} of their"
+            f" pixels; from one iteration to the next on average {mean('subset')} and {mean('inside')}. At"
+            f" the last iteration {at('changed', -1)} of the masks still change."
         )
     return " ".join(sentences)
-
-
-def _mean_over_iterations(
-    values: Float[np.ndarray, "seeds t"], weights: Float[np.ndarray, "seeds t"] | None
-) -> Float[np.ndarray, " seeds"]:
-    """Mean of each seed's known values; NaN where there is none."""
-    known = np.isfinite(values)
-    weights = known * 1.0 if weights is None else np.where(known, weights, 0)
-    return _quotient((np.where(known, values, 0) * weights).sum(axis=1), weights.sum(axis=1))
 
 
 def draw(figure: Figure, measured: Measured) -> None:
@@ -149,19 +140,21 @@ def draw(figure: Figure, measured: Measured) -> None:
     ratios = [name for name in measured if name.endswith("_ratio")]
     shown = {
         "score of anomalous by score of normal pixels": ratios,
-        "fraction masked": ["area_normal", "area_anomalous"],
-        "fraction within the mask before": ["subset", "subset_changed", "inside", "inside_changed"],
+        "percent masked": ["area_normal", "area_anomalous"],
+        "fraction within the mask before": ["subset", "inside", "inside_changed", "changed"],
     }
     labels = {
         **{name: name.removesuffix("_ratio") for name in ratios},
         **{"area_normal": "normal images", "area_anomalous": "anomalous images"},
-        **{"subset": "of masks", "subset_changed": "of masks that changed"},
-        **{"inside": "of pixels", "inside_changed": "of pixels in masks that changed"},
+        **{"subset": "of masks", "inside": "of pixels", "inside_changed": "of pixels of masks that changed"},
+        "changed": "fraction of masks that changed",
     }
     for axes, (title, names) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
         for name in names:
             values = measured[name]
             mean, iterations = values.mean(axis=0), np.arange(values.shape[1])
+            if name.startswith("area"):
+                mean[0] = np.nan  # the checkerboard pass covers everything
             (line,) = axes.plot(iterations, mean, label=labels[name], linewidth=1.4, marker=".", markersize=3)
             if len(values) > 1:
                 sd, colour = values.std(axis=0, ddof=1), line.get_color()
@@ -190,10 +183,10 @@ def report(measured: Measured) -> Finding:
         conclusion=conclude(measured),
         parts=[
             "Mean ± standard deviation over seeds. `normal` and `anomalous` of a score: its mean over"
-            " defect-free and over defective pixels. `area`: masked fraction; `empty`: fraction of images"
-            " without a mask. `changed`: fraction of images whose mask is not the one before. `subset`:"
-            " fraction of images whose mask lies within the one before, and of those whose mask changed."
-            " `inside`: the same of masked pixels.",
+            " defect-free and over defective pixels. `area`: percent of the pixels that are masked; `empty`:"
+            " fraction of images without a mask. `changed`: fraction of images whose mask is not the one"
+            " before. `subset`: fraction of images whose mask lies within the one before, and of those whose"
+            " mask changed. `inside`: the same of masked pixels.",
             *tables,
         ],
         header=["iteration", *(f"{name}_{part}" for name in names for part in ("mean", "sd"))],

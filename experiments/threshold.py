@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -16,8 +17,8 @@ from experiments.study import Flags as StudyFlags
 from experiments.study import Subject, folders, load_seeds
 from experiments.trajectories import MEAN, METRICS, auroc
 from i3ad_jax import command_line
-from i3ad_jax.assess import anomaly_maps
 from i3ad_jax.errors import InputError
+from i3ad_jax.shapes import to_float
 from i3ad_jax.threshold import U_CANDIDATES
 
 PROGRAM = "python -m experiments.threshold"
@@ -69,14 +70,14 @@ def measure(subject: Subject) -> Curves:
         if "u_errors" not in run.calibration:
             raise InputError(f"--runs {run.folder.path}: its u was given by --u; train one without that")
     test = subject.data.test
+    images = to_float(jnp.asarray(test.images))
     method = subject.runs[0].method  # one program for all: the runs differ by their weights alone
     found = []
     with tqdm(total=len(subject.runs) * len(U_CANDIDATES) * len(test), unit="image") as progress:
         for run, u in product(subject.runs, U_CANDIDATES):
             progress.set_description(f"u = {u:.2f}")
-            calibration = {**run.calibration, "u": u}
-            maps = anomaly_maps(method, run.config, run.state, calibration, test.images)
-            found.append(auroc(test, maps))
+            maps = method.anomaly_maps(run.state, {**run.calibration, "u": u}, images, len(test))
+            found.append(auroc(test, {score: np.asarray(values) for score, values in maps.items()}))
             progress.update(len(test))
     shape = (len(subject.runs), len(U_CANDIDATES))
     return Curves(
@@ -91,6 +92,12 @@ def conclude(curves: Curves) -> str:
     """Where the rule lands, and how far that is from the best u."""
     chosen = markdown.listed([f"{U_CANDIDATES[i]:.2f}" for i in curves.chosen])
     sentences = [f"The rule chose u = {chosen} on held-out normal images."]
+    if missed := int((curves.errors.min(axis=1) >= curves.tolerance).sum()):
+        sentences.append(
+            f"In {missed} of {len(curves.errors)} runs no u has an L1 error below {curves.tolerance:g}: it"
+            " took the one with the smallest, from which the largest differs by"
+            f" {np.ptp(curves.errors, axis=1).max():.2g} at most."
+        )
     for metric in METRICS:
         gap = curves.gaps((metric, MEAN))
         if gap.mean is None:

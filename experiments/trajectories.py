@@ -17,6 +17,7 @@ from i3ad_jax.refine_queue import trace_queue
 from i3ad_jax.score import image_scores, l2_map
 from i3ad_jax.shapes import Images, to_float
 
+MEMORY = 1 << 30  # bytes that the states of one queue may take
 METRICS = ("image", "pixel")  # what an AUROC ranks
 MEAN = "mean"  # of the AUROC of the paper's two scores, as its Figure 4 (a) has it
 _PAPER_SCORES = ("l2", "ssim")
@@ -45,7 +46,7 @@ class Loop:
     def trajectories(
         self, state: Any, images: UInt8[np.ndarray, "n h w 3"], *, u: float, progress: tqdm
     ) -> Trajectories:
-        """The states of all images, one queue after the other; each image costs only its own iterations.
+        """The states of all images, by as few queues as memory allows; each image costs its own iterations.
 
         Args:
             state: weights of a trained run.
@@ -53,7 +54,9 @@ class Loop:
             u: threshold of the mask.
             progress: moves by one for each image.
         """
-        size, parts = self.config.refine.queue_size, []
+        # Image, mask and score of each state; a queue's end, where its slowest image runs alone, is dear.
+        bytes_per_image = 4 * (3 + 1 + 1) * images[0, ..., 0].size * (self.config.refine.iterations + 1)
+        size, parts = max(1, min(len(images), MEMORY // bytes_per_image)), []
         for first in range(0, len(images), size):
             queue = images[first : first + size]
             count = len(queue)

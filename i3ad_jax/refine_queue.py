@@ -44,7 +44,7 @@ def refine_queue(
     *,
     count: int | Int[Array, ""],
     slots: int,
-    u: float | Float[Array, ""],
+    u: float | Float[Array, ""] | Float[Array, " b"],
     config: RefineConfig,
 ) -> Refined:
     """The states that `refine` gives for the first `count` images, but for rounding; zeros for the rest.
@@ -54,12 +54,13 @@ def refine_queue(
     depend on `len(images)` and `slots`; another `count` needs no other program.
 
     Args:
-        inpaint, u, config: as for `refine`.
+        inpaint, config: as for `refine`.
+        u: as for `refine`, of all images or of each.
         images: the queue, in [-1, 1].
         count: how many of them there are; what follows is padding and costs nothing.
         slots: images that are worked on together.
     """
-    results = _work_through(inpaint, images, count=count, slots=slots, rule=MaskRule(u, config), kept=1)
+    results = _work_through(inpaint, images, count=count, slots=slots, u=u, config=config, kept=1)
     return jax.tree.map(lambda x: x[:, 0], results)
 
 
@@ -69,7 +70,7 @@ def trace_queue(
     *,
     count: int | Int[Array, ""],
     slots: int,
-    u: float | Float[Array, ""],
+    u: float | Float[Array, ""] | Float[Array, " b"],
     config: RefineConfig,
 ) -> tuple[Trajectory, Int[Array, " b"]]:
     """The states that `trace` gives for the first `count` images, but for rounding, at the queue's cost.
@@ -81,7 +82,7 @@ def trace_queue(
         All `config.iterations` + 1 states of each image, and the iterations after which they repeat.
     """
     kept = config.iterations + 1
-    states = _work_through(inpaint, images, count=count, slots=slots, rule=MaskRule(u, config), kept=kept)
+    states = _work_through(inpaint, images, count=count, slots=slots, u=u, config=config, kept=kept)
     last = jnp.max(states.iterations, axis=1)
     reached = jnp.minimum(jnp.arange(kept), last[:, None])
     image, mask, score, _ = jax.vmap(lambda state, index: jax.tree.map(lambda x: x[index], state))(
@@ -96,15 +97,16 @@ def _work_through(
     *,
     count: int | Int[Array, ""],
     slots: int,
-    rule: MaskRule,
+    u: float | Float[Array, ""] | Float[Array, " b"],
+    config: RefineConfig,
     kept: int,
 ) -> Refined:
     """For each image of the queue its states after 0 to `kept` - 1 iterations, the last place for all later.
 
     Zeros where there was no such state.
     """
-    config = rule.config
     capacity, height, width, _ = images.shape
+    rules = MaskRule(jnp.broadcast_to(jnp.asarray(u), capacity), config)
     boards = checkerboard_masks(height=height, width=width, patches=config.patches)
     scores = jax.vmap(lambda image: anomaly_score(image, config))(images)
     blank = Refined(jnp.zeros_like(images[0]), boards[0], jnp.zeros(images.shape[1:3]), jnp.int32(START))
@@ -117,12 +119,14 @@ def _work_through(
         )
 
     def turn(work: _Slots) -> _Slots:
-        originals, score = jax.tree.map(lambda x: x.at[work.image].get(mode="clip"), (images, scores))
-        state = jax.vmap(partial(_advance, inpaint, rule, boards))(originals, score, work.state)
+        originals, score, rule = jax.tree.map(
+            lambda x: x.at[work.image].get(mode="clip"), (images, scores, rules)
+        )
+        state = jax.vmap(partial(_advance, inpaint, boards))(originals, score, rule, work.state)
         present = (work.image < count) & (state.iterations >= 0)
-        finished = jax.vmap(rule.done)(state) & present
+        finished = jax.vmap(MaskRule.done)(rule, state) & present
         results = keep(work.results, state, work.image, present)
-        results = keep(results, jax.vmap(rule.close)(state), work.image, finished)
+        results = keep(results, jax.vmap(MaskRule.close)(rule, state), work.image, finished)
         entering = work.waiting + jnp.cumsum(finished) - 1
         state = jax.tree.map(
             lambda new, old: jnp.where(jnp.expand_dims(finished, range(1, old.ndim)), new, old), blank, state
@@ -144,7 +148,7 @@ def _work_through(
 
 
 def _advance(
-    inpaint: Inpaint, rule: MaskRule, boards: Masks, original: Image, score: Score, state: Refined
+    inpaint: Inpaint, boards: Masks, original: Image, score: Score, rule: MaskRule, state: Refined
 ) -> Refined:
     """One pass of an image: the next checkerboard's, or the next iteration."""
     starting = state.iterations < 0

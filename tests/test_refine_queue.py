@@ -114,6 +114,15 @@ def test_what_follows_the_count_is_not_touched() -> None:
         assert not part.image[count:].any()
 
 
+def test_each_image_of_a_queue_can_have_a_threshold_of_its_own() -> None:
+    images = np.repeat(random_images(3)[1:2], 3, axis=0)
+    mixed = queue(images, 3, jnp.array([0.1, 0.3, 0.8]), slots=2, config=CONFIG)
+    assert len({int(x) for x in mixed.mask.sum(axis=(1, 2, 3))}) > 1
+    for i, u in enumerate((0.1, 0.3, 0.8)):
+        alone = queue(images, 3, u, slots=2, config=CONFIG)
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b[i]), mixed, alone)  # noqa: B023
+
+
 def test_another_count_or_threshold_is_the_same_program() -> None:
     shapes = []
 

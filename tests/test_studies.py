@@ -157,8 +157,8 @@ def test_masked_areas() -> None:
     test, masks = random_split(6), RNG.random((6, 2, 6, 6)) < 0.3
     masks[0, 1] = masks[3, 1] = False
     figures = snr.areas(test, masks)
-    assert figures["area_normal"] == pytest.approx([masks[[0, 2, 4], i].mean() for i in (0, 1)])
-    assert figures["area_anomalous"] == pytest.approx([masks[[1, 3, 5], i].mean() for i in (0, 1)])
+    assert figures["area_normal"] == pytest.approx([100 * masks[[0, 2, 4], i].mean() for i in (0, 1)])
+    assert figures["area_anomalous"] == pytest.approx([100 * masks[[1, 3, 5], i].mean() for i in (0, 1)])
     assert figures["empty_normal"] == pytest.approx([0, 1 / 3])
     assert figures["empty_anomalous"] == pytest.approx([0, 1 / 3])
 
@@ -183,6 +183,21 @@ def test_spread_over_checkerboards() -> None:
     np.testing.assert_allclose(checkerboard.spread(curves, names), [[0.4, 0.1]])
 
 
+def test_checkerboards_are_told_apart() -> None:
+    names = [(metric, score) for metric in ("image", "pixel") for score in ("l2", "ssim", "mean")]
+    curves: checkerboard.Curves = {
+        patches: dict.fromkeys(names, np.array([[start, 0.9], [start, 0.8]]))
+        for patches, start in ((2, 0.4), (4, 0.7), (8, 0.8))
+    }
+    finding = checkerboard.report(curves)
+    assert "spreads by 0.400 ± 0.000 over" in finding.conclusion
+    assert "by 0.000 ± 0.000 after 1 iterations" in finding.conclusion
+    assert "Without the one of 2 patches: 0.100 ± 0.000 and 0.000 ± 0.000." in finding.conclusion
+    assert [4, "ssim", 1, pytest.approx(0.85), pytest.approx(0.1 / np.sqrt(2))] in [
+        line[:5] for line in finding.lines
+    ]
+
+
 def test_choices_change_one_setting_each() -> None:
     stored = RefineConfig(base="original", u=0.3)
     options = choices.choices(stored)
@@ -205,7 +220,7 @@ def test_commands(
 ) -> None:
     monkeypatch.setattr(choices, "OPEN", {"base": ("previous", "original")})  # each choice is a compilation
     commands: dict[Any, list[str]] = {
-        checkerboard: ["--patches", "2", "4"],
+        checkerboard: ["--patches", "4"],
         threshold: [],
         choices: [],
         snr: [],
@@ -224,8 +239,8 @@ def test_commands(
     reported = json.loads((seeds[0] / "results.json").read_text())
     image = reported["scores"]["ssim"]["image_auroc"]
     rows = read(tmp_path / "checkerboard.csv")
-    assert len(rows) == 2 * 3 * 3  # checkerboards, scores, states
-    ends = [r for r in rows if (r["patches"], r["score"], r["iteration"]) == ("4", "ssim", "2")]
+    assert len(rows) == 3 * 3  # scores, states
+    ends = [row for row in rows if (row["score"], row["iteration"]) == ("ssim", "2")]
     assert [float(r["image_auroc_mean"]) for r in ends] == [pytest.approx(image, abs=1e-5)]
     rows = read(tmp_path / "threshold.csv")
     assert [float(row["u"]) for row in rows] == list(U_CANDIDATES)
