@@ -126,7 +126,7 @@ def main(arguments: Sequence[str]) -> None:
             rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, least=least)
     if flags.run:
         for slots in (*batches, 2 * batches[-1]):
-            # On one device, to compare with the loop of fixed length; on all of them, as the commands have it.
+            # On one device, to compare with the loop of fixed length; on all, as the commands have it.
             counts = {1, devices_for(len(subjects[0].images), together=slots)}
             rows += [time_queue(subjects[0], slots, devices=n, rounds=rounds) for n in sorted(counts)]
     compare(rows)
