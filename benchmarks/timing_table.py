@@ -125,7 +125,10 @@ def main(arguments: Sequence[str]) -> None:
             dtypes = ("float32", "bfloat16") if both and subject.config.method == "i3ad" else ("float32",)
             rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, least=least)
     if flags.run:
-        rows += [time_queue(subjects[0], slots, rounds=rounds) for slots in (*batches, 2 * batches[-1])]
+        for slots in (*batches, 2 * batches[-1]):
+            # On one device, to compare with the loop of fixed length; on all, as the commands have it.
+            counts = {1, devices_for(len(subjects[0].images), together=slots)}
+            rows += [time_queue(subjects[0], slots, devices=n, rounds=rounds) for n in sorted(counts)]
     compare(rows)
     rows = [{column: row.get(column) for column in COLUMNS} for row in rows]
     publish(flags.out, "timing_table", COLUMNS, rows, notes=notes)
@@ -160,12 +163,11 @@ def time_fixed(
     return rows
 
 
-def time_queue(subject: Subject, slots: int, *, rounds: int) -> Row:
+def time_queue(subject: Subject, slots: int, *, devices: int, rounds: int) -> Row:
     """The row of all test images as one queue, where each takes only the iterations it needs.
 
-    The slots are shared among the devices, as the commands have it.
+    The slots are shared among the devices.
     """
-    devices = devices_for(len(subject.images), together=slots)
     arguments = copied_to(
         devices, (subject.state, jnp.asarray(subject.images), jnp.int32(len(subject.images)))
     )

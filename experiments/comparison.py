@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments import markdown
 from experiments.categories import PAPER_ROWS
 
-SCORES = ("l2", "ssim", "l2_ld")
+SCORES = ("l2", "ssim", "l2_ld", "ssim_calibrated")
 # Name in the tables: name in results.json.
 METRICS = {"image_auroc": "image_auroc", "pixel_auroc": "pixel_auroc", "aupro": "pixel_aupro"}
 _NAMES = ("category", "method", "score")
@@ -140,7 +141,7 @@ def table_markdown(
     """A table as Markdown, the notes below it."""
     header = ["category", *(f"{method} {score}" for method, score in TABLES[number].columns)]
     lines = [[row, *cells] for row, cells in _cells(number, results, rows).items()]
-    return _markdown(f"Table {number}. {TABLES[number].title}", header, lines, notes)
+    return markdown.page(f"Table {number}. {TABLES[number].title}", [markdown.table(header, lines)], notes)
 
 
 def all_methods_csv(results: Results, rows: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[Any]]]:
@@ -158,7 +159,7 @@ def all_methods_markdown(
 ) -> str:
     """The same as Markdown, the notes below it."""
     lines = [[*names, *cells] for names, cells in _all_cells(results, rows)]
-    return _markdown("All methods", [*_NAMES, *METRICS], lines, notes)
+    return markdown.page("All methods", [markdown.table([*_NAMES, *METRICS], lines)], notes)
 
 
 @cache
@@ -211,12 +212,3 @@ def _all_cells(
         if any(cell.mean is not None for cell in cells):
             lines.append(((row, method, score), cells))
     return lines
-
-
-def _markdown(
-    title: str, header: Sequence[str], lines: Iterable[Sequence[Any]], notes: Mapping[str, Any]
-) -> str:
-    """A title, a table, and below it the notes, a line each."""
-    table = (" | ".join(map(str, cells)) for cells in (header, ["---"] * len(header), *lines))
-    below = (f"- {name}: {value}" for name, value in notes.items())
-    return "\n".join([f"# {title}", "", *(f"| {line} |" for line in table), "", *below]) + "\n"

@@ -1,19 +1,16 @@
 """`python -m experiments.tables`: tables 1, 3, 4 and 5 of the paper, measured here beside the paper's."""
 
 import sys
-import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
 
-from experiments.categories import categories, table_rows
+from experiments.categories import table_rows
 from experiments.comparison import (
     TABLES,
     Run,
@@ -22,15 +19,13 @@ from experiments.comparison import (
     table_csv,
     table_markdown,
 )
+from experiments.runs import finished, make, plan, run_folder, wall_seconds
 from i3ad_jax import command_line
-from i3ad_jax.config import Config, validate
+from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
-from i3ad_jax.evaluate import evaluate
 from i3ad_jax.fit import Interrupted
-from i3ad_jax.methods import METHODS, WEIGHTS_OF
-from i3ad_jax.presets import defaults
-from i3ad_jax.run_folder import RunFolder, environment, write_csv, write_json, write_text
-from i3ad_jax.train import train
+from i3ad_jax.methods import METHODS
+from i3ad_jax.run_folder import environment, write_csv, write_text
 
 PROGRAM = "python -m experiments.tables"
 HOW_TO_READ = {
@@ -101,31 +96,33 @@ class Session:
         """What stands below the tables."""
         # pca learns from all images at once: it takes no steps
         steps = {run.method: c.training.steps for run, c in self.plan.items() if run.method != "pca"}
-        seconds = sum(_seconds(_folder(self.flags.out, run).path) for run in self.plan)
+        seconds = sum(wall_seconds(run_folder(self.flags.out, run).path) for run in self.plan)
         return {
             "data": ", ".join(dict.fromkeys(config.data.data for config in self.plan.values())),
             "preset": self.flags.preset,
-            "steps": _listed(steps) or "none",
-            "seeds": _listed(list(self.flags.seeds)),
+            "steps": steps or "none",
+            "seeds": self.flags.seeds,
             "runs": f"{len(self.results)} of {len(self.plan)} finished",
             **{f"failed and left out: {run}": message for run, message in self.failures.items()},
             "wall time of these runs": timedelta(seconds=round(seconds)),
-            **{name: _listed(value) for name, value in self.machine.items()},
+            **self.machine,
         }
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, makes the missing runs, writes the tables after each."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    plan = _plan(flags)
-    session = Session(flags, plan, _finished(plan, flags.out), {}, environment())
+    planned = plan(
+        data=flags.data, methods=flags.methods, seeds=flags.seeds, preset=flags.preset, steps=flags.steps
+    )
+    session = Session(flags, planned, finished(planned, flags.out), {}, environment())
     session.write()
-    missing = [run for run in plan if run not in session.results]
-    with tqdm(missing, initial=len(session.results), total=len(plan), unit="run") as progress:
+    missing = [run for run in planned if run not in session.results]
+    with tqdm(missing, initial=len(session.results), total=len(planned), unit="run") as progress:
         for run in progress:
             progress.set_description(str(run))
             try:
-                session.results[run] = _make(run, plan, flags.out)
+                session.results[run] = make(run, planned, flags.out)
             except Interrupted as stop:
                 progress.close()
                 print(f"\n{run} {stop}. To go on, give the same command again.", file=sys.stderr)
@@ -137,105 +134,9 @@ def main(arguments: Sequence[str]) -> None:
                 with (flags.out / "failures.log").open("a", encoding="utf-8") as log:
                     log.write(f"{run}\n{traceback.format_exc()}\n")
             session.write()
-    print(f"{len(session.results)} of {len(plan)} runs finished; tables in {flags.out}")
+    print(f"{len(session.results)} of {len(planned)} runs finished; tables in {flags.out}")
     if session.failures:
         sys.exit(1)
-
-
-def _plan(flags: Flags) -> dict[Run, Config]:
-    """The settings of every run, in the order in which they are made: all of one seed, then the next.
-
-    Raises:
-        InputError: a flag makes no sense.
-    """
-    for flag, values in (("data", flags.data), ("methods", flags.methods), ("seeds", flags.seeds)):
-        if not values:
-            raise InputError(f"--{flag}: nothing given; name at least one or leave it out")
-    unknown = [name for name in flags.methods if name not in METHODS]
-    if unknown:
-        raise InputError(f"--methods {unknown[0]}: unknown; choose from {', '.join(METHODS)}")
-    wanted = {*flags.methods, *(WEIGHTS_OF[name] for name in flags.methods if name in WEIGHTS_OF)}
-    methods = [name for name in METHODS if name in wanted]  # an autoencoder stands before its projection
-    plan, found = {}, categories(flags.data)
-    for seed, (category, data), method in product(dict.fromkeys(flags.seeds), found.items(), methods):
-        config = defaults(flags.preset, WEIGHTS_OF.get(method, method))
-        config = replace(config, method=method, seed=seed, data=replace(config.data, data=data))
-        if flags.steps is not None:
-            config = replace(config, training=replace(config.training, steps=flags.steps))
-        validate(config)
-        plan[Run(category, method, seed)] = config
-    return plan
-
-
-def _folder(out: Path, run: Run) -> RunFolder:
-    return RunFolder(out / "runs" / run.category / f"{run.method}-seed{run.seed}")
-
-
-def _finished(plan: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, Any]]:
-    """The results of the runs that are done.
-
-    Raises:
-        InputError: a run there, done or not, has other settings than the plan; or `out` cannot be written to.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
-    results = {}
-    for run, config in plan.items():
-        folder = _folder(out, run)
-        if folder.config.exists() or folder.results.exists():
-            asked, stored = config.flat(), folder.read_config().flat()
-            for name, value in asked.items():
-                if value != stored[name]:
-                    flag = f"--{name.replace('_', '-')}"
-                    here = f"{folder.path} was made with {stored[name]}"
-                    raise InputError(f"{flag} {value}: {here}; ask for that or name another --out")
-        if folder.results.exists():
-            results[run] = folder.read_json(folder.results)
-    return results
-
-
-def _make(run: Run, plan: Mapping[Run, Config], out: Path) -> dict[str, Any]:
-    """Trains, or goes on training, and tests; returns what `results.json` holds."""
-    folder, config = _folder(out, run), plan[run]
-    root = Path(config.data.data)
-    if root.is_dir() and not (root / "test").is_dir():
-        raise InputError(f"--data {root}: no test images to measure with; put them in test/CLASS")
-    with _clock(folder.path):
-        if run.method in WEIGHTS_OF:
-            autoencoder = replace(run, method=WEIGHTS_OF[run.method])
-            source = _folder(out, autoencoder)
-            if not source.results.exists():  # it failed: its weights may be there, half trained
-                raise InputError(f"takes the weights of {autoencoder}, which is not finished; see there")
-            if not folder.config.exists():
-                folder.create(config, sys.argv)
-            evaluate(source, config, data=config.data.data, out=folder)
-        else:
-            train(config, folder, resume=folder.config.exists())
-    return folder.read_json(folder.results)
-
-
-@contextmanager
-def _clock(folder: Path) -> Iterator[None]:
-    """Adds the block's seconds to those of earlier sessions in its `wall_time.json`."""
-    before, start = _seconds(folder), time.perf_counter()
-    try:
-        yield
-    finally:
-        if folder.is_dir():
-            write_json(folder / "wall_time.json", {"seconds": before + time.perf_counter() - start})
-
-
-def _seconds(folder: Path) -> float:
-    file = folder / "wall_time.json"
-    return RunFolder(folder).read_json(file)["seconds"] if file.exists() else 0.0
-
-
-def _listed(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {version}" for name, version in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""Testing: calibrate on unseen normal images, map the test images, write results and report."""
+"""Testing: map the test images, write results and report."""
 
 import time
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
 from PIL import Image
 from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
-from tqdm import tqdm
 
+from i3ad_jax.calibration import RunCalibration, anomaly_maps, scores_of
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.errors import InputError
@@ -19,33 +18,18 @@ from i3ad_jax.methods.method import Calibration, Method, State
 from i3ad_jax.metrics import summarise
 from i3ad_jax.report import Case, choose_cases, write_report
 from i3ad_jax.run_folder import RunFolder, write_array, write_csv, write_json
-from i3ad_jax.score import image_scores
 from i3ad_jax.shapes import to_float, to_uint8
-from i3ad_jax.threshold import defect_threshold
 
 NUM_CASES = 12
 MIN_SHOWN_SIDE = 128  # smaller images are enlarged in the picture of the cases
 REPORTED_SCORE = "ssim"  # the one that orders the report's cases and draws its heat maps
 
 
-def calibrate(
-    method: Method, config: Config, state: State, held_out: UInt8[np.ndarray, "n h w 3"]
-) -> dict[str, Any]:
-    """What `calibration.json` holds: the method's own calibration, and `thresholds` by score.
-
-    Both come from the held-out normal images alone.
-    """
-    calibration = dict(method.calibrate(state, to_float(jnp.asarray(held_out))))
-    maps = anomaly_maps(method, config, state, calibration, held_out, label="calibrate")
-    thresholds = {kind: defect_threshold(image_scores(values)) for kind, values in maps.items()}
-    return {**calibration, "thresholds": thresholds}
-
-
 def assess(
     method: Method,
     config: Config,
     state: State,
-    calibration: Calibration,
+    calibration: RunCalibration,
     *,
     data: Dataset,
     folder: RunFolder,
@@ -65,11 +49,12 @@ def assess(
     if not len(test):
         raise InputError(f"--data {data.name}: no test images; predict scores images without labels")
     # A queue of no images compiles the program, so that its time does not count.
-    method.anomaly_maps(state, calibration, jnp.zeros((config.refine.queue_size, *test.images.shape[1:])), 0)
+    nothing = jnp.zeros((config.refine.queue_size, *test.images.shape[1:]))
+    method.anomaly_maps(state, calibration.values, nothing, 0)
     start = time.perf_counter()
     maps = anomaly_maps(method, config, state, calibration, test.images, label="test")
     seconds = (time.perf_counter() - start) / len(test)
-    scores = {kind: image_scores(values) for kind, values in maps.items()}
+    scores = scores_of(maps, config.score)
     results = {
         "method": config.method,
         "data": data.name,
@@ -78,11 +63,11 @@ def assess(
         "num_test_anomalous": int((test.labels == 1).sum()),
         "num_test_without_mask": int((~test.annotated).sum()),
         "iterations": method.traced[-1],
-        **calibration,
+        **calibration.values,
         "scores": summarise(test, maps, scores),
         "seconds_per_image": seconds,
     }
-    cases = _cases(method, state, calibration, test, maps, scores)
+    cases = _cases(method, state, calibration.values, test, maps, scores)
     try:
         folder.maps.mkdir(parents=True, exist_ok=True)
         for kind, values in maps.items():
@@ -105,32 +90,6 @@ def assess(
     except OSError as error:
         raise InputError(f"{folder.path}: cannot be written to ({error.strerror})") from error
     return results
-
-
-def anomaly_maps(
-    method: Method,
-    config: Config,
-    state: State,
-    calibration: Calibration,
-    images: UInt8[np.ndarray, "n h w 3"],
-    *,
-    label: str | None = None,
-) -> dict[str, Float[np.ndarray, "n h w"]]:
-    """Maps of all images by score, float32.
-
-    The images go through the loop in queues of one size, so that one program serves all. `label` names the
-    progress bar; no label, no bar.
-    """
-    size, parts = config.refine.queue_size, []
-    with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as progress:
-        for first in range(0, len(images), size):
-            queue = images[first : first + size]
-            count = len(queue)
-            padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
-            maps = method.anomaly_maps(state, calibration, to_float(jnp.asarray(padded)), count)
-            parts.append({kind: np.asarray(values)[:count] for kind, values in maps.items()})
-            progress.update(count)
-    return {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
 
 
 def _cases(

@@ -26,6 +26,7 @@ _ROLES = {
     "series-0": "#010105",
     "series-1": "#010106",
     "series-2": "#010107",
+    "series-3": "#010108",
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -43,7 +44,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
 
 def roc_chart(
@@ -54,8 +55,9 @@ def roc_chart(
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_ROLES["line"], linewidth=1)
         for index, (name, (x, y)) in enumerate(curves.items()):
-            colour = _ROLES[f"series-{index % 3}"]
-            axes.plot(x, y, color=colour, linestyle=_DASHES[index % 3], linewidth=1.8, label=name)
+            place = index % len(_DASHES)
+            colour = _ROLES[f"series-{place}"]
+            axes.plot(x, y, color=colour, linestyle=_DASHES[place], linewidth=1.8, label=name)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
         axes.legend(loc="lower right")
 

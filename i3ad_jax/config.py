@@ -145,6 +145,17 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class ScoreConfig:
+    """The calibrated scores. Not in the paper, whose scores are means of maps."""
+
+    standardise: Literal["auto", "pixel", "global", "none"] = "auto"
+    """Calibrated maps are in standard deviations from what held-out normal images show: at each pixel, for
+    objects that always lie alike, or at all together, for textures; auto lets those images decide."""
+    top_fraction: float = 0.01
+    """A calibrated image score is the mean of this fraction of the map's pixels, the highest."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of a run."""
 
@@ -160,6 +171,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as nested dicts of JSON values."""
@@ -185,7 +197,9 @@ class Config:
             "training": TrainingConfig,
             "refine": RefineConfig,
             "search": SearchConfig,
+            "score": ScoreConfig,
         }
+        values = {"score": {}, **values}  # runs of earlier versions lack it
         for name, part in parts.items():  # JSON has lists where the settings have tuples
             fields = {key: tuple(v) if isinstance(v, list) else v for key, v in values[name].items()}
             parts[name] = part(**fields)
@@ -243,6 +257,8 @@ def validate(config: Config) -> None:
         raise InputError(f"--encoder-fraction {training.encoder_fraction}: must be between 0 and 1")
     if not 0 <= search.feature_weight <= 1:
         raise InputError(f"--feature-weight {search.feature_weight}: must be between 0 and 1")
+    if not 0 < config.score.top_fraction <= 1:
+        raise InputError(f"--top-fraction {config.score.top_fraction}: must be more than 0 and at most 1")
     if not 0 < training.discount <= 1:
         raise InputError(f"--discount {training.discount}: must be more than 0 and at most 1")
     if not 2 <= refine.patches <= data.image_size:

@@ -23,7 +23,7 @@ def use_every_core() -> None:
     (`benchmarks/README.md` has the measurement). A program for one device still has the threads of all cores.
     To be called before JAX is used.
     """
-    if jax.config.read("jax_num_cpu_devices") < 1:
+    if jax.config.jax_num_cpu_devices < 1:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 

@@ -8,8 +8,9 @@ from typing import Literal
 import tyro
 
 from i3ad_jax import command_line
-from i3ad_jax.assess import assess, calibrate
-from i3ad_jax.config import Config, RefineConfig, SearchConfig, validate
+from i3ad_jax.assess import assess
+from i3ad_jax.calibration import RunCalibration, calibrate, is_calibrated
+from i3ad_jax.config import Config, RefineConfig, ScoreConfig, SearchConfig, validate
 from i3ad_jax.data.load import hold_out, load_dataset
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import load_trained
@@ -47,6 +48,7 @@ class Flags:
     ssim_ae_projection one of ssim_ae."""
     refine: RefineConfig = field(default_factory=RefineConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
 
 
 def evaluate(folder: RunFolder, config: Config, *, data: str, out: RunFolder) -> dict:
@@ -59,12 +61,14 @@ def evaluate(folder: RunFolder, config: Config, *, data: str, out: RunFolder) ->
     speed = {"test_batch_size": config.refine.test_batch_size, "queue_size": config.refine.queue_size}
     stored = folder.read_config()
     original = replace(stored, refine=replace(stored.refine, **speed), network=config.network)
-    if config == original and folder.calibration.exists():
-        calibration = folder.read_json(folder.calibration)
+    if config == original and is_calibrated(folder):
+        calibration = RunCalibration.read(folder)
     else:
         own = load_dataset(config.data.data, image_size=config.data.image_size, aspect=config.data.aspect)
         _, held_out = hold_out(own.train, fraction=config.data.held_out, seed=config.seed)
         calibration = calibrate(method, config, state, held_out.images)
+        if config == original or out.path != folder.path:  # predict goes by the run's own settings
+            calibration.write(out)
     tested = load_dataset(data, image_size=config.data.image_size, aspect=config.data.aspect)
     return assess(method, config, state, calibration, data=tested, folder=out, source=folder)
 
@@ -75,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     if "--help" not in arguments and "-h" not in arguments:
         folder = RunFolder(command_line.parse_known(Where, arguments).run)
         stored = folder.read_config()
-        default = Flags(run=folder.path, refine=stored.refine, search=stored.search)
+        default = Flags(run=folder.path, refine=stored.refine, search=stored.search, score=stored.score)
     flags = command_line.parse(Flags, arguments, program=PROGRAM, default=default)
     folder = RunFolder(flags.run)
     stored = folder.read_config()
@@ -85,7 +89,14 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError(
             f"--method {method}: cannot take the weights of {folder.path}, a run of {stored.method}"
         )
-    config = replace(stored, method=method, network=network, refine=flags.refine, search=flags.search)
+    config = replace(
+        stored,
+        method=method,
+        network=network,
+        refine=flags.refine,
+        search=flags.search,
+        score=flags.score,
+    )
     validate(config)
     data = flags.data or stored.data.data
     same = (data, config) == (stored.data.data, stored)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -11,26 +12,26 @@ from PIL import Image
 from tqdm import tqdm
 
 from i3ad_jax import command_line
-from i3ad_jax.assess import REPORTED_SCORE, anomaly_maps
+from i3ad_jax.calibration import RunCalibration, anomaly_maps, scores_of
 from i3ad_jax.config import DataConfig
 from i3ad_jax.data.images import SUFFIXES, preprocess, read_image, restore_map
 from i3ad_jax.errors import InputError
 from i3ad_jax.figures import overlay
 from i3ad_jax.fit import load_trained
 from i3ad_jax.run_folder import RunFolder, write_array, write_csv
-from i3ad_jax.score import image_scores
 
 PROGRAM = "python -m i3ad_jax.predict"
 CHUNK = 64  # pictures in memory at a time
-HEAT_LIMIT = 1.0  # 1 - SSIM of the hottest colour: one scale for all pictures
+# The hottest colour, the same in all pictures: 1 - SSIM, or standard deviations.
+HEAT_LIMITS = {"ssim": 1.0, "ssim_calibrated": 10.0}
 
 
 @dataclass(frozen=True)
 class Flags:
-    """Score images; write predictions.csv and, for each image, a heat map picture and an SSIM map to OUT.
+    """Score images; write predictions.csv and, for each image, a heat map picture and an anomaly map to OUT.
 
-    The column `anomalous` is 1 where the SSIM score is above the run's threshold, which comes from normal
-    images alone. Pictures and maps have the size of the image.
+    The column `anomalous` is 1 where the score is above the run's threshold, which comes from normal images
+    alone. Pictures and maps have the size of the image.
     """
 
     run: tyro.conf.Positional[Path]
@@ -39,18 +40,22 @@ class Flags:
     """Image files, or folders of them."""
     out: Path
     """Folder for the results."""
+    score: Literal["ssim", "ssim_calibrated"] = "ssim"
+    """Which score the verdict, the map and the picture show; predictions.csv has them all."""
 
 
-def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
+def predict(folder: RunFolder, files: Sequence[Path], *, out: Path, score: str = "ssim") -> None:
     """Scores the images in `files` and writes the results to `out`, `predictions.csv` last.
+
+    The verdicts, maps and pictures are those of `score`, one of `HEAT_LIMITS`.
 
     Raises:
         InputError: the run or an image cannot be used, or `out` cannot be written to.
     """
     config = folder.read_config()
-    calibration = folder.read_json(folder.calibration)
+    calibration = RunCalibration.read(folder)
     method, state = load_trained(folder, config)
-    threshold = calibration["thresholds"][REPORTED_SCORE]
+    threshold = calibration.values["thresholds"][score]
     names = _names(files)
     rows: list[tuple[object, ...]] = []
     try:
@@ -61,18 +66,18 @@ def predict(folder: RunFolder, files: Sequence[Path], *, out: Path) -> None:
         for number, (chunk, pictures, pixels) in enumerate(progress):
             start = number * CHUNK
             maps = anomaly_maps(method, config, state, calibration, pixels)
-            scores = {kind: image_scores(values) for kind, values in maps.items()}
+            scores = scores_of(maps, config.score)
             for i, (file, picture) in enumerate(zip(chunk, pictures, strict=True)):
                 original = np.asarray(picture)
                 anomaly_map = restore_map(
-                    maps[REPORTED_SCORE][i], original_size=original.shape[:2], aspect=config.data.aspect
+                    maps[score][i], original_size=original.shape[:2], aspect=config.data.aspect
                 )
                 write_array(out / "maps" / f"{names[start + i]}.npy", anomaly_map)
-                heat = overlay(original, anomaly_map, vmax=HEAT_LIMIT)
+                heat = overlay(original, anomaly_map, vmax=HEAT_LIMITS[score])
                 Image.fromarray(heat).save(out / "pictures" / f"{names[start + i]}.png")
                 values = [float(values[i]) for values in scores.values()]
-                rows.append((str(file), *values, int(scores[REPORTED_SCORE][i] > threshold)))
-        write_csv(out / "predictions.csv", ("path", *calibration["thresholds"], "anomalous"), rows)
+                rows.append((str(file), *values, int(scores[score][i] > threshold)))
+        write_csv(out / "predictions.csv", ("path", *calibration.values["thresholds"], "anomalous"), rows)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
 
@@ -134,7 +139,7 @@ def _names(files: Sequence[Path]) -> list[str]:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, predicts, prints where the results are."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    predict(RunFolder(flags.run), find_images(flags.images), out=flags.out)
+    predict(RunFolder(flags.run), find_images(flags.images), out=flags.out, score=flags.score)
     print(flags.out / "predictions.csv")
 
 

@@ -7,6 +7,7 @@ of which each takes only the iterations that it needs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -85,9 +86,10 @@ def anomaly_score(image: Image, config: RefineConfig) -> Score:
     return jax.tree_util.Partial(lambda ssim, reconstruction: scale * (1 - ssim(reconstruction)), ssim)
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["u"], meta_fields=["config"])
 @dataclass(frozen=True)
 class MaskRule:
-    """Which pixels to inpaint next, and when to stop.
+    """Which pixels to inpaint next, and when to stop. A pytree, so that each image can have its own.
 
     Attributes:
         u: a pixel is masked where its anomaly score is at least this.

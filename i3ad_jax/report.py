@@ -116,6 +116,7 @@ def write_report(
     ).get_template("report.html.jinja")
     html = template.render(
         results=results,
+        score_name=_score_name,
         thresholds=results.get("thresholds") or {},
         charts=_score_charts(labels, scores, results),
         training_charts=_training_charts(training),
@@ -133,6 +134,11 @@ def write_report(
     temporary.replace(path)
 
 
+def _score_name(kind: str) -> str:
+    """What the page calls a score."""
+    return kind.upper().replace("_CALIBRATED", " calibrated")
+
+
 def _score_charts(labels: np.ndarray, scores: dict[str, np.ndarray], results: dict) -> dict[str, Markup]:
     """SVG by title: the ROC curves, then each kind's distribution."""
     thresholds = results.get("thresholds") or {}
@@ -140,13 +146,13 @@ def _score_charts(labels: np.ndarray, scores: dict[str, np.ndarray], results: di
     for kind, values in scores.items():
         points = roc_points(labels, values)
         if points is not None:
-            curves[f"{kind.upper()} (AUROC {results['scores'][kind]['image_auroc']:.3f})"] = points
+            curves[f"{_score_name(kind)} (AUROC {results['scores'][kind]['image_auroc']:.3f})"] = points
     panels = {}
     if curves:
         title = "ROC curves of the image scores"
         panels[title] = Markup(charts.roc_chart(curves, title=title))
     for kind, values in scores.items():
-        title = f"{kind.upper()} scores of the test images"
+        title = f"{_score_name(kind)} scores of the test images"
         panels[title] = Markup(
             charts.score_chart(labels, values, title=title, threshold=thresholds.get(kind))
         )

@@ -46,6 +46,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.calibration = path / "calibration.json"
+        self.statistics = path / "statistics"
         self.results = path / "results.json"
         self.scores = path / "scores.csv"
         self.maps = path / "maps"
@@ -92,6 +93,17 @@ class RunFolder:
             return json.loads(file.read_text())
         except FileNotFoundError as error:
             raise InputError(f"{file}: missing; {self.path} is no finished run, train it first") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file}: cannot be read ({error})") from error
+
+    def read_array(self, file: Path) -> np.ndarray:
+        """One of the run's arrays.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        try:
+            return np.load(file, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise InputError(f"{file}: cannot be read ({error})") from error
 

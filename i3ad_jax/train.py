@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from i3ad_jax import command_line
-from i3ad_jax.assess import assess, calibrate
+from i3ad_jax.assess import assess
+from i3ad_jax.calibration import calibrate
 from i3ad_jax.config import Config, validate
 from i3ad_jax.data.load import hold_out, load_dataset
 from i3ad_jax.errors import InputError
@@ -68,7 +69,7 @@ def train(config: Config, folder: RunFolder, *, resume: bool = False) -> dict | 
         write_json(folder.config, config.to_json())
     state = fit(method, config, folder, train_images=kept.images, held_out_images=held_out.images)
     calibration = calibrate(method, config, state, held_out.images)
-    write_json(folder.calibration, calibration)
+    calibration.write(folder)
     if not len(data.test):
         return None
     return assess(method, config, state, calibration, data=data, folder=folder, source=folder)

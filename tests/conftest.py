@@ -1,7 +1,8 @@
 """Fixtures that several test files share."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i3ad_jax import train
+from i3ad_jax import command_line, train
 
 # A folder of real data sets in MVTec layout.
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,4 +75,22 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_flags: list[str]) ->
     """The finished run of that training; tests that change it copy it first."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train.main([*tiny_flags, "--run", str(run)])
+    return run
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
+    """Runs a command as a process would; gives its one line of error (bars aside), exit code 2."""
+    monkeypatch.setattr(command_line, "_use_compilation_cache", lambda: None)
+
+    def run(main: Callable[[Sequence[str]], None], arguments: Sequence[object]) -> str:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            command_line.run(main)
+        lines = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line and line.strip()]
+        assert stop.value.code == 2, lines
+        assert len(lines) == 1, lines
+        return lines[0]
+
     return run

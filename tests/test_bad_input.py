@@ -2,35 +2,15 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Fails
 from PIL import Image
 
-from i3ad_jax import command_line, evaluate, predict, train
-
-Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
-
-
-@pytest.fixture
-def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
-    """Runs a command as a process would; gives its one line of error (bars aside), exit code 2."""
-    monkeypatch.setattr(command_line, "_use_compilation_cache", lambda: None)
-
-    def run(main: Callable[[Sequence[str]], None], arguments: Sequence[object]) -> str:
-        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            command_line.run(main)
-        lines = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line and line.strip()]
-        assert stop.value.code == 2, lines
-        assert len(lines) == 1, lines
-        return lines[0]
-
-    return run
+from i3ad_jax import evaluate, predict, train
 
 
 @pytest.fixture
@@ -66,6 +46,8 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
         (["--aspect", "bend"], "--aspect"),
         (["--discount", "0"], "--discount 0"),
         (["--adam-beta1", "1"], "--adam-beta1 1"),
+        (["--top-fraction", "0"], "--top-fraction 0"),
+        (["--standardise", "twice"], "--standardise"),
         (["--resume"], "--run"),
         (["--resume", "--run", "nowhere"], "nowhere"),
     ],

@@ -29,7 +29,7 @@ def run(
 def test_baseline_from_training_to_verdicts(run: Path, tiny_folder: Path, tmp_path: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["method"] == run.name
-    kinds = ["l2", *(["l2_ld"] if run.name in WITH_FEATURES else []), "ssim"]
+    kinds = ["l2", *(["l2_ld"] if run.name in WITH_FEATURES else []), "ssim", "ssim_calibrated"]
     assert list(results["scores"]) == list(results["thresholds"]) == kinds
     assert "checkerboard" not in (run / "report.html").read_text()
     with (run / "scores.csv").open() as file:

@@ -24,7 +24,7 @@ def test_predictions_equal_the_run_s_own_scores(tiny_run: Path, tiny_folder: Pat
     assert [row["path"] for row in found] == list(own)
     threshold = json.loads((tiny_run / "calibration.json").read_text())["thresholds"]["ssim"]
     for row in found:
-        for kind in ("l2", "ssim"):
+        for kind in ("l2", "ssim", "ssim_calibrated"):
             assert float(row[kind]) == pytest.approx(float(own[row["path"]][kind]), abs=1e-6)
         assert int(row["anomalous"]) == int(float(row["ssim"]) > threshold)
 

@@ -17,7 +17,7 @@ from toy_inpainting import blur, random_image
 
 from i3ad_jax.config import RefineConfig
 from i3ad_jax.refine import refine, trace
-from i3ad_jax.refine_queue import refine_queue
+from i3ad_jax.refine_queue import refine_queue, trace_queue
 
 CONFIG = RefineConfig(iterations=8, patches=4)
 CAPACITY = 7
@@ -48,13 +48,18 @@ def batch(images: Any, u: Any, *, config: RefineConfig, early_exit: bool) -> Any
 
 
 @partial(jax.jit, static_argnames="config")
-def scores(images: Any, u: Any, *, config: RefineConfig) -> Any:
-    return jax.vmap(lambda image: trace(blur, image, u=u, config=config).scores)(images)
+def states(images: Any, u: Any, *, config: RefineConfig) -> Any:
+    return jax.vmap(lambda image: trace(blur, image, u=u, config=config))(images)
 
 
 @partial(jax.jit, static_argnames=("slots", "config"))
 def queue(images: Any, count: Any, u: Any, *, slots: int, config: RefineConfig) -> Any:
     return refine_queue(blur, images, count=count, slots=slots, u=u, config=config)
+
+
+@partial(jax.jit, static_argnames=("slots", "config"))
+def traced_queue(images: Any, count: Any, u: Any, *, slots: int, config: RefineConfig) -> Any:
+    return trace_queue(blur, images, count=count, slots=slots, u=u, config=config)
 
 
 @settings
@@ -100,13 +105,28 @@ def test_a_queue_in_any_order_equals_the_fixed_loop(
     seed: int, u: float, config: RefineConfig, slots: int, order: list[int]
 ) -> None:
     images = random_images(seed)[order]
-    hypothesis.assume(jnp.abs(scores(images, u, config=config) - u).min() > NEAR_U)
+    hypothesis.assume(jnp.abs(states(images, u, config=config).scores - u).min() > NEAR_U)
     fixed = batch(images, u, config=config, early_exit=False)
     queued = queue(images, CAPACITY, u, slots=slots, config=config)
     np.testing.assert_array_equal(queued.mask, fixed.mask)
     assert (queued.iterations <= fixed.iterations).all()
     np.testing.assert_allclose(queued.image, fixed.image, rtol=0, atol=1e-5)
     np.testing.assert_allclose(queued.score, fixed.score, rtol=0, atol=1e-5)
+
+
+@settings
+@hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2), config=configs)
+def test_a_queue_keeps_every_state_of_the_loop(seed: int, u: float, config: RefineConfig) -> None:
+    images = random_images(seed)
+    expected = states(images, u, config=config)
+    hypothesis.assume(jnp.abs(expected.scores - u).min() > NEAR_U)
+    traced, last = traced_queue(images, CAPACITY - 1, u, slots=3, config=config)
+    last, traced, expected = jax.tree.map(lambda x: x[: CAPACITY - 1], (last, traced, expected))
+    np.testing.assert_array_equal(traced.masks, expected.masks)
+    np.testing.assert_allclose(traced.images, expected.images, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(traced.scores, expected.scores, rtol=0, atol=1e-5)
+    fixed = batch(images, u, config=config, early_exit=False)
+    np.testing.assert_array_equal(last, fixed.iterations[: CAPACITY - 1])
 
 
 def test_what_follows_the_count_is_not_touched() -> None:
@@ -116,6 +136,15 @@ def test_what_follows_the_count_is_not_touched() -> None:
         part = queue(images, count, 0.3, slots=3, config=CONFIG)
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:count], b[:count]), part, whole)  # noqa: B023
         assert not part.image[count:].any()
+
+
+def test_each_image_of_a_queue_can_have_a_threshold_of_its_own() -> None:
+    images = np.repeat(random_images(3)[1:2], 3, axis=0)
+    mixed = queue(images, 3, jnp.array([0.1, 0.3, 0.8]), slots=2, config=CONFIG)
+    assert len({int(x) for x in mixed.mask.sum(axis=(1, 2, 3))}) > 1
+    for i, u in enumerate((0.1, 0.3, 0.8)):
+        alone = queue(images, 3, u, slots=2, config=CONFIG)
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b[i]), mixed, alone)  # noqa: B023
 
 
 def test_another_count_or_threshold_is_the_same_program() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import tables
+from experiments import runs, tables
 from experiments.categories import categories, category_name, table_rows
 from experiments.comparison import (
     TABLES,
@@ -291,8 +291,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
         assert data == config.data.data
         return finish(out)
 
-    monkeypatch.setattr(tables, "train", train)
-    monkeypatch.setattr(tables, "evaluate", evaluate)
+    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(runs, "evaluate", evaluate)
     return calls
 
 
@@ -320,7 +320,7 @@ def test_a_projection_takes_the_autoencoders_run(calls: list, tmp_path: Path) ->
 def test_no_projection_on_an_autoencoder_that_failed(
     calls: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    trained = tables.train
+    trained = runs.train
 
     def train(config: Config, folder: RunFolder, *, resume: bool) -> dict | None:
         if config.method == "l2_ae":
@@ -328,7 +328,7 @@ def test_no_projection_on_an_autoencoder_that_failed(
             raise error
         return trained(config, folder, resume=resume)
 
-    monkeypatch.setattr(tables, "train", train)
+    monkeypatch.setattr(runs, "train", train)
     methods = ["l2_ae", "l2_ae_projection", "pca"]
     with pytest.raises(SystemExit):
         tables.main(
@@ -344,7 +344,7 @@ def test_no_projection_on_an_autoencoder_that_failed(
 def test_an_interruption_keeps_the_tables_so_far(
     calls: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    trained = tables.train
+    trained = runs.train
 
     def train(config: Config, folder: RunFolder, *, resume: bool) -> dict | None:
         if config.seed == 1 and not resume:
@@ -352,7 +352,7 @@ def test_an_interruption_keeps_the_tables_so_far(
             raise Interrupted(5, 2)
         return trained(config, folder, resume=resume)
 
-    monkeypatch.setattr(tables, "train", train)
+    monkeypatch.setattr(runs, "train", train)
     command = ["--data", "textures:weave", "--methods", "unet", "i3ad", "--seeds", "0", "1"]
     command += ["--out", str(tmp_path)]
     with pytest.raises(SystemExit) as stop:

@@ -41,7 +41,7 @@ def test_run_folder_is_complete(tiny_run: Path) -> None:
     assert results["num_test_normal"] == 3
     assert results["num_test_anomalous"] == 3
     assert 0.1 <= results["u"] <= 0.5
-    for kind in ("l2", "ssim"):
+    for kind in ("l2", "ssim", "ssim_calibrated"):
         metrics = results["scores"][kind]
         assert all(0 <= metrics[name] <= 1 for name in ("image_auroc", "pixel_auroc", "pixel_aupro"))
         assert np.load(tiny_run / "maps" / f"{kind}.npy").shape == (6, 32, 32)
@@ -58,12 +58,16 @@ def test_run_folder_is_complete(tiny_run: Path) -> None:
 def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
     with (tiny_run / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "label", "defect", "l2", "ssim"]
+    assert list(rows[0]) == ["path", "label", "defect", "l2", "ssim", "ssim_calibrated"]
     assert [row["label"] for row in rows] == ["0", "0", "0", "1", "1", "1"]
     assert rows[3]["path"] == "test/spot/0.png"
     for kind in ("l2", "ssim"):
         maps = np.load(tiny_run / "maps" / f"{kind}.npy").astype(np.float64)
         np.testing.assert_allclose([float(row[kind]) for row in rows], maps.mean(axis=(1, 2)), rtol=1e-12)
+    highest = np.sort(np.load(tiny_run / "maps/ssim_calibrated.npy").reshape(6, -1))[
+        :, -10:
+    ]  # 1 % of 32 x 32
+    np.testing.assert_allclose([float(r["ssim_calibrated"]) for r in rows], highest.mean(axis=1), rtol=1e-6)
 
 
 def test_config_survives_json() -> None:

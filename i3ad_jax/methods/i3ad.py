@@ -15,7 +15,7 @@ from i3ad_jax.losses import discount_weights
 from i3ad_jax.masks import brush_mask
 from i3ad_jax.methods.inpainting_gan import GanState, InpaintingGan, paste
 from i3ad_jax.methods.method import Calibration, Metrics
-from i3ad_jax.refine import Inpaint, Refined, Trajectory, refine, trace
+from i3ad_jax.refine import Inpaint, Refined, Trajectory, trace
 from i3ad_jax.refine_queue import refine_queue
 from i3ad_jax.score import l2_map
 from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
@@ -54,10 +54,17 @@ class I3AD:
         loop = self.config.refine
         if loop.u is not None:
             return {"u": loop.u, "u_reason": "given by --u"}
-        # One image at a time: with all candidates it is a batch already.
-        chosen = tqdm(images[: loop.u_images], desc="choose u", unit="image")
-        errors = np.stack([np.asarray(self._l1_errors(state, image)) for image in chosen])
-        errors = errors.mean(axis=0, dtype=np.float64)
+        chosen = images[: loop.u_images]
+        # A queue holds an image once for each candidate.
+        size, parts = max(loop.queue_size // len(U_CANDIDATES), 1), []
+        with tqdm(total=len(chosen), desc="choose u", unit="image", leave=False) as progress:
+            for first in range(0, len(chosen), size):
+                queue = chosen[first : first + size]
+                count = len(queue)
+                padded = jnp.concatenate([queue, jnp.repeat(queue[-1:], size - count, axis=0)])
+                parts.append(np.asarray(self._l1_errors(state, padded, jnp.int32(count)))[:count])
+                progress.update(count)
+        errors = np.concatenate(parts).mean(axis=0, dtype=np.float64)
         u, reason = choose_u(errors, tolerance=loop.u_tolerance)
         table = {
             f"{candidate:.2f}": float(error) for candidate, error in zip(U_CANDIDATES, errors, strict=True)
@@ -102,17 +109,21 @@ class I3AD:
         return jax.vmap(lambda image: trace(inpaint, image, u=u, config=self.config.refine))(images)
 
     @jit(static_argnums=0)
-    def _l1_errors(self, state: GanState, image: Image) -> Float[Array, " candidates"]:
-        """Mean L1 error, in [0, 1], after the rule's number of iterations with each candidate u."""
+    def _l1_errors(
+        self, state: GanState, images: Images, count: Int[Array, ""]
+    ) -> Float[Array, "b candidates"]:
+        """Mean L1 error, in [0, 1], after the rule's number of iterations with each candidate u.
+
+        Only the first `count` rows mean something.
+        """
         loop = self.config.refine
         loop = replace(loop, iterations=min(loop.u_iterations, loop.iterations))
-        inpaint = self.inpaint(state)
-
-        def error(u: Float[Array, ""]) -> Float[Array, ""]:
-            refined = refine(inpaint, image, u=u, config=loop, early_exit=True).image
-            return jnp.mean(jnp.abs(refined - image)) / 2
-
-        return jax.vmap(error)(jnp.array(U_CANDIDATES))
+        each = len(U_CANDIDATES)
+        repeated, u = jnp.repeat(images, each, axis=0), jnp.tile(jnp.array(U_CANDIDATES), len(images))
+        refined = refine_queue(
+            self.inpaint(state), repeated, count=count * each, slots=loop.test_batch_size, u=u, config=loop
+        )
+        return (jnp.mean(jnp.abs(refined.image - repeated), axis=(1, 2, 3)) / 2).reshape(-1, each)
 
 
 def brush_masks(key: PRNGKey, images: Images) -> Masks:

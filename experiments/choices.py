@@ -1,0 +1,182 @@
+"""`python -m experiments.choices`: what the paper leaves open in the test-time loop, one choice at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from experiments import markdown
+from experiments.comparison import Cell
+from experiments.finding import Finding, over_seeds, publish
+from experiments.study import Flags as StudyFlags
+from experiments.study import Subject, Trained, folders, load_seeds
+from experiments.trajectories import MEAN, METRICS, Loop, auroc
+from i3ad_jax import command_line
+from i3ad_jax.config import RefineConfig
+from i3ad_jax.data.load import hold_out
+from i3ad_jax.shapes import to_float
+
+PROGRAM = "python -m experiments.choices"
+STORED = "as the runs have it"
+OPEN: Mapping[str, Sequence[Any]] = {
+    "base": ("previous", "original"),
+    "ssim_constants": ("squared", "printed"),
+    "ssim_window": ("gaussian", "uniform"),
+    "ssim_score": ("distance", "half"),
+    "shrink": (False, True),
+    "stop_tolerance": (0.0, 0.01, 0.1),
+}
+# What changes the scores, or the images that the rule for u looks at; the others change when masks shrink.
+NEW_U = ("base", "ssim_constants", "ssim_window", "ssim_score")
+
+# Choice: name of a figure: its value for each seed.
+Measured = Mapping[str, Mapping[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Flags(StudyFlags):
+    """AUROC and iterations with each choice that the paper leaves open, changed one at a time.
+
+    Where the choice changes scores or what is inpainted, the rule chooses u anew, on the run's held-out
+    normal images.
+    """
+
+
+def choices(stored: RefineConfig) -> dict[str, RefineConfig]:
+    """The loop's settings as they are, then with one of them changed, by what was changed."""
+    changed = {
+        f"{name} {value}".lower(): replace(stored, **{name: value})
+        for name, values in OPEN.items()
+        for value in values
+        if value != getattr(stored, name)
+    }
+    return {STORED: stored, **changed}
+
+
+def measure(subject: Subject) -> Measured:
+    """Tests every run under every choice."""
+    stored = subject.runs[0].config
+    found: dict[str, dict[str, list[float]]] = {}
+    options = choices(stored.refine)
+    with tqdm(total=len(options) * len(subject.runs) * len(subject.data.test), unit="image") as progress:
+        for name, refine in options.items():
+            progress.set_description(name)
+            loop, figures = Loop(replace(stored, refine=refine)), {}
+            for run in subject.runs:
+                for figure, value in _test(subject, run, loop, progress).items():
+                    figures.setdefault(figure, []).append(value)
+            found[name] = figures
+    return found
+
+
+def _test(subject: Subject, run: Trained, loop: Loop, progress: tqdm) -> dict[str, float]:
+    """The figures of one run under one choice."""
+    test, calibration = subject.data.test, run.calibration
+    if any(getattr(loop.config.refine, name) != getattr(run.config.refine, name) for name in NEW_U):
+        _, held_out = hold_out(subject.data.train, fraction=run.config.data.held_out, seed=run.config.seed)
+        calibration = loop.method.calibrate(run.state, to_float(jnp.asarray(held_out.images)))
+    u = calibration["u"]
+    traced = loop.trajectories(run.state, test.images, u=u, progress=progress)
+    figures = {"u": u, "l1_error": calibration.get("u_errors", {}).get(f"{u:.2f}", np.nan)}
+    for state, label in ((-1, ""), (0, "_at_0"), (1, "_at_1")):
+        maps = {score: values[:, state] for score, values in traced.maps.items()}
+        figures |= {f"{metric}_{score}{label}": x for (metric, score), x in auroc(test, maps).items()}
+    for label, group in enumerate(("normal", "anomalous")):
+        figures[f"iterations_{group}"] = float(traced.iterations[test.labels == label].mean())
+    return figures
+
+
+def difference(measured: Measured, name: str, figure: str) -> Cell:
+    """A figure under a choice less the same as the runs have it, seed by seed."""
+    return over_seeds(np.subtract(measured[name][figure], measured[STORED][figure]).tolist())
+
+
+def conclude(measured: Measured) -> str:
+    """Which choice changes AUROC most, and what the others do."""
+    sentences = []
+    for metric in METRICS:
+        figure = f"{metric}_{MEAN}"
+        changes = {name: difference(measured, name, figure) for name in measured if name != STORED}
+        sizes = {name: abs(cell.mean) for name, cell in changes.items() if cell.mean is not None}
+        if not sizes:
+            continue
+        first, *rest = sorted(sizes, key=lambda name: -sizes[name])
+        sentences.append(
+            f"{metric} AUROC, L2 and SSIM averaged, is {over_seeds(measured[STORED][figure])} {STORED};"
+            f" it changes most with {first}, by {_signed(changes[first])}"
+            + (f", and by at most {sizes[rest[0]]:.3f} with any other choice." if rest else ".")
+        )
+    sentences.append(
+        f"{STORED}, a normal image takes {over_seeds(measured[STORED]['iterations_normal'])} iterations and"
+        f" an anomalous one {over_seeds(measured[STORED]['iterations_anomalous'])}."
+    )
+    return " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
+
+
+def draw(figure: Figure, measured: Measured) -> None:
+    """A row for each choice; panels of its AUROC and of its iterations."""
+    panels = figure.subplots(1, len(METRICS) + 1, sharey=True)
+    place = np.arange(len(measured))[::-1]
+    colours = {"image": ("l2", "ssim"), "pixel": ("l2", "ssim")}
+    columns = [[f"{metric}_{score}" for score in colours[metric]] for metric in METRICS]
+    for axes, figures in zip(panels, [*columns, ["iterations_normal", "iterations_anomalous"]], strict=True):
+        for shift, name in zip((0.12, -0.12), figures, strict=True):
+            values = np.array([of[name] for of in measured.values()])
+            sd = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
+            label = name.split("_", 1)[1]
+            axes.errorbar(values.mean(axis=1), place + shift, xerr=sd, fmt="o", markersize=4, label=label)
+        axes.legend(fontsize=7)
+    panels[0].set_yticks(place, list(measured))
+    for axes, title in zip(panels, ("image AUROC", "pixel AUROC", "iterations of an image"), strict=True):
+        axes.set_title(title, loc="left", fontsize=9)
+
+
+def report(measured: Measured) -> Finding:
+    """The study's figure, numbers and conclusion."""
+    shown = {
+        "u": "u",
+        **{f"{m}_{s}": f"{m} {s}" for m in METRICS for s in ("l2", "ssim")},
+        f"image_{MEAN}_at_0": "image mean, iteration 0",
+        f"image_{MEAN}_at_1": "iteration 1",
+        f"image_{MEAN}": "all iterations",
+        "iterations_normal": "iterations, normal",
+        "iterations_anomalous": "iterations, anomalous",
+    }
+    rows = []
+    for name, figures in measured.items():
+        change = "" if name == STORED else _signed(difference(measured, name, f"image_{MEAN}"))
+        rows.append([name, *(over_seeds(figures[key]) for key in shown), change])
+    keys = list(measured[STORED])
+    cells = {name: [over_seeds(figures[key]) for key in keys] for name, figures in measured.items()}
+    return Finding(
+        title="What the paper leaves open, one choice at a time",
+        conclusion=conclude(measured),
+        parts=[
+            "Mean ± standard deviation over seeds; AUROC after all iterations unless a column says otherwise."
+            " The change is that of the column before, seed by seed.",
+            markdown.table(["choice", *shown.values(), "change of image mean"], rows),
+        ],
+        header=["choice", *(f"{key}_{part}" for key in keys for part in ("mean", "sd"))],
+        lines=[[name, *(x for cell in line for x in (cell.mean, cell.sd))] for name, line in cells.items()],
+        draw=lambda figure: draw(figure, measured),
+        size=(10, 4.2),
+    )
+
+
+def _signed(cell: Cell) -> str:
+    return "-" if cell.mean is None else ("+" if cell.mean >= 0 else "") + str(cell)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, measures, writes the files."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    subject = load_seeds(folders(flags))
+    publish(report(measure(subject)), flags, subject, study="choices", arguments=arguments)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,106 @@
+"""What a study found, as files: a figure, the numbers behind it, and a page with the conclusion."""
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import markdown
+from experiments.comparison import Cell
+from experiments.study import Flags, Subject
+from i3ad_jax.errors import InputError
+from i3ad_jax.run_folder import write_csv, write_text
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "i3ad_jax",
+}
+_DIGITS = 6  # of the numbers in CSV files
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a study found.
+
+    Attributes:
+        title: of its page.
+        conclusion: a few sentences with the numbers in them.
+        parts: of the page, below the conclusion and the figure.
+        header, lines: of the CSV file.
+        draw: puts the figure's panels on an empty one.
+        size: width and height of the figure in inches.
+    """
+
+    title: str
+    conclusion: str
+    parts: Sequence[str]
+    header: Sequence[str]
+    lines: Sequence[Sequence[Any]]
+    draw: Callable[[Figure], None]
+    size: tuple[float, float]
+
+
+def over_seeds(values: Sequence[float]) -> Cell:
+    """Mean and standard deviation over seeds; an empty cell where a seed has no value."""
+    if not np.isfinite(values).all():
+        return Cell()
+    return Cell(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def publish(
+    finding: Finding, flags: Flags, subject: Subject, *, study: str, arguments: Sequence[str]
+) -> None:
+    """Writes OUT/STUDY.png, .svg, .csv and .md, and prints the conclusion.
+
+    Raises:
+        InputError: OUT cannot be written to.
+    """
+    out, title = flags.out, finding.title
+    lines = [[round(x, _DIGITS) if isinstance(x, float) else x for x in line] for line in finding.lines]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context(_STYLE):
+            figure = Figure(figsize=finding.size, layout="constrained")
+            finding.draw(figure)
+            figure.savefig(out / f"{study}.png", dpi=110)
+            figure.savefig(out / f"{study}.svg", metadata={"Date": None})
+        write_csv(out / f"{study}.csv", finding.header, lines)
+        notes = {
+            "command": f"python -m experiments.{study} {shlex.join(arguments)}",
+            **_circumstances(subject),
+            "wall time": timedelta(seconds=round(time.perf_counter() - subject.start)),
+            **subject.machine,
+        }
+        text = [finding.conclusion, f"![{title}]({study}.png)", *finding.parts]
+        write_text(out / f"{study}.md", markdown.page(title, text, notes))
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
+    print(f"\n{finding.conclusion}\n\n{out / f'{study}.md'}\n{out / f'{study}.png'}")
+
+
+def _circumstances(subject: Subject) -> dict[str, Any]:
+    """What the runs are that a figure was taken from."""
+    runs = subject.runs
+    return {
+        "data": subject.name,
+        "image size": runs[0].config.data.image_size,
+        "test images": len(subject.data.test),
+        "runs": [f"{run.config.method} seed {run.config.seed}" for run in runs],
+        "training steps": [*dict.fromkeys(run.config.training.steps for run in runs)],
+        "u": [run.calibration["u"] for run in runs if "u" in run.calibration],
+        "runs made at commit": [*dict.fromkeys(run.commit for run in runs)],
+    }

@@ -1,0 +1,131 @@
+"""The runs that experiments train: their settings, where they lie, and making those that are missing."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from experiments.categories import categories
+from experiments.comparison import Run
+from i3ad_jax.config import Config, validate
+from i3ad_jax.errors import InputError
+from i3ad_jax.evaluate import evaluate
+from i3ad_jax.methods import METHODS, WEIGHTS_OF
+from i3ad_jax.presets import defaults
+from i3ad_jax.run_folder import RunFolder, write_json
+from i3ad_jax.train import train
+
+
+def plan(
+    *,
+    data: Sequence[str],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    preset: str,
+    steps: int | None,
+) -> dict[Run, Config]:
+    """The settings of every run, in the order in which they are made: all of one seed, then the next.
+
+    A projection brings the autoencoder with it whose weights it takes.
+
+    Args:
+        data: as `categories` takes it.
+        steps: of every method; None for those of the preset.
+
+    Raises:
+        InputError: the flag of one of these makes no sense.
+    """
+    for flag, values in (("data", data), ("methods", methods), ("seeds", seeds)):
+        if not values:
+            raise InputError(f"--{flag}: nothing given; name at least one or leave it out")
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise InputError(f"--methods {unknown[0]}: unknown; choose from {', '.join(METHODS)}")
+    wanted = {*methods, *(WEIGHTS_OF[name] for name in methods if name in WEIGHTS_OF)}
+    ordered = [name for name in METHODS if name in wanted]  # an autoencoder stands before its projection
+    planned, found = {}, categories(data)
+    for seed, (category, source), method in product(dict.fromkeys(seeds), found.items(), ordered):
+        config = defaults(preset, WEIGHTS_OF.get(method, method))
+        config = replace(config, method=method, seed=seed, data=replace(config.data, data=source))
+        if steps is not None:
+            config = replace(config, training=replace(config.training, steps=steps))
+        validate(config)
+        planned[Run(category, method, seed)] = config
+    return planned
+
+
+def run_folder(out: Path, run: Run) -> RunFolder:
+    """Where a run lies below the folder of an experiment."""
+    return RunFolder(out / "runs" / run.category / f"{run.method}-seed{run.seed}")
+
+
+def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, Any]]:
+    """The results of the runs that are done.
+
+    Raises:
+        InputError: a run there, done or not, has other settings than the plan; or `out` cannot be written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
+    results = {}
+    for run, config in planned.items():
+        folder = run_folder(out, run)
+        if folder.config.exists() or folder.results.exists():
+            asked, stored = config.flat(), folder.read_config().flat()
+            for name, value in asked.items():
+                if value != stored[name]:
+                    flag = f"--{name.replace('_', '-')}"
+                    here = f"{folder.path} was made with {stored[name]}"
+                    raise InputError(f"{flag} {value}: {here}; ask for that or name another --out")
+        if folder.results.exists():
+            results[run] = folder.read_json(folder.results)
+    return results
+
+
+def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
+    """Trains, or goes on training, and tests; returns what `results.json` holds.
+
+    Raises:
+        InputError: a setting or the data cannot be used, training diverged, or the run takes the weights of
+            one that is not finished.
+        Interrupted: on Ctrl-C or SIGTERM during training, after saving.
+    """
+    folder, config = run_folder(out, run), planned[run]
+    root = Path(config.data.data)
+    if root.is_dir() and not (root / "test").is_dir():
+        raise InputError(f"--data {root}: no test images to measure with; put them in test/CLASS")
+    with _clock(folder.path):
+        if run.method in WEIGHTS_OF:
+            autoencoder = replace(run, method=WEIGHTS_OF[run.method])
+            source = run_folder(out, autoencoder)
+            if not source.results.exists():  # it failed: its weights may be there, half trained
+                raise InputError(f"takes the weights of {autoencoder}, which is not finished; see there")
+            if not folder.config.exists():
+                folder.create(config, sys.argv)
+            evaluate(source, config, data=config.data.data, out=folder)
+        else:
+            train(config, folder, resume=folder.config.exists())
+    return folder.read_json(folder.results)
+
+
+def wall_seconds(folder: Path) -> float:
+    """How long the run there was worked on, all sessions together; 0 where none was."""
+    file = folder / "wall_time.json"
+    return RunFolder(folder).read_json(file)["seconds"] if file.exists() else 0.0
+
+
+@contextmanager
+def _clock(folder: Path) -> Iterator[None]:
+    """Adds the block's seconds to those of earlier sessions in its `wall_time.json`."""
+    before, start = wall_seconds(folder), time.perf_counter()
+    try:
+        yield
+    finally:
+        if folder.is_dir():
+            write_json(folder / "wall_time.json", {"seconds": before + time.perf_counter() - start})

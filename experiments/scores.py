@@ -1,0 +1,272 @@
+"""`python -m experiments.scores`: the paper's plain score beside calibrated ones, from existing runs."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from experiments.categories import categories
+from experiments.comparison import Cell
+from i3ad_jax import command_line
+from i3ad_jax.config import Config, DataConfig
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.load import load_dataset
+from i3ad_jax.errors import InputError
+from i3ad_jax.evaluate import evaluate
+from i3ad_jax.metrics import image_auroc, pixel_aupro, pixel_auroc
+from i3ad_jax.run_folder import RunFolder, environment, write_csv, write_text
+from i3ad_jax.score import image_scores
+
+PROGRAM = "python -m experiments.scores"
+METRICS = ("image_auroc", "pixel_auroc", "aupro")
+PLAIN, CALIBRATED = "mean", "calibrated, top"
+# Each row of the table: the map, and whether its highest pixels alone make the image's score.
+SCORES = {
+    PLAIN: ("ssim", False),
+    "top": ("ssim", True),
+    "calibrated, mean": ("ssim_calibrated", False),
+    CALIBRATED: ("ssim_calibrated", True),
+}
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Compare scores made of the SSIM maps of finished runs; write scores.csv, .md, .png and .svg to OUT.
+
+    The paper's score is the mean of a map; others take the highest pixels, or the map in units of what
+    held-out normal images show, or both. Runs without calibrated scores are tested again, into OUT/runs.
+    """
+
+    runs: tuple[Path, ...]
+    """Folders of runs, or folders in which to look for them: any data, methods and seeds."""
+    out: Path
+    """Folder for the figure, the numbers and the conclusion."""
+    without: Path | None = None
+    """Text file with names of test images without suffix, one a line, as NAME or CLASS/NAME: data that has
+    them is measured without them too."""
+
+
+class Key(NamedTuple):
+    """What a row of the table is about, besides its score."""
+
+    data: str
+    images: str
+    method: str
+
+
+# Every metric of each score, by seed.
+Measured = dict[Key, dict[int, dict[str, dict[str, float]]]]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, measures all runs, writes the files, prints the gain."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    left_out = _listed(flags.without)
+    measured: Measured = {}
+    found: set[str] = set()
+    for folder in tqdm(find_runs(flags.runs), unit="run"):
+        config = folder.read_config()
+        (data,) = categories([config.data.data])
+        test = _test_images(config.data)
+        tested = _tested(folder, config, flags.out / "runs" / data / f"{config.method}-seed{config.seed}")
+        names = [_names(path) & left_out for path in test.paths]
+        found = found.union(*names)
+        for images, chosen in _parts(np.array([not listed for listed in names])).items():
+            seeds = measured.setdefault(Key(data, images, config.method), {})
+            if config.seed in seeds:
+                same = f"{data}, {config.method}, seed {config.seed}"
+                raise InputError(f"--runs {folder.path}: a second run of {same}; name one of them")
+            seeds[config.seed] = measure(tested, test, chosen, top_fraction=config.score.top_fraction)
+    if unknown := left_out - found:
+        raise InputError(f"--without {flags.without}: {min(unknown)} is no test image of these runs")
+    _write(flags.out, measured, arguments)
+
+
+def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
+    """The finished runs at or below each of the paths, sorted.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = []
+    for path in paths:
+        here = sorted(
+            file.parent for file in path.rglob("results.json") if (file.parent / "config.json").exists()
+        )
+        if not here:
+            raise InputError(f"--runs {path}: no finished run there, nor in a folder below")
+        found += here
+    if not found:
+        raise InputError("--runs: nothing given; name at least one folder")
+    return [RunFolder(folder) for folder in dict.fromkeys(found)]
+
+
+def measure(
+    folder: RunFolder, test: Split, chosen: Bool[np.ndarray, " n"], *, top_fraction: float
+) -> dict[str, dict[str, float]]:
+    """Every metric of each score of `SCORES` on the chosen test images; NaN where the data gives none."""
+    maps = {kind: folder.read_array(folder.maps / f"{kind}.npy") for kind, _ in SCORES.values()}
+    if len(maps["ssim"]) != len(test):
+        raise InputError(f"{folder.maps}: of other images than its data has now; evaluate the run again")
+    annotated = chosen & test.annotated
+    pixels = {
+        kind: (
+            pixel_auroc(test.masks[annotated], own[annotated]),
+            pixel_aupro(test.masks[annotated], own[annotated]),
+        )
+        for kind, own in maps.items()
+    }
+    found = {}
+    for score, (kind, top) in SCORES.items():
+        images = image_scores(maps[kind][chosen], top_fraction=top_fraction if top else 1.0)
+        values = image_auroc(test.labels[chosen], images), *pixels[kind]
+        found[score] = {name: np.nan if v is None else v for name, v in zip(METRICS, values, strict=True)}
+    return found
+
+
+def gain(seeds: Mapping[int, Mapping[str, Mapping[str, float]]], metric: str) -> Cell:
+    """The calibrated score's metric less the plain one's, seed by seed."""
+    return _over_seeds(values[CALIBRATED][metric] - values[PLAIN][metric] for values in seeds.values())
+
+
+def _listed(file: Path | None) -> set[str]:
+    try:
+        return set() if file is None else set(file.read_text(encoding="utf-8").split())
+    except (OSError, ValueError) as error:
+        raise InputError(f"--without {file}: cannot be read ({error})") from error
+
+
+def _names(path: str) -> set[str]:
+    """What `--without` may call an image: its name without suffix, with any number of folders before it."""
+    parts = PurePath(path).with_suffix("").parts
+    return {"/".join(parts[first:]) for first in range(len(parts))}
+
+
+def _parts(kept: Bool[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Which test images are measured together: all, and where some are to be left out, the others."""
+    parts = {ALL: np.ones_like(kept)}
+    return parts if kept.all() else {**parts, f"without {(~kept).sum()} listed": kept}
+
+
+@cache
+def _test_images(data: DataConfig) -> Split:
+    return load_dataset(data.data, image_size=data.image_size, aspect=data.aspect).test
+
+
+def _tested(folder: RunFolder, config: Config, again: Path) -> RunFolder:
+    """Where the run's calibrated results lie: its own folder, or `again`, filled here if they are missing."""
+    if "ssim_calibrated" in folder.read_json(folder.results)["scores"]:
+        return folder
+    copy = RunFolder(again)
+    if not copy.results.exists():
+        evaluate(folder, config, data=config.data.data, out=copy)
+    return copy
+
+
+def _over_seeds(values: Iterable[float]) -> Cell:
+    numbers = list(values)
+    if not np.isfinite(numbers).all():
+        return Cell()
+    return Cell(float(np.mean(numbers)), float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None)
+
+
+def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
+    """Writes all files and prints the gain."""
+    rows = {
+        (key, score): [_over_seeds(v[score][metric] for v in measured[key].values()) for metric in METRICS]
+        for key, score in product(sorted(measured), SCORES)
+    }
+    header = [
+        *Key._fields,
+        "score",
+        "seeds",
+        *(f"{metric}_{part}" for metric in METRICS for part in ("mean", "sd")),
+    ]
+    lines = [
+        [*key, score, len(measured[key]), *(part for cell in cells for part in (cell.mean, cell.sd))]
+        for (key, score), cells in rows.items()
+    ]
+    conclusion = [
+        f"- {key.data} ({key.images} images), {key.method}: image AUROC {rows[key, PLAIN][0]} by the mean,"
+        f" {rows[key, CALIBRATED][0]} calibrated; gain {gain(measured[key], 'image_auroc')}"
+        for key in sorted(measured)
+    ]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_csv(out / "scores.csv", header, lines)
+        write_text(out / "scores.md", _markdown(conclusion, rows, measured, arguments))
+        figure = _figure(measured)
+        figure.savefig(out / "scores.png", dpi=110)
+        figure.savefig(out / "scores.svg", metadata={"Date": None})
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
+    print("\n" + "\n".join(conclusion) + f"\n\n{out / 'scores.md'}\n{out / 'scores.png'}")
+
+
+def _markdown(
+    conclusion: Sequence[str],
+    rows: Mapping[tuple[Key, str], Sequence[Cell]],
+    measured: Measured,
+    arguments: Sequence[str],
+) -> str:
+    table = [[*key, score, *map(str, cells)] for (key, score), cells in rows.items()]
+    header = [*Key._fields, "score", *METRICS]
+    machine = environment()
+    packages = (f"{name} {version}" for name, version in machine["packages"].items())
+    notes = {
+        "command": f"{PROGRAM} {shlex.join(arguments)}",
+        "seeds": ", ".join(map(str, sorted({seed for seeds in measured.values() for seed in seeds}))),
+        "scores": "of the SSIM map. mean: the paper's; top: of the highest pixels alone; calibrated: of the"
+        " map in standard deviations from what held-out normal images show",
+        "cells": "mean ± standard deviation over seeds; a gain is taken seed by seed",
+        "started": machine["started"],
+        "devices": ", ".join(machine["devices"]),
+        "packages": ", ".join(packages),
+        "git_commit": machine["git_commit"],
+    }
+    return "\n".join(
+        [
+            "# Plain and calibrated scores\n",
+            *conclusion,
+            "\n![Image AUROC by score](scores.png)\n",
+            *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *table)),
+            "",
+            *(f"- {name}: {value}" for name, value in notes.items()),
+            "",
+        ]
+    )
+
+
+def _figure(measured: Measured) -> Figure:
+    """Image AUROC of each score: a panel for each data set, a dot for each seed, a bar at their mean."""
+    panels = list(dict.fromkeys((key.data, key.images) for key in sorted(measured)))
+    methods = sorted({key.method for key in measured})
+    places = np.arange(len(SCORES))
+    figure = Figure(figsize=(3.4 * len(panels), 3.2), layout="constrained")
+    for axes, (data, images) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+        for index, method in enumerate(methods):
+            seeds = measured.get(Key(data, images, method), {})
+            values = np.array([[run[score]["image_auroc"] for score in SCORES] for run in seeds.values()])
+            if len(values):
+                x = places + 0.6 * ((index + 0.5) / len(methods) - 0.5)
+                axes.plot(np.tile(x, len(values)), values.ravel(), "o", color=f"C{index}", markersize=3)
+                axes.plot(x, values.mean(axis=0), "_", color=f"C{index}", markersize=14, label=method)
+        axes.set_title(f"{data}, {images} images", loc="left", fontsize=9)
+        axes.set_xticks(places, [score.replace(", ", "\n") for score in SCORES], fontsize=8)
+        axes.set_ylabel("image AUROC")
+        axes.grid(axis="y", linewidth=0.5)
+        axes.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    command_line.run(main)

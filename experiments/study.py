@@ -1,0 +1,165 @@
+"""Which runs a study looks at: those that it is given, or trained here where they are missing."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tqdm import tqdm
+
+from experiments.categories import categories, category_name
+from experiments.runs import finished, make, plan, run_folder
+from i3ad_jax.config import Config
+from i3ad_jax.data.dataset import Dataset
+from i3ad_jax.data.load import load_dataset
+from i3ad_jax.errors import InputError
+from i3ad_jax.fit import Interrupted, load_trained
+from i3ad_jax.methods import WEIGHTS_OF
+from i3ad_jax.methods.method import Method, State
+from i3ad_jax.presets import defaults
+from i3ad_jax.run_folder import RunFolder, environment
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Which runs a study looks at, and where its files go."""
+
+    out: Path
+    """Folder for the figure (.png, .svg), the numbers (.csv) and the conclusion (.md)."""
+    runs: tuple[Path, ...] = ()
+    """Folders of trained runs that differ by nothing but their seed. Without any, the runs in OUT/runs, which
+    are trained where they are missing: minutes each."""
+    data: str = "textures:weave"
+    """Without --runs: what to train on, in any form that train takes."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Without --runs: a run for each."""
+    preset: Literal["quick", "paper"] = "quick"
+    """Without --runs: settings of the runs."""
+    steps: int | None = None
+    """Without --runs: training steps; by default those of the preset."""
+
+
+class Trained(NamedTuple):
+    """A finished run, ready to be tested."""
+
+    folder: RunFolder
+    config: Config
+    method: Method
+    state: State
+    calibration: Mapping[str, Any]
+
+    @property
+    def commit(self) -> str | None:
+        """The one at which it was trained."""
+        return self.folder.read_json(self.folder.environment)["git_commit"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a study looks at.
+
+    Attributes:
+        runs: one for each seed.
+        data: theirs.
+        machine: of `environment`.
+        start: of the study, by `time.perf_counter`.
+    """
+
+    runs: Sequence[Trained]
+    data: Dataset
+    machine: Mapping[str, Any] = field(default_factory=environment)
+    start: float = field(default_factory=time.perf_counter)
+
+    @property
+    def name(self) -> str:
+        """The data's, without its folder."""
+        return category_name(Path(self.data.name).name.removeprefix("textures:"))
+
+
+def settings(flags: Flags) -> Config:
+    """Of the runs of I3AD that a study looks at, but for the seed and what training needs.
+
+    Raises:
+        InputError: the first of --runs is no run.
+    """
+    return RunFolder(flags.runs[0]).read_config() if flags.runs else defaults(flags.preset, "i3ad")
+
+
+def folders(flags: Flags, *, methods: Sequence[str] = ("i3ad",)) -> list[RunFolder]:
+    """The runs that the flags name; without any, those of OUT/runs, trained here where they are missing.
+
+    Raises:
+        InputError: a flag makes no sense, or a run cannot be made.
+        SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
+    """
+    if flags.runs:
+        return [RunFolder(path) for path in flags.runs]
+    if len(found := categories([flags.data])) != 1:
+        raise InputError(f"--data {flags.data}: holds {', '.join(found)}; a study takes one of them")
+    planned = plan(
+        data=[flags.data], methods=methods, seeds=flags.seeds, preset=flags.preset, steps=flags.steps
+    )
+    done = finished(planned, flags.out)
+    missing = tqdm([run for run in planned if run not in done], unit="run", disable=len(done) == len(planned))
+    for run in missing:
+        missing.set_description(str(run))
+        try:
+            make(run, planned, flags.out)
+        except Interrupted as stop:
+            missing.close()
+            print(f"\n{run} {stop}. To go on, give the same command again.", file=sys.stderr)
+            sys.exit(128 + stop.signal)
+    return [run_folder(flags.out, run) for run in planned if run.method in methods]
+
+
+def load(folder: RunFolder) -> Trained:
+    """A finished run. One of a projection has no weights: those of the autoencoder's run beside it serve.
+
+    Raises:
+        InputError: the run is not finished, or its checkpoint is damaged.
+    """
+    config = folder.read_config()
+    source = folder
+    if config.method in WEIGHTS_OF and not folder.checkpoints.is_dir():
+        name = folder.path.resolve().name.replace(config.method, WEIGHTS_OF[config.method])
+        source = RunFolder(folder.path.resolve().with_name(name))
+    calibration = source.read_json(source.calibration)
+    return Trained(folder, config, *load_trained(source, config), calibration)
+
+
+def load_seeds(chosen: Sequence[RunFolder]) -> Subject:
+    """Runs of I3AD that differ by their seed alone, with their data.
+
+    Raises:
+        InputError: a run is not finished, is of another method or differs from the first, two have one seed,
+            or the test images are not of both classes.
+    """
+    first = chosen[0].read_config()
+    configs = [folder.read_config() for folder in chosen]
+    for folder, config in zip(chosen, configs, strict=True):
+        if config.method != "i3ad":
+            raise InputError(f"--runs {folder.path}: a run of {config.method}; this study is about i3ad")
+        settings, expected = config.flat(), replace(first, seed=config.seed).flat()
+        for name, value in settings.items():
+            if value != expected[name]:
+                raise InputError(
+                    f"--runs {folder.path}: made with {name} {value}, {chosen[0].path} with {expected[name]};"
+                    " give runs that differ by their seed alone"
+                )
+    if len({config.seed for config in configs}) < len(configs):
+        raise InputError(f"--runs {chosen[-1].path}: two of the runs have one seed; give each seed once")
+    return Subject([load(folder) for folder in chosen], labelled_data(first))
+
+
+def labelled_data(config: Config) -> Dataset:
+    """The data of a run.
+
+    Raises:
+        InputError: it cannot be read, or its test images are not of both classes.
+    """
+    data = load_dataset(config.data.data, image_size=config.data.image_size, aspect=config.data.aspect)
+    if len(set(data.test.labels.tolist())) < 2:
+        raise InputError(f"--data {data.name}: a study needs normal and anomalous test images")
+    return data

@@ -1,0 +1,173 @@
+"""`python -m experiments.threshold`: AUROC by the threshold u, and where the rule for u lands (Figure 5)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from experiments import markdown
+from experiments.comparison import Cell
+from experiments.finding import Finding, over_seeds, publish
+from experiments.study import Flags as StudyFlags
+from experiments.study import Subject, folders, load_seeds
+from experiments.trajectories import MEAN, METRICS, auroc
+from i3ad_jax import command_line
+from i3ad_jax.errors import InputError
+from i3ad_jax.shapes import to_float
+from i3ad_jax.threshold import U_CANDIDATES
+
+PROGRAM = "python -m experiments.threshold"
+CLOSE = 0.01  # AUROC: the rule is good if it comes this near to the best u
+
+
+@dataclass(frozen=True)
+class Flags(StudyFlags):
+    """AUROC with each u that the rule chooses from, and the rule's own choice: the paper's Figure 5.
+
+    The rule looks at each run's held-out normal images alone; training applied it.
+    """
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What was measured for each of `U_CANDIDATES`.
+
+    Attributes:
+        auroc: of the test images, by metric and score.
+        errors: mean L1 error of held-out normal images, in [0, 1], from which the rule chooses.
+        chosen: the rule's choice, as a position in `U_CANDIDATES`.
+        tolerance: of the rule.
+    """
+
+    auroc: Mapping[tuple[str, str], Float[np.ndarray, "seeds u"]]
+    errors: Float[np.ndarray, "seeds u"]
+    chosen: Sequence[int]
+    tolerance: float
+
+    def gaps(self, names: tuple[str, str]) -> Cell:
+        """AUROC of the best u, which only test images can tell, less that of the rule's."""
+        areas = self.auroc[names]
+        return over_seeds((areas.max(axis=1) - areas[range(len(areas)), self.chosen]).tolist())
+
+    def at_choice(self, names: tuple[str, str]) -> Cell:
+        """AUROC with the rule's u."""
+        areas = self.auroc[names]
+        return over_seeds(areas[range(len(areas)), self.chosen].tolist())
+
+
+def measure(subject: Subject) -> Curves:
+    """Tests every run with every u.
+
+    Raises:
+        InputError: the u of a run was given, not chosen by the rule.
+    """
+    for run in subject.runs:
+        if "u_errors" not in run.calibration:
+            raise InputError(f"--runs {run.folder.path}: its u was given by --u; train one without that")
+    test = subject.data.test
+    images = to_float(jnp.asarray(test.images))
+    method = subject.runs[0].method  # one program for all: the runs differ by their weights alone
+    found = []
+    with tqdm(total=len(subject.runs) * len(U_CANDIDATES) * len(test), unit="image") as progress:
+        for run, u in product(subject.runs, U_CANDIDATES):
+            progress.set_description(f"u = {u:.2f}")
+            maps = method.anomaly_maps(run.state, {**run.calibration, "u": u}, images, len(test))
+            found.append(auroc(test, {score: np.asarray(values) for score, values in maps.items()}))
+            progress.update(len(test))
+    shape = (len(subject.runs), len(U_CANDIDATES))
+    return Curves(
+        auroc={names: np.reshape([areas[names] for areas in found], shape) for names in found[0]},
+        errors=np.array([list(run.calibration["u_errors"].values()) for run in subject.runs]),
+        chosen=[U_CANDIDATES.index(run.calibration["u"]) for run in subject.runs],
+        tolerance=subject.runs[0].config.refine.u_tolerance,
+    )
+
+
+def conclude(curves: Curves) -> str:
+    """Where the rule lands, and how far that is from the best u."""
+    chosen = markdown.listed([f"{U_CANDIDATES[i]:.2f}" for i in curves.chosen])
+    sentences = [f"The rule chose u = {chosen} on held-out normal images."]
+    if missed := int((curves.errors.min(axis=1) >= curves.tolerance).sum()):
+        sentences.append(
+            f"In {missed} of {len(curves.errors)} runs no u has an L1 error below {curves.tolerance:g}: it"
+            " took the one with the smallest, from which the largest differs by"
+            f" {np.ptp(curves.errors, axis=1).max():.2g} at most."
+        )
+    for metric in METRICS:
+        gap = curves.gaps((metric, MEAN))
+        if gap.mean is None:
+            continue
+        areas = curves.auroc[metric, MEAN]
+        best = markdown.listed([f"{U_CANDIDATES[i]:.2f}" for i in areas.argmax(axis=1)])
+        verdict = "within" if gap.mean <= CLOSE else "not within"
+        sentences.append(
+            f"Its {metric} AUROC, L2 and SSIM averaged, is {curves.at_choice((metric, MEAN))}: {gap} less"
+            f" than with the best u ({best}), {verdict} {CLOSE}; from the worst to the best u it rises by"
+            f" {over_seeds((areas.max(axis=1) - areas.min(axis=1)).tolist())}."
+        )
+    return " ".join(sentences)
+
+
+def draw(figure: Figure, curves: Curves) -> None:
+    """A panel for each metric, with the rule's choices, and one for the error that the rule looks at."""
+    panels = figure.subplots(1, len(METRICS) + 1)
+    for axes, metric in zip(panels, METRICS, strict=False):
+        for (of, score), areas in curves.auroc.items():
+            if of == metric:
+                sd = areas.std(axis=0, ddof=1) if len(areas) > 1 else None
+                axes.errorbar(U_CANDIDATES, areas.mean(axis=0), sd, label=score, capsize=2, linewidth=1.4)
+        axes.set_title(f"{metric} AUROC", loc="left", fontsize=9)
+    panels[0].legend(fontsize=7)
+    for index, errors in enumerate(curves.errors):
+        panels[-1].plot(U_CANDIDATES, errors, color="grey", label=None if index else "L1 error, each run")
+    panels[-1].axhline(curves.tolerance, color="black", linestyle="--", linewidth=1, label="tolerance")
+    panels[-1].set_title("L1 error of held-out normal images", loc="left", fontsize=9)
+    panels[-1].legend(fontsize=7)
+    for axes in panels:
+        for u in {U_CANDIDATES[i] for i in curves.chosen}:
+            axes.axvline(u, color="tab:red", linestyle=":", linewidth=1.2)
+        axes.set_xlabel("u (dotted: the rule's choices)")
+
+
+def report(curves: Curves) -> Finding:
+    """The study's figure, numbers and conclusion."""
+    names = list(curves.auroc)
+    columns = [f"{metric} {score}" for metric, score in names]
+    measured = [curves.errors, *(curves.auroc[n] for n in names)]
+    cells = [[over_seeds(values[:, i].tolist()) for values in measured] for i in range(len(U_CANDIDATES))]
+    rows = [[f"{u:.2f}", *line] for u, line in zip(U_CANDIDATES, cells, strict=True)]
+    rows.append(["the rule's", "", *(curves.at_choice(n) for n in names)])
+    rows.append(["best less the rule's", "", *(curves.gaps(n) for n in names)])
+    header = [f"{name}_{part}".replace(" ", "_auroc_") for name in columns for part in ("mean", "sd")]
+    lines = [
+        [u, *(x for cell in line for x in (cell.mean, cell.sd))]
+        for u, line in zip(U_CANDIDATES, cells, strict=True)
+    ]
+    return Finding(
+        title="AUROC by the threshold u of the mask",
+        conclusion=conclude(curves),
+        parts=[
+            "AUROC, mean ± standard deviation over seeds. The best u is each seed's own, for each column.",
+            markdown.table(["u", "L1 error", *columns], rows),
+        ],
+        header=["u", "l1_error_mean", "l1_error_sd", *header],
+        lines=lines,
+        draw=lambda figure: draw(figure, curves),
+        size=(10, 3.2),
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, measures, writes the files."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    subject = load_seeds(folders(flags))
+    publish(report(measure(subject)), flags, subject, study="threshold", arguments=arguments)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

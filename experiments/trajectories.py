@@ -1,0 +1,106 @@
+"""Every state of the test-time loop of I3AD for many images, and what metrics say of each state."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+from tqdm import tqdm
+
+from i3ad_jax.compiler import jit
+from i3ad_jax.config import Config
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.methods.i3ad import I3AD
+from i3ad_jax.metrics import image_auroc, pixel_auroc
+from i3ad_jax.refine_queue import trace_queue
+from i3ad_jax.score import image_scores, l2_map
+from i3ad_jax.shapes import Images, to_float
+
+MEMORY = 1 << 30  # bytes that the states of one queue may take
+METRICS = ("image", "pixel")  # what an AUROC ranks
+MEAN = "mean"  # of the AUROC of the paper's two scores, as its Figure 4 (a) has it
+_PAPER_SCORES = ("l2", "ssim")
+
+
+class Trajectories(NamedTuple):
+    """States of the loop: after the checkerboard pass, then after each iteration (t = iterations + 1).
+
+    Attributes:
+        maps: the anomaly maps of each score, float32.
+        masks: where each state was last inpainted; everywhere for the checkerboard pass.
+        iterations: after how many each image stayed as it was.
+    """
+
+    maps: dict[str, Float[np.ndarray, "n t h w"]]
+    masks: Bool[np.ndarray, "n t h w"]
+    iterations: Int[np.ndarray, " n"]
+
+
+class Loop:
+    """The compiled loop under one set of settings, for every run that has the networks of `config`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.method = config, I3AD(config)
+
+    def trajectories(
+        self, state: Any, images: UInt8[np.ndarray, "n h w 3"], *, u: float, progress: tqdm
+    ) -> Trajectories:
+        """The states of all images, by as few queues as memory allows; each image costs its own iterations.
+
+        Args:
+            state: weights of a trained run.
+            images: to examine.
+            u: threshold of the mask.
+            progress: moves by one for each image.
+        """
+        # Image, mask and score of each state; a queue's end, where its slowest image runs alone, is dear.
+        bytes_per_image = 4 * (3 + 1 + 1) * images[0, ..., 0].size * (self.config.refine.iterations + 1)
+        size, parts = max(1, min(len(images), MEMORY // bytes_per_image)), []
+        for first in range(0, len(images), size):
+            queue = images[first : first + size]
+            count = len(queue)
+            padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
+            part = self._trace(state, to_float(jnp.asarray(padded)), jnp.int32(count), jnp.float32(u))
+            parts.append(jax.tree.map(lambda x: np.asarray(x)[:count], part))  # noqa: B023 (done at once)
+            progress.update(count)
+        return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+    @jit(static_argnums=0)
+    def _trace(
+        self, state: Any, images: Images, count: Int[Array, ""], u: Float[Array, ""]
+    ) -> tuple[dict[str, Array], Array, Array]:
+        loop, inpaint = self.config.refine, self.method.inpaint(state)
+        traced, iterations = trace_queue(
+            inpaint, images, count=count, slots=loop.test_batch_size, u=u, config=loop
+        )
+        l2 = jax.vmap(lambda image, states: jax.vmap(lambda x: l2_map(image, x))(states))
+        maps = {"l2": l2(images, traced.images), "ssim": traced.scores}
+        return Trajectories(maps, traced.masks[..., 0] > 0, iterations)  # pyright: ignore
+
+
+def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:
+    """AUROC by metric of `METRICS` and score, the mean of the paper's two scores included.
+
+    NaN for pixels where no test image has a mask.
+
+    Args:
+        test: what is normal in the images.
+        maps: per kind of score the anomaly maps, `n h w`.
+    """
+    areas: dict[tuple[str, str], float | None] = {}
+    for score, values in maps.items():
+        areas["image", score] = image_auroc(test.labels, image_scores(values))
+        areas["pixel", score] = pixel_auroc(test.masks[test.annotated], values[test.annotated])
+    found = {names: np.nan if area is None else area for names, area in areas.items()}
+    means = {(metric, MEAN): np.mean([found[metric, score] for score in _PAPER_SCORES]) for metric in METRICS}
+    return {**found, **{names: float(mean) for names, mean in means.items()}}
+
+
+def auroc_curves(test: Split, traced: Trajectories) -> dict[tuple[str, str], Float[np.ndarray, " t"]]:
+    """What `auroc` says of the maps after each iteration."""
+    last = int(traced.iterations.max())
+    areas = [auroc(test, {k: maps[:, i] for k, maps in traced.maps.items()}) for i in range(last + 1)]
+    # From there on no image changes.
+    areas += areas[-1:] * (traced.masks.shape[1] - len(areas))
+    return {names: np.array([area[names] for area in areas]) for names in areas[0]}

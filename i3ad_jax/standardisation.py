@@ -1,0 +1,85 @@
+"""Anomaly maps in units of what normal images show there. Not in the paper.
+
+A network repeats some places worse than others whatever image it sees: edges, print, the middle of the
+checkerboard's patches. Less the mean residual that unseen normal images have at a pixel, and over its
+standard deviation, a residual says how unusual it is. Objects that always lie alike have such statistics for
+each pixel; textures may have none but those of all pixels together.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import gaussian_filter
+from scipy.stats import norm
+
+Standardise = Literal["pixel", "global", "none"]
+# A pixel's own residuals are few. To those of n normal images come those of so many more, in which the pixel
+# is like all pixels: where the n happen to agree, a deviation of nearly 0 would make an alarm of anything.
+# With one image more none falls below 1 / sqrt(n + 1) of the global one.
+PRIOR_IMAGES = 1
+NEIGHBOURHOOD_SD = (
+    1.0  # pixels: a pixel's statistics are those of its near neighbours too, as if of more images
+)
+SMALLEST_SD = 1e-6  # maps are float32 and of order 1: less than this is rounding
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of normal images' anomaly maps at each pixel, float32."""
+
+    mean: Float[np.ndarray, "h w"]
+    sd: Float[np.ndarray, "h w"]
+
+    def standardise(self, maps: Float[np.ndarray, "*n h w"]) -> Float[np.ndarray, "*n h w"]:
+        """Maps less the mean, over the standard deviation."""
+        return (maps - self.mean) / self.sd
+
+
+def statistics(maps: Float[np.ndarray, "n h w"], kind: Standardise) -> Statistics:
+    """Of each pixel of normal images' maps, of all pixels, or, by "none", 0 and 1, which change nothing."""
+    return _blend(len(maps), *_moments(maps), kind)
+
+
+def leave_one_out(maps: Float[np.ndarray, "n h w"], kind: Standardise) -> Iterator[Statistics]:
+    """For each map the statistics of all others; a single map has none, and gets its own."""
+    count, (first, second) = len(maps), _moments(maps)
+    for own in maps.astype(np.float64):
+        if count == 1:
+            yield _blend(count, first, second, kind)
+        else:
+            others = (count * first - own) / (count - 1), (count * second - own**2) / (count - 1)
+            yield _blend(count - 1, *others, kind)
+
+
+def choose(maps: Float[np.ndarray, "n h w"]) -> tuple[Standardise, dict[str, float]]:
+    """Whether statistics of each pixel or of all foretell a normal image better, and how well both do.
+
+    The measure is the log-likelihood of a pixel, as a Gaussian's of the mean and the standard deviation that
+    all other images give, averaged over pixels and images: cross-validation, on normal images alone.
+    """
+    fit: dict[str, float] = {}
+    for kind in ("global", "pixel"):
+        pairs = zip(maps, leave_one_out(maps, kind), strict=True)
+        fit[kind] = float(np.mean([norm.logpdf(own, other.mean, other.sd).mean() for own, other in pairs]))
+    return ("pixel" if fit["pixel"] > fit["global"] else "global"), fit
+
+
+def _moments(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and mean square of each pixel, float64."""
+    return maps.mean(axis=0, dtype=np.float64), np.mean(maps.astype(np.float64) ** 2, axis=0)
+
+
+def _blend(count: int, first: np.ndarray, second: np.ndarray, kind: Standardise) -> Statistics:
+    """The statistics that the moments of `count` images give."""
+    if kind == "none":
+        return Statistics(np.zeros(first.shape, np.float32), np.ones(first.shape, np.float32))
+    own = count / (count + PRIOR_IMAGES) if kind == "pixel" else 0.0
+    first, second = (
+        own * gaussian_filter(moment, NEIGHBOURHOOD_SD) + (1 - own) * moment.mean()
+        for moment in (first, second)
+    )
+    variance = np.maximum(second - first**2, SMALLEST_SD**2)
+    return Statistics(first.astype(np.float32), np.sqrt(variance).astype(np.float32))

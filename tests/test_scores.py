@@ -1,0 +1,108 @@
+"""The table of plain and calibrated scores, from runs of principal components on a tiny data set."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from experiments import scores
+from i3ad_jax import train
+from i3ad_jax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed in ("0", "1"):
+        flags = ["--method", "pca", "--components", "2", "--held-out", "0.4", "--seed", seed]
+        train.main([*tiny_flags, *flags, "--run", str(root / f"pca-seed{seed}")])
+    return root
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def results(run: Path) -> dict[str, dict[str, float]]:
+    return json.loads((run / "results.json").read_text())["scores"]
+
+
+def test_rows_are_the_results_of_the_runs(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    scores.main(["--runs", str(runs), "--out", str(tmp_path)])
+    rows = {row["score"]: row for row in read(tmp_path / "scores.csv")}
+    assert list(rows) == list(scores.SCORES)
+    for score, kind in (("mean", "ssim"), ("calibrated, top", "ssim_calibrated")):
+        assert rows[score]["seeds"] == "2"
+        for name, stored in (
+            ("image_auroc", "image_auroc"),
+            ("pixel_auroc", "pixel_auroc"),
+            ("aupro", "pixel_aupro"),
+        ):
+            values = [results(run)[kind][stored] for run in sorted(runs.iterdir())]
+            assert float(rows[score][f"{name}_mean"]) == pytest.approx(np.mean(values))
+            assert float(rows[score][f"{name}_sd"]) == pytest.approx(np.std(values, ddof=1))
+    gains = [
+        results(run)["ssim_calibrated"]["image_auroc"] - results(run)["ssim"]["image_auroc"]
+        for run in runs.iterdir()
+    ]
+    text = (tmp_path / "scores.md").read_text()
+    gain = f"gain {np.mean(gains):.3f} ± {np.std(gains, ddof=1):.3f}"
+    assert gain in text
+    assert gain in capsys.readouterr().out
+    assert (tmp_path / "scores.png").stat().st_size > 5000
+    assert (tmp_path / "scores.svg").exists()
+
+
+def test_listed_images_are_left_out(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "listed").write_text("good/0\n2\n")
+    command = [
+        "--runs",
+        str(runs / "pca-seed1"),
+        "--without",
+        str(tmp_path / "listed"),
+        "--out",
+        str(tmp_path),
+    ]
+    scores.main(command)
+    rows = {(row["images"], row["score"]): row for row in read(tmp_path / "scores.csv")}
+    assert {images for images, _ in rows} == {"all", "without 3 listed"}
+    kept = [
+        row
+        for row in read(runs / "pca-seed1/scores.csv")
+        if row["path"][5:] in ("good/1.png", "spot/0.png", "spot/1.png")
+    ]
+    assert len(kept) == 3
+    expected = roc_auc_score([int(row["label"]) for row in kept], [float(row["ssim"]) for row in kept])
+    assert float(rows["without 3 listed", "mean"]["image_auroc_mean"]) == pytest.approx(expected)
+    assert (
+        float(rows["all", "mean"]["image_auroc_mean"]) == results(runs / "pca-seed1")["ssim"]["image_auroc"]
+    )
+    (tmp_path / "listed").write_text("good/0\ngood/7\n")
+    with pytest.raises(InputError, match="listed: good/7 is no test image"):
+        scores.main(command)
+
+
+def test_a_run_without_calibrated_scores_is_tested_again(runs: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(runs / "pca-seed0", tmp_path / "old")
+    shutil.rmtree(old / "statistics")
+    stored = json.loads((old / "results.json").read_text())
+    del stored["scores"]["ssim_calibrated"]
+    (old / "results.json").write_text(json.dumps(stored))
+    scores.main(["--runs", str(old), "--out", str(tmp_path / "out")])
+    scores.main(["--runs", str(runs / "pca-seed0"), "--out", str(tmp_path / "new")])
+    assert read(tmp_path / "out/scores.csv") == read(tmp_path / "new/scores.csv")
+    assert not (old / "statistics").exists()
+
+
+def test_wrong_runs(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--runs .*: no finished run there"):
+        scores.main(["--runs", str(tmp_path), "--out", str(tmp_path / "out")])
+    copy = shutil.copytree(runs / "pca-seed0", tmp_path / "copy")
+    with pytest.raises(InputError, match=r"a second run of tiny.*, pca, seed 0; name one"):
+        scores.main(["--runs", str(runs), str(copy), "--out", str(tmp_path / "out")])
