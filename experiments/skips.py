@@ -1,266 +1,208 @@
 """`python -m experiments.skips`: what each skip connection of the U-Net does (paper, section 4)."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
+from experiments import markdown
+from experiments.finding import Finding, over_seeds, publish
+from experiments.runs import run_folder
+from experiments.study import Flags as StudyFlags
+from experiments.study import Subject, Trained, labelled_data, load, one_category, train_missing
 from i3ad_jax import command_line
-from i3ad_jax.config import Config, validate
-from i3ad_jax.data.dataset import NORMAL, Dataset
-from i3ad_jax.data.load import load_dataset
 from i3ad_jax.errors import InputError
 from i3ad_jax.figures import contact_sheet
-from i3ad_jax.fit import Interrupted, load_trained
 from i3ad_jax.nn.unet import LEVELS
-from i3ad_jax.presets import defaults
-from i3ad_jax.run_folder import RunFolder, environment, write_csv, write_text
+from i3ad_jax.run_folder import RunFolder
 from i3ad_jax.shapes import to_float, to_uint8
-from i3ad_jax.train import train
 
 PROGRAM = "python -m experiments.skips"
-SKIPS: dict[str, tuple[int, ...]] = {"none": (), **{str(n): (n,) for n in range(1, LEVELS + 1)}}
-AUROCS = {
-    f"{kind}_{name}": (kind, name) for kind in ("l2", "ssim") for name in ("image_auroc", "pixel_auroc")
-}
+NONE = "none"
+SKIPS: dict[str, tuple[int, ...]] = {NONE: (), **{str(n): (n,) for n in range(1, LEVELS + 1)}}
+SCORES = ("l2", "ssim")
+METRICS = ("image", "pixel")
 ERRORS = ("normal_error", "defect_error")
 
-
-@dataclass(frozen=True)
-class Flags:
-    """Train the U-Net with no skip connection and with each alone; write table and pictures to OUT.
-
-    Give the same command again to go on where it stopped.
-    """
-
-    out: Path
-    """Folder for the results; the runs are in its subfolder runs."""
-    data: str = "textures:weave"
-    """Any form that train takes, with test images and masks."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """A run of each network for each."""
-    preset: Literal["quick", "paper"] = "quick"
-    """Settings of all runs, but for the skip connections."""
-    steps: int | None = None
-    """Training steps; by default those of the preset."""
+# Which skip connections are on: name of a figure: its value for each seed.
+Measured = Mapping[str, Mapping[str, list[float]]]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one network did.
+class Flags(StudyFlags):
+    """What the U-Net repeats and finds with no skip connection, and with each one alone.
 
-    Attributes:
-        skips: a key of `SKIPS`.
-        seed: of the run.
-        figures: AUROC by `AUROCS`, and the mean squared error, in [0, 4], of reconstructing the pixels of
-            `ERRORS`: those of normal test images, and those of defects.
+    The paper: with the first or the second, "anomalous pixels are reconstructed".
     """
 
-    skips: str
-    seed: int
-    figures: Mapping[str, float]
+    runs: tuple[Path, ...] = ()
+    """Folders of trained runs of unet that differ by nothing but seed and skip connections, some without any.
+    Without this flag, the runs in OUT/skips-..., which are trained where they are missing: minutes each."""
+
+
+def folders(flags: Flags) -> list[RunFolder]:
+    """The runs that the flags name; without any, one of each network for each seed, trained where missing.
+
+    Raises:
+        InputError: a flag makes no sense, or a run cannot be made.
+        SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
+    """
+    if flags.runs:
+        return [RunFolder(path) for path in flags.runs]
+    base = one_category(flags, methods=["unet"])
+    found = []
+    for name, skips in SKIPS.items():
+        planned = {run: replace(c, network=replace(c.network, skips=skips)) for run, c in base.items()}
+        out = flags.out / f"skips-{name}"
+        train_missing(planned, out)
+        found += [run_folder(out, run) for run in planned]
+    return found
+
+
+def load_networks(chosen: Sequence[RunFolder]) -> Subject:
+    """The runs with their data.
+
+    Raises:
+        InputError: one is not finished or not of unet, they differ by more than seed and skip connections,
+            none is without skip connections, or there is no test image with a mask.
+    """
+    runs = [load(folder) for folder in chosen]
+    first = runs[0].config
+    for run in runs:
+        network = replace(run.config.network, skips=first.network.skips)
+        if run.config.method != "unet" or replace(run.config, seed=first.seed, network=network) != first:
+            raise InputError(
+                f"--runs {run.folder.path}: give runs of unet that differ by seed and skip connections alone"
+            )
+    if all(run.config.network.skips for run in runs):
+        raise InputError("--runs: none is without skip connections, which the others are measured against")
+    data = labelled_data(first)
+    if not data.test.masks.any():
+        raise InputError(f"--data {data.name}: no test image has a mask, by which defects are measured")
+    return Subject(runs, data)
+
+
+def measure(subject: Subject) -> Measured:
+    """Image and pixel AUROC of each run; its mean squared error on normal images' pixels and on defects'."""
+    test, found = subject.data.test, {}
+    for run in sorted(subject.runs, key=lambda run: run.config.network.skips):
+        scores = run.folder.read_json(run.folder.results)["scores"]
+        error = np.load(run.folder.maps / "l2.npy", allow_pickle=False)
+        parts = error[test.labels == 0], error[test.masks]
+        figures = {
+            **{f"{kind}_{name}": scores[kind][f"{name}_auroc"] for kind in SCORES for name in METRICS},
+            **{name: float(part.mean()) for name, part in zip(ERRORS, parts, strict=True)},
+        }
+        for name, value in figures.items():
+            found.setdefault(_name(run), {}).setdefault(name, []).append(value)
+    return found
+
+
+def conclude(measured: Measured) -> str:
+    """What each skip connection changes, in numbers."""
+    means = {skips: {k: float(np.mean(v)) for k, v in figures.items()} for skips, figures in measured.items()}
+    none = means[NONE]
+    sentences = [
+        f"Without skip connections a pixel of a defect has {_ratio(none):.1f} times the error of one of a"
+        f" normal image; image AUROC is {none['l2_image']:.3f} (L2) and {none['ssim_image']:.3f} (SSIM)."
+    ]
+    for skips, figures in means.items():
+        if skips != NONE:
+            share = figures["defect_error"] / none["defect_error"]
+            l2, ssim = (figures[f"{kind}_image"] - none[f"{kind}_image"] for kind in SCORES)
+            sentences.append(
+                f"With skip {skips} the error of defects is {share:.2g} of that and {_ratio(figures):.1f} times"
+                f" that of normal images; image AUROC changes by {l2:+.3f} and {ssim:+.3f}."
+            )
+    return " ".join(sentences)
+
+
+def reconstructions(subject: Subject) -> UInt8[np.ndarray, "h w 3"]:
+    """A test image of each kind, and below them what the first run of each network makes of them.
+
+    Networks stand in the order of `measure`.
+    """
+    test = subject.data.test
+    images = test.images[[test.defects.index(kind) for kind in sorted(set(test.defects))]]
+    firsts = {_name(run): run for run in reversed(subject.runs)}
+    rows = [images]
+    for name in sorted(firsts, key=lambda name: firsts[name].config.network.skips):
+        method, state = firsts[name].method, firsts[name].state
+        sample = method.sample(state, to_float(jnp.asarray(images)), jax.random.key(0))
+        rows.append(np.asarray(to_uint8(sample[-1])))
+    return np.asarray(contact_sheet(rows))
+
+
+def draw(figure: Figure, measured: Measured, sheet: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Panels of AUROC and errors, a point for each seed, and the pictures."""
+    left, middle, right = figure.subplots(1, 3, width_ratios=(2, 2, 3))
+
+    def points(axes: Axes, figures: Mapping[str, str], title: str) -> None:
+        for (name, label), shift, marker in zip(figures.items(), (-0.1, 0.1), "os", strict=True):
+            places = [at + shift for at, of in enumerate(measured.values()) for _ in of[name]]
+            values = [value for of in measured.values() for value in of[name]]
+            axes.plot(places, values, marker, label=label, markersize=4)
+        axes.set_xticks(range(len(measured)), list(measured))
+        axes.set_xlabel("skip connections")
+        axes.set_title(title, loc="left", fontsize=9)
+        axes.legend()
+
+    points(left, {"l2_image": "L2", "ssim_image": "SSIM"}, "image AUROC")
+    points(middle, dict(zip(ERRORS, ("normal images", "defects"), strict=True)), "squared error of a pixel")
+    middle.set_yscale("log")
+    right.imshow(sheet)
+    rows = ["image", *measured]
+    side = len(sheet) / len(rows)
+    right.set_yticks([(at + 0.5) * side for at in range(len(rows))], rows)
+    right.set_xticks([])
+    right.grid(visible=False)
+    right.set_title("reconstructions", loc="left", fontsize=9)
+
+
+def report(measured: Measured, sheet: UInt8[np.ndarray, "h w 3"]) -> Finding:
+    """The study's figure, numbers and conclusion."""
+    keys = list(measured[NONE])
+    cells = {skips: [over_seeds(figures[key]) for key in keys] for skips, figures in measured.items()}
+    shown = [
+        *(f"{kind} {name} AUROC" for kind in SCORES for name in METRICS),
+        *(name.replace("_", " ") for name in ERRORS),
+    ]
+    return Finding(
+        title="Skip connections of the U-Net",
+        conclusion=conclude(measured),
+        parts=[
+            "Mean ± standard deviation over seeds. Errors are squared, of intensities in [-1, 1]: of the"
+            " pixels of normal test images, and of those of defects.",
+            markdown.table(["skips", *shown], [[skips, *line] for skips, line in cells.items()]),
+        ],
+        header=["skips", *(f"{key}_{part}" for key in keys for part in ("mean", "sd"))],
+        lines=[[skips, *(x for cell in line for x in (cell.mean, cell.sd))] for skips, line in cells.items()],
+        draw=lambda figure: draw(figure, measured, sheet),
+        size=(11, 3.4),
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses the command line, trains what is missing, measures."""
+    """Parses the command line, trains what is missing, measures, writes the files."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    runs = plan(flags)
-    first = next(iter(runs.values()))
-    data = load_dataset(flags.data, image_size=first.data.image_size, aspect=first.data.aspect)
-    if not data.test.masks.any():
-        raise InputError(f"--data {flags.data}: no test image with a mask; defects are measured by masks")
-    rows = []
-    with tqdm(runs.items(), unit="run") as progress:
-        for (skips, seed), config in progress:
-            progress.set_description(f"skips {skips} seed {seed}")
-            folder = _folder(flags.out, skips, seed)
-            try:
-                _finish(config, folder)
-            except Interrupted as stop:
-                progress.close()
-                print(f"\n{folder.path} {stop}. To go on, give the same command again.", file=sys.stderr)
-                sys.exit(128 + stop.signal)
-            rows.append(Row(skips, seed, measure(folder, data)))
-    write_csv(
-        flags.out / "skips.csv",
-        ("skips", "seed", *AUROCS, *ERRORS),
-        [(row.skips, row.seed, *row.figures.values()) for row in rows],
-    )
-    write_text(flags.out / "skips.md", markdown(rows, _notes(flags, first.training.steps)))
-    figure = chart(rows)
-    figure.savefig(flags.out / "skips.png", dpi=150)
-    figure.savefig(flags.out / "skips.svg")
-    _reconstructions(flags, runs, data).save(flags.out / "reconstructions.png")
-    print(f"{len(rows)} runs; results in {flags.out}")
+    subject = load_networks(folders(flags))
+    finding = report(measure(subject), reconstructions(subject))
+    publish(finding, flags, subject, study="skips", arguments=arguments)
 
 
-def plan(flags: Flags) -> dict[tuple[str, int], Config]:
-    """The settings of each run, by its skip connections and its seed.
-
-    Raises:
-        InputError: a flag makes no sense.
-    """
-    if not flags.seeds:
-        raise InputError("--seeds: nothing given; name at least one or leave it out")
-    base = defaults(flags.preset, "unet")
-    steps = base.training.steps if flags.steps is None else flags.steps
-    base = replace(
-        base, data=replace(base.data, data=flags.data), training=replace(base.training, steps=steps)
-    )
-    validate(base)
-    return {
-        (name, seed): replace(base, seed=seed, network=replace(base.network, skips=skips))
-        for (name, skips), seed in product(SKIPS.items(), dict.fromkeys(flags.seeds))
-    }
+def _name(run: Trained) -> str:
+    return " ".join(map(str, run.config.network.skips)) or NONE
 
 
-def measure(folder: RunFolder, data: Dataset) -> dict[str, float]:
-    """The `Row.figures` of a finished run on the test images of `data`."""
-    scores = folder.read_json(folder.results)["scores"]
-    error = np.load(folder.maps / "l2.npy", allow_pickle=False)
-    parts = error[data.test.labels == 0], error[data.test.masks]
-    return {
-        **{column: scores[kind][name] for column, (kind, name) in AUROCS.items()},
-        **{name: float(part.mean()) for name, part in zip(ERRORS, parts, strict=True)},
-    }
-
-
-def means(rows: Sequence[Row]) -> dict[str, dict[str, tuple[float, float | None]]]:
-    """Mean over seeds and standard deviation, None of a single seed, by skips and figure."""
-    table = {}
-    for skips in dict.fromkeys(row.skips for row in rows):
-        runs = [row.figures for row in rows if row.skips == skips]
-        columns = {name: [run[name] for run in runs] for name in runs[0]}
-        table[skips] = {
-            name: (fmean(values), stdev(values) if len(values) > 1 else None)
-            for name, values in columns.items()
-        }
-    return table
-
-
-def markdown(rows: Sequence[Row], notes: Mapping[str, Any]) -> str:
-    """The table, what it says in a sentence for each skip connection, and the notes."""
-    table = means(rows)
-    header = ["skips", *AUROCS, *ERRORS]
-    lines = [
-        [skips, *(f"{mean:.3f}" + (f" ± {sd:.3f}" if sd is not None else "") for mean, sd in cells.values())]
-        for skips, cells in table.items()
-    ]
-    text = [" | ".join(cells) for cells in (header, ["---"] * len(header), *lines)]
-    return "\n".join(
-        [
-            "# Skip connections of the U-Net",
-            "",
-            *(f"| {line} |" for line in text),
-            "",
-            *(f"{sentence}" for sentence in _conclusion(table)),
-            "",
-            *(f"- {name}: {value}" for name, value in notes.items()),
-            "",
-        ]
-    )
-
-
-def chart(rows: Sequence[Row]) -> Figure:
-    """Image AUROC, and how well normal pixels and defects are repeated, a point for each seed."""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    names = list(dict.fromkeys(row.skips for row in rows))
-
-    def points(axes: Any, figures: Mapping[str, str]) -> None:
-        for index, (name, label) in enumerate(figures.items()):
-            places = [names.index(row.skips) + 0.16 * (index - 0.5) for row in rows]
-            axes.plot(places, [row.figures[name] for row in rows], "os"[index], label=label, alpha=0.8)
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlabel("skip connection that is on")
-        axes.grid(axis="y", linewidth=0.5)
-        axes.legend()
-
-    points(left, {"l2_image_auroc": "L2", "ssim_image_auroc": "SSIM"})
-    left.axhline(0.5, color="grey", linewidth=1, linestyle="--")
-    left.set_ylabel("image AUROC")
-    points(right, {"normal_error": "normal images", "defect_error": "defects"})
-    right.set_yscale("log")
-    right.set_ylabel("mean squared error of a pixel")
-    return figure
-
-
-def _conclusion(table: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> list[str]:
-    """A sentence for each skip connection: what it changes, in numbers."""
-    none = {name: mean for name, (mean, _) in table["none"].items()}
-    sentences = [
-        f"- Without skip connections a pixel of a defect has {_ratio(none):.1f} times the error of one of"
-        f" a normal image; image AUROC {none['l2_image_auroc']:.3f} (L2),"
-        f" {none['ssim_image_auroc']:.3f} (SSIM)."
-    ]
-    for skips, cells in table.items():
-        if skips == "none":
-            continue
-        this = {name: mean for name, (mean, _) in cells.items()}
-        l2, ssim = (this[name] - none[name] for name in ("l2_image_auroc", "ssim_image_auroc"))
-        sentences.append(
-            f"- With skip {skips} the error of defects is {this['defect_error'] / none['defect_error']:.2g}"
-            f" of that without, {_ratio(this):.1f} times that of normal images; image AUROC changes by"
-            f" {l2:+.3f} (L2), {ssim:+.3f} (SSIM)."
-        )
-    return sentences
-
-
-def _ratio(figures: Mapping[str, float]) -> float:
+def _ratio(figures: Mapping[str, Any]) -> float:
     return figures["defect_error"] / figures["normal_error"]
-
-
-def _folder(out: Path, skips: str, seed: int) -> RunFolder:
-    return RunFolder(out / "runs" / f"skips-{skips}-seed{seed}")
-
-
-def _finish(config: Config, folder: RunFolder) -> None:
-    """Trains and tests what is missing of a run.
-
-    Raises:
-        InputError: the run was made with other settings.
-    """
-    if folder.config.exists() and folder.read_config() != config:
-        raise InputError(f"--out {folder.path}: was made with other settings; name another folder")
-    if not folder.results.exists():
-        train(config, folder, resume=folder.config.exists())
-
-
-def _reconstructions(flags: Flags, runs: Mapping[tuple[str, int], Config], data: Dataset) -> Any:
-    """Picture of a test image of each kind, and below it what each network of the first seed makes of it."""
-    kinds = [NORMAL, *sorted(set(data.test.defects) - {NORMAL})]
-    images = data.test.images[[data.test.defects.index(kind) for kind in kinds if kind in data.test.defects]]
-    rows = [images]
-    for skips in SKIPS:
-        method, state = load_trained(_folder(flags.out, skips, flags.seeds[0]), runs[skips, flags.seeds[0]])
-        sample = method.sample(state, to_float(jnp.asarray(images)), jax.random.key(0))
-        rows.append(np.asarray(to_uint8(sample[-1])))
-    return contact_sheet(rows)
-
-
-def _notes(flags: Flags, steps: int) -> dict[str, Any]:
-    machine = environment()
-    packages = ", ".join(f"{name} {version}" for name, version in machine.pop("packages").items())
-    return {
-        "errors": "mean squared error of a reconstructed pixel, of intensities in [-1, 1]: of those of normal"
-        " test images, and of those of defects",
-        "data": flags.data,
-        "preset": flags.preset,
-        "steps": steps,
-        "seeds": ", ".join(map(str, flags.seeds)),
-        **machine,
-        "devices": ", ".join(machine["devices"]),
-        "packages": packages,
-    }
 
 
 if __name__ == "__main__":

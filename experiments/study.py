@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from tqdm import tqdm
 
 from experiments.categories import categories, category_name
+from experiments.comparison import Run
 from experiments.runs import finished, make, plan, run_folder
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset
@@ -96,22 +97,39 @@ def folders(flags: Flags, *, methods: Sequence[str] = ("i3ad",)) -> list[RunFold
     """
     if flags.runs:
         return [RunFolder(path) for path in flags.runs]
+    planned = one_category(flags, methods=methods)
+    train_missing(planned, flags.out)
+    return [run_folder(flags.out, run) for run in planned if run.method in methods]
+
+
+def one_category(flags: Flags, *, methods: Sequence[str]) -> dict[Run, Config]:
+    """The plan of these methods' runs by the flags.
+
+    Raises:
+        InputError: a flag makes no sense, or --data names several categories.
+    """
     if len(found := categories([flags.data])) != 1:
         raise InputError(f"--data {flags.data}: holds {', '.join(found)}; a study takes one of them")
-    planned = plan(
-        data=[flags.data], methods=methods, seeds=flags.seeds, preset=flags.preset, steps=flags.steps
-    )
-    done = finished(planned, flags.out)
+    return plan(data=[flags.data], methods=methods, seeds=flags.seeds, preset=flags.preset, steps=flags.steps)
+
+
+def train_missing(planned: Mapping[Run, Config], out: Path) -> None:
+    """Trains and tests the runs that are not there yet below the folder `out`.
+
+    Raises:
+        InputError: a run there has other settings, or a run cannot be made.
+        SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
+    """
+    done = finished(planned, out)
     missing = tqdm([run for run in planned if run not in done], unit="run", disable=len(done) == len(planned))
     for run in missing:
         missing.set_description(str(run))
         try:
-            make(run, planned, flags.out)
+            make(run, planned, out)
         except Interrupted as stop:
             missing.close()
             print(f"\n{run} {stop}. To go on, give the same command again.", file=sys.stderr)
             sys.exit(128 + stop.signal)
-    return [run_folder(flags.out, run) for run in planned if run.method in methods]
 
 
 def load(folder: RunFolder) -> Trained:
