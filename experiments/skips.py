@@ -118,8 +118,8 @@ def conclude(measured: Measured) -> str:
             share = figures["defect_error"] / none["defect_error"]
             l2, ssim = (figures[f"{kind}_image"] - none[f"{kind}_image"] for kind in SCORES)
             sentences.append(
-                f"With skip {skips} the error of defects is {share:.2g} of that and {_ratio(figures):.1f} times"
-                f" that of normal images; image AUROC changes by {l2:+.3f} and {ssim:+.3f}."
+                f"With skip {skips} the error of defects is {share:.2g} of that and {_ratio(figures):.1f}"
+                f" times that of normal images; image AUROC changes by {l2:+.3f} and {ssim:+.3f}."
             )
     return " ".join(sentences)
 
