@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -13,12 +12,10 @@ from experiments import markdown
 from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
 from experiments.study import Flags as StudyFlags
-from experiments.study import Subject, Trained, folders, load_seeds
+from experiments.study import Subject, Trained, calibrate, folders, load_seeds
 from experiments.trajectories import MEAN, METRICS, Loop, auroc
 from i3ad_jax import command_line
 from i3ad_jax.config import RefineConfig
-from i3ad_jax.data.load import hold_out
-from i3ad_jax.shapes import to_float
 
 PROGRAM = "python -m experiments.choices"
 STORED = "as the runs have it"
@@ -77,8 +74,7 @@ def _test(subject: Subject, run: Trained, loop: Loop, progress: tqdm) -> dict[st
     """The figures of one run under one choice."""
     test, calibration = subject.data.test, run.calibration
     if any(getattr(loop.config.refine, name) != getattr(run.config.refine, name) for name in NEW_U):
-        _, held_out = hold_out(subject.data.train, fraction=run.config.data.held_out, seed=run.config.seed)
-        calibration = loop.method.calibrate(run.state, to_float(jnp.asarray(held_out.images)))
+        calibration = calibrate(loop.method, run, subject.data)
     u = calibration["u"]
     traced = loop.trajectories(run.state, test.images, u=u, progress=progress)
     figures = {"u": u, "l1_error": calibration.get("u_errors", {}).get(f"{u:.2f}", np.nan)}
