@@ -82,7 +82,7 @@ def publish(
         notes = {
             "command": f"python -m experiments.{study} {shlex.join(arguments)}",
             **_circumstances(subject),
-            "wall time": timedelta(seconds=round(time.perf_counter() - subject.start)),
+            "wall time, training aside": timedelta(seconds=round(time.perf_counter() - subject.start)),
             **subject.machine,
         }
         text = [finding.conclusion, f"![{title}]({study}.png)", *finding.parts]
