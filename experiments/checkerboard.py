@@ -12,11 +12,10 @@ from tqdm import tqdm
 
 from experiments import markdown
 from experiments.finding import Finding, over_seeds, publish
-from experiments.study import Flags as StudyFlags
-from experiments.study import Subject, folders, load_seeds, settings
+from experiments.study import LoopFlags, Subject, folders, load_seeds, settings
 from experiments.trajectories import METRICS, Loop, auroc_curves
 from i3ad_jax import command_line
-from i3ad_jax.config import Config, validate
+from i3ad_jax.config import validate
 from i3ad_jax.errors import InputError
 
 PROGRAM = "python -m experiments.checkerboard"
@@ -27,24 +26,24 @@ Curves = Mapping[int, Mapping[tuple[str, str], Float[np.ndarray, "seeds t"]]]
 
 
 @dataclass(frozen=True)
-class Flags(StudyFlags):
+class Flags(LoopFlags):
     """AUROC after each iteration, started from checkerboards of several sizes: the paper's Figure 4.
 
-    u stays as each run has it.
+    u is the same for all of them.
     """
 
     patches: tuple[int, ...] = (2, 4, 6, 8, 10, 12)
     """Checkerboards: how many patches along each side."""
 
 
-def measure(subject: Subject, configs: Mapping[int, Config]) -> Curves:
+def measure(subject: Subject, checkerboards: Sequence[int]) -> Curves:
     """The AUROC after each iteration, from one trajectory for each image, checkerboard and run."""
-    test = subject.data.test
+    test, stored = subject.data.test, subject.runs[0].config
     curves = {}
-    with tqdm(total=len(configs) * len(subject.runs) * len(test), unit="image") as progress:
-        for patches, config in configs.items():
+    with tqdm(total=len(checkerboards) * len(subject.runs) * len(test), unit="image") as progress:
+        for patches in checkerboards:
             progress.set_description(f"{patches} patches")
-            loop = Loop(config)
+            loop = Loop(replace(stored, refine=replace(stored.refine, patches=patches)))
             of_seeds = []
             for run in subject.runs:
                 u = run.calibration["u"]
@@ -100,7 +99,8 @@ def draw(figure: Figure, curves: Curves) -> None:
         axes.set_title(f"{metric} AUROC, {score}", loc="left", fontsize=9)
     for axes in panels[-1]:
         axes.set_xlabel("iteration")
-    panels[0, 0].legend(fontsize=7, title="patches", title_fontsize=7)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", title="patches")
 
 
 def report(curves: Curves) -> Finding:
@@ -141,11 +141,10 @@ def main(arguments: Sequence[str]) -> None:
     if not flags.patches:
         raise InputError("--patches: nothing given; name at least one or leave it out")
     stored = settings(flags)
-    configs = {n: replace(stored, refine=replace(stored.refine, patches=n)) for n in flags.patches}
-    for config in configs.values():
-        validate(config)
-    subject = load_seeds(folders(flags))
-    finding = report(measure(subject, configs))
+    for patches in flags.patches:
+        validate(replace(stored, refine=replace(stored.refine, patches=patches)))
+    subject = load_seeds(folders(flags), base=flags.base)
+    finding = report(measure(subject, flags.patches))
     publish(finding, flags, subject, study="checkerboard", arguments=arguments)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -13,12 +12,10 @@ from experiments import markdown
 from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
 from experiments.study import Flags as StudyFlags
-from experiments.study import Subject, Trained, folders, load_seeds
-from experiments.trajectories import MEAN, METRICS, Loop, auroc
+from experiments.study import Subject, Trained, calibrate, folders, load_seeds
+from experiments.trajectories import MEAN, METRICS, SCORES, Loop, auroc
 from i3ad_jax import command_line
 from i3ad_jax.config import RefineConfig
-from i3ad_jax.data.load import hold_out
-from i3ad_jax.shapes import to_float
 
 PROGRAM = "python -m experiments.choices"
 STORED = "as the runs have it"
@@ -77,12 +74,11 @@ def _test(subject: Subject, run: Trained, loop: Loop, progress: tqdm) -> dict[st
     """The figures of one run under one choice."""
     test, calibration = subject.data.test, run.calibration
     if any(getattr(loop.config.refine, name) != getattr(run.config.refine, name) for name in NEW_U):
-        _, held_out = hold_out(subject.data.train, fraction=run.config.data.held_out, seed=run.config.seed)
-        calibration = loop.method.calibrate(run.state, to_float(jnp.asarray(held_out.images)))
+        calibration = calibrate(loop.method, run, subject.data)
     u = calibration["u"]
     traced = loop.trajectories(run.state, test.images, u=u, progress=progress)
     figures = {"u": u, "l1_error": calibration.get("u_errors", {}).get(f"{u:.2f}", np.nan)}
-    for state, label in ((-1, ""), (0, "_at_0"), (1, "_at_1")):
+    for state, label in ((-1, ""), (0, "_at_0"), (min(1, loop.config.refine.iterations), "_at_1")):
         maps = {score: values[:, state] for score, values in traced.maps.items()}
         figures |= {f"{metric}_{score}{label}": x for (metric, score), x in auroc(test, maps).items()}
     for label, group in enumerate(("normal", "anomalous")):
@@ -121,9 +117,8 @@ def draw(figure: Figure, measured: Measured) -> None:
     """A row for each choice; panels of its AUROC and of its iterations."""
     panels = figure.subplots(1, len(METRICS) + 1, sharey=True)
     place = np.arange(len(measured))[::-1]
-    colours = {"image": ("l2", "ssim"), "pixel": ("l2", "ssim")}
-    columns = [[f"{metric}_{score}" for score in colours[metric]] for metric in METRICS]
-    for axes, figures in zip(panels, [*columns, ["iterations_normal", "iterations_anomalous"]], strict=True):
+    shown = [[f"{metric}_{score}" for score in SCORES] for metric in METRICS]
+    for axes, figures in zip(panels, [*shown, ["iterations_normal", "iterations_anomalous"]], strict=True):
         for shift, name in zip((0.12, -0.12), figures, strict=True):
             values = np.array([of[name] for of in measured.values()])
             sd = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
@@ -139,7 +134,7 @@ def report(measured: Measured) -> Finding:
     """The study's figure, numbers and conclusion."""
     shown = {
         "u": "u",
-        **{f"{m}_{s}": f"{m} {s}" for m in METRICS for s in ("l2", "ssim")},
+        **{f"{metric}_{score}": f"{metric} {score}" for metric in METRICS for score in SCORES},
         f"image_{MEAN}_at_0": "image mean, iteration 0",
         f"image_{MEAN}_at_1": "iteration 1",
         f"image_{MEAN}": "all iterations",

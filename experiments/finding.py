@@ -82,7 +82,7 @@ def publish(
         notes = {
             "command": f"python -m experiments.{study} {shlex.join(arguments)}",
             **_circumstances(subject),
-            "wall time": timedelta(seconds=round(time.perf_counter() - subject.start)),
+            "wall time, training aside": timedelta(seconds=round(time.perf_counter() - subject.start)),
             **subject.machine,
         }
         text = [finding.conclusion, f"![{title}]({study}.png)", *finding.parts]
@@ -95,11 +95,13 @@ def publish(
 def _circumstances(subject: Subject) -> dict[str, Any]:
     """What the runs are that a figure was taken from."""
     runs = subject.runs
+    loop = next(run.config.refine for run in runs if run.config.method == "i3ad")
     return {
         "data": subject.name,
         "image size": runs[0].config.data.image_size,
         "test images": len(subject.data.test),
         "runs": [f"{run.config.method} seed {run.config.seed}" for run in runs],
+        "base": loop.base,
         "training steps": [*dict.fromkeys(run.config.training.steps for run in runs)],
         "u": [run.calibration["u"] for run in runs if "u" in run.calibration],
         "runs made at commit": [*dict.fromkeys(run.commit for run in runs)],

@@ -11,8 +11,7 @@ from tqdm import tqdm
 from experiments import markdown
 from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
-from experiments.study import Flags as StudyFlags
-from experiments.study import Subject, folders, load_seeds
+from experiments.study import LoopFlags, Subject, folders, load_seeds
 from experiments.trajectories import Loop, Trajectories
 from i3ad_jax import command_line
 from i3ad_jax.data.dataset import Split
@@ -26,7 +25,7 @@ Measured = Mapping[str, Float[np.ndarray, "seeds t"]]
 
 
 @dataclass(frozen=True)
-class Flags(StudyFlags):
+class Flags(LoopFlags):
     """At each iteration: scores of normal and of anomalous pixels and their ratio, the masks' area, and
     whether masks shrink.
     """
@@ -199,7 +198,7 @@ def report(measured: Measured) -> Finding:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, measures, writes the files."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    subject = load_seeds(folders(flags))
+    subject = load_seeds(folders(flags), base=flags.base)
     publish(report(measure(subject)), flags, subject, study="snr", arguments=arguments)
 
 

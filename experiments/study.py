@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax.numpy as jnp
 from tqdm import tqdm
 
 from experiments.categories import categories, category_name
@@ -14,13 +15,14 @@ from experiments.comparison import Run
 from experiments.runs import finished, make, plan, run_folder
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset
-from i3ad_jax.data.load import load_dataset
+from i3ad_jax.data.load import hold_out, load_dataset
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import Interrupted, load_trained
-from i3ad_jax.methods import WEIGHTS_OF
+from i3ad_jax.methods import WEIGHTS_OF, build
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.presets import defaults
 from i3ad_jax.run_folder import RunFolder, environment
+from i3ad_jax.shapes import to_float
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ class Flags:
     """Without --runs: settings of the runs."""
     steps: int | None = None
     """Without --runs: training steps; by default those of the preset."""
+
+
+@dataclass(frozen=True)
+class LoopFlags(Flags):
+    """The same for a study of one loop under either reading of the paper."""
+
+    base: Literal["previous", "original"] | None = None
+    """What pixels outside the mask are taken from, as in train; by default as the runs have it. Another base
+    has another u, chosen by the rule on the runs' held-out normal images."""
 
 
 class Trained(NamedTuple):
@@ -147,8 +158,14 @@ def load(folder: RunFolder) -> Trained:
     return Trained(folder, config, *load_trained(source, config), calibration)
 
 
-def load_seeds(chosen: Sequence[RunFolder]) -> Subject:
+def load_seeds(
+    chosen: Sequence[RunFolder], *, base: Literal["previous", "original"] | None = None
+) -> Subject:
     """Runs of I3AD that differ by their seed alone, with their data.
+
+    Args:
+        chosen: the runs.
+        base: of the loop, if not the runs' own; u is then chosen anew.
 
     Raises:
         InputError: a run is not finished, is of another method or differs from the first, two have one seed,
@@ -168,7 +185,24 @@ def load_seeds(chosen: Sequence[RunFolder]) -> Subject:
                 )
     if len({config.seed for config in configs}) < len(configs):
         raise InputError(f"--runs {chosen[-1].path}: two of the runs have one seed; give each seed once")
-    return Subject([load(folder) for folder in chosen], labelled_data(first))
+    data, runs = labelled_data(first), [load(folder) for folder in chosen]
+    if base is not None and base != first.refine.base:
+        method = build(replace(first, refine=replace(first.refine, base=base)))
+        runs = [
+            run._replace(
+                config=replace(run.config, refine=replace(run.config.refine, base=base)),
+                method=method,
+                calibration=calibrate(method, run, data),
+            )
+            for run in runs
+        ]
+    return Subject(runs, data)
+
+
+def calibrate(method: Method, run: Trained, data: Dataset) -> Mapping[str, Any]:
+    """What a method with other settings learns from the run's held-out normal images: its u."""
+    _, held_out = hold_out(data.train, fraction=run.config.data.held_out, seed=run.config.seed)
+    return method.calibrate(run.state, to_float(jnp.asarray(held_out.images)))
 
 
 def labelled_data(config: Config) -> Dataset:

@@ -13,8 +13,7 @@ from tqdm import tqdm
 from experiments import markdown
 from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
-from experiments.study import Flags as StudyFlags
-from experiments.study import Subject, folders, load_seeds
+from experiments.study import LoopFlags, Subject, folders, load_seeds
 from experiments.trajectories import MEAN, METRICS, auroc
 from i3ad_jax import command_line
 from i3ad_jax.errors import InputError
@@ -26,7 +25,7 @@ CLOSE = 0.01  # AUROC: the rule is good if it comes this near to the best u
 
 
 @dataclass(frozen=True)
-class Flags(StudyFlags):
+class Flags(LoopFlags):
     """AUROC with each u that the rule chooses from, and the rule's own choice: the paper's Figure 5.
 
     The rule looks at each run's held-out normal images alone; training applied it.
@@ -165,7 +164,7 @@ def report(curves: Curves) -> Finding:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, measures, writes the files."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    subject = load_seeds(folders(flags))
+    subject = load_seeds(folders(flags), base=flags.base)
     publish(report(measure(subject)), flags, subject, study="threshold", arguments=arguments)
 
 

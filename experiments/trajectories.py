@@ -19,8 +19,8 @@ from i3ad_jax.shapes import Images, to_float
 
 MEMORY = 1 << 30  # bytes that the states of one queue may take
 METRICS = ("image", "pixel")  # what an AUROC ranks
-MEAN = "mean"  # of the AUROC of the paper's two scores, as its Figure 4 (a) has it
-_PAPER_SCORES = ("l2", "ssim")
+SCORES = ("l2", "ssim")  # the paper's
+MEAN = "mean"  # of the AUROC of these two, as Figure 4 (a) has it
 
 
 class Trajectories(NamedTuple):
@@ -67,9 +67,7 @@ class Loop:
         return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
     @jit(static_argnums=0)
-    def _trace(
-        self, state: Any, images: Images, count: Int[Array, ""], u: Float[Array, ""]
-    ) -> tuple[dict[str, Array], Array, Array]:
+    def _trace(self, state: Any, images: Images, count: Int[Array, ""], u: Float[Array, ""]) -> Trajectories:
         loop, inpaint = self.config.refine, self.method.inpaint(state)
         traced, iterations = trace_queue(
             inpaint, images, count=count, slots=loop.test_batch_size, u=u, config=loop
@@ -93,7 +91,7 @@ def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], flo
         areas["image", score] = image_auroc(test.labels, image_scores(values))
         areas["pixel", score] = pixel_auroc(test.masks[test.annotated], values[test.annotated])
     found = {names: np.nan if area is None else area for names, area in areas.items()}
-    means = {(metric, MEAN): np.mean([found[metric, score] for score in _PAPER_SCORES]) for metric in METRICS}
+    means = {(metric, MEAN): np.mean([found[metric, score] for score in SCORES]) for metric in METRICS}
     return {**found, **{names: float(mean) for names, mean in means.items()}}
 
 

@@ -223,7 +223,7 @@ def test_commands(
         checkerboard: ["--patches", "4"],
         threshold: [],
         choices: [],
-        snr: [],
+        snr: ["--base", "original"],
         qualitative: [],
     }
     for command, flags in commands.items():
@@ -250,6 +250,10 @@ def test_commands(
     assert [row["choice"] for row in rows] == [choices.STORED, "base original"]
     assert float(rows[0]["image_ssim_mean"]) == pytest.approx(image, abs=1e-5)
     assert [row["iteration"] for row in read(tmp_path / "snr.csv")] == ["0", "1", "2"]
+    page = (tmp_path / "snr.md").read_text()
+    assert "- base: original\n" in page
+    u = next(line for line in page.splitlines() if line.startswith("- u: ")).removeprefix("- u: ").split(", ")
+    assert np.mean([float(x) for x in u]) == pytest.approx(float(rows[1]["u_mean"]))  # chosen for that base
     assert [(row["defect"], row["method"]) for row in read(tmp_path / "qualitative.csv")] == [
         ("spot", "i3ad")
     ]
