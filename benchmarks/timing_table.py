@@ -23,7 +23,7 @@ from benchmarks.stopwatch import (
     paired,
     resident_growth,
 )
-from benchmarks.subject import TORCH_LOOPS, Subject, load_subject, untrained
+from benchmarks.subject import PASSES_AT_START, TORCH_LOOPS, Subject, load_subject, untrained
 from benchmarks.tables import publish
 from i3ad_jax import command_line
 from i3ad_jax.devices import copied_to, devices_for
@@ -36,15 +36,13 @@ QUICK_ITERATIONS = 4
 # Mean absolute difference of two loops' SSIM maps. Rounding alone moves pixels whose score is next to u in or
 # out of a mask, and what is inpainted there differs.
 MAPS_AGREE = {"float32": 2e-3, "bfloat16": 5e-2}
-PAPER = {
-    "framework": "PyTorch 1.5, Quadro RTX 8000 (the paper's Table 2, not measured here)",
-    "variant": "paper",
-}
+PAPER_MACHINE = "PyTorch 1.5, Quadro RTX 8000 (the paper's Table 2, not measured here)"
+PAPER = {"framework": PAPER_MACHINE, "variant": "paper"}
 PAPER_SECONDS = {"anogan": (63.4, 500), "l2_ae_projection": (0.70, 50), "i3ad": (0.58, 30)}
 COLUMNS = (
     *("method", "framework", "variant", "dtype", "batch", "image_size", "early_exit", "iterations"),
     *("seconds_per_image", "p95_seconds_per_image", "ratio_to_best_torch", "compile_seconds"),
-    *("second_start_seconds", "peak_memory_bytes", "fraction_of_matmul_rate"),
+    *("second_start_seconds", "peak_memory_bytes", "fraction_of_matmul_rate", "ratio_to_mean_cost"),
 )
 Row = dict[str, Any]
 
@@ -106,11 +104,8 @@ def main(arguments: Sequence[str]) -> None:
         subjects = [_with_few_iterations(subject) for subject in subjects]
     batches = flags.batches or ((1, 16, 64) if jax.default_backend() == "gpu" else (1, 4))
     limits = {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")}
-    notes = {
-        **machine(),
-        "matmul_operations_per_second": limits,
-        "copy_bytes_per_second": copy_bandwidth(),
-    }
+    rates = {"matmul_operations_per_second": limits, "copy_bytes_per_second": copy_bandwidth()}
+    notes = {**machine(), **rates}
     rows = [
         {**PAPER, "method": method, "iterations": iterations, "seconds_per_image": seconds, "image_size": 256}
         for method, (seconds, iterations) in PAPER_SECONDS.items()
@@ -142,10 +137,8 @@ def time_fixed(
 
     `least` is by dtype the seconds that an image would take at the rate of a large matrix product.
     """
-    variants = {
-        f"{variant.framework} {variant.name} {variant.dtype}": variant
-        for variant in (*_torch_variants(subject, batch, dtypes), *_jax_variants(subject, batch, dtypes))
-    }
+    both = (*_torch_variants(subject, batch, dtypes), *_jax_variants(subject, batch, dtypes))
+    variants = {f"{variant.framework} {variant.name} {variant.dtype}": variant for variant in both}
     names = tqdm(variants, desc=f"batch {batch}: first run", unit="variant")
     firsts = {name: _first_run(variants[name]) for name in names}
     for name, first in firsts.items():
@@ -166,7 +159,7 @@ def time_fixed(
 def time_queue(subject: Subject, slots: int, *, devices: int, rounds: int) -> Row:
     """The row of all test images as one queue, where each takes only the iterations it needs.
 
-    The slots are shared among the devices.
+    `ratio_to_mean_cost` compares with as many passes, on average, of the fixed loop at this batch.
     """
     arguments = copied_to(
         devices, (subject.state, jnp.asarray(subject.images), jnp.int32(len(subject.images)))
@@ -181,13 +174,20 @@ def time_queue(subject: Subject, slots: int, *, devices: int, rounds: int) -> Ro
 
     refined = run()
     first = jnp.asarray(subject.batch(slots))
-    fixed = subject.compile(subject.fixed_loop(), first)(subject.state, first)
-    _check("queue", refined.score[:slots], fixed, "float32")
-    times = np.array(paired({"queue": run}, rounds=rounds, label="queue")["queue"]) / len(subject.images)
+    loop = subject.compile(subject.fixed_loop(), first)
+
+    def run_fixed() -> Any:
+        return loop(subject.state, first).block_until_ready()
+
+    _check("queue", refined.score[:slots], run_fixed(), "float32")
+    seconds = paired({"queue": run, "fixed": run_fixed}, rounds=rounds, label="queue")
+    times, mean = np.array(seconds["queue"]) / len(subject.images), float(refined.iterations.mean())
+    a_pass = np.median(seconds["fixed"]) / slots / (PASSES_AT_START + subject.iterations)
     name = f"queue on {devices} device{'s' * (devices > 1)}"
     variant = Variant("JAX", name, "float32", run, bytes_needed(program), compile_seconds)
-    row = _row(subject, variant, slots, times, iterations=float(refined.iterations.mean()))
-    return {**row, "early_exit": True}
+    row = _row(subject, variant, slots, times, iterations=mean)
+    cost = row["seconds_per_image"] / (a_pass * (PASSES_AT_START + mean))
+    return {**row, "early_exit": True, "ratio_to_mean_cost": float(cost)}
 
 
 def compare(rows: list[Row]) -> None:
