@@ -33,15 +33,10 @@ _BASELINES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
             {"width": 16, "latent_size": 32},
             {"batch_size": 16, "discriminator_learning_rate": 4e-4},
         ),
+        # Twice the steps with half the images: its generator needs updates more than quiet ones.
         "f_anogan": (
             {"width": 16, "latent_size": 32},
-            {
-                "batch_size": 16,
-                "adam_beta1": 0.0,
-                "adam_beta2": 0.9,
-                "critic_steps": 1,
-                "encoder_fraction": 0.5,
-            },
+            {"steps": 3000, "batch_size": 8, "adam_beta1": 0.0, "adam_beta2": 0.9, "critic_steps": 1},
         ),
     },
     "paper": {
