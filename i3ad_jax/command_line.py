@@ -71,8 +71,7 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
 
 def run(command: Callable[[Sequence[str]], None]) -> None:
     """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input."""
-    _use_compilation_cache()
-    use_every_core()
+    _set_up_jax()
     try:
         command(sys.argv[1:])
     except InputError as error:
@@ -97,7 +96,8 @@ def _first_paragraph(box: str) -> str:
     return " ".join(text) or " ".join(box.split())
 
 
-def _use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, so that a second start is quick."""
+def _set_up_jax() -> None:
+    """Keeps compiled programs in the user's cache folder, so that a second start is quick; uses all cores."""
+    use_every_core()
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "i3ad_jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))

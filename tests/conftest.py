@@ -21,8 +21,10 @@ Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
 @pytest.fixture(scope="session", autouse=True)
 def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests compile far more than they compute: compile each program once a session, and lightly."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # by all processes that run tests
     jax.config.update("jax_disable_most_optimizations", True)
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("cache")))
+    jax.config.update("jax_compilation_cache_dir", str(shared / "cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
@@ -81,7 +83,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_flags: list[str]) ->
 @pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
     """Runs a command as a process would; gives its one line of error (bars aside), exit code 2."""
-    monkeypatch.setattr(command_line, "_use_compilation_cache", lambda: None)
+    monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
 
     def run(main: Callable[[Sequence[str]], None], arguments: Sequence[object]) -> str:
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
