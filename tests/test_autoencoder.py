@@ -93,9 +93,8 @@ def test_a_skip_next_to_the_image_passes_anomalies_on() -> None:
         state, _ = trained(model, normal, steps=300)
         repeated = np.asarray(jax.jit(jax.vmap(lambda x: model.repeat(state, x)))(anomalous))  # noqa: B023
         errors[skips] = ((anomalous - repeated) ** 2)[:, spot[..., 0]].mean()
-    print(errors, ((anomalous - normal) ** 2)[:, spot[..., 0]].mean())
-    assert errors[1,] < 0.1 * errors[()]
-    # Without, a spot is as far from what is made of it as from what was there before.
+    assert errors[1,] < errors[()] / 3
+    # Without, the spot is missed nearly as much as if what was there before had been repeated.
     covered = ((anomalous - normal) ** 2)[:, spot[..., 0]].mean()
     assert errors[()] > 0.5 * covered
 
