@@ -11,8 +11,10 @@ from tqdm import tqdm
 from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
+from i3ad_jax.devices import copied_to, devices_for, spread_over_devices
 from i3ad_jax.methods.i3ad import I3AD
 from i3ad_jax.metrics import image_auroc, pixel_auroc
+from i3ad_jax.refine import Trajectory
 from i3ad_jax.refine_queue import trace_queue
 from i3ad_jax.score import image_scores, l2_map
 from i3ad_jax.shapes import Images, to_float
@@ -61,17 +63,24 @@ class Loop:
             queue = images[first : first + size]
             count = len(queue)
             padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
-            part = self._trace(state, to_float(jnp.asarray(padded)), jnp.int32(count), jnp.float32(u))
+            arguments = state, to_float(jnp.asarray(padded)), jnp.int32(count), jnp.float32(u)
+            devices = devices_for(size, together=self.config.refine.test_batch_size)
+            part = self._trace(devices, *copied_to(devices, arguments))
             parts.append(jax.tree.map(lambda x: np.asarray(x)[:count], part))  # noqa: B023 (done at once)
             progress.update(count)
         return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
-    @jit(static_argnums=0)
-    def _trace(self, state: Any, images: Images, count: Int[Array, ""], u: Float[Array, ""]) -> Trajectories:
-        loop, inpaint = self.config.refine, self.method.inpaint(state)
-        traced, iterations = trace_queue(
-            inpaint, images, count=count, slots=loop.test_batch_size, u=u, config=loop
-        )
+    @jit(static_argnums=(0, 1))
+    def _trace(
+        self, devices: int, state: Any, images: Images, count: Int[Array, ""], u: Float[Array, ""]
+    ) -> Trajectories:
+        loop = self.config.refine
+
+        def queue(images: Images, count: Int[Array, ""]) -> tuple[Trajectory, Int[Array, " b"]]:
+            slots = loop.test_batch_size // devices
+            return trace_queue(self.method.inpaint(state), images, count=count, slots=slots, u=u, config=loop)
+
+        traced, iterations = spread_over_devices(queue, images, count=count, devices=devices)
         l2 = jax.vmap(lambda image, states: jax.vmap(lambda x: l2_map(image, x))(states))
         maps = {"l2": l2(images, traced.images), "ssim": traced.scores}
         return Trajectories(maps, traced.masks[..., 0] > 0, iterations)  # pyright: ignore
