@@ -1,7 +1,7 @@
 """`python -m experiments.scores`: the paper's plain score beside calibrated ones, from existing runs."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -13,8 +13,10 @@ from jaxtyping import Bool
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from experiments import markdown, study
 from experiments.categories import categories
 from experiments.comparison import Cell
+from experiments.finding import over_seeds
 from i3ad_jax import command_line
 from i3ad_jax.config import Config, DataConfig
 from i3ad_jax.data.dataset import Split
@@ -39,17 +41,16 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Flags:
+class Flags(study.Flags):
     """Compare scores made of the SSIM maps of finished runs; write scores.csv, .md, .png and .svg to OUT.
 
     The paper's score is the mean of a map; others take the highest pixels, or the map in units of what
-    held-out normal images show, or both. Runs without calibrated scores are tested again, into OUT/runs.
+    held-out normal images show, or both. Runs without calibrated scores are tested again, into OUT/again.
     """
 
-    runs: tuple[Path, ...]
-    """Folders of runs, or folders in which to look for them: any data, methods and seeds."""
-    out: Path
-    """Folder for the figure, the numbers and the conclusion."""
+    runs: tuple[Path, ...] = ()
+    """Runs, or folders in which to look for them: any data, methods and seeds. Without any, runs of i3ad and
+    pca in OUT/runs, which are trained where they are missing."""
     without: Path | None = None
     """Text file with names of test images without suffix, one a line, as NAME or CLASS/NAME: data that has
     them is measured without them too."""
@@ -73,11 +74,11 @@ def main(arguments: Sequence[str]) -> None:
     left_out = _listed(flags.without)
     measured: Measured = {}
     found: set[str] = set()
-    for folder in tqdm(find_runs(flags.runs), unit="run"):
+    for folder in tqdm(_folders(flags), unit="run"):
         config = folder.read_config()
         (data,) = categories([config.data.data])
         test = _test_images(config.data)
-        tested = _tested(folder, config, flags.out / "runs" / data / f"{config.method}-seed{config.seed}")
+        tested = _tested(folder, config, flags.out / "again" / data / f"{config.method}-seed{config.seed}")
         names = [_names(path) & left_out for path in test.paths]
         found = found.union(*names)
         for images, chosen in _parts(np.array([not listed for listed in names])).items():
@@ -105,8 +106,6 @@ def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
         if not here:
             raise InputError(f"--runs {path}: no finished run there, nor in a folder below")
         found += here
-    if not found:
-        raise InputError("--runs: nothing given; name at least one folder")
     return [RunFolder(folder) for folder in dict.fromkeys(found)]
 
 
@@ -135,7 +134,11 @@ def measure(
 
 def gain(seeds: Mapping[int, Mapping[str, Mapping[str, float]]], metric: str) -> Cell:
     """The calibrated score's metric less the plain one's, seed by seed."""
-    return _over_seeds(values[CALIBRATED][metric] - values[PLAIN][metric] for values in seeds.values())
+    return over_seeds([values[CALIBRATED][metric] - values[PLAIN][metric] for values in seeds.values()])
+
+
+def _folders(flags: Flags) -> list[RunFolder]:
+    return find_runs(flags.runs) if flags.runs else study.folders(flags, methods=("i3ad", "pca"))
 
 
 def _listed(file: Path | None) -> set[str]:
@@ -172,17 +175,10 @@ def _tested(folder: RunFolder, config: Config, again: Path) -> RunFolder:
     return copy
 
 
-def _over_seeds(values: Iterable[float]) -> Cell:
-    numbers = list(values)
-    if not np.isfinite(numbers).all():
-        return Cell()
-    return Cell(float(np.mean(numbers)), float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None)
-
-
 def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
     """Writes all files and prints the gain."""
     rows = {
-        (key, score): [_over_seeds(v[score][metric] for v in measured[key].values()) for metric in METRICS]
+        (key, score): [over_seeds([v[score][metric] for v in measured[key].values()]) for metric in METRICS]
         for key, score in product(sorted(measured), SCORES)
     }
     header = [
@@ -218,32 +214,19 @@ def _markdown(
     measured: Measured,
     arguments: Sequence[str],
 ) -> str:
-    table = [[*key, score, *map(str, cells)] for (key, score), cells in rows.items()]
-    header = [*Key._fields, "score", *METRICS]
-    machine = environment()
-    packages = (f"{name} {version}" for name, version in machine["packages"].items())
+    table = markdown.table(
+        [*Key._fields, "score", *METRICS], [[*key, score, *cells] for (key, score), cells in rows.items()]
+    )
     notes = {
         "command": f"{PROGRAM} {shlex.join(arguments)}",
-        "seeds": ", ".join(map(str, sorted({seed for seeds in measured.values() for seed in seeds}))),
-        "scores": "of the SSIM map. mean: the paper's; top: of the highest pixels alone; calibrated: of the"
-        " map in standard deviations from what held-out normal images show",
+        "seeds": sorted({seed for seeds in measured.values() for seed in seeds}),
+        "scores": "mean: the paper's; top: of the highest pixels alone; calibrated: of the map in standard"
+        " deviations from what held-out normal images show",
         "cells": "mean ± standard deviation over seeds; a gain is taken seed by seed",
-        "started": machine["started"],
-        "devices": ", ".join(machine["devices"]),
-        "packages": ", ".join(packages),
-        "git_commit": machine["git_commit"],
+        **environment(),
     }
-    return "\n".join(
-        [
-            "# Plain and calibrated scores\n",
-            *conclusion,
-            "\n![Image AUROC by score](scores.png)\n",
-            *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *table)),
-            "",
-            *(f"- {name}: {value}" for name, value in notes.items()),
-            "",
-        ]
-    )
+    parts = ["\n".join(conclusion), "![Image AUROC by score](scores.png)", table]
+    return markdown.page("Plain and calibrated scores", parts, notes)
 
 
 def _figure(measured: Measured) -> Figure:
