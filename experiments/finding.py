@@ -95,13 +95,13 @@ def publish(
 def _circumstances(subject: Subject) -> dict[str, Any]:
     """What the runs are that a figure was taken from."""
     runs = subject.runs
-    loop = next(run.config.refine for run in runs if run.config.method == "i3ad")
+    bases = [run.config.refine.base for run in runs if run.config.method == "i3ad"]
     return {
         "data": subject.name,
         "image size": runs[0].config.data.image_size,
         "test images": len(subject.data.test),
         "runs": [f"{run.config.method} seed {run.config.seed}" for run in runs],
-        "base": loop.base,
+        **({"base": bases[0]} if bases else {}),
         "training steps": [*dict.fromkeys(run.config.training.steps for run in runs)],
         "u": [run.calibration["u"] for run in runs if "u" in run.calibration],
         "runs made at commit": [*dict.fromkeys(run.commit for run in runs)],
