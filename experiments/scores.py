@@ -36,6 +36,8 @@ SCORES = {
     "top": ("ssim", True),
     "calibrated, mean": ("ssim_calibrated", False),
     CALIBRATED: ("ssim_calibrated", True),
+    "multi-scale, mean": ("ms_ssim", False),
+    "multi-scale, calibrated, top": ("ms_ssim_calibrated", True),
 }
 ALL = "all"
 
@@ -167,7 +169,7 @@ def _test_images(data: DataConfig) -> Split:
 
 def _tested(folder: RunFolder, config: Config, again: Path) -> RunFolder:
     """Where the run's calibrated results lie: its own folder, or `again`, filled here if they are missing."""
-    if "ssim_calibrated" in folder.read_json(folder.results)["scores"]:
+    if "ms_ssim_calibrated" in folder.read_json(folder.results)["scores"]:
         return folder
     copy = RunFolder(again)
     if not copy.results.exists():
@@ -221,7 +223,7 @@ def _markdown(
         "command": f"{PROGRAM} {shlex.join(arguments)}",
         "seeds": sorted({seed for seeds in measured.values() for seed in seeds}),
         "scores": "mean: the paper's; top: of the highest pixels alone; calibrated: of the map in standard"
-        " deviations from what held-out normal images show",
+        " deviations from what held-out normal images show; multi-scale: of SSIM at several sizes",
         "cells": "mean ± standard deviation over seeds; a gain is taken seed by seed",
         **environment(),
     }

@@ -17,7 +17,10 @@ from i3ad_jax.shapes import to_float
 from i3ad_jax.standardisation import Standardise, Statistics, choose, leave_one_out, statistics
 from i3ad_jax.threshold import defect_threshold
 
-CALIBRATED = {"ssim_calibrated": "ssim"}  # calibrated score: the one it is made of
+CALIBRATED = {
+    "ssim_calibrated": "ssim",
+    "ms_ssim_calibrated": "ms_ssim",
+}  # calibrated score: the one it is made of
 
 AnomalyMaps = dict[str, Float[np.ndarray, "n h w"]]  # by score, float32
 

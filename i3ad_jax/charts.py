@@ -27,6 +27,7 @@ _ROLES = {
     "series-1": "#010106",
     "series-2": "#010107",
     "series-3": "#010108",
+    "series-4": "#010109",
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -44,7 +45,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)))
 
 
 def roc_chart(

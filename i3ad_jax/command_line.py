@@ -62,10 +62,10 @@ def parse_known(flags: type[Flags], arguments: Sequence[str]) -> Flags:
 def print_results(results: dict[str, Any], folder: RunFolder) -> None:
     """Prints the metrics as a table, then where to look."""
     print(f"\n{results['method']} on {results['data']}:")
-    print(f"{'score':15}{'image AUROC':>14}{'pixel AUROC':>14}{'pixel AUPRO':>14}")
+    print(f"{'score':20}{'image AUROC':>14}{'pixel AUROC':>14}{'pixel AUPRO':>14}")
     for kind, metrics in results["scores"].items():
         cells = (metrics[name] for name in ("image_auroc", "pixel_auroc", "pixel_aupro"))
-        print(f"{kind:15}" + "".join(f"{'-' if value is None else f'{value:.4f}':>14}" for value in cells))
+        print(f"{kind:20}" + "".join(f"{'-' if value is None else f'{value:.4f}':>14}" for value in cells))
     print(f"\n{folder.results}\n{folder.scores}\n{folder.report}")
 
 

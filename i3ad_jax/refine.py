@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from i3ad_jax.config import RefineConfig
 from i3ad_jax.masks import checkerboard_masks
+from i3ad_jax.multi_scale import multi_scale
 from i3ad_jax.shapes import Image, Map, Mask
 from i3ad_jax.ssim import ssim_with
 
@@ -84,6 +85,11 @@ def anomaly_score(image: Image, config: RefineConfig) -> Score:
     ssim = ssim_with(image, window=config.ssim_window, constants=config.ssim_constants)
     scale = 0.5 if config.ssim_score == "half" else 1.0
     return jax.tree_util.Partial(lambda ssim, reconstruction: scale * (1 - ssim(reconstruction)), ssim)
+
+
+def ms_ssim_score(image: Image, reconstruction: Image, config: RefineConfig) -> Map:
+    """The SSIM anomaly score at several scales. Not in the paper."""
+    return multi_scale(lambda a, b: anomaly_score(a, config)(b), image, reconstruction)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["u"], meta_fields=["config"])

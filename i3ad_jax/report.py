@@ -136,7 +136,7 @@ def write_report(
 
 def _score_name(kind: str) -> str:
     """What the page calls a score."""
-    return kind.upper().replace("_CALIBRATED", " calibrated")
+    return kind.upper().replace("MS_SSIM", "MS-SSIM").replace("_CALIBRATED", " calibrated")
 
 
 def _score_charts(labels: np.ndarray, scores: dict[str, np.ndarray], results: dict) -> dict[str, Markup]:

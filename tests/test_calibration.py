@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from i3ad_jax import evaluate, predict
-from i3ad_jax.calibration import RunCalibration, anomaly_maps, calibrate, scores_of
+from i3ad_jax.calibration import CALIBRATED, RunCalibration, anomaly_maps, calibrate, scores_of
 from i3ad_jax.config import Config, DataConfig, NetworkConfig, RefineConfig, ScoreConfig
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import build
@@ -76,7 +76,7 @@ def test_calibrated_maps_stand_beside_the_plain_ones(state: State, plain: np.nda
     chosen = found.values["standardise"]["ssim_calibrated"]
     assert chosen["by"] == max(chosen["log_likelihoods"], key=chosen["log_likelihoods"].get) == "pixel"
     maps = anomaly_maps(METHOD, CONFIG, state, found, HELD_OUT)
-    assert list(maps) == ["l2", "ssim", "ssim_calibrated"]
+    assert list(maps) == ["l2", "ms_ssim", "ssim", *CALIBRATED]
     np.testing.assert_array_equal(maps["ssim"], plain)
     np.testing.assert_array_equal(maps["ssim_calibrated"], statistics(plain, "pixel").standardise(plain))
 
@@ -87,7 +87,7 @@ def test_files_hold_all_of_it(state: State, tmp_path: Path) -> None:
     written.write(folder)
     read = RunCalibration.read(folder)
     assert read.values == written.values
-    assert list(read.statistics) == list(written.statistics) == ["ssim_calibrated"]
+    assert list(read.statistics) == list(written.statistics) == list(CALIBRATED)
     for kind, found in written.statistics.items():
         np.testing.assert_array_equal(read.statistics[kind].mean, found.mean)
         np.testing.assert_array_equal(read.statistics[kind].sd, found.sd)

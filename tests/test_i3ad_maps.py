@@ -51,7 +51,7 @@ def test_calibration_by_the_rule(state: GanState) -> None:
 def test_maps_are_of_the_last_image_of_the_trace(state: GanState) -> None:
     maps = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES, 2)
     states = METHOD.trace(state, {"u": 0.5}, IMAGES)
-    assert set(maps) == {"l2", "ssim"}
+    assert set(maps) == {"l2", "ms_ssim", "ssim"}
     assert states.images.shape == (2, 4, 32, 32, 3)
     assert 0 < states.masks[:, -1].mean() < states.masks[:, 1].mean() < 1
     expected = ((np.asarray(states.images[:, -1]) - IMAGES) ** 2).mean(axis=-1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from i3ad_jax import evaluate, predict, train
+from i3ad_jax.calibration import CALIBRATED
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import BASELINES, METHODS, build
 from i3ad_jax.presets import defaults
@@ -29,7 +30,7 @@ def run(
 def test_baseline_from_training_to_verdicts(run: Path, tiny_folder: Path, tmp_path: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["method"] == run.name
-    kinds = ["l2", *(["l2_ld"] if run.name in WITH_FEATURES else []), "ssim", "ssim_calibrated"]
+    kinds = ["l2", *(["l2_ld"] if run.name in WITH_FEATURES else []), "ms_ssim", "ssim", *CALIBRATED]
     assert list(results["scores"]) == list(results["thresholds"]) == kinds
     assert "checkerboard" not in (run / "report.html").read_text()
     with (run / "scores.csv").open() as file:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from i3ad_jax import evaluate, fit, train
+from i3ad_jax.calibration import CALIBRATED
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
@@ -41,7 +42,7 @@ def test_run_folder_is_complete(tiny_run: Path) -> None:
     assert results["num_test_normal"] == 3
     assert results["num_test_anomalous"] == 3
     assert 0.1 <= results["u"] <= 0.5
-    for kind in ("l2", "ssim", "ssim_calibrated"):
+    for kind in ("l2", "ms_ssim", "ssim", *CALIBRATED):
         metrics = results["scores"][kind]
         assert all(0 <= metrics[name] <= 1 for name in ("image_auroc", "pixel_auroc", "pixel_aupro"))
         assert np.load(tiny_run / "maps" / f"{kind}.npy").shape == (6, 32, 32)
@@ -58,7 +59,7 @@ def test_run_folder_is_complete(tiny_run: Path) -> None:
 def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
     with (tiny_run / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "label", "defect", "l2", "ssim", "ssim_calibrated"]
+    assert list(rows[0]) == ["path", "label", "defect", "l2", "ms_ssim", "ssim", *CALIBRATED]
     assert [row["label"] for row in rows] == ["0", "0", "0", "1", "1", "1"]
     assert rows[3]["path"] == "test/spot/0.png"
     for kind in ("l2", "ssim"):

@@ -1,6 +1,7 @@
 """I3AD: an inpainting GAN trained on normal images, and the loop that inpaints what looks wrong."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from i3ad_jax.losses import discount_weights
 from i3ad_jax.masks import brush_mask
 from i3ad_jax.methods.inpainting_gan import GanState, InpaintingGan, paste
 from i3ad_jax.methods.method import Calibration, Metrics
-from i3ad_jax.refine import Inpaint, Refined, Trajectory, trace
+from i3ad_jax.refine import Inpaint, Refined, Trajectory, ms_ssim_score, trace
 from i3ad_jax.refine_queue import refine_queue
 from i3ad_jax.score import l2_map
 from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
@@ -101,7 +102,11 @@ class I3AD:
             return refine_queue(self.inpaint(state), images, count=count, slots=slots, u=u, config=loop)
 
         refined = spread_over_devices(queue, images, count=count, devices=devices)
-        return {"l2": jax.vmap(l2_map)(images, refined.image), "ssim": refined.score}
+        return {
+            "l2": jax.vmap(l2_map)(images, refined.image),
+            "ms_ssim": jax.vmap(partial(ms_ssim_score, config=loop))(images, refined.image),
+            "ssim": refined.score,
+        }
 
     @jit(static_argnums=0)
     def _trace(self, state: GanState, images: Images, u: Float[Array, ""]) -> Trajectory:

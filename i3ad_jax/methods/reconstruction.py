@@ -13,7 +13,7 @@ from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
 from i3ad_jax.devices import copied_to, devices_for, spread_over_devices
 from i3ad_jax.methods.method import Calibration, Metrics, State
-from i3ad_jax.refine import Trajectory, anomaly_score
+from i3ad_jax.refine import Trajectory, anomaly_score, ms_ssim_score
 from i3ad_jax.score import l2_map
 from i3ad_jax.shapes import Image, Images, Map, Maps, PRNGKey
 
@@ -62,7 +62,7 @@ class Model(Protocol):
 
 
 class Reconstruction:
-    """A `Method` made of a `Model`: the scores l2 and ssim, and l2_ld where the model has features.
+    """A `Method` made of a `Model`: the scores l2, ssim and ms_ssim, and l2_ld where the model has features.
 
     l2_ld is the L2 map plus the mean squared distance of the features of image and reconstruction, a number
     for the whole image that each of its pixels gets: A(x) of Schlegl et al. 2019, equation 5, with kappa 1.
@@ -109,7 +109,11 @@ class Reconstruction:
         """The map of each score of an image."""
         reconstruction = self.reconstruct(state, image)
         l2 = l2_map(image, reconstruction)
-        maps = {"l2": l2, "ssim": anomaly_score(image, self.config.refine)(reconstruction)}
+        maps = {
+            "l2": l2,
+            "ms_ssim": ms_ssim_score(image, reconstruction, self.config.refine),
+            "ssim": anomaly_score(image, self.config.refine)(reconstruction),
+        }
         seen, remade = (self.model.features(state, x) for x in (image, reconstruction))
         if seen is not None and remade is not None:
             maps["l2_ld"] = l2 + jnp.mean((seen - remade) ** 2)
