@@ -17,7 +17,7 @@ from experiments import markdown, study
 from experiments.categories import categories
 from experiments.comparison import Cell
 from experiments.finding import over_seeds
-from i3ad_jax import command_line
+from i3ad_jax import calibration, command_line
 from i3ad_jax.config import Config, DataConfig
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.load import load_dataset
@@ -38,6 +38,8 @@ SCORES = {
     CALIBRATED: ("ssim_calibrated", True),
     "multi-scale, mean": ("ms_ssim", False),
     "multi-scale, calibrated, top": ("ms_ssim_calibrated", True),
+    "L2, mean": ("l2", False),
+    "L2, calibrated, top": ("l2_calibrated", True),
 }
 ALL = "all"
 
@@ -169,7 +171,7 @@ def _test_images(data: DataConfig) -> Split:
 
 def _tested(folder: RunFolder, config: Config, again: Path) -> RunFolder:
     """Where the run's calibrated results lie: its own folder, or `again`, filled here if they are missing."""
-    if "ms_ssim_calibrated" in folder.read_json(folder.results)["scores"]:
+    if calibration.CALIBRATED.keys() <= folder.read_json(folder.results)["scores"].keys():
         return folder
     copy = RunFolder(again)
     if not copy.results.exists():

@@ -18,6 +18,7 @@ from i3ad_jax.standardisation import Standardise, Statistics, choose, leave_one_
 from i3ad_jax.threshold import defect_threshold
 
 CALIBRATED = {
+    "l2_calibrated": "l2",
     "ssim_calibrated": "ssim",
     "ms_ssim_calibrated": "ms_ssim",
 }  # calibrated score: the one it is made of

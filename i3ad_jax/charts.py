@@ -45,7 +45,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)))
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
 
 def roc_chart(
@@ -56,9 +56,9 @@ def roc_chart(
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_ROLES["line"], linewidth=1)
         for index, (name, (x, y)) in enumerate(curves.items()):
-            place = index % len(_DASHES)
-            colour = _ROLES[f"series-{place}"]
-            axes.plot(x, y, color=colour, linestyle=_DASHES[place], linewidth=1.8, label=name)
+            # Five colours and four dashes: no two of twenty curves look alike.
+            colour, dash = _ROLES[f"series-{index % 5}"], _DASHES[index % len(_DASHES)]
+            axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.8, label=name)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
         axes.legend(loc="lower right")
 

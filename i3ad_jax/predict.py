@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from i3ad_jax import command_line
-from i3ad_jax.calibration import RunCalibration, anomaly_maps, scores_of
+from i3ad_jax.calibration import CALIBRATED, RunCalibration, anomaly_maps, scores_of
 from i3ad_jax.config import DataConfig
 from i3ad_jax.data.images import SUFFIXES, preprocess, read_image, restore_map
 from i3ad_jax.errors import InputError
@@ -23,7 +23,7 @@ from i3ad_jax.run_folder import RunFolder, write_array, write_csv
 PROGRAM = "python -m i3ad_jax.predict"
 CHUNK = 64  # pictures in memory at a time
 # The hottest colour, the same in all pictures: 1 - SSIM, or standard deviations.
-HEAT_LIMITS = {"ssim": 1.0, "ssim_calibrated": 10.0, "ms_ssim_calibrated": 10.0}
+HEAT_LIMITS = {"ssim": 1.0, **dict.fromkeys(CALIBRATED, 10.0)}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Flags:
     """Image files, or folders of them."""
     out: Path
     """Folder for the results."""
-    score: Literal["ssim", "ssim_calibrated", "ms_ssim_calibrated"] = "ssim"
+    score: Literal["ssim", "l2_calibrated", "ssim_calibrated", "ms_ssim_calibrated"] = "ssim"
     """Which score the verdict, the map and the picture show; predictions.csv has them all."""
 
 
