@@ -13,9 +13,10 @@ from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
 from experiments.study import Flags as StudyFlags
 from experiments.study import Subject, Trained, calibrate, folders, load_seeds
-from experiments.trajectories import MEAN, METRICS, SCORES, Loop, auroc
+from experiments.trajectories import MEAN, METRICS, SCORES, Loop, Trajectories, auroc
 from i3ad_jax import command_line
 from i3ad_jax.config import RefineConfig
+from i3ad_jax.data.dataset import Split
 
 PROGRAM = "python -m experiments.choices"
 STORED = "as the runs have it"
@@ -59,26 +60,39 @@ def measure(subject: Subject) -> Measured:
     stored = subject.runs[0].config
     found: dict[str, dict[str, list[float]]] = {}
     options = choices(stored.refine)
-    with tqdm(total=len(options) * len(subject.runs) * len(subject.data.test), unit="image") as progress:
-        for name, refine in options.items():
-            progress.set_description(name)
-            loop, figures = Loop(replace(stored, refine=refine)), {}
+    # Loops that differ by their stop_tolerance alone are one trajectory, ended sooner or later.
+    loops: dict[RefineConfig, list[str]] = {}
+    for name, refine in options.items():
+        loops.setdefault(replace(refine, stop_tolerance=0.0), []).append(name)
+    with tqdm(total=len(loops) * len(subject.runs) * len(subject.data.test), unit="image") as progress:
+        for refine, names in loops.items():
+            progress.set_description(names[0])
+            loop = Loop(replace(stored, refine=refine))
             for run in subject.runs:
-                for figure, value in _test(subject, run, loop, progress).items():
-                    figures.setdefault(figure, []).append(value)
-            found[name] = figures
-    return found
+                calibration, traced = _trace(subject, run, loop, progress)
+                for name in names:
+                    ended = traced.stopped(options[name].stop_tolerance)
+                    for figure, value in _figures(subject.data.test, calibration, ended).items():
+                        found.setdefault(name, {}).setdefault(figure, []).append(value)
+    return {name: found[name] for name in options}
 
 
-def _test(subject: Subject, run: Trained, loop: Loop, progress: tqdm) -> dict[str, float]:
-    """The figures of one run under one choice."""
-    test, calibration = subject.data.test, run.calibration
+def _trace(
+    subject: Subject, run: Trained, loop: Loop, progress: tqdm
+) -> tuple[Mapping[str, Any], Trajectories]:
+    """The calibration of one run under the loop's settings, and the states of its test images."""
+    calibration = run.calibration
     if any(getattr(loop.config.refine, name) != getattr(run.config.refine, name) for name in NEW_U):
         calibration = calibrate(loop.method, run, subject.data)
+    images = subject.data.test.images
+    return calibration, loop.trajectories(run.state, images, u=calibration["u"], progress=progress)
+
+
+def _figures(test: Split, calibration: Mapping[str, Any], traced: Trajectories) -> dict[str, float]:
+    """What the states of the test images say."""
     u = calibration["u"]
-    traced = loop.trajectories(run.state, test.images, u=u, progress=progress)
     figures = {"u": u, "l1_error": calibration.get("u_errors", {}).get(f"{u:.2f}", np.nan)}
-    for state, label in ((-1, ""), (0, "_at_0"), (min(1, loop.config.refine.iterations), "_at_1")):
+    for state, label in ((-1, ""), (0, "_at_0"), (min(1, traced.masks.shape[1] - 1), "_at_1")):
         maps = {score: values[:, state] for score, values in traced.maps.items()}
         figures |= {f"{metric}_{score}{label}": x for (metric, score), x in auroc(test, maps).items()}
     for label, group in enumerate(("normal", "anomalous")):

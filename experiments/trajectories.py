@@ -38,6 +38,21 @@ class Trajectories(NamedTuple):
     masks: Bool[np.ndarray, "n t h w"]
     iterations: Int[np.ndarray, " n"]
 
+    def stopped(self, tolerance: float) -> "Trajectories":
+        """The states of loops that stop once a mask differs by at most this fraction from the one before.
+
+        What the loop gives with that `stop_tolerance`, without another run of it.
+        """
+        sizes = self.masks.sum(axis=(2, 3))
+        changes = (self.masks[:, 1:] ^ self.masks[:, :-1]).sum(axis=(2, 3))
+        still = changes <= tolerance * sizes[:, :-1]
+        still[:, 0] = False  # the checkerboard pass is no application of its mask
+        last = np.where(still.any(axis=1), still.argmax(axis=1), changes.shape[1])
+        last = np.minimum(last, self.iterations)
+        state = np.minimum(np.arange(self.masks.shape[1]), last[:, None])[..., None, None]
+        states = {name: np.take_along_axis(maps, state, axis=1) for name, maps in self.maps.items()}
+        return Trajectories(states, np.take_along_axis(self.masks, state, axis=1), last)
+
 
 class Loop:
     """The compiled loop under one set of settings, for every run that has the networks of `config`."""

@@ -90,6 +90,21 @@ def test_every_state_is_the_methods_own(subject: study.Subject, traced: Trajecto
     np.testing.assert_array_equal(traced.masks, expected.masks[..., 0] > 0)
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 0.3])
+def test_stopping_later_on_is_the_loop_that_stops(
+    subject: study.Subject, traced: Trajectories, tolerance: float
+) -> None:
+    run, test = subject.runs[0], subject.data.test
+    loop = Loop(replace(run.config, refine=replace(run.config.refine, stop_tolerance=tolerance)))
+    with tqdm(disable=True) as progress:
+        expected = loop.trajectories(run.state, test.images, u=run.calibration["u"], progress=progress)
+    found = traced.stopped(tolerance)
+    np.testing.assert_array_equal(found.iterations, expected.iterations)
+    np.testing.assert_array_equal(found.masks[:, -1], expected.masks[:, -1])
+    for score, maps in found.maps.items():
+        np.testing.assert_allclose(maps[:, -1], expected.maps[score][:, -1], atol=1e-5)
+
+
 def test_auroc_is_scikit_learns() -> None:
     test = random_split(9)
     maps = {score: RNG.random((9, 6, 6)).astype(np.float32) for score in ("l2", "ssim")}
