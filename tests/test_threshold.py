@@ -5,18 +5,18 @@ import pytest
 
 from i3ad_jax.threshold import choose_u, defect_threshold
 
-CANDIDATES = [0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50]
+CANDIDATES = [0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.60, 0.70, 0.80, 0.90, 1.00]
 
 
 def test_takes_the_smallest_u_below_the_tolerance() -> None:
-    errors = np.array([0.09, 0.08, 0.05, 0.03, 0.06, 0.02, 0.01, 0.01, 0.01])
+    errors = np.array([0.09, 0.08, 0.05, 0.03, 0.06, 0.02, *[0.01] * 8])
     u, reason = choose_u(errors, tolerance=0.04)
     assert u == 0.25
     assert reason == "smallest u with an L1 error below 0.04: 0.03"
 
 
 def test_an_error_at_the_tolerance_is_not_below_it() -> None:
-    errors = np.array([0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25])
+    errors = np.array([0.5, 0.5, *[0.25] * 12])
     assert choose_u(errors, tolerance=0.5).u == 0.20
 
 
@@ -28,7 +28,7 @@ def test_takes_the_smallest_error_where_none_is_below_the_tolerance(best: float)
 
 
 def test_takes_the_smallest_u_of_equal_errors() -> None:
-    assert choose_u(np.full(9, 0.3), tolerance=0.1).u == 0.10
+    assert choose_u(np.full(14, 0.3), tolerance=0.1).u == 0.10
 
 
 def test_defect_threshold_is_the_quantile_that_one_image_in_twenty_exceeds() -> None:
