@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-# Deviation: the paper's candidates end at 0.50. On a rough surface, whose grain no network foretells, 1 - SSIM
-# lies above that in much of a normal image, and the loop drifts away from it; at 1 it masks hardly a pixel.
+# Deviation: the paper's candidates end at 0.50. On a rough surface, whose grain no network foretells,
+# 1 - SSIM is above that in much of a normal image, and the loop drifts away; at 1 it masks hardly a pixel.
 U_CANDIDATES = (0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.60, 0.70, 0.80, 0.90, 1.00)
 DEFECT_QUANTILE = 0.95
 
@@ -21,7 +21,7 @@ class ChosenU(NamedTuple):
 def choose_u(errors: Float[np.ndarray, " candidates"], *, tolerance: float) -> ChosenU:
     """The smallest candidate u whose reconstruction error on normal images is below `tolerance`.
 
-    The paper's rule (section 3.1), with more candidates. Where none gets there, the one with the smallest error.
+    The paper's rule (section 3.1), with more candidates. Where none gets there, the one of least error.
 
     Args:
         errors: mean L1 error, in [0, 1], of normal images for each of `U_CANDIDATES`.
