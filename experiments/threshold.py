@@ -18,7 +18,6 @@ from experiments.trajectories import MEAN, METRICS, auroc
 from i3ad_jax import command_line
 from i3ad_jax.errors import InputError
 from i3ad_jax.shapes import to_float
-from i3ad_jax.threshold import U_CANDIDATES
 
 PROGRAM = "python -m experiments.threshold"
 CLOSE = 0.01  # AUROC: the rule is good if it comes this near to the best u
@@ -34,15 +33,17 @@ class Flags(LoopFlags):
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured for each of `U_CANDIDATES`.
+    """What was measured for each u that the rule chose from.
 
     Attributes:
+        candidates: these u.
         auroc: of the test images, by metric and score.
         errors: mean L1 error of held-out normal images, in [0, 1], from which the rule chooses.
-        chosen: the rule's choice, as a position in `U_CANDIDATES`.
+        chosen: the rule's choice, as a position in `candidates`.
         tolerance: of the rule.
     """
 
+    candidates: Sequence[float]
     auroc: Mapping[tuple[str, str], Float[np.ndarray, "seeds u"]]
     errors: Float[np.ndarray, "seeds u"]
     chosen: Sequence[int]
@@ -68,28 +69,29 @@ def measure(subject: Subject) -> Curves:
     for run in subject.runs:
         if "u_errors" not in run.calibration:
             raise InputError(f"--runs {run.folder.path}: its u was given by --u; train one without that")
-    test = subject.data.test
+    test, candidates = subject.data.test, [float(u) for u in subject.runs[0].calibration["u_errors"]]
     images = to_float(jnp.asarray(test.images))
     method = subject.runs[0].method  # one program for all: the runs differ by their weights alone
     found = []
-    with tqdm(total=len(subject.runs) * len(U_CANDIDATES) * len(test), unit="image") as progress:
-        for run, u in product(subject.runs, U_CANDIDATES):
+    with tqdm(total=len(subject.runs) * len(candidates) * len(test), unit="image") as progress:
+        for run, u in product(subject.runs, candidates):
             progress.set_description(f"u = {u:.2f}")
             maps = method.anomaly_maps(run.state, {**run.calibration, "u": u}, images, len(test))
             found.append(auroc(test, {score: np.asarray(values) for score, values in maps.items()}))
             progress.update(len(test))
-    shape = (len(subject.runs), len(U_CANDIDATES))
+    shape = (len(subject.runs), len(candidates))
     return Curves(
+        candidates=candidates,
         auroc={names: np.reshape([areas[names] for areas in found], shape) for names in found[0]},
         errors=np.array([list(run.calibration["u_errors"].values()) for run in subject.runs]),
-        chosen=[U_CANDIDATES.index(run.calibration["u"]) for run in subject.runs],
+        chosen=[candidates.index(run.calibration["u"]) for run in subject.runs],
         tolerance=subject.runs[0].config.refine.u_tolerance,
     )
 
 
 def conclude(curves: Curves) -> str:
     """Where the rule lands, and how far that is from the best u."""
-    chosen = markdown.listed([f"{U_CANDIDATES[i]:.2f}" for i in curves.chosen])
+    chosen = markdown.listed([f"{curves.candidates[i]:.2f}" for i in curves.chosen])
     sentences = [f"The rule chose u = {chosen} on held-out normal images."]
     if missed := int((curves.errors.min(axis=1) >= curves.tolerance).sum()):
         sentences.append(
@@ -102,7 +104,7 @@ def conclude(curves: Curves) -> str:
         if gap.mean is None:
             continue
         areas = curves.auroc[metric, MEAN]
-        best = markdown.listed([f"{U_CANDIDATES[i]:.2f}" for i in areas.argmax(axis=1)])
+        best = markdown.listed([f"{curves.candidates[i]:.2f}" for i in areas.argmax(axis=1)])
         verdict = "within" if gap.mean <= CLOSE else "not within"
         sentences.append(
             f"Its {metric} AUROC, L2 and SSIM averaged, is {curves.at_choice((metric, MEAN))}: {gap} less"
@@ -114,38 +116,37 @@ def conclude(curves: Curves) -> str:
 
 def draw(figure: Figure, curves: Curves) -> None:
     """A panel for each metric, with the rule's choices, and one for the error that the rule looks at."""
-    panels = figure.subplots(1, len(METRICS) + 1)
+    us, panels = curves.candidates, figure.subplots(1, len(METRICS) + 1)
     for axes, metric in zip(panels, METRICS, strict=False):
         for (of, score), areas in curves.auroc.items():
             if of == metric:
                 sd = areas.std(axis=0, ddof=1) if len(areas) > 1 else None
-                axes.errorbar(U_CANDIDATES, areas.mean(axis=0), sd, label=score, capsize=2, linewidth=1.4)
+                axes.errorbar(us, areas.mean(axis=0), sd, label=score, capsize=2, linewidth=1.4)
         axes.set_title(f"{metric} AUROC", loc="left", fontsize=9)
     panels[0].legend(fontsize=7)
     for index, errors in enumerate(curves.errors):
-        panels[-1].plot(U_CANDIDATES, errors, color="grey", label=None if index else "L1 error, each run")
+        panels[-1].plot(us, errors, color="grey", label=None if index else "L1 error, each run")
     panels[-1].axhline(curves.tolerance, color="black", linestyle="--", linewidth=1, label="tolerance")
     panels[-1].set_title("L1 error of held-out normal images", loc="left", fontsize=9)
     panels[-1].legend(fontsize=7)
     for axes in panels:
-        for u in {U_CANDIDATES[i] for i in curves.chosen}:
+        for u in {us[i] for i in curves.chosen}:
             axes.axvline(u, color="tab:red", linestyle=":", linewidth=1.2)
         axes.set_xlabel("u (dotted: the rule's choices)")
 
 
 def report(curves: Curves) -> Finding:
     """The study's figure, numbers and conclusion."""
-    names = list(curves.auroc)
+    names, us = list(curves.auroc), curves.candidates
     columns = [f"{metric} {score}" for metric, score in names]
     measured = [curves.errors, *(curves.auroc[n] for n in names)]
-    cells = [[over_seeds(values[:, i].tolist()) for values in measured] for i in range(len(U_CANDIDATES))]
-    rows = [[f"{u:.2f}", *line] for u, line in zip(U_CANDIDATES, cells, strict=True)]
+    cells = [[over_seeds(values[:, i].tolist()) for values in measured] for i in range(len(us))]
+    rows = [[f"{u:.2f}", *line] for u, line in zip(us, cells, strict=True)]
     rows.append(["the rule's", "", *(curves.at_choice(n) for n in names)])
     rows.append(["best less the rule's", "", *(curves.gaps(n) for n in names)])
     header = [f"{name}_{part}".replace(" ", "_auroc_") for name in columns for part in ("mean", "sd")]
     lines = [
-        [u, *(x for cell in line for x in (cell.mean, cell.sd))]
-        for u, line in zip(U_CANDIDATES, cells, strict=True)
+        [u, *(x for cell in line for x in (cell.mean, cell.sd))] for u, line in zip(us, cells, strict=True)
     ]
     return Finding(
         title="AUROC by the threshold u of the mask",

@@ -185,9 +185,9 @@ def test_mean_and_deviation_over_seeds() -> None:
 
 
 def test_gap_of_the_rule() -> None:
-    areas = np.full((2, len(U_CANDIDATES)), 0.8)
+    areas = np.full((2, 6), 0.8)
     areas[0, 4], areas[1, 2], areas[1, 5] = 0.9, 0.86, 0.7
-    curves = threshold.Curves({("image", "mean"): areas}, np.zeros_like(areas), [4, 0], 0.01)
+    curves = threshold.Curves(range(6), {("image", "mean"): areas}, np.zeros_like(areas), [4, 0], 0.01)
     assert curves.gaps(("image", "mean")).mean == pytest.approx((0 + 0.06) / 2)
     assert curves.at_choice(("image", "mean")).mean == pytest.approx((0.9 + 0.8) / 2)
 
@@ -258,7 +258,7 @@ def test_commands(
     ends = [row for row in rows if (row["score"], row["iteration"]) == ("ssim", "2")]
     assert [float(r["image_auroc_mean"]) for r in ends] == [pytest.approx(image, abs=1e-5)]
     rows = read(tmp_path / "threshold.csv")
-    assert [float(row["u"]) for row in rows] == list(U_CANDIDATES)
+    assert [float(row["u"]) for row in rows] == list(U_CANDIDATES["previous"])
     landed = next(row for row in rows if float(row["u"]) == reported["u"])
     assert float(landed["image_auroc_ssim_mean"]) == pytest.approx(image, abs=1e-5)
     rows = read(tmp_path / "choices.csv")

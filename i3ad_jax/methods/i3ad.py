@@ -55,9 +55,9 @@ class I3AD:
         loop = self.config.refine
         if loop.u is not None:
             return {"u": loop.u, "u_reason": "given by --u"}
-        chosen = images[: loop.u_images]
+        chosen, candidates = images[: loop.u_images], U_CANDIDATES[loop.base]
         # A queue holds an image once for each candidate.
-        size, parts = max(loop.queue_size // len(U_CANDIDATES), 1), []
+        size, parts = max(loop.queue_size // len(candidates), 1), []
         with tqdm(total=len(chosen), desc="choose u", unit="image", leave=False) as progress:
             for first in range(0, len(chosen), size):
                 queue = chosen[first : first + size]
@@ -65,12 +65,10 @@ class I3AD:
                 padded = jnp.concatenate([queue, jnp.repeat(queue[-1:], size - count, axis=0)])
                 parts.append(np.asarray(self._l1_errors(state, padded, jnp.int32(count)))[:count])
                 progress.update(count)
-        errors = np.concatenate(parts).mean(axis=0, dtype=np.float64)
+        means = np.concatenate(parts).mean(axis=0, dtype=np.float64)
+        errors = dict(zip(candidates, means.tolist(), strict=True))
         u, reason = choose_u(errors, tolerance=loop.u_tolerance)
-        table = {
-            f"{candidate:.2f}": float(error) for candidate, error in zip(U_CANDIDATES, errors, strict=True)
-        }
-        return {"u": u, "u_reason": reason, "u_errors": table}
+        return {"u": u, "u_reason": reason, "u_errors": {f"{u:.2f}": error for u, error in errors.items()}}
 
     def anomaly_maps(
         self, state: GanState, calibration: Calibration, images: Images, count: int
@@ -123,8 +121,9 @@ class I3AD:
         """
         loop = self.config.refine
         loop = replace(loop, iterations=min(loop.u_iterations, loop.iterations))
-        each = len(U_CANDIDATES)
-        repeated, u = jnp.repeat(images, each, axis=0), jnp.tile(jnp.array(U_CANDIDATES), len(images))
+        candidates = U_CANDIDATES[loop.base]
+        each = len(candidates)
+        repeated, u = jnp.repeat(images, each, axis=0), jnp.tile(jnp.array(candidates), len(images))
         refined = refine_queue(
             self.inpaint(state), repeated, count=count * each, slots=loop.test_batch_size, u=u, config=loop
         )
