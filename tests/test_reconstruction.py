@@ -9,7 +9,7 @@ import pytest
 
 from i3ad_jax.config import Config, DataConfig, RefineConfig
 from i3ad_jax.methods.reconstruction import Model, Reconstruction
-from i3ad_jax.refine import anomaly_score
+from i3ad_jax.refine import anomaly_score, ms_ssim_score
 
 
 class Halving(Model):
@@ -52,7 +52,7 @@ def maps() -> dict[str, np.ndarray]:
 
 
 def test_maps_equal_a_loop_over_single_images(maps: dict[str, np.ndarray]) -> None:
-    assert list(maps) == ["l2", "l2_ld", "ssim"]
+    assert list(maps) == ["l2", "l2_ld", "ms_ssim", "ssim"]
     for i, image in enumerate(IMAGES):
         remade = plainly(image)
         l2 = ((image - remade) ** 2).mean(axis=-1)
@@ -61,6 +61,8 @@ def test_maps_equal_a_loop_over_single_images(maps: dict[str, np.ndarray]) -> No
         np.testing.assert_allclose(maps["l2_ld"][i], l2 + distance, atol=1e-5)
         ssim = anomaly_score(jnp.asarray(image), CONFIG.refine)(jnp.asarray(remade))
         np.testing.assert_allclose(maps["ssim"][i], ssim, atol=1e-4)
+        scales = ms_ssim_score(jnp.asarray(image), jnp.asarray(remade), CONFIG.refine)
+        np.testing.assert_allclose(maps["ms_ssim"][i], scales, atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 7])
