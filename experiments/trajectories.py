@@ -45,10 +45,11 @@ class Trajectories(NamedTuple):
         """
         sizes = self.masks.sum(axis=(2, 3))
         changes = (self.masks[:, 1:] ^ self.masks[:, :-1]).sum(axis=(2, 3))
-        still = changes <= tolerance * sizes[:, :-1]
-        still[:, 0] = False  # the checkerboard pass is no application of its mask
-        last = np.where(still.any(axis=1), still.argmax(axis=1), changes.shape[1])
-        last = np.minimum(last, self.iterations)
+        ends = np.zeros(sizes.shape, bool)
+        # Not the checkerboard pass, which is no application of its mask.
+        ends[:, 1:-1] = changes[:, 1:] <= tolerance * sizes[:, 1:-1]
+        ends[:, -1] = True
+        last = ends.argmax(axis=1)
         state = np.minimum(np.arange(self.masks.shape[1]), last[:, None])[..., None, None]
         states = {name: np.take_along_axis(maps, state, axis=1) for name, maps in self.maps.items()}
         return Trajectories(states, np.take_along_axis(self.masks, state, axis=1), last)

@@ -17,11 +17,8 @@ from i3ad_jax.shapes import to_float
 from i3ad_jax.standardisation import Standardise, Statistics, choose, leave_one_out, statistics
 from i3ad_jax.threshold import defect_threshold
 
-CALIBRATED = {
-    "l2_calibrated": "l2",
-    "ssim_calibrated": "ssim",
-    "ms_ssim_calibrated": "ms_ssim",
-}  # calibrated score: the one it is made of
+# Calibrated score: the one it is made of.
+CALIBRATED = {"l2_calibrated": "l2", "ssim_calibrated": "ssim", "ms_ssim_calibrated": "ms_ssim"}
 
 AnomalyMaps = dict[str, Float[np.ndarray, "n h w"]]  # by score, float32
 

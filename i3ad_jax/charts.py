@@ -29,6 +29,7 @@ _ROLES = {
     "series-3": "#010108",
     "series-4": "#010109",
 }
+_SERIES = [colour for role, colour in _ROLES.items() if role.startswith("series")]
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,
@@ -56,8 +57,8 @@ def roc_chart(
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_ROLES["line"], linewidth=1)
         for index, (name, (x, y)) in enumerate(curves.items()):
-            # Five colours and four dashes: no two of twenty curves look alike.
-            colour, dash = _ROLES[f"series-{index % 5}"], _DASHES[index % len(_DASHES)]
+            # As many colours as dashes and one: no two of twenty curves look alike.
+            colour, dash = _SERIES[index % len(_SERIES)], _DASHES[index % len(_DASHES)]
             axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.8, label=name)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
         axes.legend(loc="lower right")

@@ -9,8 +9,8 @@ from jaxtyping import Float
 _PAPER_CANDIDATES = (0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 # By what stays outside the mask.
 # Deviation: the paper's end at 0.50. On a rough surface, whose grain no network foretells, 1 - SSIM is above
-# that in much of a normal image, and the loop drifts away; at 1 it masks hardly a pixel, and what the
-# checkerboard pass inpainted stays. Where the original stays instead, that would be a perfect copy of it.
+# that here and there in a normal image too, and the loop drifts away; at 1 it masks hardly a pixel, and what
+# the checkerboard pass inpainted stays. Where the original stays instead, that would be a perfect copy of it.
 U_CANDIDATES = {
     "original": _PAPER_CANDIDATES,
     "previous": (*_PAPER_CANDIDATES, 0.60, 0.70, 0.80, 0.90, 1.00),

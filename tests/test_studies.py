@@ -112,6 +112,13 @@ def test_ended_by_a_tolerance(tolerance: float) -> None:
     assert len(set(found.iterations.tolist())) > 1
 
 
+def test_without_iterations_the_first_state_is_the_last() -> None:
+    maps, masks = RNG.random((3, 1, 6, 6)).astype(np.float32), np.ones((3, 1, 6, 6), bool)
+    found = Trajectories({"ssim": maps}, masks, np.zeros(3, int)).stopped(0.1)
+    np.testing.assert_array_equal(found.iterations, 0)
+    np.testing.assert_array_equal(found.maps["ssim"], maps)
+
+
 def test_auroc_is_scikit_learns() -> None:
     test = random_split(9)
     maps = {score: RNG.random((9, 6, 6)).astype(np.float32) for score in ("l2", "ssim")}

@@ -68,7 +68,7 @@ class I3AD:
         means = np.concatenate(parts).mean(axis=0, dtype=np.float64)
         errors = dict(zip(candidates, means.tolist(), strict=True))
         u, reason = choose_u(errors, tolerance=loop.u_tolerance)
-        return {"u": u, "u_reason": reason, "u_errors": {f"{u:.2f}": error for u, error in errors.items()}}
+        return {"u": u, "u_reason": reason, "u_errors": {f"{x:.2f}": error for x, error in errors.items()}}
 
     def anomaly_maps(
         self, state: GanState, calibration: Calibration, images: Images, count: int
