@@ -150,7 +150,8 @@ def _test_images(config: Config) -> np.ndarray:
 
 def _torch_module(module: Any, *, compiled: bool) -> Any:
     module = module.to(device=torch_device(), memory_format=torch.channels_last)
-    return torch.compile(module) if compiled else module
+    # Shapes and strides are fixed; as symbols those of AnoGAN's features keep the compiler busy for ten minutes.
+    return torch.compile(module, dynamic=False) if compiled else module
 
 
 def _torch_i3ad(subject: Subject, compiled: bool, dtype: str) -> Callable[[Tensor], Tensor]:
