@@ -15,9 +15,9 @@ from benchmarks.stopwatch import bytes_needed, machine, median_seconds
 from benchmarks.subject import Subject, untrained
 from benchmarks.tables import publish
 from i3ad_jax import command_line
-from i3ad_jax.devices import copied_to
 from i3ad_jax.errors import InputError
 from i3ad_jax.presets import PRESETS
+from i3ad_jax.runtime.devices import copied_to
 
 PROGRAM = "python -m benchmarks.scaling"
 COLUMNS = ("axis", "value", "seconds_per_image", "peak_memory_bytes")

@@ -14,21 +14,21 @@ from torch import Tensor
 from benchmarks import torch_baselines, torch_loop
 from benchmarks.stopwatch import synchronise, torch_device
 from benchmarks.torch_networks import load_generator
-from i3ad_jax.compiler import compiler_options
 from i3ad_jax.config import Config
 from i3ad_jax.data.load import load_dataset
-from i3ad_jax.devices import spread_over_devices
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import fresh_state, load_trained
+from i3ad_jax.inpainting.queue import refine_queue
+from i3ad_jax.inpainting.refine import Refined, refine
 from i3ad_jax.methods import build
 from i3ad_jax.methods.anogan import first_latent
 from i3ad_jax.methods.i3ad import I3AD
 from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import State
 from i3ad_jax.methods.reconstruction import Reconstruction
-from i3ad_jax.refine import Refined, refine
-from i3ad_jax.refine_queue import refine_queue
-from i3ad_jax.run_folder import RunFolder
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.compiler import compiler_options
+from i3ad_jax.runtime.devices import spread_over_devices
 from i3ad_jax.shapes import Image, Images, Map, Maps, to_float
 
 PASSES_AT_START = 4  # of the checkerboards
@@ -150,7 +150,7 @@ def _test_images(config: Config) -> np.ndarray:
 
 def _torch_module(module: Any, *, compiled: bool) -> Any:
     module = module.to(device=torch_device(), memory_format=torch.channels_last)
-    # Shapes and strides are fixed; as symbols those of AnoGAN's features keep the compiler busy for ten minutes.
+    # Shapes and strides are fixed; as symbols those of AnoGAN's features take the compiler ten minutes.
     return torch.compile(module, dynamic=False) if compiled else module
 
 

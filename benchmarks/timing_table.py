@@ -26,10 +26,10 @@ from benchmarks.stopwatch import (
 from benchmarks.subject import PASSES_AT_START, TORCH_LOOPS, Subject, load_subject, untrained
 from benchmarks.tables import publish
 from i3ad_jax import command_line
-from i3ad_jax.devices import copied_to, devices_for
 from i3ad_jax.errors import InputError
 from i3ad_jax.presets import defaults
-from i3ad_jax.run_folder import write_json
+from i3ad_jax.runs.run_folder import write_json
+from i3ad_jax.runtime.devices import copied_to, devices_for
 
 PROGRAM = "python -m benchmarks.timing_table"
 QUICK_ITERATIONS = 4

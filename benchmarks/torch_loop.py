@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (PyTorch's own habit)
 
-from i3ad_jax.ssim import GAUSSIAN_SD, WINDOW_SIZE
+from i3ad_jax.scoring.ssim import GAUSSIAN_SD, WINDOW_SIZE
 
 C1, C2 = 0.01**2, 0.03**2
 Generator = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

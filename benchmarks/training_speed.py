@@ -15,13 +15,13 @@ from benchmarks.stopwatch import can_compile, machine, paired, synchronise, torc
 from benchmarks.tables import publish
 from benchmarks.torch_training import training_step
 from i3ad_jax import command_line
-from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config, TrainingConfig
 from i3ad_jax.fit import fresh_state
-from i3ad_jax.losses import discount_weights
+from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.methods.i3ad import I3AD, brush_masks
 from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.presets import PRESETS
+from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.shapes import Images
 
 PROGRAM = "python -m benchmarks.training_speed"

@@ -15,7 +15,7 @@ from experiments import markdown
 from experiments.comparison import Cell
 from experiments.study import Flags, Subject
 from i3ad_jax.errors import InputError
-from i3ad_jax.run_folder import write_csv, write_text
+from i3ad_jax.runs.run_folder import write_csv, write_text
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,

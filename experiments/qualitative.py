@@ -21,9 +21,9 @@ from experiments.study import Subject, Trained, folders, labelled_data, load
 from i3ad_jax import command_line
 from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.errors import InputError
-from i3ad_jax.figures import overlay
-from i3ad_jax.masks import checkerboard_masks
-from i3ad_jax.run_folder import RunFolder
+from i3ad_jax.inpainting.masks import checkerboard_masks
+from i3ad_jax.reporting.figures import overlay
+from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.shapes import to_float, to_uint8
 
 PROGRAM = "python -m experiments.qualitative"

@@ -16,7 +16,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.evaluate import evaluate
 from i3ad_jax.methods import METHODS, WEIGHTS_OF
 from i3ad_jax.presets import defaults
-from i3ad_jax.run_folder import RunFolder, write_json
+from i3ad_jax.runs.run_folder import RunFolder, write_json
 from i3ad_jax.train import train
 
 

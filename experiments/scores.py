@@ -23,9 +23,9 @@ from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.errors import InputError
 from i3ad_jax.evaluate import evaluate
-from i3ad_jax.metrics import image_auroc, pixel_aupro, pixel_auroc
-from i3ad_jax.run_folder import RunFolder, environment, write_csv, write_text
-from i3ad_jax.score import image_scores
+from i3ad_jax.runs.run_folder import RunFolder, environment, write_csv, write_text
+from i3ad_jax.scoring.maps import image_scores
+from i3ad_jax.scoring.metrics import image_auroc, pixel_aupro, pixel_auroc
 
 PROGRAM = "python -m experiments.scores"
 METRICS = ("image_auroc", "pixel_auroc", "aupro")

@@ -19,9 +19,9 @@ from experiments.study import Flags as StudyFlags
 from experiments.study import Subject, Trained, labelled_data, load, one_category, train_missing
 from i3ad_jax import command_line
 from i3ad_jax.errors import InputError
-from i3ad_jax.figures import contact_sheet
 from i3ad_jax.nn.unet import LEVELS
-from i3ad_jax.run_folder import RunFolder
+from i3ad_jax.reporting.figures import contact_sheet
+from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.shapes import to_float, to_uint8
 
 PROGRAM = "python -m experiments.skips"

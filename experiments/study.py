@@ -21,7 +21,7 @@ from i3ad_jax.fit import Interrupted, load_trained
 from i3ad_jax.methods import WEIGHTS_OF, build
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.presets import defaults
-from i3ad_jax.run_folder import RunFolder, environment
+from i3ad_jax.runs.run_folder import RunFolder, environment
 from i3ad_jax.shapes import to_float
 
 

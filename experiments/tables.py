@@ -25,7 +25,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import Interrupted
 from i3ad_jax.methods import METHODS
-from i3ad_jax.run_folder import environment, write_csv, write_text
+from i3ad_jax.runs.run_folder import environment, write_csv, write_text
 
 PROGRAM = "python -m experiments.tables"
 HOW_TO_READ = {

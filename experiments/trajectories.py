@@ -8,15 +8,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 from tqdm import tqdm
 
-from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
-from i3ad_jax.devices import copied_to, devices_for, spread_over_devices
+from i3ad_jax.inpainting.queue import trace_queue
+from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.methods.i3ad import I3AD
-from i3ad_jax.metrics import image_auroc, pixel_auroc
-from i3ad_jax.refine import Trajectory
-from i3ad_jax.refine_queue import trace_queue
-from i3ad_jax.score import image_scores, l2_map
+from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.runtime.devices import copied_to, devices_for, spread_over_devices
+from i3ad_jax.scoring.maps import image_scores, l2_map
+from i3ad_jax.scoring.metrics import image_auroc, pixel_auroc
 from i3ad_jax.shapes import Images, to_float
 
 MEMORY = 1 << 30  # bytes that the states of one queue may take

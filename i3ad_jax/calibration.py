@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from i3ad_jax.config import Config, ScoreConfig
 from i3ad_jax.errors import InputError
+from i3ad_jax.inpainting.choose_u import defect_threshold
 from i3ad_jax.methods.method import Method, State
-from i3ad_jax.run_folder import RunFolder, write_array, write_json
-from i3ad_jax.score import image_scores
+from i3ad_jax.runs.run_folder import RunFolder, write_array, write_json
+from i3ad_jax.scoring.maps import image_scores
+from i3ad_jax.scoring.standardisation import Standardise, Statistics, choose, leave_one_out, statistics
 from i3ad_jax.shapes import to_float
-from i3ad_jax.standardisation import Standardise, Statistics, choose, leave_one_out, statistics
-from i3ad_jax.threshold import defect_threshold
 
 # Calibrated score: the one it is made of.
 CALIBRATED = {"l2_calibrated": "l2", "ssim_calibrated": "ssim", "ms_ssim_calibrated": "ms_ssim"}

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
-from i3ad_jax.devices import use_every_core
 from i3ad_jax.errors import InputError
-from i3ad_jax.run_folder import RunFolder
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.devices import use_every_core
 
 Flags = TypeVar("Flags")
 

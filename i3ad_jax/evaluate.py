@@ -8,14 +8,14 @@ from typing import Literal
 import tyro
 
 from i3ad_jax import command_line
-from i3ad_jax.assess import assess
 from i3ad_jax.calibration import RunCalibration, calibrate, is_calibrated
 from i3ad_jax.config import Config, RefineConfig, ScoreConfig, SearchConfig, validate
 from i3ad_jax.data.load import hold_out, load_dataset
 from i3ad_jax.errors import InputError
+from i3ad_jax.evaluation import assess
 from i3ad_jax.fit import load_trained
 from i3ad_jax.methods import WEIGHTS_OF
-from i3ad_jax.run_folder import RunFolder
+from i3ad_jax.runs.run_folder import RunFolder
 
 PROGRAM = "python -m i3ad_jax.evaluate"
 

@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from i3ad_jax.checkpoint import Checkpoints
-from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
-from i3ad_jax.figures import contact_sheet
 from i3ad_jax.methods import build
 from i3ad_jax.methods.method import Method, Metrics, State
-from i3ad_jax.run_folder import RunFolder, append_line
+from i3ad_jax.reporting.figures import contact_sheet
+from i3ad_jax.runs.checkpoint import Checkpoints
+from i3ad_jax.runs.run_folder import RunFolder, append_line
+from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.shapes import to_float, to_uint8
 
 LOG_EVERY = 20

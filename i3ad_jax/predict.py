@@ -16,9 +16,9 @@ from i3ad_jax.calibration import CALIBRATED, RunCalibration, anomaly_maps, score
 from i3ad_jax.config import DataConfig
 from i3ad_jax.data.images import SUFFIXES, preprocess, read_image, restore_map
 from i3ad_jax.errors import InputError
-from i3ad_jax.figures import overlay
 from i3ad_jax.fit import load_trained
-from i3ad_jax.run_folder import RunFolder, write_array, write_csv
+from i3ad_jax.reporting.figures import overlay
+from i3ad_jax.runs.run_folder import RunFolder, write_array, write_csv
 
 PROGRAM = "python -m i3ad_jax.predict"
 CHUNK = 64  # pictures in memory at a time

@@ -8,15 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 from i3ad_jax import command_line
-from i3ad_jax.assess import assess
 from i3ad_jax.calibration import calibrate
 from i3ad_jax.config import Config, validate
 from i3ad_jax.data.load import hold_out, load_dataset
 from i3ad_jax.errors import InputError
+from i3ad_jax.evaluation import assess
 from i3ad_jax.fit import Interrupted, fit
 from i3ad_jax.methods import TRAINED_IN_PARTS, build
 from i3ad_jax.presets import PRESETS, defaults
-from i3ad_jax.run_folder import RunFolder, write_json
+from i3ad_jax.runs.run_folder import RunFolder, write_json
 
 PROGRAM = "python -m i3ad_jax.train"
 

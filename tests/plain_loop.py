@@ -10,8 +10,8 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from i3ad_jax.config import RefineConfig
-from i3ad_jax.refine import Inpaint
-from i3ad_jax.ssim import ssim_with
+from i3ad_jax.inpainting.refine import Inpaint
+from i3ad_jax.scoring.ssim import ssim_with
 
 
 @partial(jax.jit, static_argnames="half")

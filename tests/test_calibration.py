@@ -17,10 +17,10 @@ from i3ad_jax.config import Config, DataConfig, NetworkConfig, RefineConfig, Sco
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import build
 from i3ad_jax.methods.method import State
-from i3ad_jax.run_folder import RunFolder
-from i3ad_jax.score import image_scores
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.scoring.maps import image_scores
+from i3ad_jax.scoring.standardisation import statistics
 from i3ad_jax.shapes import to_float
-from i3ad_jax.standardisation import statistics
 
 CONFIG = Config(
     method="pca",

@@ -13,7 +13,7 @@ import pytest
 
 from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from i3ad_jax.errors import InputError
-from i3ad_jax.losses import discount_weights
+from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.methods import build
 from i3ad_jax.methods.i3ad import I3AD
 from i3ad_jax.methods.inpainting_gan import GanState

@@ -10,9 +10,9 @@ import pytest
 from random_weights import random_weights
 
 from i3ad_jax.config import Config, DataConfig, NetworkConfig, RefineConfig
+from i3ad_jax.inpainting.choose_u import U_CANDIDATES
 from i3ad_jax.methods.i3ad import I3AD
 from i3ad_jax.methods.inpainting_gan import GanState
-from i3ad_jax.threshold import U_CANDIDATES
 
 CONFIG = Config(
     data=DataConfig(image_size=32),

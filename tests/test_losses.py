@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from i3ad_jax.losses import (
+from i3ad_jax.inpainting.losses import (
     discount_weights,
     discounted_l1_loss,
     discriminator_hinge_loss,

@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial.distance import cdist
 
-from i3ad_jax.masks import brush_mask, brush_strokes, checkerboard_masks, distance_to_known
+from i3ad_jax.inpainting.masks import brush_mask, brush_strokes, checkerboard_masks, distance_to_known
 
 Drawings = tuple[np.ndarray, Any]  # size and `Strokes` of NumPy arrays, one more axis in front
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from i3ad_jax.data.dataset import Split
-from i3ad_jax.metrics import image_auroc, pixel_aupro, pixel_auroc, roc_points, summarise
+from i3ad_jax.scoring.metrics import image_auroc, pixel_aupro, pixel_auroc, roc_points, summarise
 
 
 def close(value):

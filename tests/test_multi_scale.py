@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.transform import downscale_local_mean, resize
 
-from i3ad_jax.multi_scale import multi_scale
+from i3ad_jax.scoring.multi_scale import multi_scale
 
 RNG = np.random.default_rng(0)
 IMAGE, OTHER = (RNG.uniform(-1, 1, (64, 96, 3)).astype(np.float32) for _ in range(2))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from i3ad_jax.config import Config, DataConfig, RefineConfig
+from i3ad_jax.inpainting.refine import anomaly_score, ms_ssim_score
 from i3ad_jax.methods.reconstruction import Model, Reconstruction
-from i3ad_jax.refine import anomaly_score, ms_ssim_score
 
 
 class Halving(Model):

@@ -17,8 +17,8 @@ from random_weights import random_weights
 from toy_inpainting import blur, random_image
 
 from i3ad_jax.config import RefineConfig
+from i3ad_jax.inpainting.refine import Inpaint, checkerboard_pass, refine, trace
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.refine import Inpaint, checkerboard_pass, refine, trace
 
 CONFIG = RefineConfig(iterations=8, patches=4)
 BOTH_BASES = [replace(CONFIG, base="previous"), replace(CONFIG, base="original")]

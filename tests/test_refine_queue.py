@@ -16,8 +16,8 @@ from hypothesis import strategies
 from toy_inpainting import blur, random_image
 
 from i3ad_jax.config import RefineConfig
-from i3ad_jax.refine import refine, trace
-from i3ad_jax.refine_queue import refine_queue, trace_queue
+from i3ad_jax.inpainting.queue import refine_queue, trace_queue
+from i3ad_jax.inpainting.refine import refine, trace
 
 CONFIG = RefineConfig(iterations=8, patches=4)
 CAPACITY = 7
@@ -188,8 +188,8 @@ jax.config.update("jax_num_cpu_devices", 3)
 from functools import partial
 import numpy as np
 from test_refine_queue import CONFIG, blur, random_images
-from i3ad_jax.devices import spread_over_devices
-from i3ad_jax.refine_queue import refine_queue
+from i3ad_jax.runtime.devices import spread_over_devices
+from i3ad_jax.inpainting.queue import refine_queue
 images = random_images(0)
 queue = lambda images, count: refine_queue(blur, images, count=count, slots=2, u=0.3, config=CONFIG)
 for count in (2, 7):

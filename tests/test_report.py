@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i3ad_jax.report import Case, choose_cases, write_report
+from i3ad_jax.reporting.report import Case, choose_cases, write_report
 
 HOSTILE = """test/<script>alert('1')</script> & "quoted".png"""
 VOID = {"meta", "input", "img", "br", "link"}

@@ -12,7 +12,7 @@ from experiments import runs, skips
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.presets import defaults
-from i3ad_jax.run_folder import RunFolder
+from i3ad_jax.runs.run_folder import RunFolder
 
 
 def figures(auroc: list[float], normal: list[float], defect: list[float]) -> dict[str, list[float]]:

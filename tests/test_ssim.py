@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from i3ad_jax.ssim import ssim_with
+from i3ad_jax.scoring.ssim import ssim_with
 
 # A float32 variance is off in its last digits. That shows only where an image is flat: c2 = 9e-4 is then
 # all that divides it.

@@ -21,9 +21,9 @@ from experiments.trajectories import Loop, Trajectories, auroc, auroc_curves
 from i3ad_jax.config import Config, RefineConfig
 from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.errors import InputError
-from i3ad_jax.run_folder import RunFolder, write_json
+from i3ad_jax.inpainting.choose_u import U_CANDIDATES
+from i3ad_jax.runs.run_folder import RunFolder, write_json
 from i3ad_jax.shapes import to_float
-from i3ad_jax.threshold import U_CANDIDATES
 
 RNG = np.random.default_rng(0)
 

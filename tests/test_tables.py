@@ -26,7 +26,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import Interrupted
 from i3ad_jax.methods import METHODS, WEIGHTS_OF
-from i3ad_jax.run_folder import RunFolder, write_json
+from i3ad_jax.runs.run_folder import RunFolder, write_json
 
 
 def outcome(ssim: float | None, l2: float | None = 0.5) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from i3ad_jax.threshold import choose_u, defect_threshold
+from i3ad_jax.inpainting.choose_u import choose_u, defect_threshold
 
 CANDIDATES = [0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50]
 

@@ -11,9 +11,9 @@ from random_weights import random_weights
 from toy_inpainting import random_image
 
 from i3ad_jax.config import RefineConfig
+from i3ad_jax.inpainting.refine import refine
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.refine import refine
-from i3ad_jax.ssim import ssim_with
+from i3ad_jax.scoring.ssim import ssim_with
 
 torch = pytest.importorskip("torch")
 from benchmarks import torch_loop  # noqa: E402  (it needs torch)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_weights import random_weights
 
-from i3ad_jax.losses import discounted_l1_loss, generator_hinge_loss
+from i3ad_jax.inpainting.losses import discounted_l1_loss, generator_hinge_loss
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 

@@ -8,7 +8,7 @@ import pytest
 from random_weights import random_weights
 
 from i3ad_jax.config import Config, DataConfig, NetworkConfig
-from i3ad_jax.losses import discount_weights
+from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.methods.i3ad import I3AD, brush_masks
 
 torch = pytest.importorskip("torch")

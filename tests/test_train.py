@@ -22,7 +22,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
 from i3ad_jax.presets import PRESETS, defaults
-from i3ad_jax.run_folder import RunFolder
+from i3ad_jax.runs.run_folder import RunFolder
 
 
 def final_state(run: Path) -> list[np.ndarray]:

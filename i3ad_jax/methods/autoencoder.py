@@ -11,12 +11,12 @@ from jaxtyping import Array, Float
 
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
+from i3ad_jax.inpainting.refine import anomaly_score
 from i3ad_jax.methods.method import Metrics, check_image_size
 from i3ad_jax.methods.reconstruction import Model
 from i3ad_jax.nn.autoencoder import SIZE_MULTIPLE, Autoencoder
 from i3ad_jax.nn.unet import LEVELS, UNet
-from i3ad_jax.refine import anomaly_score
-from i3ad_jax.score import l2_map
+from i3ad_jax.scoring.maps import l2_map
 from i3ad_jax.shapes import Image, Images, Map, PRNGKey
 
 Difference = Callable[[Image, Image], Map]

@@ -9,18 +9,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
-from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
-from i3ad_jax.devices import copied_to, devices_for, spread_over_devices
-from i3ad_jax.losses import discount_weights
-from i3ad_jax.masks import brush_mask
+from i3ad_jax.inpainting.choose_u import U_CANDIDATES, choose_u
+from i3ad_jax.inpainting.losses import discount_weights
+from i3ad_jax.inpainting.masks import brush_mask
+from i3ad_jax.inpainting.queue import refine_queue
+from i3ad_jax.inpainting.refine import Inpaint, Refined, Trajectory, ms_ssim_score, trace
 from i3ad_jax.methods.inpainting_gan import GanState, InpaintingGan, paste
 from i3ad_jax.methods.method import Calibration, Metrics
-from i3ad_jax.refine import Inpaint, Refined, Trajectory, ms_ssim_score, trace
-from i3ad_jax.refine_queue import refine_queue
-from i3ad_jax.score import l2_map
+from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.runtime.devices import copied_to, devices_for, spread_over_devices
+from i3ad_jax.scoring.maps import l2_map
 from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
-from i3ad_jax.threshold import U_CANDIDATES, choose_u
 
 
 class I3AD:

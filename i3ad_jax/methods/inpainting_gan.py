@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from i3ad_jax.config import Config
-from i3ad_jax.losses import discounted_l1_loss, discriminator_hinge_loss, generator_hinge_loss
+from i3ad_jax.inpainting.losses import discounted_l1_loss, discriminator_hinge_loss, generator_hinge_loss
 from i3ad_jax.methods.method import Metrics, check_image_size
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE, Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator

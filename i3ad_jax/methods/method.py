@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
-from i3ad_jax.refine import Trajectory
+from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.shapes import Images, Maps, PRNGKey
 
 State = Any  # a pytree of arrays and nothing else: it is donated, saved and compared

@@ -8,10 +8,10 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from i3ad_jax.config import Config
+from i3ad_jax.inpainting.refine import anomaly_score
 from i3ad_jax.methods.autoencoder import AutoencoderModel, AutoencoderState, l2_ae, ssim_ae
 from i3ad_jax.methods.method import Metrics
 from i3ad_jax.methods.reconstruction import Model
-from i3ad_jax.refine import anomaly_score
 from i3ad_jax.shapes import Image, Images, PRNGKey
 
 Loss = Callable[[Image, Image], Float[Array, ""]]

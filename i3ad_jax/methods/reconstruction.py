@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from i3ad_jax.compiler import jit
 from i3ad_jax.config import Config
-from i3ad_jax.devices import copied_to, devices_for, spread_over_devices
+from i3ad_jax.inpainting.refine import Trajectory, anomaly_score, ms_ssim_score
 from i3ad_jax.methods.method import Calibration, Metrics, State
-from i3ad_jax.refine import Trajectory, anomaly_score, ms_ssim_score
-from i3ad_jax.score import l2_map
+from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.runtime.devices import copied_to, devices_for, spread_over_devices
+from i3ad_jax.scoring.maps import l2_map
 from i3ad_jax.shapes import Image, Images, Map, Maps, PRNGKey
 
 TRACED_STATES = 50  # besides the first

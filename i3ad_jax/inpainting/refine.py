@@ -16,10 +16,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from i3ad_jax.config import RefineConfig
-from i3ad_jax.masks import checkerboard_masks
-from i3ad_jax.multi_scale import multi_scale
+from i3ad_jax.inpainting.masks import checkerboard_masks
+from i3ad_jax.scoring.multi_scale import multi_scale
+from i3ad_jax.scoring.ssim import ssim_with
 from i3ad_jax.shapes import Image, Map, Mask
-from i3ad_jax.ssim import ssim_with
 
 Inpaint = Callable[[Image, Mask], Image]
 Score = Callable[[Image], Map]

@@ -13,11 +13,11 @@ from i3ad_jax.calibration import RunCalibration, anomaly_maps, scores_of
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.errors import InputError
-from i3ad_jax.figures import contact_sheet, overlay
 from i3ad_jax.methods.method import Calibration, Method, State
-from i3ad_jax.metrics import summarise
-from i3ad_jax.report import Case, choose_cases, write_report
-from i3ad_jax.run_folder import RunFolder, write_array, write_csv, write_json
+from i3ad_jax.reporting.figures import contact_sheet, overlay
+from i3ad_jax.reporting.report import Case, choose_cases, write_report
+from i3ad_jax.runs.run_folder import RunFolder, write_array, write_csv, write_json
+from i3ad_jax.scoring.metrics import summarise
 from i3ad_jax.shapes import to_float, to_uint8
 
 NUM_CASES = 12

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from i3ad_jax.masks import distance_to_known
+from i3ad_jax.inpainting.masks import distance_to_known
 from i3ad_jax.shapes import Images, Masks
 
 

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Integer, UInt8
 from markupsafe import Markup
 from PIL import Image
 
-from i3ad_jax import charts, figures
-from i3ad_jax.metrics import roc_points
+from i3ad_jax.reporting import charts, figures
+from i3ad_jax.scoring.metrics import roc_points
 
 # Up to this side pictures are stored without loss and shown enlarged, pixel by pixel.
 _SMALL_SIDE = 128

@@ -12,8 +12,17 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.config import RefineConfig
-from i3ad_jax.masks import checkerboard_masks
-from i3ad_jax.refine import Inpaint, MaskRule, Refined, Score, Seen, Trajectory, anomaly_score, nothing_seen
+from i3ad_jax.inpainting.masks import checkerboard_masks
+from i3ad_jax.inpainting.refine import (
+    Inpaint,
+    MaskRule,
+    Refined,
+    Score,
+    Seen,
+    Trajectory,
+    anomaly_score,
+    nothing_seen,
+)
 from i3ad_jax.shapes import Image, Images, Masks
 
 Tree = TypeVar("Tree")
