@@ -1,0 +1,1 @@
+"""What JAX and XLA are told about the machine."""

@@ -1,0 +1,1 @@
+"""From images and reconstructions to anomaly maps, scores and metrics."""
