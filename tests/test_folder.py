@@ -1,12 +1,15 @@
 """Folders in MVTec layout."""
 
+import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import preprocess, preprocess_mask, read_image, read_mask
 from i3ad_jax.errors import InputError
@@ -51,6 +54,14 @@ def assert_same(a, b) -> None:
         np.testing.assert_array_equal(split_a.masks, split_b.masks)
         np.testing.assert_array_equal(split_a.annotated, split_b.annotated)
         assert (split_a.paths, split_a.defects) == (split_b.paths, split_b.defects)
+        assert split_a.hashes == split_b.hashes
+
+
+def write_test(root: Path) -> None:
+    write_image(root / "test/good/a.png", seed=10)
+    for i in range(2):
+        write_image(root / f"test/hole/{i}.png", seed=20 + i)
+        write_mask(root / f"ground_truth/hole/{i}_mask.png", seed=30 + i)
 
 
 def test_every_image_goes_through_the_one_pre_processing(tmp_path):
@@ -255,6 +266,108 @@ def test_what_may_not_be_read_is_refused_by_name(tmp_path, name):
         assert_refused(tmp_path, tmp_path / ("train/good" if name == "train" else name), "ermission")
     finally:
         (tmp_path / name).chmod(mode)
+
+
+def test_hashes_are_those_of_the_files(tmp_path):
+    write_train(tmp_path)
+    write_test(tmp_path)
+    write_image(tmp_path / "train/good/x.jpg", seed=3)
+    data = read(tmp_path)
+    for split in (data.train, data.test):
+        expected = [hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() for path in split.paths]
+        assert list(split.hashes) == expected
+    assert len(data.train.hashes) == 4
+
+
+def test_a_part_of_a_split_keeps_what_belongs_together(tmp_path):
+    write_train(tmp_path)
+    write_test(tmp_path)
+    split = read(tmp_path).test
+    part = split.take(np.array([2, 0]))
+    assert part.paths == ("test/hole/1.png", "test/good/a.png")
+    assert part.hashes == tuple(
+        hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() for path in part.paths
+    )
+    assert part.labels.tolist() == [1, 0]
+    np.testing.assert_array_equal(part.images, split.images[[2, 0]])
+    np.testing.assert_array_equal(part.masks, split.masks[[2, 0]])
+
+
+def remove_mask(root: Path) -> None:
+    (root / "ground_truth/hole/0_mask.png").unlink()
+
+
+def rename_class(root: Path) -> None:
+    (root / "test/hole").rename(root / "test/cut")
+    (root / "ground_truth/hole").rename(root / "ground_truth/cut")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: write_image(root / "test/good/a.png", seed=99),
+        lambda root: write_mask(root / "ground_truth/hole/0_mask.png", seed=99),
+        lambda root: write_image(root / "test/good/b.png", seed=99),
+        lambda root: (root / "test/good/a.png").unlink(),
+        lambda root: (root / "test/good/a.png").rename(root / "test/good/b.png"),
+        remove_mask,
+        rename_class,
+    ],
+)
+def test_the_digest_changes_with_any_test_image_label_or_mask(tmp_path, change):
+    write_train(tmp_path)
+    write_test(tmp_path)
+    before = read(tmp_path).digest
+    change(tmp_path)
+    assert read(tmp_path).digest != before
+
+
+def test_the_digest_tells_an_empty_mask_from_none(tmp_path):
+    write_train(tmp_path)
+    write_image(tmp_path / "test/hole/a.png", seed=0)
+    before = read(tmp_path).digest
+    (tmp_path / "ground_truth/hole").mkdir(parents=True)
+    Image.new("L", (12, 12)).save(tmp_path / "ground_truth/hole/a_mask.png")
+    assert read(tmp_path).digest != before
+
+
+def test_the_digest_does_not_depend_on_the_folder_or_the_training_images(tmp_path):
+    for name in ("x", "y"):
+        write_train(tmp_path / name)
+        write_test(tmp_path / name)
+    write_image(tmp_path / "y/train/good/more.png", seed=4)
+    first, second = read(tmp_path / "x"), read(tmp_path / "y")
+    assert len(first.digest) == 64
+    assert first.digest == second.digest == replace(first, name="other").digest
+
+
+def test_arrays_make_a_split_of_normal_images():
+    images = np.random.default_rng(0).integers(0, 256, (11, 3, 4, 3)).astype(np.uint8)
+    split = Split.of_normal_images(images)
+    np.testing.assert_array_equal(split.images, images)
+    assert split.paths == tuple(str(i) for i in range(11))
+    assert set(split.defects) == {"good"}
+    assert split.masks.shape == (11, 3, 4)
+    assert not split.masks.any()
+    assert split.annotated.all()
+    assert split.hashes == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
+    strided = Split.of_normal_images(np.asfortranarray(images))
+    assert strided.hashes == split.hashes
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 4, 4, 3), np.float32),
+        np.zeros((4, 4, 3), np.uint8),
+        np.zeros((2, 4, 4), np.uint8),
+        np.zeros((2, 4, 4, 1), np.uint8),
+        [[0]],
+    ],
+)
+def test_arrays_of_another_type_or_shape_are_refused(images):
+    with pytest.raises(InputError, match=r"^images: must .*, not "):
+        Split.of_normal_images(images)
 
 
 def test_mvtec_bottle(real_data):

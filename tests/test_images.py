@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from i3ad_jax.data.images import preprocess, preprocess_mask, read_image, read_mask, restore_map
+from i3ad_jax.data.images import preprocess, preprocess_mask, read_bytes, read_image, read_mask, restore_map
 from i3ad_jax.errors import InputError
 
 ASPECTS = ("stretch", "pad", "crop")
@@ -144,9 +144,11 @@ def test_damaged_and_foreign_files_are_refused_by_name(tmp_path, read, data, wor
     assert_refused(path, word, read=read)
 
 
-def test_missing_files_and_folders_are_refused_by_name(tmp_path):
-    assert_refused(tmp_path / "x.png", "No such file")
-    assert_refused(tmp_path, "directory")
+@pytest.mark.parametrize("read", [read_image, read_mask, read_bytes])
+def test_missing_files_and_folders_are_refused_by_name(tmp_path, read):
+    assert_refused(tmp_path / "x.png", "No such file", read=read)
+    assert_refused(tmp_path, "directory", read=read)
+    assert_refused(tmp_path / "x.png", "No such file", read=read, name="the picture")
 
 
 def png_header(width: int, height: int) -> bytes:

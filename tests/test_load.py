@@ -1,33 +1,24 @@
-"""What `--data` accepts, and the held-out part."""
+"""What `--data` accepts, and the settings of the data."""
 
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from i3ad_jax.data.dataset import Split
-from i3ad_jax.data.load import hold_out, load_dataset
+from i3ad_jax.data.load import DataSettings, absolute_source, load_dataset
 from i3ad_jax.errors import InputError
+from i3ad_jax.settings import SettingError
 
 
-def numbered(count: int) -> Split:
-    """Images that hold their own number."""
-    images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 2, 2, 3))
-    return Split(
-        images=images,
-        paths=tuple(f"{i}.png" for i in range(count)),
-        defects=("good",) * count,
-        masks=np.zeros((count, 2, 2), bool),
-        annotated=np.ones(count, bool),
-    )
+def write_image(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (20, 10), (1, 2, 3)).save(path)
 
 
-def numbers(split: Split) -> list[int]:
-    return split.images[:, 0, 0, 0].tolist()
-
-
-def test_textures_are_made():
+def test_textures_without_a_kind_are_the_weave():
     weave = load_dataset("textures", image_size=32, aspect="stretch")
     named = load_dataset("textures:weave", image_size=32, aspect="stretch")
     mesh = load_dataset("textures:mesh", image_size=32, aspect="stretch")
@@ -36,8 +27,7 @@ def test_textures_are_made():
 
 
 def test_a_path_is_read_as_a_folder(tmp_path):
-    (tmp_path / "train/good").mkdir(parents=True)
-    Image.new("RGB", (20, 10), (1, 2, 3)).save(tmp_path / "train/good/a.png")
+    write_image(tmp_path / "train/good/a.png")
     data = load_dataset(str(tmp_path), image_size=8, aspect="pad")
     assert data.train.paths == ("train/good/a.png",)
     assert (data.train.images == (1, 2, 3)).all()
@@ -60,38 +50,64 @@ def test_a_missing_folder_is_answered_with_the_accepted_forms():
         load_dataset("no/such/folder", image_size=32, aspect="stretch")
 
 
-def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+@pytest.mark.parametrize("package", ["tensorflow_datasets", "array_record", "importlib_resources"])
+def test_a_missing_package_is_answered_with_the_way_to_install_it(monkeypatch, package):
+    for module in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
     monkeypatch.delitem(sys.modules, "i3ad_jax.data.mvtec_ad", raising=False)
-    with pytest.raises(InputError, match="pip install tensorflow-datasets"):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError) as caught:
         load_dataset("tfds:mvtec_ad/bottle", image_size=32, aspect="stretch")
+    message = str(caught.value)
+    assert message.startswith("--data tfds:mvtec_ad/bottle: ")
+    assert package in message.partition("run pip install")[0]
+    assert package.replace("_", "-") in message.partition("run pip install")[2].replace("_", "-")
+    assert "\n" not in message
 
 
-@pytest.mark.parametrize("count", [2, 3, 10, 101])
-@pytest.mark.parametrize("fraction", [0.001, 0.2, 0.5, 0.999])
-def test_the_parts_are_disjoint_complete_ordered_and_never_empty(count, fraction):
-    rest, held = hold_out(numbered(count), fraction=fraction, seed=3)
-    assert sorted(numbers(rest) + numbers(held)) == list(range(count))
-    for part in (rest, held):
-        assert len(part) >= 1
-        assert numbers(part) == sorted(numbers(part))
-        assert part.paths == tuple(f"{i}.png" for i in numbers(part))
-    assert len(held) == np.clip(round(fraction * count), 1, count - 1)
+def test_an_absolute_source_is_the_same_folder_from_every_working_directory(tmp_path, monkeypatch):
+    write_image(tmp_path / "here/bottle/train/good/a.png")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    sources = [absolute_source(data) for data in ("bottle", "./bottle/", "../here/bottle")]
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert sources == [str(tmp_path / "here/bottle")] * 3
+    assert load_dataset(sources[0], image_size=8, aspect="pad").train.paths == ("train/good/a.png",)
+    assert absolute_source(sources[0]) == sources[0]
 
 
-def test_the_seed_decides_which_images_are_held_out():
-    first, again, other = (numbers(hold_out(numbered(50), fraction=0.2, seed=s)[1]) for s in (0, 0, 1))
-    assert first == again
-    assert first != other
+def test_an_absolute_source_keeps_symbolic_links(tmp_path, monkeypatch):
+    (tmp_path / "original").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "original")
+    monkeypatch.chdir(tmp_path)
+    assert absolute_source("link") == os.path.join(tmp_path, "link")  # noqa: PTH118
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])
-def test_a_fraction_outside_0_and_1_is_refused(fraction):
-    with pytest.raises(InputError, match="--held-out"):
-        hold_out(numbered(5), fraction=fraction, seed=0)
+@pytest.mark.parametrize("data", ["textures", "textures:mesh", "tfds:mvtec_ad/bottle"])
+def test_a_source_that_is_no_folder_stays_as_it_is(data):
+    assert absolute_source(data) == data
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_too_few_images_to_hold_one_out_are_refused(count):
-    with pytest.raises(InputError, match="train/good"):
-        hold_out(numbered(count), fraction=0.5, seed=0)
+def test_an_empty_source_is_refused_and_not_taken_for_the_working_directory():
+    with pytest.raises(InputError, match=r'^--data "": .*MVTec layout'):
+        absolute_source("")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("held_out", value) for value in (0.0, 1.0, -0.1, 1.5, float("nan"), "a")],
+        *[("image_size", value) for value in (7, 0, -8, 64.0)],
+        ("aspect", "squash"),
+        ("data", None),
+    ],
+)
+def test_settings_outside_their_bounds_are_refused_by_their_flag(name, value):
+    with pytest.raises(SettingError, match=f"^--{name.replace('_', '-')} ") as caught:
+        DataSettings(**{name: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_survive_json():
+    settings = DataSettings(data="folder", image_size=8, aspect="crop", held_out=0.5)
+    assert DataSettings.from_json(settings.to_json()) == settings

@@ -57,6 +57,8 @@ def assert_same(a, b) -> None:
         np.testing.assert_array_equal(split_a.masks, split_b.masks)
         np.testing.assert_array_equal(split_a.annotated, split_b.annotated)
         assert (split_a.paths, split_a.defects) == (split_b.paths, split_b.defects)
+        assert split_a.hashes == split_b.hashes
+    assert a.digest == b.digest
 
 
 @pytest.mark.parametrize("source", ["folder", "mvtec_anomaly_detection.tar.xz", "bottle.tar.xz"])

@@ -1,5 +1,7 @@
 """The built-in data set: always the same, well labelled, and train and test are apart."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -59,8 +61,14 @@ def test_a_second_call_gives_the_same_bytes(dataset):
     assert again.name == dataset.name
     for split, other in ((dataset.train, again.train), (dataset.test, again.test)):
         assert split.paths == other.paths
+        assert split.hashes == other.hashes
         np.testing.assert_array_equal(split.images, other.images)
         np.testing.assert_array_equal(split.masks, other.masks)
+
+
+def test_hashes_are_those_of_the_pixels(dataset):
+    for split in (dataset.train, dataset.test):
+        assert split.hashes == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in split.images)
 
 
 @pytest.mark.parametrize("kind", TEXTURES)

@@ -1,9 +1,17 @@
 """What every data source returns: arrays in memory with labels, defect classes and masks."""
 
+import hashlib
+import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+
+from i3ad_jax.errors import InputError
+
+NORMAL = "good"
+"""The defect class of normal images."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,8 @@ class Split:
         masks: True on defective pixels; all False for a normal image.
         annotated: whether `masks` is the truth for that image. False for a defective image that
             came without a mask: such an image has no part in pixel metrics.
+        hashes: SHA-256 of each image's content, 64 hex digits: of its encoded file, or of its pixels
+            (`images[i]`, row by row) if it never was a file.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]
@@ -24,11 +34,37 @@ class Split:
     defects: tuple[str, ...]
     masks: Bool[np.ndarray, "n h w"]
     annotated: Bool[np.ndarray, " n"]
+    hashes: tuple[str, ...]
+
+    @classmethod
+    def of_normal_images(cls, images: UInt8[np.ndarray, "n h w 3"]) -> "Split":
+        """A split of normal images that are in memory already; their paths are "0", "1", and so on.
+
+        Args:
+            images: uint8 in [0, 255], RGB.
+
+        Raises:
+            InputError: `images` has another type or shape.
+        """
+        found: Any = images  # The type above may not have been checked.
+        if not isinstance(found, np.ndarray) or found.dtype != np.uint8:
+            given = found.dtype if isinstance(found, np.ndarray) else type(found).__name__
+            raise InputError(f"images: must be a NumPy array of uint8, not {given}")
+        if found.ndim != 4 or found.shape[3] != 3:
+            raise InputError(f"images: must have the shape (n, height, width, 3), not {found.shape}")
+        return cls(
+            images=found,
+            paths=tuple(map(str, range(len(found)))),
+            defects=(NORMAL,) * len(found),
+            masks=np.zeros(found.shape[:3], bool),
+            annotated=np.ones(len(found), bool),
+            hashes=tuple(content_hash(image.tobytes()) for image in found),
+        )
 
     @property
     def labels(self) -> np.ndarray:
         """0 for each normal image, 1 for each anomalous one, int64 `n`."""
-        return np.array([int(defect != NORMAL) for defect in self.defects])
+        return np.array([int(defect != NORMAL) for defect in self.defects], np.int64)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -41,6 +77,7 @@ class Split:
             defects=tuple(self.defects[i] for i in indices),
             masks=self.masks[indices],
             annotated=self.annotated[indices],
+            hashes=tuple(self.hashes[i] for i in indices),
         )
 
 
@@ -52,5 +89,18 @@ class Dataset:
     train: Split
     test: Split
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the test split, 64 hex digits, for results to say what they were measured on.
 
-NORMAL = "good"
+        It covers, for each image in order, its path, hash and defect class, whether it is annotated,
+        and its mask at the split's image size. It does not cover the training images.
+        """
+        test = self.test
+        labels = [test.paths, test.hashes, test.defects, test.annotated.tolist(), test.masks.shape]
+        return content_hash(json.dumps(labels).encode() + test.masks.tobytes())
+
+
+def content_hash(content: bytes) -> str:
+    """SHA-256 of `content`, 64 hex digits."""
+    return hashlib.sha256(content).hexdigest()

@@ -20,8 +20,16 @@ from jaxtyping import Bool
 from PIL import Image
 from tqdm import tqdm
 
-from i3ad_jax.data.dataset import NORMAL, Dataset, Split
-from i3ad_jax.data.images import SUFFIXES, Aspect, preprocess, preprocess_mask, read_image, read_mask
+from i3ad_jax.data.dataset import NORMAL, Dataset, Split, content_hash
+from i3ad_jax.data.images import (
+    SUFFIXES,
+    Aspect,
+    preprocess,
+    preprocess_mask,
+    read_bytes,
+    read_image,
+    read_mask,
+)
 from i3ad_jax.errors import InputError
 
 
@@ -33,7 +41,7 @@ class Sample:
         path: relative to the data set's root, with forward slashes.
         defect: the defect class, `"good"` for a normal image.
         image: its file, or the bytes of one.
-        mask: the same for its mask; None where there is none.
+        mask: the same for its mask; None if it has none.
     """
 
     path: str
@@ -45,7 +53,7 @@ class Sample:
 def read_folder(root: Path, *, image_size: int, aspect: Aspect) -> Dataset:
     """The data set in `root`, named after it; images in the order of their paths.
 
-    The test split is empty where there are no test images: enough for training.
+    The test split is empty if there are no test images: enough for training.
 
     Raises:
         InputError: there are no normal training images; a file or folder cannot be read; a mask
@@ -105,37 +113,42 @@ def read_split(sample_at: Callable[[int], Sample], count: int, *, image_size: in
     images = np.zeros((count, image_size, image_size, 3), np.uint8)
     masks = np.zeros((count, image_size, image_size), bool)
 
-    def read(i: int) -> Sample:
+    def read(i: int) -> tuple[str, str, bool, str]:
         sample = sample_at(i)
-        image, mask = read_sample(sample)
+        image, mask, image_hash = read_sample(sample)
         images[i] = preprocess(image, image_size=image_size, aspect=aspect)
         if mask is not None:
             masks[i] = preprocess_mask(mask, image_size=image_size, aspect=aspect)
-        return sample
+        return sample.path, sample.defect, mask is not None or sample.defect == NORMAL, image_hash
 
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
         done = pool.map(read, range(count))
         bar = tqdm(done, total=count, desc="reading images", unit="image", leave=False)
-        labels = [(s.path, s.defect, s.mask is not None or s.defect == NORMAL) for s in bar]
+        labels = list(bar)
     return Split(
         images=images,
-        paths=tuple(path for path, _, _ in labels),
-        defects=tuple(defect for _, defect, _ in labels),
+        paths=tuple(path for path, _, _, _ in labels),
+        defects=tuple(defect for _, defect, _, _ in labels),
         masks=masks,
-        annotated=np.array([annotated for _, _, annotated in labels], bool),
+        annotated=np.array([annotated for _, _, annotated, _ in labels], bool),
+        hashes=tuple(image_hash for _, _, _, image_hash in labels),
     )
 
 
-def read_sample(sample: Sample) -> tuple[Image.Image, Bool[np.ndarray, "height width"] | None]:
-    """A sample's RGB picture and its mask, of one size; None where it has no mask.
+def read_sample(sample: Sample) -> tuple[Image.Image, Bool[np.ndarray, "height width"] | None, str]:
+    """A sample's RGB picture, its mask of the same size (None if it has none), and its file's SHA-256.
+
+    The picture is decoded from the very bytes that are hashed: the file is read once.
 
     Raises:
         InputError: either cannot be read, their sizes differ, or a normal image has a mask that
             marks a defect.
     """
-    image = read_image(sample.image, name=_name(sample.image, sample.path))
+    name = _name(sample.image, sample.path)
+    content = read_bytes(sample.image, name=name)
+    image, image_hash = read_image(content, name=name), content_hash(content)
     if sample.mask is None:
-        return image, None
+        return image, None, image_hash
     mask_name = _name(sample.mask, f"mask of {sample.path}")
     mask = read_mask(sample.mask, name=mask_name)
     if mask.shape != (image.height, image.width):
@@ -143,7 +156,7 @@ def read_sample(sample: Sample) -> tuple[Image.Image, Bool[np.ndarray, "height w
         raise InputError(f"{mask_name}: {sizes}; give the mask its image's size")
     if sample.defect == NORMAL and mask.any():
         raise InputError(f"{mask_name}: marks a defect in a normal image; correct one or remove the mask")
-    return image, mask
+    return image, mask, image_hash
 
 
 def _name(source: Path | bytes, otherwise: str) -> str:
@@ -151,7 +164,7 @@ def _name(source: Path | bytes, otherwise: str) -> str:
 
 
 def _list(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The image files and the folders directly in `folder`, by name; none where it does not exist."""
+    """The image files and the folders directly in `folder`, by name; none if it does not exist."""
     try:
         visible = sorted(
             (path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name

@@ -20,6 +20,24 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MAX_PIXELS = 100_000_000
 
 
+def read_bytes(source: Path | bytes, *, name: str | None = None) -> bytes:
+    """The content of a file; bytes are returned as they are.
+
+    Args:
+        source: a file, or the bytes of one.
+        name: what an error message calls it; by default the path.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if isinstance(source, bytes):
+        return source
+    try:
+        return source.read_bytes()
+    except Exception as error:
+        raise _unreadable(name or str(source), error) from error
+
+
 def read_image(source: Path | bytes, *, name: str | None = None) -> Image.Image:
     """The RGB picture in a PNG, JPEG, BMP or TIFF file, upright as its EXIF data says.
 
@@ -102,8 +120,8 @@ def restore_map(
 ) -> Float[np.ndarray, "height width"]:
     """An anomaly map at the resolution of the picture that it belongs to, float32.
 
-    It undoes the geometry of `preprocess` by bilinear weights. Where "crop" cut the picture off,
-    nothing was scored, and the map's border value is repeated.
+    It undoes the geometry of `preprocess` by bilinear weights. The part that "crop"
+    cut off has no scores of its own: it repeats the map's border values.
 
     Args:
         map_: float32, square, in the size that `preprocess` gave the picture.
@@ -149,11 +167,9 @@ def _placement(size: tuple[int, int], image_size: int, aspect: Aspect) -> _Place
 
 def _decode(source: Path | bytes, name: str) -> Image.Image:
     """The upright picture: RGB, or of Pillow's modes that begin with I (grey, more than 8 bits)."""
+    content = read_bytes(source, name=name)
     try:
-        with (
-            io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
-            Image.open(file, formats=("PNG", "JPEG", "BMP", "TIFF")) as opened,
-        ):
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP", "TIFF")) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             opened.load()
@@ -167,8 +183,12 @@ def _decode(source: Path | bytes, name: str) -> Image.Image:
     except UnidentifiedImageError:
         raise InputError(f"{name}: not a PNG, JPEG, BMP or TIFF image; convert or remove it") from None
     except Exception as error:  # On damaged files Pillow's decoders raise nearly any type.
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name}: cannot be read ({reason}); replace the file or remove it") from error
+        raise _unreadable(name, error) from error
     if image.mode == "F":
         raise InputError(f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits")
     return image
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{name}: cannot be read ({reason}); replace the file or remove it")

@@ -1,17 +1,35 @@
-"""From the text of `--data` to a data set, and the held-out part of its training images."""
+"""From the text of `--data` to a data set."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import Aspect
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
+from i3ad_jax.settings import Settings, setting
 
 _FORMS = "a folder in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
+_BUILT_IN = "textures"
+_TFDS = "tfds"
+
+
+@dataclass(frozen=True)
+class DataSettings(Settings):
+    """Which images, and how they are brought to one size."""
+
+    data: str = "textures:weave"
+    """Built-in textures (textures:weave, textures:mesh, textures:brick), a folder in MVTec layout, or
+    tfds:mvtec_ad/CATEGORY."""
+    image_size: int = setting(256, minimum=8)
+    """Side in pixels to which every image is resized (paper: 256); i3ad takes multiples of 8, at least 32."""
+    aspect: Aspect = "stretch"
+    """How an image that is not square becomes square: stretched (the paper), padded by repeating
+    its border, or cropped to its centre."""
+    held_out: float = setting(0.2, above=0, below=1)
+    """Fraction of the normal training images kept from training; u and thresholds come from them."""
 
 
 def load_dataset(data: str, *, image_size: int, aspect: Aspect) -> Dataset:
@@ -27,34 +45,33 @@ def load_dataset(data: str, *, image_size: int, aspect: Aspect) -> Dataset:
         InputError: there is no such data set, or its files cannot be used.
     """
     source, _, name = data.partition(":")
-    if source == "textures":
+    if source == _BUILT_IN:
         return make_textures(name or "weave", image_size=image_size)
-    if source == "tfds":
+    if source == _TFDS:
         return _load_tfds(name, image_size=image_size, aspect=aspect)
     if not os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises where a parent folder is closed)
         raise InputError(f"--data {data}: no such folder; give {_FORMS}")
     return read_folder(Path(data), image_size=image_size, aspect=aspect)
 
 
-def hold_out(train: Split, *, fraction: float, seed: int) -> tuple[Split, Split]:
-    """A random part of `train` to learn from, and the held-out rest, each in `train`'s order.
+def absolute_source(data: str) -> str:
+    """`data` in a form that means the same data set in every working directory.
 
     Args:
-        train: at least 2 images.
-        fraction: of the images that are held out, in (0, 1); rounded to whole images, with at
-            least one image in either part.
-        seed: of the choice.
+        data: as for `load_dataset`.
+
+    Returns:
+        the absolute path of a folder, with symbolic links kept; the names of built-in textures and of
+        TensorFlow Datasets as they are.
 
     Raises:
-        InputError: `fraction` is outside (0, 1), or there are fewer than 2 images.
+        InputError: `data` is empty.
     """
-    if not 0 < fraction < 1:
-        raise InputError(f"--held-out {fraction}: give a fraction between 0 and 1")
-    if len(train) < 2:
-        raise InputError(f"train/good has {len(train)} image(s); at least 2 are needed, one to hold out")
-    count = min(max(round(fraction * len(train)), 1), len(train) - 1)
-    order = np.random.default_rng(seed).permutation(len(train))
-    return train.take(np.sort(order[count:])), train.take(np.sort(order[:count]))
+    if not data:
+        raise InputError(f'--data "": is empty; give {_FORMS}')
+    if data.partition(":")[0] in (_BUILT_IN, _TFDS):
+        return data
+    return os.path.abspath(data)  # noqa: PTH100 (Path.absolute keeps "..")
 
 
 def _load_tfds(name: str, *, image_size: int, aspect: Aspect) -> Dataset:
@@ -64,6 +81,9 @@ def _load_tfds(name: str, *, image_size: int, aspect: Aspect) -> Dataset:
     try:  # here, because only this source needs these packages, and they are slow to import
         from i3ad_jax.data.mvtec_ad import load_mvtec_ad
     except ImportError as error:
-        packages = "tensorflow-datasets array-record importlib_resources"
-        raise InputError(f"--data tfds:{name}: {error}; run pip install {packages}") from error
+        reason = " ".join(str(error).split())
+        install = "pip install tensorflow-datasets array-record importlib_resources"
+        raise InputError(
+            f"--data tfds:{name}: {reason}; run {install}, or give the extracted folder"
+        ) from error
     return load_mvtec_ad(category, image_size=image_size, aspect=aspect)

@@ -1,9 +1,9 @@
 """MVTec AD through TensorFlow Datasets (TFDS), without TensorFlow.
 
-The licence of the data, CC BY-NC-SA 4.0, asks for registration and forbids commercial use, so nothing
-is downloaded here: the user puts the official archive, or what it contains, where TFDS expects manual
-downloads. From there one category at a time is prepared as ArrayRecord files. The stored bytes are the
-original files; they are decoded by the same functions as the files of a folder.
+The licence of the data, CC BY-NC-SA 4.0, asks for registration and forbids commercial use. So this
+module does not download it: the user puts the official archive, or what it contains, where TFDS expects
+manual downloads. From there one category at a time is prepared as ArrayRecord files. The stored bytes are
+the original files; they are decoded by the same functions as the files of a folder.
 """
 
 import io
@@ -17,6 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+# TFDS imports these two only when it needs them, and then fails with a traceback if one is missing.
+import array_record.python.array_record_data_source  # noqa: F401
+import importlib_resources  # noqa: F401
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -79,10 +82,10 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
         manual_dir, category = Path(dl_manager.manual_dir), self.info.config_name
         root = manual_dir / category
         if not root.is_dir():
-            scratch = Path(tempfile.mkdtemp(prefix="mvtec_ad_"))
+            extracted = Path(tempfile.mkdtemp(prefix="mvtec_ad_"))
             # The examples are read after this function has returned: the files live as long as the builder.
-            weakref.finalize(self, shutil.rmtree, scratch)
-            root = _extract(_find_archive(manual_dir, category), category, scratch)
+            weakref.finalize(self, shutil.rmtree, extracted)
+            root = _extract(_find_archive(manual_dir, category), category, extracted)
         train, test = list_train(root), list_test(root)
         if not test:
             raise InputError(f"{root / 'test'}: no images; get the whole data set again")
@@ -90,7 +93,7 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, samples: list[Sample]) -> Iterator[tuple[str, dict[str, Any]]]:
         for sample in samples:
-            image, _ = read_sample(sample)  # Damaged files are refused here, not at every later use.
+            image, _, _ = read_sample(sample)  # Damaged files are refused here, not at every later use.
             mask = sample.mask
             if mask is None:
                 if sample.defect != NORMAL:

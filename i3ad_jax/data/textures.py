@@ -1,6 +1,6 @@
-"""The built-in data set: textured surfaces with planted defects, made on the spot and always the same.
+"""The built-in data set: textured surfaces with planted defects, computed when needed and always the same.
 
-Nothing is downloaded. `weave` and `mesh` are drawn by formula; `brick` is cut from the photograph of a
+It needs no download. `weave` and `mesh` are drawn by formula; `brick` is cut from the photograph of a
 brick wall that scikit-image ships. Training images and normal test images are alike; each anomalous test
 image has one defect of `i3ad_jax.data.defects`. An image of twice the side shows the same scene at twice
 the resolution: lengths are in units of 1/64 of the side.
@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from skimage import data as photographs
 
-from i3ad_jax.data.dataset import NORMAL, Dataset, Split
+from i3ad_jax.data.dataset import NORMAL, Dataset, Split, content_hash
 from i3ad_jax.data.defects import DEFECTS, UNITS, Picture, Plane, pixel_centres
 from i3ad_jax.errors import InputError
 
@@ -64,6 +64,7 @@ def _make_split(kind: str, part: Literal["train", "test"], defects: list[str], *
         defects=tuple(defects),
         masks=np.stack(masks),
         annotated=np.ones(len(defects), bool),
+        hashes=tuple(content_hash(image.tobytes()) for image in images),
     )
 
 

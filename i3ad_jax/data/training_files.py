@@ -1,0 +1,142 @@
+"""Which training images a run learns from and which it holds out, recorded by path and content.
+
+Chosen anew each time, this division would move when one image is added to the folder, and thresholds would
+come from images that the networks were trained on. So a run chooses it once, when it begins, and keeps it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.errors import InputError
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """Which images of the training split a run learned from and which it held out.
+
+    Attributes:
+        trained: the images to learn from: each path, relative to the data set's root, with the SHA-256 of
+            the image's content; in the order of the training split.
+        held_out: the same for the held-out images.
+    """
+
+    trained: Mapping[str, str]
+    held_out: Mapping[str, str]
+
+    @classmethod
+    def choose(cls, train: Split, *, fraction: float, seed: int) -> "TrainingFiles":
+        """A random division of the training split.
+
+        Args:
+            train: at least 2 images.
+            fraction: of the images that are held out, in (0, 1); rounded to whole images, with at
+                least one image in either part.
+            seed: of the choice.
+
+        Raises:
+            InputError: `fraction` is outside (0, 1), or there are fewer than 2 images.
+        """
+        if not 0 < fraction < 1:
+            raise InputError(f"--held-out {fraction}: give a fraction between 0 and 1")
+        if len(train) < 2:
+            raise InputError(f"train/good has {len(train)} image(s); at least 2 are needed, one to hold out")
+        count = min(max(round(fraction * len(train)), 1), len(train) - 1)
+        order = np.random.default_rng(seed).permutation(len(train))
+        parts = (train.take(np.sort(part)) for part in (order[count:], order[:count]))
+        return cls(*(dict(zip(part.paths, part.hashes, strict=True)) for part in parts))
+
+    def select(self, train: Split) -> tuple[Split, Split]:
+        """The images to learn from and the held-out images, each in the recorded order.
+
+        Images that were added to `train` since are in neither part.
+
+        Raises:
+            InputError: an image is missing or has changed; the message names the first by path.
+        """
+        self._check({**self.trained, **self.held_out}, train)
+        return _take(train, self.trained), _take(train, self.held_out)
+
+    def select_held_out(self, train: Split) -> Split:
+        """The held-out images in the recorded order; the others need not be in `train`.
+
+        Raises:
+            InputError: a held-out image is missing or has changed; the message names the first by path.
+        """
+        self._check(self.held_out, train)
+        return _take(train, self.held_out)
+
+    def changes(self, train: Split) -> list[str]:
+        """One line for each file that changed, is missing or was added since, sorted by path."""
+        recorded = {**self.trained, **self.held_out}
+        added = {
+            path: f"{path}: added since the run was trained; train a new run to learn from it"
+            for path in train.paths
+            if path not in recorded
+        }
+        problems = added | _differences(recorded, train)
+        return [problems[path] for path in sorted(problems)]
+
+    def to_json(self) -> dict[str, dict[str, str]]:
+        """Both parts as dicts from path to hash."""
+        return {"trained": dict(self.trained), "held_out": dict(self.held_out)}
+
+    @classmethod
+    def from_json(cls, values: Any) -> "TrainingFiles":
+        """What `to_json` gave.
+
+        Raises:
+            InputError: a part is missing, unknown or empty, does not map paths to hashes, or has a path
+                that the other part has too. The message is one line without a file name.
+        """
+        names = ("trained", "held_out")
+        if not isinstance(values, dict):
+            raise InputError("must be a JSON object")
+        for name in names:
+            if name not in values:
+                raise InputError(f"{name} is missing")
+            _check_part(name, values[name])
+        for name in values:
+            if name not in names:
+                raise InputError(f"{name!r} is unknown")
+        if both := values["trained"].keys() & values["held_out"].keys():
+            raise InputError(f"{min(both)!r} is in both trained and held_out")
+        return cls(trained=dict(values["trained"]), held_out=dict(values["held_out"]))
+
+    def _check(self, recorded: Mapping[str, str], train: Split) -> None:
+        if problems := _differences(recorded, train):
+            raise InputError(problems[min(problems)])
+
+
+def _differences(recorded: Mapping[str, str], train: Split) -> dict[str, str]:
+    """What is wrong with each recorded file that is missing from `train` or has other content there."""
+    now = dict(zip(train.paths, train.hashes, strict=True))
+    return {
+        path: f"{path}: {'changed' if path in now else 'missing'} since the run was trained; "
+        "restore it or train a new run"
+        for path, recorded_hash in recorded.items()
+        if now.get(path) != recorded_hash
+    }
+
+
+def _take(train: Split, paths: Iterable[str]) -> Split:
+    """The images of these paths, in their order."""
+    index = {path: i for i, path in enumerate(train.paths)}
+    return train.take(np.array([index[path] for path in paths]))
+
+
+def _check_part(name: str, part: Any) -> None:
+    """Raises InputError unless `part` maps paths to hashes, at least one."""
+    if not isinstance(part, dict) or not part:
+        raise InputError(f"{name} must be a JSON object with at least one path")
+    for path, recorded_hash in part.items():
+        if not isinstance(path, str):
+            raise InputError(f"{name}: {path!r} must be a path")
+        if not isinstance(recorded_hash, str) or not _SHA256.fullmatch(recorded_hash):
+            raise InputError(f"{name}: {path!r} must have a SHA-256, 64 hex digits")
