@@ -1,4 +1,4 @@
-"""The networks and test-time optimisers of iterative projection and AnoGAN once more, in PyTorch.
+"""The networks and test-time optimisers of iterative projection and AnoGAN, reimplemented in PyTorch.
 
 Arrays are `b c h w`. Modules carry the names that they have in flax, so weights are copied by name.
 """
@@ -115,16 +115,17 @@ def project(autoencoder: nn.Module, images: Tensor, search: SearchConfig) -> Ten
 
 
 def search_latent(
-    generate: nn.Module, see: nn.Module, images: Tensor, *, start: Tensor, search: SearchConfig
+    generate: nn.Module, extract_features: nn.Module, images: Tensor, *, start: Tensor, search: SearchConfig
 ) -> Tensor:
     """SSIM maps of what AnoGAN's search finds from the latent vector `start`, `b h w`."""
     latents = start.expand(len(images), -1).clone().requires_grad_(True)
     adam = torch.optim.Adam([latents], lr=search.latent_learning_rate)
     with torch.no_grad():
-        seen = see(images)
+        features = extract_features(images)
     for _ in range(search.latent_steps):
-        made = generate(latents)
-        residual, discrimination = (made - images).abs().sum(), (see(made) - seen).abs().sum()
+        generated = generate(latents)
+        residual = (generated - images).abs().sum()
+        discrimination = (extract_features(generated) - features).abs().sum()
         loss = (1 - search.feature_weight) * residual + search.feature_weight * discrimination
         # By the latent vectors alone, not by the weights.
         (latents.grad,) = torch.autograd.grad(loss, latents)
@@ -167,7 +168,7 @@ def load_weights(module: nn.Module, *variables: Mapping[str, Any]) -> nn.Module:
         elif tensor.ndim == 2:
             tensor = tensor.T.contiguous()
         state[f"{owner}.{NAMES.get(kind, kind)}"] = tensor
-    # The count of batches, which flax does not keep, matters to nobody.
+    # Flax has no count of batches, and evaluation does not use it.
     counts = {name: value for name, value in module.state_dict().items() if name.endswith("batches_tracked")}
     module.load_state_dict(state | counts)
     return module.eval()
@@ -177,14 +178,12 @@ NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "
 
 
 def _stride_2_kernel(taps: Tensor, layer: nn.Module) -> Tensor:
-    """The 4 x 4 kernel that `nn.layers.Halving` or `Doubling` has as a matrix."""
-    if isinstance(
-        layer, nn.ConvTranspose2d
-    ):  # rows: 2 x 2 pixels around a corner; columns: 2 x 2 made of them
+    """The 4 x 4 kernel that `nn.layers.DownsampleConv` or `UpsampleConv` has as a matrix."""
+    if isinstance(layer, nn.ConvTranspose2d):  # rows: 2 x 2 input pixels; columns: 2 x 2 output pixels
         taps = taps.reshape(2, 2, layer.in_channels, 2, 2, layer.out_channels)
-        # The pixel before a corner has the kernel's last taps.
+        # The first pixel of a window has the kernel's last taps.
         return taps.flip(0, 1).permute(2, 5, 0, 3, 1, 4).reshape(*layer.weight.shape).contiguous()
-    assert isinstance(layer, nn.Conv2d)  # rows: 2 x 2 blocks of 2 x 2 pixels
+    assert isinstance(layer, nn.Conv2d)  # rows: 2 x 2 windows after space-to-depth
     taps = taps.reshape(2, 2, 2, 2, layer.in_channels, layer.out_channels)
     return taps.permute(5, 4, 0, 2, 1, 3).reshape(*layer.weight.shape).contiguous()
 

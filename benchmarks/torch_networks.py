@@ -1,4 +1,4 @@
-"""The networks of `i3ad_jax.nn` once more, in PyTorch: to check one against the other and to compare speed.
+"""The networks of `i3ad_jax.nn`, reimplemented in PyTorch: a reference for tests and a baseline for speed.
 
 Arrays are `b c h w` here. Modules carry the names that they have in flax, so weights are copied by name.
 """
@@ -139,9 +139,9 @@ class Inpainter(nn.Module):
         ones = torch.ones_like(masks)
         x = self.coarse_encoder(torch.cat([masked, ones, masks], dim=1))
         coarse = self.coarse_decoder(self.coarse_dilated(x))
-        seen = torch.cat([masks * coarse + (1 - masks) * masked, ones, masks], dim=1)
-        x = self.fine_dilated(self.fine_encoder(seen))
-        y = self.attended_2(self.attended_1(self.attention(self.attention_encoder(seen))))
+        fine_input = torch.cat([masks * coarse + (1 - masks) * masked, ones, masks], dim=1)
+        x = self.fine_dilated(self.fine_encoder(fine_input))
+        y = self.attended_2(self.attended_1(self.attention(self.attention_encoder(fine_input))))
         return coarse, self.fine_decoder(torch.cat([x, y], dim=1))
 
 

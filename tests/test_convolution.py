@@ -33,16 +33,16 @@ def test_gradients(taps: int, strides: Any, padding: Any, dilation: Any) -> None
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 12, 16, 3), (taps, taps, 3, 4)))
     options = {"strides": strides, "padding": padding, "dilation": dilation}
-    expected, backward = jax.vjp(partial(reference, **options), x, kernel)
-    actual, ours = jax.vjp(lambda x, kernel: convolve(x, kernel, strides, padding, dilation), x, kernel)
-    error = rng.normal(size=expected.shape).astype(np.float32)
+    expected, reference_vjp = jax.vjp(partial(reference, **options), x, kernel)
+    actual, vjp = jax.vjp(lambda x, kernel: convolve(x, kernel, strides, padding, dilation), x, kernel)
+    cotangent = rng.normal(size=expected.shape).astype(np.float32)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
-    for gradient, wanted in zip(ours(error), backward(error), strict=True):
-        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-4)
+    for gradient, expected_gradient in zip(vjp(cotangent), reference_vjp(cotangent), strict=True):
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", [{}, {"strides": 2}, {"kernel_dilation": 2}, {"dtype": "bfloat16"}])
-def test_the_layer_is_flaxs(options: dict[str, Any]) -> None:
+def test_layer_equals_flaxs(options: dict[str, Any]) -> None:
     x = np.random.default_rng(0).normal(size=(2, 9, 10, 3)).astype(np.float32)
     ours, flaxs = (conv(4, (3, 3), **options) for conv in (Conv, Conv.func))
     params = flaxs.init(jax.random.key(0), x)

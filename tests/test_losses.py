@@ -32,12 +32,12 @@ def test_discriminator_hinge_loss() -> None:
     assert_close(discriminator_hinge_loss(jnp.asarray(REAL), jnp.asarray(FAKE)), expected)
 
 
-def test_discriminator_learns_only_within_the_margins() -> None:
-    by_real, by_fake = jax.grad(discriminator_hinge_loss, argnums=(0, 1))(
+def test_gradient_of_hinge_loss_is_zero_beyond_the_margins() -> None:
+    real_gradient, fake_gradient = jax.grad(discriminator_hinge_loss, argnums=(0, 1))(
         jnp.asarray(REAL), jnp.asarray(FAKE)
     )
-    np.testing.assert_allclose(by_real, np.where(REAL < 1, -1 / REAL.size, 0), rtol=1e-6)
-    np.testing.assert_allclose(by_fake, np.where(FAKE > -1, 1 / FAKE.size, 0), rtol=1e-6)
+    np.testing.assert_allclose(real_gradient, np.where(REAL < 1, -1 / REAL.size, 0), rtol=1e-6)
+    np.testing.assert_allclose(fake_gradient, np.where(FAKE > -1, 1 / FAKE.size, 0), rtol=1e-6)
 
 
 def test_generator_hinge_loss() -> None:
@@ -51,7 +51,7 @@ def test_weights_are_powers_of_the_distance_to_known_pixels() -> None:
     assert weights.min() < 0.99**4
 
 
-def test_known_pixels_weigh_one() -> None:
+def test_known_pixels_have_weight_one() -> None:
     weights = np.asarray(discount_weights(jnp.asarray(MASKS), discount=0.5))
     assert (weights[MASKS == 0] == 1).all()
     assert (weights[MASKS == 1] <= 0.5).all()
@@ -62,7 +62,7 @@ def test_discounted_l1_loss() -> None:
     assert_close(discounted_l1_loss(*map(jnp.asarray, (IMAGES, RECONSTRUCTIONS, WEIGHTS))), expected)
 
 
-def test_discounted_l1_loss_pulls_each_value_by_its_weight() -> None:
+def test_gradient_of_discounted_l1_loss_is_the_weighted_sign() -> None:
     arrays = map(jnp.asarray, (IMAGES, RECONSTRUCTIONS, WEIGHTS))
     gradient = jax.grad(discounted_l1_loss, argnums=1)(*arrays)
     assert_close(gradient, WEIGHTS * np.sign(RECONSTRUCTIONS - IMAGES) / IMAGES.size)

@@ -1,4 +1,4 @@
-"""Brush strokes within their stated ranges, masks against slow drawings, distances against SciPy."""
+"""Brush strokes within their ranges, masks against slow reference code, distances against SciPy."""
 
 import itertools
 import math
@@ -42,7 +42,7 @@ def test_numbers_of_strokes_and_vertices(drawings: Drawings) -> None:
     strokes, vertices = drawn.any(axis=2).sum(axis=1), drawn.sum(axis=2)
     assert set(np.unique(strokes)) == {1, 2, 3}
     assert set(np.unique(vertices)) == {0, *range(4, 13)}
-    # What is drawn comes first: no gaps within a stroke, no missing stroke before another.
+    # Drawn vertices and strokes come first, without gaps.
     assert (np.diff(drawn, axis=2) <= 0).all()
     assert (np.diff(drawn.any(axis=2).astype(int), axis=1) <= 0).all()
 
@@ -55,14 +55,14 @@ def test_widths_are_12_to_40_pixels_at_256(drawings: Drawings) -> None:
     assert abs(at_256.mean() - 26) < 0.5
 
 
-def test_vertices_lie_in_the_image_and_reach_all_of_it(drawings: Drawings) -> None:
+def test_vertices_cover_the_image_and_stay_inside(drawings: Drawings) -> None:
     size, strokes = drawings
     points = strokes.points.reshape(-1, 2)
     assert (points >= 0).all()
     assert (points <= size).all()
-    visits, *_ = np.histogram2d(*points.T, bins=4, range=[(0, size[0]), (0, size[1])])
-    assert visits.min() > len(points) / 16 / 4
-    # Drawings are mirrored at random, so no side is preferred.
+    counts, *_ = np.histogram2d(*points.T, bins=4, range=[(0, size[0]), (0, size[1])])
+    assert counts.min() > len(points) / 16 / 4
+    # Strokes are mirrored at random, so their distribution is symmetric.
     assert np.abs(strokes.points[:, :, 0].mean(axis=(0, 1)) / size - 0.5).max() < 0.02
     assert np.abs(points.mean(axis=0) / size - 0.5).max() < 0.02
 
@@ -85,11 +85,11 @@ def test_segments_zigzag_by_the_stated_angle(drawings: Drawings) -> None:
     steps, ends = np.diff(strokes.points, axis=2), strokes.points[:, :, 1:]
     lengths = np.linalg.norm(steps, axis=-1)
     free = ((ends > 0) & (ends < size)).all(axis=-1) & (lengths > 0.5)
-    turn = (-1) ** np.arange(steps.shape[2])  # up and down by turns
-    seen = set()
+    turn = (-1) ** np.arange(steps.shape[2])  # segments point up and down in turn
+    mirrors = set()
     for step, is_free in zip(steps, free, strict=True):
         y, x = (step[..., 0] * turn)[is_free], step[..., 1][is_free]
-        # One of the four ways to mirror the drawing brings all its angles into the range.
+        # Undoing one of the four mirrorings brings all angles into the range.
         fitting = [
             mirror
             for mirror in itertools.product((1, -1), repeat=2)
@@ -97,11 +97,11 @@ def test_segments_zigzag_by_the_stated_angle(drawings: Drawings) -> None:
         ]
         assert fitting
         if len(fitting) == 1:
-            seen.add(fitting[0])
-    assert len(seen) == 4
+            mirrors.add(fitting[0])
+    assert len(mirrors) == 4
 
 
-def test_brush_mask_is_what_is_near_a_segment(masks: np.ndarray) -> None:
+def test_brush_mask_covers_the_pixels_near_a_segment(masks: np.ndarray) -> None:
     draw = jax.jit(partial(brush_strokes, height=40, width=64))
     centres = np.stack(np.meshgrid(np.arange(40), np.arange(64), indexing="ij"), axis=-1).reshape(-1, 2) + 0.5
     along = np.linspace(0, 1, 200)[:, None]
@@ -113,12 +113,12 @@ def test_brush_mask_is_what_is_near_a_segment(masks: np.ndarray) -> None:
                 if is_drawn:
                     distances = cdist(centres, start + along * (end - start)).min(axis=1)
                     excess = np.minimum(excess, distances - width / 2)
-        clear = np.abs(excess) > 0.01  # finer than that, the points along a segment decide nothing
+        clear = np.abs(excess) > 0.01  # sampling of the segments is coarser than that
         assert clear.mean() > 0.98
         np.testing.assert_array_equal(mask.ravel()[clear], (excess < 0)[clear])
 
 
-def test_brush_masks_are_binary_holes_that_leave_something_known(masks: np.ndarray) -> None:
+def test_brush_masks_are_binary_and_leave_known_pixels(masks: np.ndarray) -> None:
     assert masks.shape == (20, 40, 64, 1)
     assert masks.dtype == np.float32
     assert set(np.unique(masks)) == {0, 1}
@@ -147,8 +147,8 @@ def test_checkerboards_are_the_rectangles_of_the_formula(height: int, width: int
 def test_checkerboards_cover_each_pixel_once_in_equal_patches(height: int, width: int, patches: int) -> None:
     masks = np.asarray(checkerboard_masks(height=height, width=width, patches=patches))[..., 0]
     np.testing.assert_array_equal(masks.sum(axis=0), 1)
-    owner = masks.argmax(axis=0)
-    for line, size in ((owner[:, 0], height), (owner[0], width)):
+    index = masks.argmax(axis=0)
+    for line, size in ((index[:, 0], height), (index[0], width)):
         lengths = [len(list(patch)) for _, patch in itertools.groupby(line)]
         assert len(lengths) == patches
         assert {math.floor(size / patches), math.ceil(size / patches)} >= set(lengths)

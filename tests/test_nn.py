@@ -13,7 +13,7 @@ from jax import lax
 from random_weights import random_weights
 
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.nn.layers import Doubling, GatedConv, Halving, SelfAttention
+from i3ad_jax.nn.layers import DownsampleConv, GatedConv, SelfAttention, UpsampleConv
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
@@ -31,7 +31,7 @@ def weight_shapes(inpainter: Inpainter) -> Any:
 
 
 def halve(x: Any, kernel: Any) -> Any:
-    """What `Halving` computes, by XLA's convolution."""
+    """What `DownsampleConv` computes, by XLA's convolution."""
     kernel = (
         kernel.reshape(2, 2, 2, 2, -1, kernel.shape[-1]).swapaxes(1, 2).reshape(4, 4, -1, kernel.shape[-1])
     )
@@ -73,10 +73,10 @@ def attention_by_loop(x: np.ndarray, params: Any) -> np.ndarray:
 
     keys, values = (pool(project(name, x)).reshape(-1, width) for name, width in (("key", 2), ("value", 8)))
     output = x.copy()
-    for place in np.ndindex(x.shape[:2]):
-        weights = np.exp(keys @ project("query", x[place]))
-        gathered = np.sum(weights[:, None] * values, axis=0) / weights.sum()
-        output[place] += params["scale"] * project("output", gathered)
+    for position in np.ndindex(x.shape[:2]):
+        weights = np.exp(keys @ project("query", x[position]))
+        attended = np.sum(weights[:, None] * values, axis=0) / weights.sum()
+        output[position] += params["scale"] * project("output", attended)
     return output
 
 
@@ -92,7 +92,7 @@ def test_self_attention(scale: float) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
-def test_self_attention_begins_as_the_identity() -> None:
+def test_self_attention_starts_as_the_identity() -> None:
     x = random_features(1, 4, 4, 8)
     assert jax.jit(lambda: SelfAttention().init(jax.random.key(0), x)["params"]["scale"])() == 0
 
@@ -109,7 +109,7 @@ def test_gated_conv_gates_pixel_by_pixel() -> None:
 
 
 def discriminator(depth: int) -> tuple[PatchDiscriminator, Any]:
-    """A discriminator with random weights whose power iteration has not begun."""
+    """A discriminator with random weights, before any step of the power iteration."""
     patchgan = PatchDiscriminator(width=3, depth=depth)
 
     def init() -> Any:
@@ -126,8 +126,8 @@ def test_spectral_norm_finds_the_largest_singular_values() -> None:
     patchgan, variables = discriminator(depth=3)
 
     def iterate(_: int, batch_stats: Any) -> Any:
-        now = {"params": variables["params"], "batch_stats": batch_stats}
-        _, after = patchgan.apply(now, IMAGES, MASKS, update_stats=True, mutable=["batch_stats"])
+        current = {"params": variables["params"], "batch_stats": batch_stats}
+        _, after = patchgan.apply(current, IMAGES, MASKS, update_stats=True, mutable=["batch_stats"])
         return after["batch_stats"]
 
     batch_stats = jax.jit(lambda stats: lax.fori_loop(0, 300, iterate, stats))(variables["batch_stats"])
@@ -141,12 +141,12 @@ def test_layers_act_as_kernels_of_spectral_norm_one() -> None:
     patchgan, variables = discriminator(depth=1)
     weights = variables["params"]["conv_0"]
     matrix = weights["kernel"].reshape(-1, 3)
-    leading = np.linalg.svd(matrix)[2][:1]  # where many updates end
+    leading = np.linalg.svd(matrix)[2][:1]  # what the power iteration converges to
     variables["batch_stats"]["spectral_norm_0"]["conv_0/kernel/u"] = leading
     kernel = weights["kernel"] / largest_singular_value(weights["kernel"])
-    seen = jnp.concatenate([IMAGES, MASKS], axis=-1)
+    inputs = jnp.concatenate([IMAGES, MASKS], axis=-1)
     expected = lax.conv_general_dilated(
-        seen, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        inputs, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     logits: Any = patchgan.apply(variables, IMAGES, MASKS, update_stats=False)
     np.testing.assert_allclose(logits, expected + weights["bias"], rtol=0, atol=1e-5)
@@ -163,7 +163,7 @@ def test_power_iteration_advances_only_when_asked() -> None:
         assert all(value == update_stats for value in jax.tree.leaves(changed))
 
 
-def test_discriminator_has_a_logit_vector_for_each_place() -> None:
+def test_discriminator_has_a_logit_vector_per_patch() -> None:
     patchgan, variables = discriminator(depth=4)
     images, masks = np.tile(IMAGES, (1, 2, 1, 1)), np.tile(MASKS, (1, 2, 1, 1))
     logits = jax.eval_shape(lambda: patchgan.apply(variables, images, masks, update_stats=False))
@@ -177,14 +177,14 @@ def test_bfloat16_keeps_weights_and_outputs_in_float32() -> None:
 
     def run() -> Any:
         inpainted = inpainter.init_with_output(jax.random.key(0), images, masks)
-        judged = patchgan.init_with_output(jax.random.key(0), images, masks, update_stats=False)
-        return inpainted, judged
+        logits = patchgan.init_with_output(jax.random.key(0), images, masks, update_stats=False)
+        return inpainted, logits
 
     assert {x.dtype for x in jax.tree.leaves(jax.eval_shape(run))} == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize("layer", [partial(GatedConv, 16), SelfAttention])
-def test_bfloat16_layers_compute_in_it(layer: Callable[..., Any]) -> None:
+def test_bfloat16_layers_compute_in_bfloat16(layer: Callable[..., Any]) -> None:
     x = random_features(1, 8, 8, 16)
     variables = random_weights(jax.eval_shape(layer().init, jax.random.key(0), x))
     output = layer(dtype=jnp.bfloat16).apply(variables, x.astype(jnp.bfloat16))
@@ -192,17 +192,17 @@ def test_bfloat16_layers_compute_in_it(layer: Callable[..., Any]) -> None:
     np.testing.assert_allclose(output.astype(np.float32), layer().apply(variables, x), rtol=0, atol=0.05)
 
 
-def test_halving_is_a_strided_convolution() -> None:
+def test_downsample_conv_is_a_strided_convolution() -> None:
     x = np.random.default_rng(1).normal(size=(2, 6, 10, 3)).astype(np.float32)
-    y, variables = Halving(5).init_with_output(jax.random.key(0), x)
+    y, variables = DownsampleConv(5).init_with_output(jax.random.key(0), x)
     np.testing.assert_allclose(y, halve(x, variables["params"]["taps"]["kernel"]), atol=1e-5)
 
 
-def test_doubling_is_a_transposed_convolution() -> None:
+def test_upsample_conv_is_a_transposed_convolution() -> None:
     x = np.random.default_rng(1).normal(size=(2, 3, 5, 7)).astype(np.float32)
-    y, variables = Doubling(4).init_with_output(jax.random.key(0), x)
-    # Of the four taps along an axis, the pixel before a corner has the first two, the one behind the others;
-    # of each two, the result's pixel before the corner has the second.
+    y, variables = UpsampleConv(4).init_with_output(jax.random.key(0), x)
+    # Along an axis, the first pixel of a 2 x 2 window has the first two of the four taps and the second pixel
+    # the others. Of each two, the first output pixel has the second.
     taps: Any = variables["params"]["taps"]["kernel"]
     taps = taps.reshape(2, 2, 7, 2, 2, 4)[:, :, :, ::-1, ::-1]
     kernel = taps.transpose(0, 3, 1, 4, 2, 5).reshape(4, 4, 7, 4)

@@ -90,10 +90,10 @@ def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
         return generator_hinge_loss(logits) + reconstruction
 
     generator = torch_networks.load_generator(params)
-    judge = torch_networks.load_discriminator(discriminator["params"], discriminator["batch_stats"])
+    twin = torch_networks.load_discriminator(discriminator["params"], discriminator["batch_stats"])
     real, holes = to_torch(images), to_torch(masks)
     coarse, fine = generator(to_torch(masked), holes)
-    loss = -judge(holes * fine + (1 - holes) * real, holes).mean()
+    loss = -twin(holes * fine + (1 - holes) * real, holes).mean()
     for output in (coarse, fine):
         loss = loss + (to_torch(weights) * (real - output).abs()).mean()
     loss.backward()

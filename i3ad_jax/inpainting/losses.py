@@ -23,8 +23,8 @@ def generator_hinge_loss(fake_logits: Float[Array, "b ..."]) -> Float[Array, ""]
 def discount_weights(masks: Masks, *, discount: float) -> Masks:
     """Weight of each pixel in the reconstruction loss, in (0, 1]: discount ** distance to known pixels.
 
-    A pixel deep in a hole has many plausible values, so its error counts less (Yu et al. 2018, section 3.2).
-    Known pixels have weight 1.
+    Far from known pixels many values are plausible, so errors weigh less (Yu et al. 2018, section 3.2). Known
+    pixels have weight 1.
     """
     return discount ** jax.vmap(distance_to_known)(masks)[..., None]
 

@@ -1,7 +1,6 @@
-"""Where to inpaint: brush strokes for training, checkerboards for the first test-time pass.
+"""Inpainting masks: brush strokes for training, checkerboards for the first test-time pass.
 
-A mask is float32 of shape `h w 1`; 1 marks a hole. Everything here is a pure function of its
-arguments and runs inside a compiled program.
+A mask is float32 of shape `h w 1`; 1 marks a hole. All functions are pure and can be compiled.
 """
 
 import math
@@ -15,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from i3ad_jax.shapes import Map, Mask, Masks, PRNGKey
 
+NUM_CHECKERBOARDS = 4
 MAX_STROKES = 3
 MIN_VERTICES, MAX_VERTICES = 4, 12
 MEAN_ANGLE, ANGLE_RANGE = 2 * math.pi / 5, 2 * math.pi / 15
@@ -22,12 +22,12 @@ MIN_WIDTH, MAX_WIDTH = 12 / 256, 40 / 256  # of the image side
 
 
 class Strokes(NamedTuple):
-    """Polylines with round joints, in pixels; `s` strokes of `v` vertices after their first point.
+    """Polylines with round joints, in pixels: `s` strokes of a starting point and `v` vertices each.
 
     Attributes:
-        points: y, x of every vertex.
-        widths: of each stroke.
-        drawn: 1 where the segment that ends in this vertex belongs to the mask.
+        points: y, x of each point.
+        widths: width of each stroke.
+        drawn: 1 if the segment that ends in this vertex is part of the mask.
     """
 
     points: Float[Array, "s v+1 2"]
@@ -36,12 +36,18 @@ class Strokes(NamedTuple):
 
 
 def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
-    """Random strokes as a person would rub out part of a picture (Yu et al. 2019, algorithm 1).
+    """Random brush strokes (Yu et al. 2019, algorithm 1).
 
-    1 to 3 strokes of 4 to 12 vertices; the angle at a vertex is 2 pi / 5 +- 2 pi / 15, mirrored at every
-    other one, the segment length normal with mean = diagonal / 8 and half of it as deviation, clipped to
-    [0, 2 mean]; 12 to 40 pixels wide at an image side of 256 and in proportion at other sides. Vertices are
-    clipped to the image.
+    1 to 3 strokes of 4 to 12 vertices. The angle at a vertex is uniform in 2 pi / 5 +- 2 pi / 15, mirrored at
+    every other one; the segment length is normal with mean = diagonal / 8 and half of it as standard
+    deviation, clipped to [0, 2 mean]. Strokes are 12 to 40 pixels wide at an image side of 256 and scale with
+    the side. Vertices are clipped to the image.
+
+    Deviation: Yu et al.'s published code also adds a random rectangle to each training mask; here masks are
+    strokes alone.
+    Deviation: their code draws 4 to 11 vertices (the upper bound is exclusive); here it is 4 to 12.
+    Deviation: their code narrows the range of angles once per stroke, by random bounds; here the angle at
+    each vertex is drawn from the full range.
     """
     keys = jax.random.split(key, 7)
     num_strokes = jax.random.randint(keys[0], (), 1, MAX_STROKES + 1)
@@ -59,13 +65,14 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
     limit = jnp.array([height, width], jnp.float32)
     start = jax.random.uniform(keys[4], (MAX_STROKES, 2)) * limit
 
-    def walk(point, segment):
+    def next_vertex(point, segment):
         point = jnp.clip(point + segment, 0, limit)
         return point, point
 
-    _, vertices = lax.scan(walk, start, segments.swapaxes(0, 1))
+    _, vertices = lax.scan(next_vertex, start, segments.swapaxes(0, 1))
     points = jnp.concatenate([start[None], vertices]).swapaxes(0, 1)
-    # Every stroke wanders to the right: mirror the whole drawing at random, as Yu et al.'s code does.
+    # Segments point to the right on average, so all strokes are mirrored at random, along each axis.
+    # Deviation: Yu et al.'s code computes these flips but discards the result; here they take effect.
     points = jnp.where(jax.random.bernoulli(keys[6], shape=(2,)), limit - points, points)
     side = math.sqrt(height * width)
     widths = side * jax.random.uniform(keys[5], (MAX_STROKES,), minval=MIN_WIDTH, maxval=MAX_WIDTH)
@@ -73,7 +80,7 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
 
 
 def brush_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
-    """The mask that random brush strokes leave: 1 within half a stroke's width of one of its segments."""
+    """A mask of random brush strokes: 1 within half a stroke's width of one of its segments, `h w 1`."""
     strokes = brush_strokes(key, height=height, width=width)
     y, x = jnp.arange(height)[:, None] + 0.5, jnp.arange(width) + 0.5
     reach = strokes.drawn * strokes.widths[:, None] / 2
@@ -81,7 +88,7 @@ def brush_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
     def capsule(
         start: Float[Array, "2"], end: Float[Array, "2"], reach: Float[Array, ""]
     ) -> Bool[Array, "h w"]:
-        # Pixels near a segment; its round ends make the joints round.
+        # Pixels within `reach` of a segment. The round ends give round joints.
         (dy, dx), (from_y, from_x) = end - start, (y - start[0], x - start[1])
         along = jnp.clip((from_y * dy + from_x * dx) / jnp.maximum(dy**2 + dx**2, 1e-6), 0, 1)
         return (from_y - along * dy) ** 2 + (from_x - along * dx) ** 2 < reach**2
@@ -98,8 +105,8 @@ def checkerboard_masks(*, height: int, width: int, patches: int) -> Masks:
     """
     row = np.arange(height) * patches // height % 2
     column = np.arange(width) * patches // width % 2
-    owner = 2 * row[:, None] + column[None, :]
-    return jnp.asarray(owner == np.arange(4)[:, None, None], jnp.float32)[..., None]
+    index = 2 * row[:, None] + column[None, :]
+    return jnp.asarray(index == np.arange(NUM_CHECKERBOARDS)[:, None, None], jnp.float32)[..., None]
 
 
 def distance_to_known(mask: Mask) -> Map:
@@ -110,7 +117,7 @@ def distance_to_known(mask: Mask) -> Map:
     height, width, _ = mask.shape
     diagonal_squared = float(height**2 + width**2)
     squared = jnp.where(mask[..., 0] > 0, diagonal_squared, 0.0)
-    # A squared Euclidean distance is separable: the best row for every column, then the best column.
+    # Squared Euclidean distance is separable: minimise over rows, then over columns.
     squared = _nearest_along_rows(_nearest_along_rows(squared.T).T)
     return jnp.sqrt(squared)
 

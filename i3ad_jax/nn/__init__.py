@@ -1,1 +1,1 @@
-"""Networks. Flax is imported here and nowhere else in the package."""
+"""Neural networks. Only the modules of this package import Flax."""

@@ -6,19 +6,19 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from i3ad_jax.nn.convolution import Conv
-from i3ad_jax.nn.layers import Doubling, Features, Halving, halvings
+from i3ad_jax.nn.layers import DownsampleConv, Features, UpsampleConv, num_downsamplings
 from i3ad_jax.shapes import Images
 
 SIZE_MULTIPLE = 8
-BOTTOM = 8  # pixels along a side, at most, where the last convolution takes all that is left
-SLOPE = 0.2
+SMALLEST_SIDE = 8  # pixels: feature maps are halved until their side is at most this
+SLOPE = 0.2  # of the leaky ReLU
 
 
 class Encoder(nn.Module):
     """Images to latent vectors.
 
-    Convolutions of stride 2 until the side is 8 pixels, each but the first two followed by one of stride 1;
-    at 256 x 256 one layer more than at the original's 128 x 128 (Bergmann et al. 2019).
+    Convolutions of stride 2 until the side is at most 8 pixels, all but the first followed by one of stride
+    1. Images of 256 x 256 take one level more than the original's 128 x 128 (Bergmann et al. 2019).
     """
 
     width: int
@@ -28,7 +28,7 @@ class Encoder(nn.Module):
     def __call__(self, images: Images) -> Float[Array, "b z"]:
         x = images
         for level, features in enumerate(widths(self.width, images.shape[1])):
-            x = _activate(Halving(features, name=f"down_{level}")(x))
+            x = _activate(DownsampleConv(features, name=f"down_{level}")(x))
             if level:
                 x = _activate(Conv(features, (3, 3), name=f"conv_{level}")(x))
         x = _activate(Conv(2 * self.width, (3, 3), name="narrow_1")(x))
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent vectors to images in [-1, 1]: the encoder backwards."""
+    """Latent vectors to images in [-1, 1]: the layers of the encoder in reverse."""
 
     width: int
     size: int
@@ -45,24 +45,24 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, latent: Float[Array, "b z"]) -> Images:
         levels = widths(self.width, self.size)
-        bottom = self.size >> len(levels)
-        x = _activate(nn.Dense(bottom * bottom * self.width, name="latent")(latent))
-        x = x.reshape(-1, bottom, bottom, self.width)
+        side = self.size >> len(levels)
+        x = _activate(nn.Dense(side * side * self.width, name="latent")(latent))
+        x = x.reshape(-1, side, side, self.width)
         x = _activate(Conv(2 * self.width, (3, 3), name="widen_1")(x))
         x = _activate(Conv(levels[-1], (3, 3), name="widen_2")(x))
         for level, features in reversed(list(enumerate(levels))):
             if level:
-                x = _activate(Doubling(features, name=f"up_{level}")(x))
+                x = _activate(UpsampleConv(features, name=f"up_{level}")(x))
                 x = _activate(Conv(levels[level - 1], (3, 3), name=f"conv_{level}")(x))
-        return nn.tanh(Doubling(3, name="rgb")(x))
+        return nn.tanh(UpsampleConv(3, name="rgb")(x))
 
 
 class Autoencoder(nn.Module):
-    """An image squeezed through a vector, and unfolded again.
+    """Encoder and decoder with a latent vector between them.
 
     Attributes:
         width: channels of the first layer; 32 in the original.
-        latent_size: length of the vector; 100 in the paper.
+        latent_size: length of the latent vector; 100 in the paper.
     """
 
     width: int
@@ -76,8 +76,11 @@ class Autoencoder(nn.Module):
 
 
 def widths(width: int, size: int) -> list[int]:
-    """Channels of each stride-2 layer, from the image downwards: w, w, 2w, 4w at 128; one more w at 256."""
-    return [width * max(1, 4 >> below) for below in reversed(range(halvings(size, BOTTOM)))]
+    """Channels of each stride-2 layer, first to last: w, w, 2w, 4w at 128; one more w at 256."""
+    return [
+        width * max(1, 4 >> remaining)
+        for remaining in reversed(range(num_downsamplings(size, SMALLEST_SIDE)))
+    ]
 
 
 def _activate(x: Features) -> Features:

@@ -1,4 +1,4 @@
-"""The convolution of all layers: `lax.conv_general_dilated` with gradients that CPUs compute fast."""
+"""Convolution with gradients that are fast on a CPU too."""
 
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ Pairs = tuple[tuple[int, int], ...]
 Kernel = Float[Array, "kh kw i o"]
 
 
-FEW_CHANNELS = 8  # up to which convolutions are quicker on blocks; benchmarks/README.md has the measurement
+FEW_CHANNELS = 8  # up to this many, space-to-depth is faster; measured in benchmarks/README.md
 
 
 def convolve(
@@ -25,55 +25,56 @@ def convolve(
 ) -> Float[Array, "b h2 w2 o"]:
     """The convolution of `x`, padded with zeros, with a kernel whose taps are `dilation` pixels apart.
 
-    Where few channels go in or come out it is taken of blocks of 2 x 2 pixels, whose channels lie beside one
-    another: more multiplications, by zeros, in better filled vectors. Strides and dilation must not both be
-    more than 1.
+    With few input or output channels it is computed after space-to-depth: more multiplications, by zeros, but
+    in better filled vectors. Strides and dilation must not both be more than 1.
     """
     few = min(kernel.shape[2:]) <= FEW_CHANNELS and max(kernel.shape[:2]) > 1
     if few and strides == dilation == (1, 1):
-        return _convolve_blocks(x, kernel, padding)
-    return _convolve_pixels(x, kernel, strides, padding, dilation)
+        return _convolve_space_to_depth(x, kernel, padding)
+    return _convolve_direct(x, kernel, strides, padding, dilation)
 
 
-def _convolve_blocks(x: Any, kernel: Kernel, padding: Pairs) -> Float[Array, "b h2 w2 o"]:
+def _convolve_space_to_depth(x: Any, kernel: Kernel, padding: Pairs) -> Float[Array, "b h2 w2 o"]:
+    """Space-to-depth by 2, a convolution with four times the channels, and depth-to-space."""
     batch, *size, channels = x.shape
-    outputs, taps, full = [], [], []  # of rows and columns: outputs, taps in blocks, inputs with the padding
-    for n, pads, reach in zip(size, padding, kernel.shape[:2], strict=True):
-        outputs.append(n + sum(pads) - reach + 1)
-        taps.append(reach // 2 + 1)
-        full.append(2 * (-(-outputs[-1] // 2) + taps[-1] - 1))
-    around = [(low, rows - low - n, 0) for (low, _), rows, n in zip(padding, full, size, strict=True)]
-    padded: Any = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *around, (0, 0, 0)])
-    blocks = padded.reshape(batch, full[0] // 2, 2, full[1] // 2, 2, channels).swapaxes(2, 3)
-    blocks = blocks.reshape(batch, full[0] // 2, full[1] // 2, -1)
+    # For rows and columns: output size, taps of the new kernel, padded input size.
+    outputs, taps, padded_size = [], [], []
+    for n, pads, old_taps in zip(size, padding, kernel.shape[:2], strict=True):
+        outputs.append(n + sum(pads) - old_taps + 1)
+        taps.append(old_taps // 2 + 1)
+        padded_size.append(2 * (-(-outputs[-1] // 2) + taps[-1] - 1))
+    pads = [(low, total - low - n, 0) for (low, _), total, n in zip(padding, padded_size, size, strict=True)]
+    padded: Any = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    blocks = padded.reshape(batch, padded_size[0] // 2, 2, padded_size[1] // 2, 2, channels).swapaxes(2, 3)
+    blocks = blocks.reshape(batch, padded_size[0] // 2, padded_size[1] // 2, -1)
 
-    def place(*at: int) -> Kernel:
-        # The kernel as the output at this place of a block has it.
-        sides = [(low, 2 * n - reach - low) for low, n, reach in zip(at, taps, kernel.shape[:2], strict=True)]
-        return jnp.pad(kernel, (*sides, (0, 0), (0, 0)))
+    def phase_kernel(*phase: int) -> Kernel:
+        # The kernel, shifted to the output pixels of this phase.
+        pads = [(low, 2 * n - old - low) for low, n, old in zip(phase, taps, kernel.shape[:2], strict=True)]
+        return jnp.pad(kernel, (*pads, (0, 0), (0, 0)))
 
-    kernels = jnp.stack([place(row, column) for row in (0, 1) for column in (0, 1)], axis=3)
+    kernels = jnp.stack([phase_kernel(row, column) for row in (0, 1) for column in (0, 1)], axis=3)
     kernels = kernels.reshape(taps[0], 2, taps[1], 2, -1).swapaxes(1, 2).reshape(*taps, 4 * channels, -1)
-    y: Any = _convolve_pixels(blocks, kernels, (1, 1), ((0, 0), (0, 0)), (1, 1))
+    y: Any = _convolve_direct(blocks, kernels, (1, 1), ((0, 0), (0, 0)), (1, 1))
     height, width = y.shape[1:3]
     y = y.reshape(batch, height, width, 2, 2, -1).swapaxes(2, 3)
     return y.reshape(batch, 2 * height, 2 * width, -1)[:, : outputs[0], : outputs[1]]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolve_pixels(
+def _convolve_direct(
     x: Float[Array, "b h w i"],
     kernel: Kernel,
     strides: tuple[int, int],
     padding: Pairs,
     dilation: tuple[int, int],
 ) -> Float[Array, "b h2 w2 o"]:
-    """The convolution, pixel by pixel.
+    """The convolution without space-to-depth, with its own gradients on CPUs.
 
-    On a CPU its gradient by the kernel is a matrix product for each tap: two to three times as fast as XLA's
-    own convolution there, and no slower inside a loop, where XLA's is some 60 times slower. Its gradient by
-    `x` is one plain convolution for each place between two strides, which multiplies no zeros. Other devices
-    keep XLA's gradients.
+    On a CPU the kernel's gradient is one matrix product per tap: two to three times as fast as XLA's
+    convolution, and no slower inside a loop, where XLA's is some 60 times slower. The input's gradient is
+    computed by polyphase decomposition: one plain convolution per phase of the stride, without
+    multiplications by zeros. Other devices use XLA's gradients.
     """
     return _convolve(x, kernel, strides, padding, dilation)
 
@@ -89,83 +90,84 @@ def _forward(x: Any, kernel: Any, strides: Any, padding: Any, dilation: Any) -> 
     return _convolve(x, kernel, strides, padding, dilation), (x, kernel)
 
 
-def _backward(strides: Any, padding: Any, dilation: Any, saved: tuple[Any, Any], error: Any) -> Any:
-    x, kernel = saved
+def _backward(strides: Any, padding: Any, dilation: Any, residuals: tuple[Any, Any], cotangent: Any) -> Any:
+    x, kernel = residuals
     convolution = partial(_convolve, strides=strides, padding=padding, dilation=dilation)
 
-    def by_convolution(x: Any, error: Any) -> Kernel:
-        return jax.vjp(lambda kernel: convolution(x, kernel), kernel)[1](error)[0]
+    def kernel_by_convolution(x: Any, cotangent: Any) -> Kernel:
+        return jax.vjp(lambda kernel: convolution(x, kernel), kernel)[1](cotangent)[0]
 
-    def by_taps(x: Any, error: Any) -> Kernel:
+    def kernel_by_taps(x: Any, cotangent: Any) -> Kernel:
         padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
 
         def tap(row: int, column: int) -> Float[Array, "i o"]:
-            # What this tap saw of each output's input.
+            # The input pixels that this tap multiplies, one for each output pixel.
             slices = [
-                slice(at * gap, at * gap + step * (size - 1) + 1, step)
-                for at, gap, step, size in zip(
-                    (row, column), dilation, strides, error.shape[1:3], strict=True
+                slice(position * rate, position * rate + stride * (size - 1) + 1, stride)
+                for position, rate, stride, size in zip(
+                    (row, column), dilation, strides, cotangent.shape[1:3], strict=True
                 )
             ]
-            seen = padded[:, slices[0], slices[1]]
-            return seen.reshape(-1, seen.shape[-1]).T @ error.reshape(-1, error.shape[-1])
+            inputs = padded[:, slices[0], slices[1]]
+            return inputs.reshape(-1, inputs.shape[-1]).T @ cotangent.reshape(-1, cotangent.shape[-1])
 
         height, width = kernel.shape[:2]
         rows = [jnp.stack([tap(row, column) for column in range(width)]) for row in range(height)]
         return jnp.stack(rows).astype(kernel.dtype)
 
-    def by_x(error: Any, kernel: Any) -> Float[Array, "b h w i"]:
-        return jax.vjp(lambda x: convolution(x, kernel), x)[1](error)[0]
+    def input_by_convolution(cotangent: Any, kernel: Any) -> Float[Array, "b h w i"]:
+        return jax.vjp(lambda x: convolution(x, kernel), x)[1](cotangent)[0]
 
-    def by_x_by_places(error: Any, kernel: Any) -> Float[Array, "b h w i"]:
-        return _gradient_by_places(error, kernel, x.shape, strides, padding, dilation)
+    def input_by_phases(cotangent: Any, kernel: Any) -> Float[Array, "b h w i"]:
+        return _input_gradient_by_phases(cotangent, kernel, x.shape, strides, padding, dilation)
 
     return (
-        lax.platform_dependent(error, kernel, cpu=by_x_by_places, default=by_x),
-        lax.platform_dependent(x, error, cpu=by_taps, default=by_convolution),
+        lax.platform_dependent(cotangent, kernel, cpu=input_by_phases, default=input_by_convolution),
+        lax.platform_dependent(x, cotangent, cpu=kernel_by_taps, default=kernel_by_convolution),
     )
 
 
-_convolve_pixels.defvjp(_forward, _backward)
+_convolve_direct.defvjp(_forward, _backward)
 
 
-def _gradient_by_places(
-    error: Any,
+def _input_gradient_by_phases(
+    cotangent: Any,
     kernel: Any,
     shape: tuple[int, ...],
     strides: tuple[int, int],
     padding: Pairs,
     dilation: tuple[int, int],
 ) -> Float[Array, "b h w i"]:
-    """The gradient by an input of this shape: pixels at the same place between strides share their taps."""
+    """The gradient of an input of this shape: input pixels of one phase of the stride share their taps."""
     batch, height, width, channels = shape
     counts = [-(-size // stride) for size, stride in zip((height, width), strides, strict=True)]
-    backwards = kernel[::-1, ::-1].swapaxes(2, 3)
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
 
-    def place(*places: int) -> Float[Array, "b h2 w2 i"]:
+    def phase(*phases: int) -> Float[Array, "b h2 w2 i"]:
         taps, pads = [], []
-        axes = zip(places, counts, error.shape[1:3], kernel.shape, strides, padding, dilation, strict=False)
-        for at, count, length, size, stride, (low, _), gap in axes:
-            first = (
-                at + low
-            ) % stride  # of the taps that see pixels at this place, each `stride` from the last
+        axes = zip(
+            phases, counts, cotangent.shape[1:3], kernel.shape, strides, padding, dilation, strict=False
+        )
+        for offset, count, length, size, stride, (low, _), rate in axes:
+            first = (offset + low) % stride  # the first tap on pixels of this phase; then every `stride`-th
             number = len(range(first, size, stride))
             taps.append(slice(size - 1 - first - stride * (number - 1), size - first, stride))
-            before = (number - 1) * gap - (at + low - first) // stride
-            pads.append((before, count + (number - 1) * gap - before - length))
-        return _convolve(error, backwards[taps[0], taps[1]], (1, 1), tuple(pads), dilation)
+            before = (number - 1) * rate - (offset + low - first) // stride
+            pads.append((before, count + (number - 1) * rate - before - length))
+        return _convolve(cotangent, flipped[taps[0], taps[1]], (1, 1), tuple(pads), dilation)
 
     rows = [
-        jnp.stack([place(row, column) for column in range(strides[1])], axis=3) for row in range(strides[0])
+        jnp.stack([phase(row, column) for column in range(strides[1])], axis=3) for row in range(strides[0])
     ]
-    whole = jnp.stack(rows, axis=2).reshape(batch, counts[0] * strides[0], counts[1] * strides[1], channels)
-    return whole[:, :height, :width]
+    gradient = jnp.stack(rows, axis=2)
+    gradient = gradient.reshape(batch, counts[0] * strides[0], counts[1] * strides[1], channels)
+    return gradient[:, :height, :width]
 
 
 def _flax_convolve(x: Any, kernel: Any, strides: Any, padding: Any, *, rhs_dilation: Any, **_: Any) -> Any:
-    """`convolve` as `nn.Conv` calls it; what is ignored are features of `nn.Conv` that no layer here uses."""
-    reach = [(taps - 1) * gap + 1 for taps, gap in zip(kernel.shape[:2], rhs_dilation, strict=True)]
-    pairs = lax.padtype_to_pads(x.shape[1:3], reach, strides, padding) if padding == "SAME" else padding
+    """`convolve` with the signature that `nn.Conv` calls; no layer here uses the arguments it ignores."""
+    extent = [(taps - 1) * rate + 1 for taps, rate in zip(kernel.shape[:2], rhs_dilation, strict=True)]
+    pairs = lax.padtype_to_pads(x.shape[1:3], extent, strides, padding) if padding == "SAME" else padding
     pairs = tuple((int(low), int(high)) for low, high in pairs)
     return convolve(x, kernel, tuple(strides), pairs, tuple(rhs_dilation))
 

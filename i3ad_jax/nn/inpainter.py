@@ -34,7 +34,7 @@ class Encoder(nn.Module):
 
 
 class DilatedConvs(nn.Module):
-    """Gated convolutions of growing dilation, which see far without losing resolution."""
+    """Gated convolutions of growing dilation: a large receptive field at constant resolution."""
 
     features: int
     dilations: tuple[int, ...]
@@ -48,7 +48,7 @@ class DilatedConvs(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Gated convolutions and two up-samplings, from a quarter of the size to an RGB image in [-1, 1]."""
+    """Gated convolutions and two upsamplings, from a quarter of the size to an RGB image in [-1, 1]."""
 
     width: int
     dtype: DTypeLike = jnp.float32
@@ -67,9 +67,13 @@ class Decoder(nn.Module):
 
 
 class Inpainter(nn.Module):
-    """Fills the holes of images: a coarse guess, then a refinement that sees the guess.
+    """Inpaints the holes of images in two stages, coarse and fine.
 
     4.06 M parameters at width 24 with dilations 2, 4, 8, 16.
+
+    Deviation: in the paper, as in Yu et al.'s 2019 code, both branches of the fine stage get only the coarse
+    result pasted into the image; here they also get the plane of ones and the mask, as in the code of Yu et
+    al. 2018, so that the fine stage knows which pixels are generated.
 
     Attributes:
         width: channels of the first layer after gating; even.
@@ -89,23 +93,23 @@ class Inpainter(nn.Module):
             masked: images in [-1, 1] with their holes set to 0. Height and width are multiples of 8.
             masks: 1 on holes.
         """
-        # Zero padding makes a plane of ones tell the borders apart (Yu et al. 2018).
+        # With zero padding, a plane of ones marks the image borders (Yu et al. 2018).
         ones = jnp.ones_like(masks)
 
-        def see(images: Images) -> Features:
+        def network_input(images: Images) -> Features:
             return jnp.concatenate([images, ones, masks], axis=-1).astype(self.dtype)
 
         c, dtype = self.width, self.dtype
-        x = Encoder(c, strided=(2, 4), dtype=dtype, name="coarse_encoder")(see(masked))
+        x = Encoder(c, strided=(2, 4), dtype=dtype, name="coarse_encoder")(network_input(masked))
         x = DilatedConvs(4 * c, self.dilations, dtype=dtype, name="coarse_dilated")(x)
         coarse = Decoder(c, dtype=dtype, name="coarse_decoder")(x)
 
-        seen = see(masks * coarse + (1 - masks) * masked)
-        x = Encoder(c, strided=(1, 2), dtype=dtype, name="fine_encoder")(seen)
+        fine_input = network_input(masks * coarse + (1 - masks) * masked)
+        x = Encoder(c, strided=(1, 2), dtype=dtype, name="fine_encoder")(fine_input)
         x = DilatedConvs(4 * c, self.dilations, dtype=dtype, name="fine_dilated")(x)
 
-        # Self-attention where Yu et al. have contextual attention: the paper's change (section 2.2).
-        y = Encoder(c, strided=(1, 4), dtype=dtype, name="attention_encoder")(seen)
+        # Self-attention replaces the contextual attention of Yu et al. (paper, section 2.2).
+        y = Encoder(c, strided=(1, 4), dtype=dtype, name="attention_encoder")(fine_input)
         y = SelfAttention(dtype=dtype, name="attention")(y)
         y = GatedConv(4 * c, dtype=dtype, name="attended_1")(y)
         y = GatedConv(4 * c, dtype=dtype, name="attended_2")(y)

@@ -1,6 +1,6 @@
-"""Building blocks that the networks share.
+"""Layers that the networks share.
 
-`dtype` is what a layer computes in; its weights are float32 always.
+`dtype` is the type a layer computes in; its weights are always float32.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ from i3ad_jax.nn.convolution import Conv, convolve
 Features = Float[Array, "b h w c"]
 
 
-def halvings(size: int, smallest: int) -> int:
-    """How often a side of `size` pixels can be halved evenly before it is `smallest` or less."""
+def num_downsamplings(size: int, smallest: int) -> int:
+    """How often a side of `size` pixels can be halved without remainder until it is at most `smallest`."""
     count = 0
     while size % 2 == 0 and size > smallest:
         size, count = size // 2, count + 1
@@ -28,14 +28,14 @@ def halvings(size: int, smallest: int) -> int:
 def gate(x: Features) -> Features:
     """elu(a) * sigmoid(g), where a and g are the two halves of the channels (Yu et al. 2019, eq. 3)."""
     activation, gates = jnp.split(x, 2, axis=-1)
-    # The usual elu takes a branch and an expm1 for each number: several times slower on a CPU, and no better
-    # here, where 1e-7 is nothing beside the other half's share.
+    # `nn.elu` selects between branches and takes an expm1: several times slower on a CPU. Its higher accuracy
+    # near 0, about 1e-7, does not matter here.
     elu = jnp.maximum(activation, 0) + jnp.exp(jnp.minimum(activation, 0)) - 1
     return elu * nn.sigmoid(gates)
 
 
 class GatedConv(nn.Module):
-    """A convolution whose output is gated pixel by pixel: `gate` of twice `features` channels."""
+    """A gated convolution: `gate` applied to a convolution with 2 `features` output channels."""
 
     features: int
     kernel_size: int = 3
@@ -56,16 +56,16 @@ class GatedConv(nn.Module):
         return gate(conv(x))
 
 
-# Seen from the small image, an output pixel's 3 taps fall on 2 pixels: [0] for even, [1] for odd outputs.
+# Along one axis, the 3 taps of an output pixel fall on 2 input pixels: [0] for even, [1] for odd outputs.
 _TAPS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
 
 
 class GatedUpsample(nn.Module):
-    """Twice the height and width by nearest neighbour, then a gated 3 x 3 convolution.
+    """Nearest-neighbour upsampling by 2, then a gated 3 x 3 convolution.
 
-    Neighbours that are copies of one pixel share a tap, so four 2 x 2 convolutions of the small image give
-    the same: 4/9 of the multiplications, and the large image is never written (Shi et al. 2016 for the
-    idea of convolving before the up-sampling).
+    Computed as one 2 x 2 convolution per sub-pixel phase of the output, before the upsampling (cf. Shi et
+    al. 2016): taps on copies of the same pixel are summed. This takes 4/9 of the multiplications and never
+    stores the upsampled input.
     """
 
     features: int
@@ -78,26 +78,25 @@ class GatedUpsample(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:])
         kernels = jnp.einsum("pax,qby,xyio->abipqo", _TAPS, _TAPS, kernel, precision="highest")
-        # All four at once: around each corner of the small image's pixels lie 2 x 2 of its own and 2 x 2 of
-        # the large image's.
-        corners = kernels.reshape(2, 2, channels, -1).astype(self.dtype)
-        around: Any = convolve(x.astype(self.dtype), corners, (1, 1), ((1, 1), (1, 1)), (1, 1))
-        around = around.reshape(batch, height + 1, width + 1, 2, 2, -1)
+        # One convolution gives all four phases, as groups of output channels.
+        kernels = kernels.reshape(2, 2, channels, -1).astype(self.dtype)
+        phases: Any = convolve(x.astype(self.dtype), kernels, (1, 1), ((1, 1), (1, 1)), (1, 1))
+        phases = phases.reshape(batch, height + 1, width + 1, 2, 2, -1)
         bias = bias.astype(self.dtype)
 
-        def pixels(p: int, q: int) -> Float[Array, "b h w c"]:
-            return gate(around[:, p : p + height, q : q + width, p, q] + bias)
+        def phase(p: int, q: int) -> Float[Array, "b h w c"]:
+            return gate(phases[:, p : p + height, q : q + width, p, q] + bias)
 
-        rows = [jnp.stack([pixels(p, 0), pixels(p, 1)], axis=3) for p in (0, 1)]
+        rows = [jnp.stack([phase(p, 0), phase(p, 1)], axis=3) for p in (0, 1)]
         return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, -1)
 
 
-class Doubling(nn.Module):
-    """A 4 x 4 transposed convolution of stride 2, as a matrix product: twice the height and width.
+class UpsampleConv(nn.Module):
+    """A 4 x 4 transposed convolution of stride 2, as a matrix product: doubles height and width.
 
-    Around each corner of the pixels, 2 x 2 of them decide 2 x 2 pixels of the result. XLA's convolution would
-    multiply the zeros between pixels too, and within a loop or a `lax.cond`, where the methods have it, its
-    gradients take a CPU several times as long.
+    Each 2 x 2 window of the padded input gives a 2 x 2 block of the output. XLA's transposed convolution
+    would multiply the inserted zeros too, and inside a loop or a `lax.cond`, where the methods use it, its
+    gradients take several times as long on a CPU.
     """
 
     features: int
@@ -106,17 +105,17 @@ class Doubling(nn.Module):
     @nn.compact
     def __call__(self, x: Features) -> Features:
         batch, height, width, _ = x.shape
-        corners = _beside(_pad(x))
-        x = nn.Dense(4 * self.features, use_bias=False, name="taps")(corners)
+        windows = _concatenate_2x2(_pad(x))
+        x = nn.Dense(4 * self.features, use_bias=False, name="taps")(windows)
         x = x.reshape(batch, height + 1, width + 1, 2, 2, self.features).swapaxes(2, 3)
         x = x.reshape(batch, 2 * height + 2, 2 * width + 2, self.features)[:, 1:-1, 1:-1]
         return x + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else x
 
 
-class Halving(nn.Module):
-    """A 4 x 4 convolution of stride 2, as a matrix product for the same reason: half the height and width.
+class DownsampleConv(nn.Module):
+    """A 4 x 4 convolution of stride 2, as a matrix product for the same reason: halves height and width.
 
-    Each pixel of the result sees 2 x 2 blocks of 2 x 2 pixels.
+    After space-to-depth by 2, the receptive field of an output pixel is a 2 x 2 window.
     """
 
     features: int
@@ -126,15 +125,15 @@ class Halving(nn.Module):
         batch, height, width, channels = x.shape
         rows, columns = height // 2 + 1, width // 2 + 1
         x = _pad(x).reshape(batch, rows, 2, columns, 2, channels).swapaxes(2, 3)
-        blocks = _beside(x.reshape(batch, rows, columns, 4 * channels))
-        return nn.Dense(self.features, name="taps")(blocks)
+        windows = _concatenate_2x2(x.reshape(batch, rows, columns, 4 * channels))
+        return nn.Dense(self.features, name="taps")(windows)
 
 
 class SelfAttention(nn.Module):
-    """Each position gathers from all others what resembles it (Zhang et al. 2018, section 3).
+    """Self-attention over all positions, with a residual connection (Zhang et al. 2018, section 3).
 
-    Queries and keys have 1/8 of the channels and values 1/2; keys and values are max-pooled by 2. The result
-    is added with a learned scale that starts at 0. Height and width must be even.
+    Queries and keys have 1/8 of the channels and values 1/2; keys and values are max-pooled by 2. The output
+    is added to the input with a learned scale that starts at 0. Height and width must be even.
     """
 
     dtype: DTypeLike = jnp.float32
@@ -153,21 +152,21 @@ class SelfAttention(nn.Module):
         query = project(narrow, "query")(x).reshape(batch, -1, narrow)
         key = pool(project(narrow, "key")(x)).reshape(batch, -1, narrow)
         value = pool(project(wide, "value")(x)).reshape(batch, -1, wide)
-        # The softmax runs over a thousand positions: in float32 whatever the layer computes in.
+        # The softmax sums over about a thousand positions, so it is float32 whatever `dtype` is.
         logits = jnp.einsum("bqc,bkc->bqk", query, key, preferred_element_type=jnp.float32)
         weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
-        gathered = jnp.einsum("bqk,bkc->bqc", weights, value).reshape(batch, height, width, wide)
+        attended = jnp.einsum("bqk,bkc->bqc", weights, value).reshape(batch, height, width, wide)
         scale = self.param("scale", nn.initializers.zeros, ())
-        return x + scale.astype(self.dtype) * project(channels, "output")(gathered)
+        return x + scale.astype(self.dtype) * project(channels, "output")(attended)
 
 
 def _pad(x: Features) -> Features:
-    """A border of one pixel of zeros."""
+    """Zero padding of one pixel on each side."""
     return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
-def _beside(x: Features) -> Features:
-    """The channels of each 2 x 2 pixels beside one another; one row and one column fewer."""
+def _concatenate_2x2(x: Features) -> Features:
+    """Concatenated channels of each 2 x 2 window, of stride 1 and without padding."""
     return jnp.concatenate(
         [y for rows in (x[:, :-1], x[:, 1:]) for y in (rows[:, :, :-1], rows[:, :, 1:])], -1
     )

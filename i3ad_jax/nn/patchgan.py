@@ -10,11 +10,11 @@ from i3ad_jax.shapes import Images, Masks
 
 
 class PatchDiscriminator(nn.Module):
-    """One logit vector for each place of an image, high where it looks real.
+    """One logit vector per patch of an image, high where the patch looks real.
 
-    5 x 5 convolutions of stride 2, each divided by its largest singular value as power iteration knows it.
-    The iteration's vectors are variables of the collection `batch_stats`; they advance once in a call with
-    `update_stats=True`, which must make that collection mutable.
+    5 x 5 convolutions of stride 2, each kernel divided by its largest singular value, which power iteration
+    estimates. The iteration's vectors are in the collection `batch_stats`; a call with `update_stats=True`
+    advances them one step and must make that collection mutable.
 
     Attributes:
         width: channels of the first layer; the second has 2 and all later ones 4 times as many.
@@ -28,7 +28,7 @@ class PatchDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images, masks: Masks, *, update_stats: bool) -> Float[Array, "b h2 w2 d"]:
-        """Logits, float32, without global pooling; the hinge loss is taken of each."""
+        """Logits, float32, without global pooling; the hinge loss is the mean over all of them."""
         x = jnp.concatenate([images, masks], axis=-1).astype(self.dtype)
         for layer in range(self.depth):
             features = self.width * min(2**layer, 4)

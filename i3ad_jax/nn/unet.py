@@ -1,4 +1,4 @@
-"""A U-Net whose skip connections can be switched on and off (Ronneberger et al. 2015; paper, section 4)."""
+"""A U-Net with selectable skip connections (Ronneberger et al. 2015; paper, section 4)."""
 
 import math
 
@@ -15,8 +15,8 @@ LEVELS = 4
 class TwoConvs(nn.Module):
     """Two 3 x 3 convolutions, each followed by a ReLU.
 
-    Weights start with variance 2 / N, N inputs to an output (Ronneberger et al. 2015, section 3): through 16
-    such layers with less, hardly anything of the image would arrive.
+    Initial weights have variance 2 / N, where N is the fan-in (Ronneberger et al. 2015, section 3): with
+    less, the signal would all but vanish over 16 such layers.
     """
 
     features: int
@@ -30,15 +30,15 @@ class TwoConvs(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down four times by pooling, through a vector, and up again.
+    """An encoder of four max-poolings, a latent vector, and a decoder with skip connections.
 
-    Deviation: the paper does not describe its U-Net. At the bottom of this one is the autoencoders' latent
-    vector, so that without skip connections it is an autoencoder, and only they can pass details on.
+    Deviation: the paper does not describe its U-Net; ours has the autoencoders' latent vector as bottleneck,
+    so that without skip connections it is an autoencoder, and only they can carry details.
 
     Attributes:
-        width: channels at full size; twice as many at each level below.
-        latent_size: length of the vector.
-        skips: levels whose features go straight to the decoder, 1 at full size to 4 at an eighth of it.
+        width: channels at full size; doubled at each coarser level.
+        latent_size: length of the latent vector.
+        skips: levels with a skip connection, 1 at full size to 4 at an eighth of it.
     """
 
     width: int
@@ -48,10 +48,10 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, images: Images) -> Images:
         """Reconstructions in [-1, 1] of images in [-1, 1]; height and width must be multiples of 16."""
-        x, passed = images, {}
+        x, encoded = images, {}
         for level in range(1, LEVELS + 1):
             x = TwoConvs(self.width << (level - 1), name=f"down_{level}")(x)
-            passed[level] = x
+            encoded[level] = x
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
         shape = x.shape[1:]
         latent = nn.Dense(self.latent_size, name="latent")(x.reshape(len(x), math.prod(shape)))
@@ -60,6 +60,6 @@ class UNet(nn.Module):
             features = self.width << (level - 1)
             x = nn.ConvTranspose(features, (2, 2), strides=(2, 2), name=f"up_{level}")(x)
             if level in self.skips:
-                x = jnp.concatenate([passed[level], x], axis=-1)
+                x = jnp.concatenate([encoded[level], x], axis=-1)
             x = TwoConvs(features, name=f"up_{level}_convs")(x)
         return nn.tanh(Conv(3, (1, 1), name="rgb")(x))
