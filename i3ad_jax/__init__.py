@@ -1,3 +1,26 @@
 """I3AD in JAX: find defects by inpainting what looks wrong, again and again."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from i3ad_jax.detector import Detector
+    from i3ad_jax.errors import InputError
+    from i3ad_jax.prediction import Prediction, Trace
+
 __version__ = "0.1.0"
+__all__ = ["Detector", "InputError", "Prediction", "Trace", "__version__"]
+
+_MODULES = {"Detector": "detector", "Prediction": "prediction", "Trace": "prediction", "InputError": "errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: `import i3ad_jax` itself does not import JAX."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,47 +1,68 @@
-"""What a run learns from held-out normal images: the method's own calibration, statistics, thresholds."""
+"""What held-out normal images teach a detector: test-time parameters, statistics, thresholds."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Float, UInt8
-from tqdm import tqdm
 
-from i3ad_jax.config import Config, ScoreConfig
 from i3ad_jax.errors import InputError
-from i3ad_jax.inpainting.choose_u import defect_threshold
 from i3ad_jax.methods.method import Method, State
-from i3ad_jax.runs.run_folder import RunFolder, write_array, write_json
-from i3ad_jax.scoring.maps import image_scores
-from i3ad_jax.scoring.standardisation import Standardise, Statistics, choose, leave_one_out, statistics
-from i3ad_jax.shapes import to_float
+from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.queues import by_queues
+from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES, AnomalyMaps, image_scores
+from i3ad_jax.scoring.standardisation import (
+    ScoringSettings,
+    Standardise,
+    Statistics,
+    choose,
+    leave_one_out,
+    statistics,
+)
 
-# Calibrated score: the one it is made of.
-CALIBRATED = {"l2_calibrated": "l2", "ssim_calibrated": "ssim", "ms_ssim_calibrated": "ms_ssim"}
-
-AnomalyMaps = dict[str, Float[np.ndarray, "n h w"]]  # by score, float32
+DEFECT_QUANTILE = 0.95
 
 
 @dataclass(frozen=True)
-class RunCalibration:
+class Calibration:
     """All that comes from normal images which served no training step.
 
     Attributes:
-        values: what `calibration.json` holds: the method's own calibration, how maps are standardised and
-            the `thresholds` by score.
+        step: number of training steps of the weights that it was made with.
+        tuned: what the method's test-time procedure takes from them, such as u.
+        standardise: by the name of each calibrated score, how its map is standardised, and why.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated score.
+        thresholds: by the name of each score; an image counts as anomalous above it.
     """
 
-    values: dict[str, Any]
-    statistics: dict[str, Statistics]
+    step: int
+    tuned: Mapping[str, Any]
+    standardise: Mapping[str, Any]
+    statistics: Mapping[str, Statistics]
+    thresholds: Mapping[str, float]
 
     def complete(self, maps: AnomalyMaps) -> AnomalyMaps:
-        """The maps, and after them those of the calibrated scores."""
+        """The maps, and after them those of the calibrated scores, in the order of the table of scores."""
         calibrated = {
-            kind: found.standardise(maps[CALIBRATED[kind]]) for kind, found in self.statistics.items()
+            score.name: self.statistics[score.name].standardise(maps[score.source])
+            for score in CALIBRATED
+            if score.source is not None
         }
-        return {**maps, **calibrated}
+        both = {**maps, **calibrated}
+        return {name: both[name] for name in SCORES if name in both}
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the statistics as JSON values."""
+        return {
+            "step": self.step,
+            "tuned": dict(self.tuned),
+            "standardise": dict(self.standardise),
+            "thresholds": dict(self.thresholds),
+        }
 
     def write(self, folder: RunFolder) -> None:
         """Writes `statistics/SCORE.npy`, mean and standard deviation of each pixel, then `calibration.json`.
@@ -49,107 +70,140 @@ class RunCalibration:
         Raises:
             InputError: the folder cannot be written to.
         """
-        try:
+        with folder.writing():
+            folder.calibration.unlink(missing_ok=True)  # old thresholds never stand beside new statistics
             folder.statistics.mkdir(parents=True, exist_ok=True)
-            for kind, found in self.statistics.items():
-                write_array(folder.statistics / f"{kind}.npy", np.stack([found.mean, found.sd]))
-            write_json(folder.calibration, self.values)
-        except OSError as error:
-            raise InputError(f"{folder.path}: cannot be written to ({error.strerror})") from error
+            for name, found in self.statistics.items():
+                write_array(folder.statistics / f"{name}.npy", np.stack([found.mean, found.sd]))
+            write_json(folder.calibration, self.to_json())
 
     @classmethod
-    def read(cls, folder: RunFolder) -> "RunCalibration":
+    def read(cls, folder: RunFolder, *, method: Method, step: int) -> "Calibration":
         """What `write` wrote.
 
+        Args:
+            folder: of the run or of results.
+            method: that it is for.
+            step: of the weights that it is for.
+
         Raises:
-            InputError: a file is missing, as in runs of earlier versions, or damaged.
+            InputError: a file is missing or damaged, or belongs to another method or other weights.
         """
-        values = folder.read_json(folder.calibration)
-        if not is_calibrated(folder):
-            raise InputError(
-                f"{folder.statistics}: missing; python -m i3ad_jax.evaluate {folder.path} calibrates the run"
+        values = read_json(folder.calibration)
+        again = f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
+        names = {score.name for score in SCORES.values() if _exists(method, score.needs_features)}
+        try:
+            found = cls(
+                step=int(values["step"]),
+                tuned=dict(values["tuned"]),
+                standardise=dict(values["standardise"]),
+                statistics={s.name: _read_statistics(folder, s.name, method.image_size) for s in CALIBRATED},
+                thresholds={name: _finite(values["thresholds"][name]) for name in sorted(names)},
             )
-        found = {}
-        for kind in CALIBRATED:
-            mean, sd = folder.read_array(folder.statistics / f"{kind}.npy")
-            found[kind] = Statistics(mean, sd)
-        return cls(values, found)
-
-
-def is_calibrated(folder: RunFolder) -> bool:
-    """Whether `folder` holds all that `RunCalibration.read` reads."""
-    files = (folder.calibration, *(folder.statistics / f"{kind}.npy" for kind in CALIBRATED))
-    return all(file.exists() for file in files)
+            parameters = method.parameters(found.tuned)
+            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
+                raise ValueError("a parameter is not finite")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise InputError(f"{folder.calibration}: damaged ({reason}); {again}") from error
+        if found.step != step:
+            raise InputError(
+                f"{folder.calibration}: made with the weights of step {found.step}, but the newest are of"
+                f" step {step}; {again}"
+            )
+        return found
 
 
 def calibrate(
-    method: Method, config: Config, state: State, held_out: UInt8[np.ndarray, "n h w 3"]
-) -> RunCalibration:
-    """The calibration by held-out normal images.
+    method: Method,
+    state: State,
+    held_out: UInt8[np.ndarray, "n h w 3"],
+    *,
+    scoring: ScoringSettings,
+    seed: int,
+    step: int,
+    progress: bool = False,
+) -> Calibration:
+    """The calibration by held-out normal images, at least one.
 
     A calibrated score's threshold comes from scores of these images of which each is standardised by all
     others: by statistics that it had a part in, an image would look more normal than a new one.
     """
-    values = dict(method.calibrate(state, to_float(jnp.asarray(held_out))))
-    maps = _method_maps(method, config, state, values, held_out, label="calibrate")
-    thresholds = {kind: defect_threshold(image_scores(own)) for kind, own in maps.items()}
+    tuned = method.tune(state, held_out, seed=seed, progress=progress)
+    maps = plain_anomaly_maps(method, state, tuned, held_out, label="calibrate" if progress else None)
+    thresholds = {name: defect_threshold(image_scores(own)) for name, own in maps.items()}
     standardise, found = {}, {}
-    for kind, source in CALIBRATED.items():
-        how, reason = _standardise(maps[source], config.score)
-        others = leave_one_out(maps[source], how)
-        unseen = np.stack([other.standardise(own) for own, other in zip(maps[source], others, strict=True)])
-        thresholds[kind] = defect_threshold(image_scores(unseen, top_fraction=config.score.top_fraction))
-        standardise[kind] = {"by": how, **reason}
-        found[kind] = statistics(maps[source], how)
-    return RunCalibration({**values, "standardise": standardise, "thresholds": thresholds}, found)
+    for score in CALIBRATED:
+        source = maps[str(score.source)]
+        how, reason = _standardise(source, scoring)
+        others = leave_one_out(source, how)
+        unseen = np.stack([other.standardise(own) for own, other in zip(source, others, strict=True)])
+        scores = image_scores(unseen, top_fraction=scoring.top_fraction)
+        thresholds[score.name] = defect_threshold(scores)
+        standardise[score.name] = {"by": how, **reason}
+        found[score.name] = statistics(source, how)
+    ordered = {name: thresholds[name] for name in SCORES if name in thresholds}
+    return Calibration(step, tuned, standardise, found, ordered)
 
 
-def anomaly_maps(
+def plain_anomaly_maps(
     method: Method,
-    config: Config,
     state: State,
-    calibration: RunCalibration,
+    tuned: Mapping[str, Any],
     images: UInt8[np.ndarray, "n h w 3"],
     *,
     label: str | None = None,
 ) -> AnomalyMaps:
-    """Maps of all images by score; `label` names the progress bar; no label, no bar."""
-    return calibration.complete(_method_maps(method, config, state, calibration.values, images, label=label))
+    """Maps of all images by the scores that are not calibrated; `label` names the progress bar, if any."""
+    maps: Any = by_queues(
+        lambda queue, count: method.predict(state, tuned, queue, count).maps,
+        images,
+        size=method.throughput.queue_size,
+        label=label,
+    )
+    return {score.name: maps[score.name] for score in PLAIN if score.name in maps}
 
 
-def scores_of(maps: AnomalyMaps, config: ScoreConfig) -> dict[str, Float[np.ndarray, " n"]]:
-    """Image scores by kind: the mean of a map (the paper's), or for a calibrated score of its top pixels."""
+def scores_of(maps: AnomalyMaps, scoring: ScoringSettings) -> dict[str, Float[np.ndarray, " n"]]:
+    """Image scores by name: the mean of a map (the paper's), or for a calibrated score of its top pixels."""
     return {
-        kind: image_scores(values, top_fraction=config.top_fraction if kind in CALIBRATED else 1.0)
-        for kind, values in maps.items()
+        name: image_scores(values, top_fraction=scoring.top_fraction if SCORES[name].source else 1.0)
+        for name, values in maps.items()
     }
 
 
-def _standardise(maps: np.ndarray, config: ScoreConfig) -> tuple[Standardise, dict[str, Any]]:
+def defect_threshold(normal_scores: Float[np.ndarray, " n"]) -> float:
+    """The score above which an image counts as defective: the 0.95 quantile of unseen normal images.
+
+    About one normal image in twenty then raises a false alarm. Not in the paper, which only ranks.
+    """
+    return float(np.quantile(normal_scores, DEFECT_QUANTILE))
+
+
+def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardise, dict[str, Any]]:
     """How to standardise, and for `calibration.json` the reason."""
-    if config.standardise != "auto":
-        return config.standardise, {"reason": "given by --standardise"}
+    if scoring.standardise != "auto":
+        return scoring.standardise, {"reason": "given by --standardise"}
     chosen, fit = choose(maps)
-    return chosen, {"reason": "foretells held-out images best", "log_likelihoods": fit}
+    return chosen, {"reason": "predicts held-out images best", "log_likelihoods": fit}
 
 
-def _method_maps(
-    method: Method,
-    config: Config,
-    state: State,
-    values: dict[str, Any],
-    images: UInt8[np.ndarray, "n h w 3"],
-    *,
-    label: str | None,
-) -> AnomalyMaps:
-    """The method's own maps. The images go through it in queues of one size: one program serves all."""
-    size, parts = config.refine.queue_size, []
-    with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as progress:
-        for first in range(0, len(images), size):
-            queue = images[first : first + size]
-            count = len(queue)
-            padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
-            maps = method.anomaly_maps(state, values, to_float(jnp.asarray(padded)), count)
-            parts.append({kind: np.asarray(own)[:count] for kind, own in maps.items()})
-            progress.update(count)
-    return {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
+def _exists(method: Method, needs_features: bool) -> bool:
+    return method.has_features or not needs_features
+
+
+def _read_statistics(folder: RunFolder, name: str, image_size: int) -> Statistics:
+    file = folder.statistics / f"{name}.npy"
+    values = read_array(file)
+    if values.shape != (2, image_size, image_size):
+        raise ValueError(f"{file.name} has the shape {values.shape}, not {(2, image_size, image_size)}")
+    try:
+        return Statistics(values[0], values[1])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file.name}: {error}") from error
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"threshold {value!r} is no finite number")
+    return float(value)

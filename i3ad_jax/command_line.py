@@ -1,9 +1,11 @@
-"""What the three commands share: flags, one-line errors, exit codes and the compilation cache."""
+"""What the commands share: flags, one-line errors, exit codes and the compilation cache."""
 
 import io
 import os
+import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
+from i3ad_jax.config import unknown_setting
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import use_every_core
@@ -20,9 +23,21 @@ Flags = TypeVar("Flags")
 
 
 def parse(
-    flags: type[Flags], arguments: Sequence[str], *, program: str, default: Any = tyro.MISSING_NONPROP
+    flags: type[Flags],
+    arguments: Sequence[str],
+    *,
+    program: str,
+    default: Any = tyro.MISSING_NONPROP,
+    method: str = "",
 ) -> Flags:
     """The command line as an instance of the dataclass `flags`; nested fields become flat flags.
+
+    Args:
+        flags: the dataclass.
+        arguments: the command line.
+        program: its name in the help.
+        default: the flags' values where they are not given.
+        method: whose settings are among the flags; the error of another method's setting names it.
 
     Raises:
         InputError: an option is unknown, missing or has a value of the wrong kind.
@@ -41,7 +56,11 @@ def parse(
     except SystemExit as stop:
         if stop.code == 0:
             raise
-        raise InputError(_first_paragraph(messages.getvalue())) from None
+        message = _first_paragraph(messages.getvalue())
+        if method and (found := re.search(r"Unrecognized options: --([a-z0-9_-]+),? ?([^ ]*)", message)):
+            name, value = found[1].replace("-", "_").removeprefix("no_"), found[2].strip(",")
+            raise unknown_setting(name, value, method=method) from None
+        raise InputError(message) from None
 
 
 def parse_known(flags: type[Flags], arguments: Sequence[str]) -> Flags:
@@ -72,12 +91,18 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
 def run(command: Callable[[Sequence[str]], None]) -> None:
     """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input."""
     _set_up_jax()
+    warnings.showwarning = _print_warning
     try:
         command(sys.argv[1:])
     except InputError as error:
         sys.exit(_fail(str(error), 2))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 128 + signal.SIGINT))
+
+
+def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:
@@ -99,5 +124,7 @@ def _first_paragraph(box: str) -> str:
 def _set_up_jax() -> None:
     """Keeps compiled programs in the user's cache folder, so that a second start is quick; uses all cores."""
     use_every_core()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "i3ad_jax"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        # By the XDG specification an empty variable counts as not set.
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "i3ad_jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""What is raised for a user's mistake, and what a user is warned of."""
 
 
 class InputError(Exception):
@@ -7,3 +7,7 @@ class InputError(Exception):
     The message is one line that names the file or the option and says what to do. The commands
     print it and exit with code 2; it never shows a traceback.
     """
+
+
+class ChangedFilesWarning(UserWarning):
+    """A file that a run was trained on or held out is not what it was; the message names it."""

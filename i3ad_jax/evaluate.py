@@ -1,107 +1,136 @@
 """`python -m i3ad_jax.evaluate`: test a trained run again, on other data or with another loop."""
 
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic
 
 import tyro
 
 from i3ad_jax import command_line
-from i3ad_jax.calibration import RunCalibration, calibrate, is_calibrated
-from i3ad_jax.config import Config, RefineConfig, ScoreConfig, SearchConfig, validate
-from i3ad_jax.data.load import hold_out, load_dataset
-from i3ad_jax.errors import InputError
-from i3ad_jax.evaluation import assess
-from i3ad_jax.fit import load_trained
-from i3ad_jax.methods import WEIGHTS_OF
+from i3ad_jax.config import Config, Test, default_config
+from i3ad_jax.data.load import absolute_source, load_dataset
+from i3ad_jax.detector import Detector, load_train, load_weights
+from i3ad_jax.errors import ChangedFilesWarning
+from i3ad_jax.evaluation import check_results_folder, evaluate, write_evaluation
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.scoring.standardisation import ScoringSettings
+from i3ad_jax.settings import Settings
 
 PROGRAM = "python -m i3ad_jax.evaluate"
 
 
 @dataclass(frozen=True)
-class Where:
-    """The flag that decides the defaults of all others."""
+class DefaultsFlags:
+    """The flags that decide the defaults of all others."""
 
     run: tyro.conf.Positional[Path]
+    method: str | None = None
 
 
 @dataclass(frozen=True)
-class Flags:
+class Flags(Generic[Test]):
     """Test a trained run and write results.json, scores.csv, maps and report.html to OUT.
 
-    Images are prepared as in training. Settings of the loop may differ from the run's; u and the thresholds
-    are then chosen anew, on the run's own held-out normal images.
+    Images are prepared as in training. Settings of the test may differ from the run's; u and the thresholds
+    are then chosen anew, on the run's own held-out normal images. With RUN,
+    --help shows its method's options.
     """
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
+    test: Test
     data: str | None = None
     """Test data, in any form that train takes; by default the run's own."""
     out: Path | None = None
     """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """Type the networks compute in, whatever they were trained in; by default the run's."""
     method: str | None = None
     """Method to test with the run's weights; by default its own. l2_ae_projection takes a run of l2_ae,
     ssim_ae_projection one of ssim_ae."""
-    refine: RefineConfig = field(default_factory=RefineConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
-    score: ScoreConfig = field(default_factory=ScoreConfig)
+    ssim: SsimSettings = field(default_factory=SsimSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
 
 
-def evaluate(folder: RunFolder, config: Config, *, data: str, out: RunFolder) -> dict:
-    """Tests the run in `folder` under `config`, its own but for the loop; returns what `results.json` holds.
+def evaluate_run(
+    run: RunFolder, config: Config[Any, Any], *, data: str, out: RunFolder, command: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Tests a run under `config`, its own but for the test; returns what `results.json` holds.
 
     Raises:
-        InputError: the run, its checkpoint or the data cannot be used.
+        InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a run.
     """
-    method, state = load_trained(folder, config)
-    speed = {"test_batch_size": config.refine.test_batch_size, "queue_size": config.refine.queue_size}
-    stored = folder.read_config()
-    original = replace(stored, refine=replace(stored.refine, **speed), network=config.network)
-    if config == original and is_calibrated(folder):
-        calibration = RunCalibration.read(folder)
-    else:
-        own = load_dataset(config.data.data, image_size=config.data.image_size, aspect=config.data.aspect)
-        _, held_out = hold_out(own.train, fraction=config.data.held_out, seed=config.seed)
-        calibration = calibrate(method, config, state, held_out.images)
-        if config == original or out.path != folder.path:  # predict goes by the run's own settings
-            calibration.write(out)
+    stored = run.read_config()
+    same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
+    if not (same and out.is_same(run)):
+        check_results_folder(out, run)
+    detector = load_as(run, config)
     tested = load_dataset(data, image_size=config.data.image_size, aspect=config.data.aspect)
-    return assess(method, config, state, calibration, data=tested, folder=out, source=folder)
+    return write_evaluation(evaluate(detector, tested, progress=True), out, run=run, command=command)
+
+
+def load_as(run: RunFolder, config: Config[Any, Any]) -> Detector:
+    """The weights of a run with the settings of another test.
+
+    The run's own calibration serves where the settings are its own; otherwise, or where the run was stopped
+    before it was calibrated, the images that it held out do. Warns of files of the training set that have
+    changed.
+
+    Raises:
+        InputError: the run or its held-out images cannot be used.
+    """
+    stored = run.read_config()
+    if config == replace(stored, throughput=config.throughput) and run.calibration.exists():
+        return replace(Detector.load(run.path), config=config)
+    step, state = load_weights(run, config)
+    files, train = run.read_files(), load_train(config)
+    for change in files.changes(train):
+        warnings.warn(change, ChangedFilesWarning, stacklevel=2)
+    held_out = files.select_held_out(train)
+    detector = Detector.calibrated(config, state, files, held_out.images, step=step, progress=True)
+    if config == replace(stored, throughput=config.throughput):
+        detector.calibration.write(run)
+    return detector
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, tests, prints where the results are."""
-    default = Flags(run=Path())
-    if "--help" not in arguments and "-h" not in arguments:
-        folder = RunFolder(command_line.parse_known(Where, arguments).run)
-        stored = folder.read_config()
-        default = Flags(run=folder.path, refine=stored.refine, search=stored.search, score=stored.score)
-    flags = command_line.parse(Flags, arguments, program=PROGRAM, default=default)
-    folder = RunFolder(flags.run)
-    stored = folder.read_config()
-    network = replace(stored.network, dtype=flags.dtype or stored.network.dtype)
-    method = flags.method or stored.method
-    if WEIGHTS_OF.get(method, method) != WEIGHTS_OF.get(stored.method, stored.method):
-        raise InputError(
-            f"--method {method}: cannot take the weights of {folder.path}, a run of {stored.method}"
-        )
-    config = replace(
-        stored,
-        method=method,
-        network=network,
-        refine=flags.refine,
-        search=flags.search,
-        score=flags.score,
+    run, stored, config, flags = _settings(arguments)
+    data = absolute_source(flags.data) if flags.data else stored.data.data
+    same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
+    out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))
+    results = evaluate_run(run, config, data=data, out=out, command=sys.argv)
+    command_line.print_results(results, out)
+
+
+def _settings(
+    arguments: Sequence[str],
+) -> tuple[RunFolder, Config[Any, Any], Config[Any, Any], Flags[Settings]]:
+    """The run, its settings, those of the test, and all flags."""
+    asked_help = {"--help", "-h"} & {*arguments}
+    if asked_help and len(arguments) == 1:
+        run, stored, config = RunFolder(Path()), default_config(), default_config()
+    else:
+        first = command_line.parse_known(DefaultsFlags, [a for a in arguments if a not in asked_help])
+        run = RunFolder(first.run)
+        config = stored = run.read_config()
+        if first.method is not None and first.method != stored.method:
+            config = stored.for_method(first.method)
+    default = Flags(
+        run.path,
+        config.test,
+        ssim=config.ssim,
+        scoring=config.scoring,
+        throughput=config.throughput,
     )
-    validate(config)
-    data = flags.data or stored.data.data
-    same = (data, config) == (stored.data.data, stored)
-    out = RunFolder(flags.out or (folder.path if same else folder.path / "evaluation"))
-    command_line.print_results(evaluate(folder, config, data=data, out=out), out)
+    kind = Flags[type(config.test)]
+    flags = command_line.parse(kind, arguments, program=PROGRAM, default=default, method=config.method)
+    changed = {"test": flags.test, "ssim": flags.ssim, "scoring": flags.scoring}
+    return run, stored, replace(config, **changed, throughput=flags.throughput), flags
 
 
 if __name__ == "__main__":

@@ -1,123 +1,170 @@
-"""Testing: map the test images, write results and report."""
+"""The test of a detector on labelled images: maps, scores, metrics, instructive cases, and their files."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
 
-from i3ad_jax.calibration import RunCalibration, anomaly_maps, scores_of
-from i3ad_jax.config import Config
+from i3ad_jax.calibration import scores_of
 from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
-from i3ad_jax.methods.method import Calibration, Method, State
 from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.report import Case, choose_cases, write_report
-from i3ad_jax.runs.run_folder import RunFolder, write_array, write_csv, write_json
+from i3ad_jax.runs.environment import environment
+from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.scoring.maps import AnomalyMaps
 from i3ad_jax.scoring.metrics import summarise
-from i3ad_jax.shapes import to_float, to_uint8
 
 NUM_CASES = 12
 MIN_SHOWN_SIDE = 128  # smaller images are enlarged in the picture of the cases
 REPORTED_SCORE = "ssim"  # the one that orders the report's cases and draws its heat maps
 
 
-def assess(
-    method: Method,
-    config: Config,
-    state: State,
-    calibration: RunCalibration,
-    *,
-    data: Dataset,
-    folder: RunFolder,
-    source: RunFolder,
-) -> dict[str, Any]:
-    """Metrics on the test images, as written to `results.json` of `folder`, last of its files.
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What the test of a detector found.
 
-    Args:
-        data: only its test split is used.
-        folder: where results, scores, maps and report go.
-        source: the run that was trained, for the report's charts and environment.
+    Attributes:
+        detector: that was tested.
+        test: the labelled images.
+        maps: anomaly maps by score.
+        scores: image scores by score.
+        results: what `results.json` holds.
+        cases: the images that the report shows, with every state of the loop.
+    """
+
+    detector: Detector
+    test: Split
+    maps: AnomalyMaps
+    scores: dict[str, Float[np.ndarray, " n"]]
+    results: dict[str, Any]
+    cases: list[Case]
+
+
+def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Evaluation:
+    """Tests a detector on the test split of a data set.
 
     Raises:
-        InputError: there is no test image, or `folder` cannot be written to.
+        InputError: there is no test image.
     """
-    test = data.test
+    test, config = data.test, detector.config
     if not len(test):
         raise InputError(f"--data {data.name}: no test images; predict scores images without labels")
-    # A queue of no images compiles the program, so that its time does not count.
-    nothing = jnp.zeros((config.refine.queue_size, *test.images.shape[1:]))
-    method.anomaly_maps(state, calibration.values, nothing, 0)
+    # A queue of a single image compiles the program, so that its time does not count.
+    detector.anomaly_maps(test.images[:1])
     start = time.perf_counter()
-    maps = anomaly_maps(method, config, state, calibration, test.images, label="test")
+    maps = detector.anomaly_maps(test.images, label="test" if progress else None)
     seconds = (time.perf_counter() - start) / len(test)
-    scores = scores_of(maps, config.score)
+    scores = scores_of(maps, config.scoring)
+    calibration = detector.calibration
     results = {
         "method": config.method,
         "data": data.name,
+        "data_digest": data.digest,
         "seed": config.seed,
+        "steps": calibration.step,
         "num_test_normal": int((test.labels == 0).sum()),
         "num_test_anomalous": int((test.labels == 1).sum()),
         "num_test_without_mask": int((~test.annotated).sum()),
-        "iterations": method.traced[-1],
-        **calibration.values,
+        "iterations": detector.method.trace_iterations[-1],
+        **calibration.tuned,
+        "standardise": dict(calibration.standardise),
+        "thresholds": dict(calibration.thresholds),
         "scores": summarise(test, maps, scores),
         "seconds_per_image": seconds,
     }
-    cases = _cases(method, state, calibration.values, test, maps, scores)
-    try:
+    return Evaluation(detector, test, maps, scores, results, _cases(detector, test, maps, scores))
+
+
+def write_evaluation(
+    evaluation: Evaluation, folder: RunFolder, *, run: RunFolder, command: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Writes results, scores, maps and report to a folder, `results.json` last; returns what that holds.
+
+    A folder that is not the run's own becomes complete by itself: it gets settings, environment, calibration
+    and the list of files too, and says where the weights are.
+
+    Args:
+        evaluation: of a detector of the run.
+        folder: where the results go.
+        run: the trained run.
+        command: for the results' record.
+
+    Raises:
+        InputError: the folder holds another run, or cannot be written to.
+    """
+    detector, test = evaluation.detector, evaluation.test
+    config, method = detector.config, detector.method
+    trained = read_json(run.environment)
+    tested = environment(command=command)
+    results = {**evaluation.results, "environment": tested}
+    with folder.writing():
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.results.unlink(missing_ok=True)  # old results never stand beside new settings
+        if not folder.is_same(run):
+            check_results_folder(folder, run)
+            folder.point_to(run)
+            write_json(folder.environment, {**tested, "training": trained})
+            write_json(folder.files, detector.files.to_json())
+            write_json(folder.config, config.to_json())
+            detector.calibration.write(folder)
         folder.maps.mkdir(parents=True, exist_ok=True)
-        for kind, values in maps.items():
-            write_array(folder.maps / f"{kind}.npy", values)
-        columns = zip(test.paths, test.labels, test.defects, *scores.values(), strict=True)
-        write_csv(folder.scores, ("path", "label", "defect", *scores), columns)
+        for name, values in evaluation.maps.items():
+            write_array(folder.maps / f"{name}.npy", values)
+        columns = zip(test.paths, test.labels, test.defects, *evaluation.scores.values(), strict=True)
+        write_csv(folder.scores, ("path", "label", "defect", *evaluation.scores), columns)
         write_report(
             folder.report,
             results=results,
             config=config.to_json(),
-            environment=source.read_json(source.environment),
-            training=source.read_metrics(),
+            environment={"test": tested, "training": trained},
+            training=run.read_metrics(),
             labels=test.labels,
-            scores=scores,
-            states=(method.start, *(f"iteration {number}" for number in method.traced[1:])),
-            cases=cases,
+            scores=evaluation.scores,
+            states=(method.start, *(f"iteration {number}" for number in method.trace_iterations[1:])),
+            cases=evaluation.cases,
         )
-        _picture(cases).save(folder.cases)
+        _picture(evaluation.cases).save(folder.cases)
         write_json(folder.results, results)
-    except OSError as error:
-        raise InputError(f"{folder.path}: cannot be written to ({error.strerror})") from error
     return results
 
 
+def check_results_folder(folder: RunFolder, run: RunFolder) -> None:
+    """Raises InputError if results of `run` would overwrite another run, or its own files."""
+    if folder.is_same(run):
+        raise InputError(
+            f"--out {folder.path}: is the run itself, whose data or settings differ; name another folder"
+        )
+    if folder.checkpoints.exists() or (folder.config.exists() and not folder.weights.exists()):
+        raise InputError(f"--out {folder.path}: holds another run; name another folder")
+
+
 def _cases(
-    method: Method,
-    state: State,
-    calibration: Calibration,
-    test: Split,
-    maps: dict[str, np.ndarray],
-    scores: dict[str, np.ndarray],
+    detector: Detector, test: Split, maps: AnomalyMaps, scores: dict[str, Float[np.ndarray, " n"]]
 ) -> list[Case]:
-    """The report's images with every state of the loop, traced as one batch."""
+    """The report's images with every state of the loop."""
     chosen = choose_cases(test.labels, scores[REPORTED_SCORE], count=NUM_CASES)
-    indices = np.array([index for index, _ in chosen])
-    traced = method.trace(state, calibration, to_float(jnp.asarray(test.images[indices])))
-    reconstructions = np.asarray(to_uint8(traced.images))
-    masks = np.asarray(traced.masks[..., 0] > 0)
+    traced = detector.trace_pixels(test.images[np.array([index for index, _ in chosen])])
     return [
         Case(
             path=test.paths[index],
             defect=test.defects[index],
             label=int(test.labels[index]),
             group=group,
-            scores={kind: float(values[index]) for kind, values in scores.items()},
+            scores={name: float(values[index]) for name, values in scores.items()},
             image=test.images[index],
             truth=test.masks[index] if test.annotated[index] else None,
             anomaly_map=maps[REPORTED_SCORE][index],
-            reconstructions=reconstructions[position],
-            masks=masks[position],
+            reconstructions=traced.reconstructions[position],
+            masks=traced.masks[position],
         )
         for position, (index, group) in enumerate(chosen)
     ]

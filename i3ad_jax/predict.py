@@ -1,29 +1,23 @@
 """`python -m i3ad_jax.predict`: score images without labels by a trained run."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import tyro
 from PIL import Image
 from tqdm import tqdm
 
 from i3ad_jax import command_line
-from i3ad_jax.calibration import CALIBRATED, RunCalibration, anomaly_maps, scores_of
-from i3ad_jax.config import DataConfig
-from i3ad_jax.data.images import SUFFIXES, preprocess, read_image, restore_map
-from i3ad_jax.errors import InputError
-from i3ad_jax.fit import load_trained
+from i3ad_jax.data.inputs import find_images
+from i3ad_jax.detector import Detector
 from i3ad_jax.reporting.figures import overlay
-from i3ad_jax.runs.run_folder import RunFolder, write_array, write_csv
+from i3ad_jax.runs.files import write_array, write_csv
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.scoring.maps import SCORES
+from i3ad_jax.settings import SettingError
 
 PROGRAM = "python -m i3ad_jax.predict"
-CHUNK = 64  # pictures in memory at a time
-# The hottest colour, the same in all pictures: 1 - SSIM, or standard deviations.
-HEAT_LIMITS = {"ssim": 1.0, **dict.fromkeys(CALIBRATED, 10.0)}
 
 
 @dataclass(frozen=True)
@@ -40,89 +34,38 @@ class Flags:
     """Image files, or folders of them."""
     out: Path
     """Folder for the results."""
-    score: Literal["ssim", "l2_calibrated", "ssim_calibrated", "ms_ssim_calibrated"] = "ssim"
-    """Which score the verdict, the map and the picture show; predictions.csv has them all."""
+    score: str = "ssim"
+    """Which score the verdict, the map and the picture show; predictions.csv has them all, and its header
+    names them."""
 
 
-def predict(folder: RunFolder, files: Sequence[Path], *, out: Path, score: str = "ssim") -> None:
+def predict(detector: Detector, files: Sequence[Path], *, out: Path, score: str = "ssim") -> None:
     """Scores the images in `files` and writes the results to `out`, `predictions.csv` last.
 
-    The verdicts, maps and pictures are those of `score`, one of `HEAT_LIMITS`.
+    The verdicts, maps and pictures are those of `score`.
 
     Raises:
-        InputError: the run or an image cannot be used, or `out` cannot be written to.
+        InputError: an image cannot be used, the method has no such score, or `out` cannot be written to.
     """
-    config = folder.read_config()
-    calibration = RunCalibration.read(folder)
-    method, state = load_trained(folder, config)
-    threshold = calibration.values["thresholds"][score]
+    scores = list(detector.calibration.thresholds)
+    if score not in scores:
+        raise SettingError(
+            "score", score, f"no score of {detector.config.method}; one of {', '.join(scores)}"
+        )
     names = _names(files)
     rows: list[tuple[object, ...]] = []
-    try:
+    with RunFolder(out).writing():
         for kind in ("maps", "pictures"):
             (out / kind).mkdir(parents=True, exist_ok=True)
-        chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
-        progress = tqdm(_read_ahead(chunks, config.data), "predict", len(chunks), unit="chunk", leave=False)
-        for number, (chunk, pictures, pixels) in enumerate(progress):
-            start = number * CHUNK
-            maps = anomaly_maps(method, config, state, calibration, pixels)
-            scores = scores_of(maps, config.score)
-            for i, (file, picture) in enumerate(zip(chunk, pictures, strict=True)):
-                original = np.asarray(picture)
-                anomaly_map = restore_map(
-                    maps[score][i], original_size=original.shape[:2], aspect=config.data.aspect
-                )
-                write_array(out / "maps" / f"{names[start + i]}.npy", anomaly_map)
-                heat = overlay(original, anomaly_map, vmax=HEAT_LIMITS[score])
-                Image.fromarray(heat).save(out / "pictures" / f"{names[start + i]}.png")
-                values = [float(values[i]) for values in scores.values()]
-                rows.append((str(file), *values, int(scores[score][i] > threshold)))
-        write_csv(out / "predictions.csv", ("path", *calibration.values["thresholds"], "anomalous"), rows)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
-
-
-def _read_ahead(
-    chunks: Sequence[Sequence[Path]], config: DataConfig
-) -> Iterator[tuple[Sequence[Path], list[Image.Image], np.ndarray]]:
-    """Each chunk of files with its pictures and pixels; the next is decoded while this one is worked on."""
-
-    def read(chunk: Sequence[Path]) -> tuple[Sequence[Path], list[Image.Image], np.ndarray]:
-        pictures = [read_image(file) for file in chunk]
-        pixels = [preprocess(p, image_size=config.image_size, aspect=config.aspect) for p in pictures]
-        return chunk, pictures, np.stack(pixels)
-
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = None
-        for chunk in chunks:
-            ahead = reader.submit(read, chunk)
-            if waiting:
-                yield waiting.result()
-            waiting = ahead
-        if waiting:
-            yield waiting.result()
-
-
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files in `paths`, and those with an image's suffix anywhere below the folders in it, sorted.
-
-    Raises:
-        InputError: a path does not exist, or a folder holds no image.
-    """
-    files = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(
-                file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-            )
-            if not found:
-                raise InputError(f"{path}: no images in this folder; {', '.join(sorted(SUFFIXES))} are read")
-            files += found
-        elif path.exists():
-            files.append(path)
-        else:
-            raise InputError(f"{path}: no such file or folder")
-    return files
+        progress = tqdm(detector.stream(files), "predict", len(files), unit="image", leave=False)
+        for name, prediction in zip(names, progress, strict=True):
+            anomaly_map = prediction.anomaly_map(score=score)
+            write_array(out / "maps" / f"{name}.npy", anomaly_map)
+            heat = overlay(prediction.original, anomaly_map, vmax=SCORES[score].heat_limit)
+            Image.fromarray(heat).save(out / "pictures" / f"{name}.png")
+            values = [prediction.scores[column] for column in scores]
+            rows.append((prediction.name, *values, int(prediction.anomalous[score])))
+        write_csv(out / "predictions.csv", ("path", *scores, "anomalous"), rows)
 
 
 def _names(files: Sequence[Path]) -> list[str]:
@@ -139,7 +82,8 @@ def _names(files: Sequence[Path]) -> list[str]:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, predicts, prints where the results are."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    predict(RunFolder(flags.run), find_images(flags.images), out=flags.out, score=flags.score)
+    files = find_images(flags.images)
+    predict(Detector.load(flags.run), files, out=flags.out, score=flags.score)
     print(flags.out / "predictions.csv")
 
 

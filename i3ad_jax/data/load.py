@@ -14,6 +14,7 @@ from i3ad_jax.settings import Settings, setting
 _FORMS = "a folder in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
 _BUILT_IN = "textures"
 _TFDS = "tfds"
+ARRAYS = "python:images"  # what a run was trained on whose images were given in Python
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def load_dataset(data: str, *, image_size: int, aspect: Aspect) -> Dataset:
         return make_textures(name or "weave", image_size=image_size)
     if source == _TFDS:
         return _load_tfds(name, image_size=image_size, aspect=aspect)
+    if data == ARRAYS:
+        raise InputError(f"--data {data}: the run was trained on images given in Python; name a data set")
     if not os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises where a parent folder is closed)
         raise InputError(f"--data {data}: no such folder; give {_FORMS}")
     return read_folder(Path(data), image_size=image_size, aspect=aspect)

@@ -1,21 +1,36 @@
-"""Thresholds chosen on normal images alone: u of the SSIM mask, and the score that counts as a defect."""
+"""The threshold u of the SSIM mask, chosen on normal images alone."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float
+from i3ad_jax.settings import Settings, setting
 
 _PAPER_CANDIDATES = (0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 # By what stays outside the mask.
-# Deviation: the paper's end at 0.50. On a rough surface, whose grain no network foretells, 1 - SSIM is above
+# Deviation: the paper's end at 0.50. On a rough surface, whose grain no network predicts, 1 - SSIM is above
 # that here and there in a normal image too, and the loop drifts away; at 1 it masks hardly a pixel, and what
 # the checkerboard pass inpainted stays. Where the original stays instead, that would be a perfect copy of it.
 U_CANDIDATES = {
     "original": _PAPER_CANDIDATES,
     "previous": (*_PAPER_CANDIDATES, 0.60, 0.70, 0.80, 0.90, 1.00),
 }
-DEFECT_QUANTILE = 0.95
+
+
+@dataclass(frozen=True)
+class ThresholdSettings(Settings):
+    """The threshold u of the SSIM mask, or the rule that chooses it."""
+
+    u: float | None = setting(None, minimum=0, maximum=2)
+    """Threshold of the SSIM mask, 0 to 2 as 1 - SSIM; None chooses it on held-out normal images by the
+    paper's rule."""
+    u_tolerance: float = setting(0.01, above=0)
+    """The rule takes the smallest u whose mean L1 error on normal images, in [0, 1], is below this.
+    The paper's exponent is lost."""
+    u_iterations: int = setting(10, minimum=1)
+    """Mask updates before that error is taken (paper: 10), whatever --iterations says."""
+    u_images: int = setting(16, minimum=1)
+    """At most this many of the held-out images, drawn at random, serve the rule."""
 
 
 class ChosenU(NamedTuple):
@@ -40,11 +55,3 @@ def choose_u(errors: Mapping[float, float], *, tolerance: float) -> ChosenU:
     best = min(errors, key=errors.__getitem__)
     reason = f"no u has an L1 error below {tolerance:g}; this one has the smallest, {errors[best]:.4g}"
     return ChosenU(best, reason)
-
-
-def defect_threshold(normal_scores: Float[np.ndarray, " n"]) -> float:
-    """The score above which an image counts as defective: the 0.95 quantile of unseen normal images.
-
-    About one normal image in twenty then raises a false alarm. Not in the paper, which only ranks.
-    """
-    return float(np.quantile(normal_scores, DEFECT_QUANTILE))

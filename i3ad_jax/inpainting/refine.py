@@ -1,116 +1,136 @@
 """Iterative inpainting with an SSIM mask: the paper's test-time loop (section 2.2 to 2.5).
 
-Written for one image and any `inpaint` function, so that it knows no network; the caller `vmap`s it. The
-whole loop is one compiled program with static shapes. `refine_queue.py` runs the same loop for many images
-of which each takes only the iterations that it needs.
+Written for one image and any `inpaint` function, so that it knows no network; the caller `vmap`s it.
+`Loop.step` is the loop's one step. Two drivers take it to the end: `refine` here always takes all steps, one
+compiled program of static shapes; `queue.py` gives each of many images only the steps that it needs.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from i3ad_jax.config import RefineConfig
-from i3ad_jax.inpainting.masks import checkerboard_masks
-from i3ad_jax.scoring.multi_scale import multi_scale
-from i3ad_jax.scoring.ssim import ssim_with
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, checkerboard_masks
+from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
+from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Image, Map, Mask
 
 Inpaint = Callable[[Image, Mask], Image]
-Score = Callable[[Image], Map]
+START = -NUM_CHECKERBOARDS  # iterations of an image none of whose checkerboard passes is done
 
 
-class Refined(NamedTuple):
+@dataclass(frozen=True)
+class LoopSettings(Settings):
+    """The test-time loop, and the choices that the paper leaves open."""
+
+    iterations: int = setting(30, minimum=0, maximum=1_000_000)
+    """Mask updates per image (paper: 30); 0 stops after the checkerboard pass."""
+    patches: int = setting(6, minimum=2)
+    """The checkerboard's number of patches along each side (paper: 6)."""
+    base: Literal["previous", "original"] = "previous"
+    """What pixels outside the mask are taken from: the previous image (the paper's formula) or the
+    original one (its text)."""
+    shrink: bool = False
+    """Let masks only shrink: a pixel once released stays released."""
+    stop_tolerance: float = setting(0.0, minimum=0)
+    """An image is finished once its mask changes by no more than this fraction of its area; 0 gives
+    exactly the result of all iterations."""
+
+
+class State(NamedTuple):
     """An image in some state of the loop.
 
     Attributes:
         image: the reconstruction, in [-1, 1].
-        mask: where it was last inpainted. All ones after the checkerboard pass, which inpaints every pixel.
+        mask: where it was last inpainted. All ones after the checkerboard passes, which inpaint every pixel.
         score: its SSIM anomaly score.
-        iterations: mask updates that led to it. Less than `config.iterations` if the mask stopped changing
-            or, with the early exit, if the loop goes in a circle.
+        iterations: mask updates that led to it, negative before the last checkerboard pass. Less than the
+            settings' if the mask stopped changing or, in the queue, if the loop has entered a period-2 cycle.
     """
 
-    image: Image
-    mask: Mask
-    score: Map
-    iterations: Int[Array, ""]
+    image: Float[Array, "*b h w c"]
+    mask: Float[Array, "*b h w 1"]
+    score: Float[Array, "*b h w"]
+    iterations: Int[Array, "*b"]
 
 
-class Seen(NamedTuple):
+class Earlier(NamedTuple):
     """The last state that the loop reached with an even number of iterations to go: its image and mask."""
 
-    image: Image
-    mask: Mask
+    image: Float[Array, "*b h w c"]
+    mask: Float[Array, "*b h w 1"]
 
 
 class Trajectory(NamedTuple):
-    """Every state of the loop: after the checkerboard pass, then after each iteration (t = iterations + 1).
+    """Every state of the loop: after the checkerboard passes, then after each iteration (t = iterations + 1).
 
     Attributes:
         images: the reconstructions.
-        masks: the mask each was made with; all ones for the checkerboard pass.
+        masks: the mask each was made with; all ones for the checkerboard passes.
         scores: the SSIM anomaly score of each.
     """
 
-    images: Float[Array, "*t h w c"]
-    masks: Float[Array, "*t h w 1"]
-    scores: Float[Array, "*t h w"]
+    images: Float[Array, "*b t h w c"]
+    masks: Float[Array, "*b t h w 1"]
+    scores: Float[Array, "*b t h w"]
 
 
-def checkerboard_pass(inpaint: Inpaint, image: Image, *, patches: int) -> Image:
-    """The image with every pixel inpainted from the other three checkerboards' pixels (section 2.4).
-
-    The four masks go through `inpaint` as one batch.
-    """
-    height, width, _ = image.shape
-    masks = checkerboard_masks(height=height, width=width, patches=patches)
-    inpainted = jax.vmap(lambda mask: inpaint(image * (1 - mask), mask))(masks)
-    return jnp.sum(masks * inpainted, axis=0)
-
-
-def anomaly_score(image: Image, config: RefineConfig) -> Score:
-    """A function that gives the SSIM anomaly score of each pixel of a reconstruction of `image`: a_i(x).
-
-    The function is a pytree: it can be `vmap`ped over, indexed and carried by a loop.
-
-    Deviation: the paper's section 2.3 writes a_i = SSIM but masks where a_i >= u; only 1 - SSIM (or half of
-    it) makes that mask what differs.
-    """
-    ssim = ssim_with(image, window=config.ssim_window, constants=config.ssim_constants)
-    scale = 0.5 if config.ssim_score == "half" else 1.0
-    return jax.tree_util.Partial(lambda ssim, reconstruction: scale * (1 - ssim(reconstruction)), ssim)
-
-
-def ms_ssim_score(image: Image, reconstruction: Image, config: RefineConfig) -> Map:
-    """The SSIM anomaly score at several scales. Not in the paper."""
-    return multi_scale(lambda a, b: anomaly_score(a, config)(b), image, reconstruction)
-
-
-@partial(jax.tree_util.register_dataclass, data_fields=["u"], meta_fields=["config"])
+@partial(jax.tree_util.register_dataclass, data_fields=["original", "score", "u"], meta_fields=["settings"])
 @dataclass(frozen=True)
-class MaskRule:
-    """Which pixels to inpaint next, and when to stop. A pytree, so that each image can have its own.
+class Loop:
+    """The loop of one image: its step, and when it ends. A pytree, so that each image can have its own.
 
     Attributes:
+        original: the image to examine, in [-1, 1].
+        score: gives the SSIM anomaly score of each pixel of a reconstruction of it.
         u: a pixel is masked where its anomaly score is at least this.
-        config: the choices that the paper leaves open.
+        settings: the choices that the paper leaves open.
     """
 
-    u: float | Float[Array, ""]
-    config: RefineConfig
+    original: Float[Array, "*b h w c"]
+    score: Callable[[Image], Map]
+    u: Float[Array, "*b"]
+    settings: LoopSettings
 
-    def next_mask(self, state: Refined) -> Mask:
-        """The SSIM mask of a state: 1 where it looks wrong."""
+    @classmethod
+    def of(
+        cls, image: Image, *, u: float | Float[Array, ""], settings: LoopSettings, ssim: SsimSettings
+    ) -> "Loop":
+        """The loop of an image in [-1, 1]."""
+        return cls(image, ssim_anomaly(image, ssim), jnp.asarray(u, jnp.float32), settings)
+
+    def start(self) -> State:
+        """The state before the first checkerboard pass."""
+        image, mask = jnp.zeros_like(self.original), jnp.ones_like(self.original[..., :1])
+        return State(image, mask, jnp.zeros_like(image[..., 0]), jnp.int32(START))
+
+    def step(self, inpaint: Inpaint, state: State) -> State:
+        """The next state: one more checkerboard pass (section 2.4), or one mask update (section 2.3).
+
+        A checkerboard pass inpaints a quarter of the patches from the original's other patches.
+        """
+        height, width, _ = self.original.shape
+        boards = checkerboard_masks(height=height, width=width, patches=self.settings.patches)
+        starting = state.iterations < 0
+        mask = jnp.where(starting, boards[state.iterations - START], self.next_mask(state))
+        base = self.original if self.settings.base == "original" else state.image
+        kept = jnp.where(starting, state.image, base)
+        known = jnp.where(starting, self.original, base)
+        image = mask * inpaint(known * (1 - mask), mask) + (1 - mask) * kept
+        mask = jnp.where(starting, jnp.ones_like(mask), mask)
+        return State(image, mask, self.score(image), state.iterations + 1)
+
+    def next_mask(self, state: State) -> Mask:
+        """The SSIM mask of a state: 1 where its score is at least u."""
         mask = (state.score >= self.u).astype(state.image.dtype)[..., None]
-        return mask * state.mask if self.config.shrink else mask
+        return mask * state.mask if self.settings.shrink else mask
 
-    def finished(self, state: Refined) -> Bool[Array, ""]:
+    def finished(self, state: State) -> Bool[Array, ""]:
         """Whether the loop ends with `state`.
 
         The same mask again would be filled with the same pixels: at tolerance 0, to stop there gives exactly
@@ -118,38 +138,34 @@ class MaskRule:
         on whatever the mask.
         """
         change = jnp.sum(jnp.abs(self.next_mask(state) - state.mask))
-        unchanged = change <= self.config.stop_tolerance * jnp.sum(state.mask)
-        return (unchanged & (state.iterations > 0)) | (state.iterations >= self.config.iterations)
+        unchanged = change <= self.settings.stop_tolerance * jnp.sum(state.mask)
+        return (unchanged & (state.iterations > 0)) | (state.iterations >= self.settings.iterations)
 
-    def vanished(self, state: Refined) -> Bool[Array, ""]:
+    def vanished(self, state: State) -> Bool[Array, ""]:
         """Whether the next mask is empty and its update keeps every pixel, so that it needs no inpainting."""
         empty = ~jnp.any(self.next_mask(state) > 0) & (state.iterations >= 0) & ~self.finished(state)
-        return empty if self.config.base == "previous" else jnp.zeros_like(empty)
+        return empty if self.settings.base == "previous" else jnp.zeros_like(empty)
 
-    def done(self, state: Refined) -> Bool[Array, ""]:
+    def done(self, state: State) -> Bool[Array, ""]:
         """Whether no inpainting is left to do; `close` gives the last state then."""
         return self.finished(state) | self.vanished(state)
 
-    def look_back(self, seen: Seen, state: Refined) -> tuple[Seen, Bool[Array, ""]]:
-        """What was seen after `state`, and whether the loop can end with it because it is as it was before.
-
-        Where image and mask are those of two updates ago, bit for bit, the loop goes to and fro between two
-        states from here on, and the even number of iterations that are left ends in this one. Masks often do
-        so whose last pixels have scores next to u.
-        """
-        even = (state.iterations >= 0) & ((self.config.iterations - state.iterations) % 2 == 0)
-        now = Seen(state.image, state.mask)
-        same = jnp.all(seen.image == now.image) & jnp.all(seen.mask == now.mask)
-        return jax.tree.map(lambda old, new: jnp.where(even, new, old), seen, now), even & same
-
-    def close(self, state: Refined) -> Refined:
+    def close(self, state: State) -> State:
         """The state, after the update with an empty mask if that is all that is left to do."""
         vanished = self.vanished(state)
         return state._replace(mask=jnp.where(vanished, 0, state.mask), iterations=state.iterations + vanished)
 
-    def base(self, original: Image, state: Refined) -> Image:
-        """The image that pixels outside the mask are taken from."""
-        return original if self.config.base == "original" else state.image
+    def detect_cycle(self, earlier: Earlier, state: State) -> tuple[Earlier, Bool[Array, ""]]:
+        """What to compare with after `state`, and whether the loop can end with it: a period-2 cycle.
+
+        Where image and mask are those of two updates ago, bit for bit, the loop alternates between two states
+        from here on, and the even number of iterations that are left ends in this one. Masks often do so
+        whose last pixels have scores next to u.
+        """
+        even = (state.iterations >= 0) & ((self.settings.iterations - state.iterations) % 2 == 0)
+        now = Earlier(state.image, state.mask)
+        same = jnp.all(earlier.image == now.image) & jnp.all(earlier.mask == now.mask)
+        return jax.tree.map(lambda old, new: jnp.where(even, new, old), earlier, now), even & same
 
 
 def refine(
@@ -157,70 +173,49 @@ def refine(
     image: Image,
     *,
     u: float | Float[Array, ""],
-    config: RefineConfig,
-    early_exit: bool = False,
-) -> Refined:
-    """The state of the loop after `config.iterations` mask updates.
+    settings: LoopSettings,
+    ssim: SsimSettings,
+) -> State:
+    """The state of the loop after all mask updates: the fixed form, which always computes every step.
 
     Args:
         inpaint: from an image whose holes are 0, and its mask, to an image; only its holes are used.
         image: the image to examine, in [-1, 1].
         u: a pixel is masked where its anomaly score is at least this.
-        config: the choices that the paper leaves open.
-        early_exit: stop computing once it is known how the loop ends, with the same result. Under `vmap` the
-            batch waits for its slowest image.
+        settings: the choices that the paper leaves open.
+        ssim: the anomaly score.
     """
-    rule = MaskRule(u, config)
-    first, update = _loop(inpaint, image, rule)
-    if early_exit:
-        return _refine_until_done(rule, update, first)
-    return lax.fori_loop(0, config.iterations, lambda _, state: _unless_finished(rule, update, state), first)
+    return _all_steps(inpaint, Loop.of(image, u=u, settings=settings, ssim=ssim), keep=False)[0]
 
 
-def trace(inpaint: Inpaint, image: Image, *, u: float | Float[Array, ""], config: RefineConfig) -> Trajectory:
-    """All states of the loop of which `refine` gives the last, for study and pictures."""
-    rule = MaskRule(u, config)
-    first, update = _loop(inpaint, image, rule)
-
-    def record(state: Refined, _: None) -> tuple[Refined, Trajectory]:
-        state = _unless_finished(rule, update, state)
-        return state, Trajectory(state.image, state.mask, state.score)
-
-    _, later = lax.scan(record, first, length=config.iterations)
-    start = Trajectory(first.image, first.mask, first.score)
-    return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), start, later)
-
-
-def _loop(inpaint: Inpaint, image: Image, rule: MaskRule) -> tuple[Refined, Callable[[Refined], Refined]]:
-    """The state after the checkerboard pass, and the update that makes a state the next one."""
-    score = anomaly_score(image, rule.config)
-    start = checkerboard_pass(inpaint, image, patches=rule.config.patches)
-    first = Refined(start, jnp.ones_like(image[..., :1]), score(start), jnp.int32(0))
-
-    def update(state: Refined) -> Refined:
-        mask, base = rule.next_mask(state), rule.base(image, state)
-        inpainted = mask * inpaint(base * (1 - mask), mask) + (1 - mask) * base
-        return Refined(inpainted, mask, score(inpainted), state.iterations + 1)
-
-    return first, update
+def trace(
+    inpaint: Inpaint,
+    image: Image,
+    *,
+    u: float | Float[Array, ""],
+    settings: LoopSettings,
+    ssim: SsimSettings,
+) -> tuple[Trajectory, Int[Array, ""]]:
+    """All states of the loop of which `refine` gives the last, and after how many iterations they repeat."""
+    loop = Loop.of(image, u=u, settings=settings, ssim=ssim)
+    last, states = _all_steps(inpaint, loop, keep=True)
+    states = jax.tree.map(lambda x: x[NUM_CHECKERBOARDS - 1 :], states)
+    return Trajectory(states.image, states.mask, states.score), last.iterations
 
 
-def nothing_seen(state: Refined) -> Seen:
-    """What was seen before any state: nothing equals it. `state` gives the shapes."""
-    return Seen(jnp.full_like(state.image, jnp.nan), state.mask)
+def _all_steps(inpaint: Inpaint, loop: Loop, *, keep: bool) -> tuple[State, Any]:
+    """The state after all steps and, if they are to be kept, those after each step."""
+    steps = NUM_CHECKERBOARDS + loop.settings.iterations
+    start = loop.start()
+    states = jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), start) if keep else None
 
+    def body(index: Int[Array, ""], carry: tuple[State, Any]) -> tuple[State, Any]:
+        state, states = carry
+        finished = loop.finished(state)
+        stepped = loop.step(inpaint, state)
+        state = jax.tree.map(lambda old, new: jnp.where(finished, old, new), state, stepped)
+        if keep:
+            states = jax.tree.map(lambda kept, x: kept.at[index].set(x), states, state)
+        return state, states
 
-def _refine_until_done(rule: MaskRule, update: Callable[[Refined], Refined], first: Refined) -> Refined:
-    def step(walk: tuple[Refined, Seen, Bool[Array, ""]]) -> tuple[Refined, Seen, Bool[Array, ""]]:
-        state = update(walk[0])
-        seen, circling = rule.look_back(walk[1], state)
-        return state, seen, circling | rule.done(state)
-
-    seen, _ = rule.look_back(nothing_seen(first), first)
-    walk = lax.while_loop(lambda walk: ~walk[2], step, (first, seen, rule.done(first)))
-    return rule.close(walk[0])
-
-
-def _unless_finished(rule: MaskRule, update: Callable[[Refined], Refined], state: Refined) -> Refined:
-    finished = rule.finished(state)
-    return jax.tree.map(lambda old, new: jnp.where(finished, old, new), state, update(state))
+    return lax.fori_loop(0, steps, body, (start, states))

@@ -1,18 +1,49 @@
 """`anogan`: a GAN of normal images, and a search for the latent vector whose image is the nearest."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.config import Config
-from i3ad_jax.methods.method import Metrics, check_image_size
-from i3ad_jax.methods.reconstruction import Model
+from i3ad_jax.methods.method import Metrics, StepSettings, check_image_size
+from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.dcgan import MIN_SIZE, SIZE_MULTIPLE, Generator, ImageEncoder
+from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Image, Images, PRNGKey
+
+
+@dataclass(frozen=True)
+class LatentGanSettings(StepSettings):
+    """Networks and training of a GAN that makes images of latent vectors."""
+
+    width: int = setting(64, minimum=1)
+    """Channels of the networks' first layer."""
+    latent_size: int = setting(100, minimum=1)
+    """Length of the vectors from which images are generated."""
+    generator_learning_rate: float = setting(2e-4, above=0)
+    """Adam's step size for the generator."""
+    discriminator_learning_rate: float = setting(2e-4, above=0)
+    """Adam's step size for the discriminator, or critic."""
+    adam_beta1: float = setting(0.5, minimum=0, below=1)
+    """Adam's decay of the first moment."""
+    adam_beta2: float = setting(0.999, minimum=0, below=1)
+    """Adam's decay of the second moment."""
+
+
+@dataclass(frozen=True)
+class LatentSearchSettings(Settings):
+    """The search for a latent vector."""
+
+    latent_steps: int = setting(500, minimum=1)
+    """Gradient steps on the latent vector (paper: 500)."""
+    latent_learning_rate: float = setting(0.05, above=0)
+    """Adam's step size on the latent vector. Not in the paper."""
+    feature_weight: float = setting(0.1, minimum=0, maximum=1)
+    """Weight of the distance between discriminator features; the pixels' is 1 minus it (Schlegl et
+    al. 2017)."""
 
 
 @jax.tree_util.register_dataclass
@@ -25,14 +56,19 @@ class Learned:
     moments: optax.OptState
 
 
+@dataclass(frozen=True)
 class Learner:
-    """A network of `nn.dcgan` and its optimiser."""
+    """A network of `nn.dcgan` and its optimiser.
 
-    def __init__(
-        self, network: Generator | ImageEncoder, adam: optax.GradientTransformation, example: tuple[int, ...]
-    ) -> None:
-        """`example` is the shape of one input."""
-        self.network, self.adam, self.example = network, adam, example
+    Attributes:
+        network: from `nn.dcgan`.
+        adam: its optimiser.
+        example: the shape of one input.
+    """
+
+    network: Generator | ImageEncoder
+    adam: optax.GradientTransformation
+    example: tuple[int, ...]
 
     def init(self, key: PRNGKey) -> Learned:
         """Fresh weights. Can be jitted."""
@@ -71,83 +107,115 @@ class LatentSearch(NamedTuple):
     Attributes:
         latent: the vector.
         moments: of the Adam that moves it.
-        seen: the discriminator's features of the image, which stay the same.
+        features: the discriminator's, of the image, which stay the same.
     """
 
     latent: Float[Array, " z"]
     moments: optax.OptState
-    seen: Float[Array, " f"]
+    features: Float[Array, " f"]
 
 
-class AnoganModel(Model):
-    """A `Model` whose reconstruction is what a generator makes of a latent vector found by gradient descent.
+@dataclass(frozen=True)
+class Anogan(ReconstructionMethod):
+    """The reconstruction is what a generator makes of a latent vector found by gradient descent.
 
     Sources: Schlegl et al. 2017, section 2; the networks and their training, Radford et al. 2016. Latent
     vectors are standard normal in training; the search may leave what is probable.
     """
 
-    def __init__(self, config: Config) -> None:
-        """Raises InputError where the networks cannot make images of the wanted size."""
-        network, training, search = config.network, config.training, config.search
-        size = check_image_size(config, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
-        self.latent_size, self.feature_weight = network.latent_size, search.feature_weight
-        self.iterations = search.latent_steps
-        self.search_adam = optax.adam(search.latent_learning_rate)
-        betas = training.adam_beta1, training.adam_beta2
-        self.generator = Learner(
-            Generator(network.width, size),
-            optax.adam(training.generator_learning_rate, *betas),
-            (network.latent_size,),
-        )
-        self.discriminator = Learner(
-            ImageEncoder(network.width, outputs=1),
-            optax.adam(training.discriminator_learning_rate, *betas),
-            (size, size, 3),
-        )
+    training: LatentGanSettings
+    test: LatentSearchSettings
+
+    name: ClassVar[str] = "anogan"
+    presets: ClassVar = {
+        "quick": (
+            LatentGanSettings(
+                steps=1500,
+                batch_size=16,
+                width=16,
+                latent_size=32,
+                generator_learning_rate=1e-3,
+                discriminator_learning_rate=4e-4,
+            ),
+            LatentSearchSettings(),
+        ),
+        # Not in the paper: Radford et al. 2016.
+        "paper": (LatentGanSettings(steps=20_000, batch_size=64), LatentSearchSettings()),
+    }
+
+    def __post_init__(self) -> None:
+        check_image_size(self, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
+
+    @property
+    def iterations(self) -> int:
+        """Gradient steps."""
+        return self.test.latent_steps
+
+    @property
+    def generator(self) -> Learner:
+        """Latent vectors to images."""
+        settings = self.training
+        adam = optax.adam(settings.generator_learning_rate, settings.adam_beta1, settings.adam_beta2)
+        return Learner(Generator(settings.width, self.image_size), adam, (settings.latent_size,))
+
+    @property
+    def discriminator(self) -> Learner:
+        """Images to a logit."""
+        settings, size = self.training, self.image_size
+        adam = optax.adam(settings.discriminator_learning_rate, settings.adam_beta1, settings.adam_beta2)
+        return Learner(ImageEncoder(settings.width, outputs=1), adam, (size, size, 3))
+
+    @property
+    def _search_adam(self) -> optax.GradientTransformation:
+        return optax.adam(self.test.latent_learning_rate)
 
     def init(self, key: PRNGKey) -> AnoganState:
+        """Fresh weights and optimisers."""
         generator_key, discriminator_key = jax.random.split(key)
         return AnoganState(self.generator.init(generator_key), self.discriminator.init(discriminator_key))
 
     def step(self, state: AnoganState, images: Images, key: PRNGKey) -> tuple[AnoganState, Metrics]:
-        """One update of the discriminator, then one of the generator, on the same made-up images."""
+        """One update of the discriminator, then one of the generator, on the same generated images."""
         generator, discriminator = state.generator, state.discriminator
-        latents = jax.random.normal(key, (len(images), self.latent_size))
-        made, backward, averages = jax.vjp(
+        latents = jax.random.normal(key, (len(images), self.training.latent_size))
+        generated, backward, averages = jax.vjp(
             lambda weights: self.generator.train(weights, generator.averages, latents),
             generator.weights,
             has_aux=True,
         )
 
         def discriminator_loss(weights: Any) -> Float[Array, ""]:
-            (_, real), (_, fake) = (self.discriminator.apply(weights, x) for x in (images, made))
+            (_, real), (_, fake) = (self.discriminator.apply(weights, x) for x in (images, generated))
             # Binary cross entropy, from logits.
             return jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
 
         d_loss, gradient = jax.value_and_grad(discriminator_loss)(discriminator.weights)
         discriminator = self.discriminator.update(discriminator, gradient)
 
-        def generator_loss(made: Images) -> Float[Array, ""]:
-            _, fake = self.discriminator.apply(discriminator.weights, made)
+        def generator_loss(generated: Images) -> Float[Array, ""]:
+            _, fake = self.discriminator.apply(discriminator.weights, generated)
             return jnp.mean(jax.nn.softplus(-fake))
 
         # The generator ran once, above; what is left of its update is the backward pass.
-        g_loss, by_made = jax.value_and_grad(generator_loss)(made)
-        (gradient,) = backward(by_made)
+        g_loss, by_output = jax.value_and_grad(generator_loss)(generated)
+        (gradient,) = backward(by_output)
         generator = self.generator.update(generator, gradient, averages=averages)
         return AnoganState(generator, discriminator), {"generator_loss": g_loss, "discriminator_loss": d_loss}
 
     def begin(self, state: AnoganState, image: Image) -> LatentSearch:
-        latent = first_latent(self.latent_size)
-        return LatentSearch(latent, self.search_adam.init(latent), self._see(state, image))
+        """The same latent vector for every image."""
+        latent = first_latent(self.training.latent_size)
+        return LatentSearch(latent, self._search_adam.init(latent), self._features(state, image))
 
     def improve(self, state: AnoganState, image: Image, search: LatentSearch) -> LatentSearch:
-        gradient = jax.grad(self.search_loss, argnums=2)(state, image, search.latent, search.seen)
-        updates, moments = self.search_adam.update(gradient, search.moments)
+        """One gradient step."""
+        gradient = jax.grad(self.search_loss, argnums=2)(state, image, search.latent, search.features)
+        updates, moments = self._search_adam.update(gradient, search.moments)
         latent: Any = optax.apply_updates(search.latent, updates)
-        return LatentSearch(latent, moments, search.seen)
+        return LatentSearch(latent, moments, search.features)
 
     def reconstruction(self, state: AnoganState, search: LatentSearch) -> Image:
+        """The image of the latent vector."""
         return self.generate(state, search.latent)
 
     def generate(self, state: AnoganState, latent: Float[Array, " z"]) -> Image:
@@ -157,7 +225,7 @@ class AnoganModel(Model):
         ]
 
     def search_loss(
-        self, state: AnoganState, image: Image, latent: Float[Array, " z"], seen: Float[Array, " f"]
+        self, state: AnoganState, image: Image, latent: Float[Array, " z"], features: Float[Array, " f"]
     ) -> Float[Array, ""]:
         """What the search makes small: Schlegl et al. 2017, equations 1, 4 and 5.
 
@@ -165,14 +233,14 @@ class AnoganModel(Model):
             state: both networks.
             image: to be found.
             latent: the vector whose image is compared with it.
-            seen: the discriminator's features of `image`.
+            features: the discriminator's, of `image`.
         """
-        made = self.generate(state, latent)
-        residual = jnp.sum(jnp.abs(image - made))
-        discrimination = jnp.sum(jnp.abs(seen - self._see(state, made)))
-        return (1 - self.feature_weight) * residual + self.feature_weight * discrimination
+        generated, weight = self.generate(state, latent), self.test.feature_weight
+        residual = jnp.sum(jnp.abs(image - generated))
+        discrimination = jnp.sum(jnp.abs(features - self._features(state, generated)))
+        return (1 - weight) * residual + weight * discrimination
 
-    def _see(self, state: AnoganState, image: Image) -> Float[Array, " f"]:
+    def _features(self, state: AnoganState, image: Image) -> Float[Array, " f"]:
         return self.discriminator.apply(state.discriminator.weights, image[None])[0][0]
 
 

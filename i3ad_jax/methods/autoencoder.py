@@ -1,25 +1,56 @@
-"""`l2_ae`, `ssim_ae` and `unet`: networks that learn to repeat normal images."""
+"""`l2_ae`, `ssim_ae` and `unet`: networks that learn to reconstruct normal images."""
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.config import Config
-from i3ad_jax.errors import InputError
-from i3ad_jax.inpainting.refine import anomaly_score
-from i3ad_jax.methods.method import Metrics, check_image_size
-from i3ad_jax.methods.reconstruction import Model
+from i3ad_jax.methods.method import Metrics, NoSettings, StepSettings, check_image_size
+from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.autoencoder import SIZE_MULTIPLE, Autoencoder
 from i3ad_jax.nn.unet import LEVELS, UNet
 from i3ad_jax.scoring.maps import l2_map
+from i3ad_jax.scoring.ssim import ssim_anomaly
+from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Image, Images, Map, PRNGKey
 
-Difference = Callable[[Image, Image], Map]
+
+@dataclass(frozen=True)
+class AutoencoderSettings(StepSettings):
+    """Network and training of an autoencoder."""
+
+    width: int = setting(32, minimum=1)
+    """Channels of the network's first layer."""
+    latent_size: int = setting(100, minimum=1)
+    """Length of the vector to which the network reduces an image (paper: 100)."""
+    learning_rate: float = setting(1e-4, above=0)
+    """Adam's step size."""
+    adam_beta1: float = setting(0.9, minimum=0, below=1)
+    """Adam's decay of the first moment."""
+    adam_beta2: float = setting(0.999, minimum=0, below=1)
+    """Adam's decay of the second moment."""
+
+
+@dataclass(frozen=True)
+class UNetSettings(AutoencoderSettings):
+    """Network and training of the U-Net."""
+
+    skips: tuple[int, ...] = setting((), minimum=1, maximum=LEVELS)
+    """Skip connections that are on: 1, next to the image, to 4."""
+
+
+# The paper, section 3.1; the width by Bergmann et al. 2018.
+_PAPER = AutoencoderSettings(steps=20_000)
+_QUICK = AutoencoderSettings(steps=1500, width=16, learning_rate=1e-3)
+PRESETS: Mapping[str, tuple[Settings, Settings]] = {
+    "quick": (_QUICK, NoSettings()),
+    "paper": (_PAPER, NoSettings()),
+}
 
 
 @jax.tree_util.register_dataclass
@@ -31,69 +62,99 @@ class AutoencoderState:
     optimizer: optax.OptState
 
 
-class AutoencoderModel(Model):
-    """A `Model` that repeats an image; `difference` of image and repetition is what its training makes small.
+@dataclass(frozen=True)
+class AutoencoderMethod(ReconstructionMethod):
+    """A method whose network reconstructs an image; training makes `difference` of the two small.
 
     Sources: Bergmann et al. 2018, section 3; the paper, section 3.1.
     """
 
-    def __init__(self, config: Config, network: Autoencoder | UNet, difference: Difference) -> None:
-        training, size = config.training, config.data.image_size
-        self.network, self.difference, self.size = network, difference, size
-        self.adam = optax.adam(
-            training.generator_learning_rate, b1=training.adam_beta1, b2=training.adam_beta2
-        )
+    training: AutoencoderSettings
+    presets: ClassVar = PRESETS
+
+    def __post_init__(self) -> None:
+        check_image_size(self, multiple=SIZE_MULTIPLE, smallest=2 * SIZE_MULTIPLE)
+
+    @property
+    def network(self) -> Autoencoder | UNet:
+        """The network."""
+        return Autoencoder(self.training.width, self.training.latent_size)
+
+    @abstractmethod
+    def difference(self, image: Image, reconstruction: Image) -> Map:
+        """Of each pixel; its mean is the training loss."""
+
+    @property
+    def _adam(self) -> optax.GradientTransformation:
+        settings = self.training
+        return optax.adam(settings.learning_rate, b1=settings.adam_beta1, b2=settings.adam_beta2)
 
     def init(self, key: PRNGKey) -> AutoencoderState:
-        weights = self.network.init(key, jnp.zeros((1, self.size, self.size, 3)))["params"]
-        return AutoencoderState(weights, self.adam.init(weights))
+        """Fresh weights."""
+        weights = self.network.init(key, jnp.zeros((1, self.image_size, self.image_size, 3)))["params"]
+        return AutoencoderState(weights, self._adam.init(weights))
 
     def step(self, state: AutoencoderState, images: Images, key: PRNGKey) -> tuple[AutoencoderState, Metrics]:
+        """One step of Adam."""
+
         def loss(weights: Any) -> Float[Array, ""]:
-            repeated: Any = self.network.apply({"params": weights}, images)
-            return jnp.mean(jax.vmap(self.difference)(images, repeated))
+            reconstructions: Any = self.network.apply({"params": weights}, images)
+            return jnp.mean(jax.vmap(self.difference)(images, reconstructions))
 
         value, gradient = jax.value_and_grad(loss)(state.weights)
-        updates, optimizer = self.adam.update(gradient, state.optimizer)
+        updates, optimizer = self._adam.update(gradient, state.optimizer)
         weights: Any = optax.apply_updates(state.weights, updates)
         return AutoencoderState(weights, optimizer), {"reconstruction_loss": value}
 
-    def repeat(self, state: AutoencoderState, image: Image) -> Image:
-        """What the network makes of an image."""
-        repeated: Any = self.network.apply({"params": state.weights}, image[None])
-        return repeated[0]
+    def autoencode(self, state: AutoencoderState, image: Image) -> Image:
+        """The network's output for an image."""
+        outputs: Any = self.network.apply({"params": state.weights}, image[None])
+        return outputs[0]
 
-    def begin(self, state: AutoencoderState, image: Image) -> Image:
-        return self.repeat(state, image)
+    def begin(self, state: AutoencoderState, image: Image) -> Any:
+        """The network's output."""
+        return self.autoencode(state, image)
 
 
-def l2_ae(config: Config) -> AutoencoderModel:
+@dataclass(frozen=True)
+class L2Autoencoder(AutoencoderMethod):
     """The autoencoder trained by the mean squared error."""
-    return AutoencoderModel(config, _autoencoder(config), l2_map)
+
+    name: ClassVar[str] = "l2_ae"
+
+    def difference(self, image: Image, reconstruction: Image) -> Map:
+        """Squared error."""
+        return l2_map(image, reconstruction)
 
 
-def ssim_ae(config: Config) -> AutoencoderModel:
+@dataclass(frozen=True)
+class SsimAutoencoder(AutoencoderMethod):
     """The autoencoder trained by the mean SSIM anomaly score, with the SSIM that scores the test images."""
 
-    def difference(image: Image, repeated: Image) -> Map:
-        return anomaly_score(image, config.refine)(repeated)
+    name: ClassVar[str] = "ssim_ae"
 
-    return AutoencoderModel(config, _autoencoder(config), difference)
-
-
-def unet(config: Config) -> AutoencoderModel:
-    """A U-Net with some of its skip connections, trained by the mean squared error (paper, section 4).
-
-    Raises:
-        InputError: there are no such skip connections, or the images cannot be halved four times.
-    """
-    network = config.network
-    check_image_size(config, multiple=2**LEVELS, smallest=2**LEVELS)
-    if not set(network.skips) <= set(range(1, LEVELS + 1)):
-        raise InputError(f"--skips {' '.join(map(str, network.skips))}: give numbers from 1 to {LEVELS}")
-    return AutoencoderModel(config, UNet(network.width, network.latent_size, network.skips), l2_map)
+    def difference(self, image: Image, reconstruction: Image) -> Map:
+        """The SSIM anomaly score."""
+        return ssim_anomaly(image, self.ssim)(reconstruction)
 
 
-def _autoencoder(config: Config) -> Autoencoder:
-    check_image_size(config, multiple=SIZE_MULTIPLE, smallest=2 * SIZE_MULTIPLE)
-    return Autoencoder(config.network.width, config.network.latent_size)
+@dataclass(frozen=True)
+class UNetMethod(L2Autoencoder):
+    """A U-Net with some of its skip connections, trained by the mean squared error (paper, section 4)."""
+
+    training: UNetSettings
+
+    name: ClassVar[str] = "unet"
+    # At full size it has four times the autoencoders' convolutions.
+    presets: ClassVar = {
+        "quick": (UNetSettings(**{**_QUICK.to_json(), "width": 8}), NoSettings()),
+        "paper": (UNetSettings(**_PAPER.to_json()), NoSettings()),
+    }
+
+    def __post_init__(self) -> None:
+        check_image_size(self, multiple=2**LEVELS, smallest=2**LEVELS)
+
+    @property
+    def network(self) -> UNet:
+        """The network."""
+        return UNet(self.training.width, self.training.latent_size, self.training.skips)

@@ -1,84 +1,123 @@
 """I3AD: an inpainting GAN trained on normal images, and the loop that inpaints what looks wrong."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
-from tqdm import tqdm
+from jaxtyping import Array, Float, Int, UInt8
 
-from i3ad_jax.config import Config
-from i3ad_jax.inpainting.choose_u import U_CANDIDATES, choose_u
+from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings, choose_u
 from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.masks import brush_mask
-from i3ad_jax.inpainting.queue import refine_queue
-from i3ad_jax.inpainting.refine import Inpaint, Refined, Trajectory, ms_ssim_score, trace
-from i3ad_jax.methods.inpainting_gan import GanState, InpaintingGan, paste
-from i3ad_jax.methods.method import Calibration, Metrics
+from i3ad_jax.inpainting.queue import refine_queue, trace_queue
+from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, State, Trajectory, refine, trace
+from i3ad_jax.methods.inpainting_gan import QUICK, GanSettings, GanState, InpaintingGan, paste
+from i3ad_jax.methods.method import ComputeSettings, Method, Metrics, Tuned, check_image_size
+from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE
 from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.runtime.devices import copied_to, devices_for, spread_over_devices
-from i3ad_jax.scoring.maps import l2_map
-from i3ad_jax.shapes import Image, Images, Maps, Mask, Masks, PRNGKey
+from i3ad_jax.runtime.devices import in_batches
+from i3ad_jax.runtime.queues import by_queues
+from i3ad_jax.settings import SettingError, setting
+from i3ad_jax.shapes import Image, Images, Mask, Masks, PRNGKey
 
 
-class I3AD:
+@dataclass(frozen=True)
+class I3adSettings(GanSettings):
+    """Networks and training of I3AD."""
+
+    discount: float = setting(0.99, above=0, maximum=1)
+    """Base of the spatial discount: a hole pixel d pixels away from known ones weighs discount**d."""
+
+
+@dataclass(frozen=True)
+class I3adTestSettings(ComputeSettings):
+    """The test-time procedure of I3AD."""
+
+    refine: LoopSettings = field(default_factory=LoopSettings)
+    threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
+    loop: Literal["queue", "fixed"] = "queue"
+    """How the loop is computed: queue gives each image only the iterations that it needs, fixed computes
+    all of them for every image. The results are the same but for rounding."""
+
+
+@dataclass(frozen=True)
+class I3AD(Method):
     """The paper's method; see `Method` for what each function promises."""
 
-    start = "checkerboard pass"
+    training: I3adSettings
+    test: I3adTestSettings
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.gan = InpaintingGan(config)
-        self.traced = range(config.refine.iterations + 1)
+    name: ClassVar[str] = "i3ad"
+    start: ClassVar[str] = "checkerboard pass"
+    presets: ClassVar = {
+        "quick": (I3adSettings(**QUICK), I3adTestSettings()),
+        "paper": (I3adSettings(), I3adTestSettings()),
+    }
+
+    def __post_init__(self) -> None:
+        check_image_size(self, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
+        if (patches := self.test.refine.patches) > self.image_size:
+            raise SettingError("patches", patches, f"must be at most the image size, {self.image_size}")
+
+    @property
+    def gan(self) -> InpaintingGan:
+        """Both networks."""
+        return InpaintingGan(self.training, self.image_size, self.test.dtype)
+
+    @property
+    def trace_iterations(self) -> Sequence[int]:
+        """Every iteration."""
+        return range(self.test.refine.iterations + 1)
 
     def init(self, key: PRNGKey) -> GanState:
+        """Fresh weights and optimisers."""
         return self.gan.init(key)
 
     def step(self, state: GanState, images: Images, key: PRNGKey) -> tuple[GanState, Metrics]:
+        """One update of each network."""
         masks = brush_masks(key, images)
-        weights = discount_weights(masks, discount=self.config.training.discount)
-        return self.gan.step(state, images, shown=images * (1 - masks), masks=masks, weights=weights)
-
-    def fit(self, images: Images) -> None:
-        return None
+        weights = discount_weights(masks, discount=self.training.discount)
+        return self.gan.step(state, images, inputs=images * (1 - masks), masks=masks, weights=weights)
 
     @jit(static_argnums=0)
     def sample(self, state: GanState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
+        """The images, their masked copies, and those inpainted."""
         masks = brush_masks(key, images)
         _, fine = self.gan.inpaint(state.generator, images * (1 - masks), masks)
         return jnp.stack([images, images * (1 - masks), paste(images, masks, fine)])
 
-    def calibrate(self, state: GanState, images: Images) -> Calibration:
-        """The threshold u: what `--u` says, or the paper's rule on at most `--u-images` images."""
-        loop = self.config.refine
-        if loop.u is not None:
-            return {"u": loop.u, "u_reason": "given by --u"}
-        chosen, candidates = images[: loop.u_images], U_CANDIDATES[loop.base]
+    def tune(
+        self, state: GanState, images: UInt8[np.ndarray, "n h w 3"], *, seed: int, progress: bool = False
+    ) -> Tuned:
+        """The threshold u: what `--u` says, or the paper's rule on a random `--u-images` of the images.
+
+        The rule's own number of iterations decides, not the loop's: u does not depend on `--iterations`.
+        """
+        rule = self.test.threshold
+        if rule.u is not None:
+            return {"u": rule.u, "u_reason": "given by --u"}
+        count = min(rule.u_images, len(images))
+        chosen = images[np.sort(np.random.default_rng(seed).permutation(len(images))[:count])]
+        candidates = U_CANDIDATES[self.test.refine.base]
         # A queue holds an image once for each candidate.
-        size, parts = max(loop.queue_size // len(candidates), 1), []
-        with tqdm(total=len(chosen), desc="choose u", unit="image", leave=False) as progress:
-            for first in range(0, len(chosen), size):
-                queue = chosen[first : first + size]
-                count = len(queue)
-                padded = jnp.concatenate([queue, jnp.repeat(queue[-1:], size - count, axis=0)])
-                parts.append(np.asarray(self._l1_errors(state, padded, jnp.int32(count)))[:count])
-                progress.update(count)
-        means = np.concatenate(parts).mean(axis=0, dtype=np.float64)
+        each = by_queues(
+            lambda queue, number: self._l1_errors(state, queue, jnp.int32(number)),
+            chosen,
+            size=max(self.throughput.queue_size // len(candidates), 1),
+            label="choose u" if progress else None,
+        )
+        means = each.mean(axis=0, dtype=np.float64)
         errors = dict(zip(candidates, means.tolist(), strict=True))
-        u, reason = choose_u(errors, tolerance=loop.u_tolerance)
+        u, reason = choose_u(errors, tolerance=rule.u_tolerance)
         return {"u": u, "u_reason": reason, "u_errors": {f"{x:.2f}": error for x, error in errors.items()}}
 
-    def anomaly_maps(
-        self, state: GanState, calibration: Calibration, images: Images, count: int
-    ) -> dict[str, Maps]:
-        devices = devices_for(len(images), together=self.config.refine.test_batch_size)
-        u = jnp.float32(calibration["u"])
-        return self._anomaly_maps(devices, *copied_to(devices, (state, images, jnp.int32(count), u)))
-
-    def trace(self, state: GanState, calibration: Calibration, images: Images) -> Trajectory:
-        return self._trace(state, images, jnp.float32(calibration["u"]))
+    def parameters(self, tuned: Tuned) -> Float[Array, ""]:
+        """The threshold u."""
+        return jnp.float32(tuned["u"])
 
     def inpaint(self, state: GanState) -> Inpaint:
         """The trained generator as a function of one masked image and its mask."""
@@ -89,27 +128,61 @@ class I3AD:
 
         return inpaint
 
-    @jit(static_argnums=(0, 1))
-    def _anomaly_maps(
-        self, devices: int, state: GanState, images: Images, count: Int[Array, ""], u: Float[Array, ""]
-    ) -> dict[str, Maps]:
-        loop = self.config.refine
+    def reconstruct(
+        self,
+        state: GanState,
+        parameters: Float[Array, ""],
+        images: Images,
+        *,
+        count: Int[Array, ""],
+        together: int,
+    ) -> Images:
+        """The images after all iterations of the loop."""
+        return self._refined(state, parameters, images, count, together, self.test.refine).image
 
-        def queue(images: Images, count: Int[Array, ""]) -> Refined:
-            slots = loop.test_batch_size // devices
-            return refine_queue(self.inpaint(state), images, count=count, slots=slots, u=u, config=loop)
+    def trajectories(
+        self,
+        state: GanState,
+        parameters: Float[Array, ""],
+        images: Images,
+        *,
+        count: Int[Array, ""],
+        together: int,
+    ) -> Trajectory:
+        """Every state of the loop."""
+        return self.trajectories_and_ends(state, parameters, images, count=count, together=together)[0]
 
-        refined = spread_over_devices(queue, images, count=count, devices=devices)
-        return {
-            "l2": jax.vmap(l2_map)(images, refined.image),
-            "ms_ssim": jax.vmap(partial(ms_ssim_score, config=loop))(images, refined.image),
-            "ssim": refined.score,
-        }
+    def trajectories_and_ends(
+        self,
+        state: GanState,
+        parameters: Float[Array, ""],
+        images: Images,
+        *,
+        count: Int[Array, ""],
+        together: int,
+    ) -> tuple[Trajectory, Int[Array, " b"]]:
+        """Every state of the loop, and after how many iterations each image stays as it is."""
+        options = {"u": parameters, "settings": self.test.refine, "ssim": self.ssim}
+        if self.test.loop == "fixed":
+            one = jax.vmap(partial(trace, self.inpaint(state), **options))
+            return in_batches(one, images, count=count, batch_size=together)
+        return trace_queue(self.inpaint(state), images, count=count, slots=together, **options)
 
-    @jit(static_argnums=0)
-    def _trace(self, state: GanState, images: Images, u: Float[Array, ""]) -> Trajectory:
-        inpaint = self.inpaint(state)
-        return jax.vmap(lambda image: trace(inpaint, image, u=u, config=self.config.refine))(images)
+    def _refined(
+        self,
+        state: GanState,
+        u: Float[Array, "..."],
+        images: Images,
+        count: Int[Array, ""],
+        together: int,
+        settings: LoopSettings,
+    ) -> State:
+        options = {"settings": settings, "ssim": self.ssim}
+        if self.test.loop == "fixed":
+            each = jnp.broadcast_to(u, len(images))
+            one = jax.vmap(lambda image, u: refine(self.inpaint(state), image, u=u, **options))
+            return in_batches(lambda x: one(*x), (images, each), count=count, batch_size=together)
+        return refine_queue(self.inpaint(state), images, count=count, slots=together, u=u, **options)
 
     @jit(static_argnums=0)
     def _l1_errors(
@@ -119,14 +192,11 @@ class I3AD:
 
         Only the first `count` rows mean something.
         """
-        loop = self.config.refine
-        loop = replace(loop, iterations=min(loop.u_iterations, loop.iterations))
+        loop = replace(self.test.refine, iterations=self.test.threshold.u_iterations)
         candidates = U_CANDIDATES[loop.base]
         each = len(candidates)
         repeated, u = jnp.repeat(images, each, axis=0), jnp.tile(jnp.array(candidates), len(images))
-        refined = refine_queue(
-            self.inpaint(state), repeated, count=count * each, slots=loop.test_batch_size, u=u, config=loop
-        )
+        refined = self._refined(state, u, repeated, count * each, self.throughput.test_batch_size, loop)
         return (jnp.mean(jnp.abs(refined.image - repeated), axis=(1, 2, 3)) / 2).reshape(-1, each)
 
 

@@ -9,14 +9,54 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.config import Config
 from i3ad_jax.inpainting.losses import discounted_l1_loss, discriminator_hinge_loss, generator_hinge_loss
-from i3ad_jax.methods.method import Metrics, check_image_size
-from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE, Inpainter
+from i3ad_jax.methods.method import Metrics, StepSettings
+from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
+from i3ad_jax.settings import setting
 from i3ad_jax.shapes import Images, Masks, PRNGKey
 
 POWER_ITERATIONS_AT_START = 15  # a fresh vector is random: let it find the largest singular value first
+
+
+@dataclass(frozen=True)
+class GanSettings(StepSettings):
+    """Networks and training of the inpainting GAN."""
+
+    width: int = setting(24, minimum=1)
+    """Channels of the generator's first layer after gating; the paper's network has 24."""
+    dilations: tuple[int, ...] = setting((2, 4, 8, 16), minimum=1)
+    """Dilation of each dilated convolution in the middle of the generator's stages."""
+    discriminator_width: int = setting(64, minimum=1)
+    """Channels of the discriminator's first layer; later layers have 2, then 4 times as many."""
+    discriminator_depth: int = setting(6, minimum=1)
+    """Number of stride-2 convolutions of the discriminator."""
+    generator_learning_rate: float = setting(1e-4, above=0)
+    """Adam's step size for the generator."""
+    discriminator_learning_rate: float = setting(4e-4, above=0)
+    """Adam's step size for the discriminator."""
+    adam_beta1: float = setting(0.5, minimum=0, below=1)
+    """Adam's decay of the first moment. Not in the paper; Yu et al. 2019."""
+    adam_beta2: float = setting(0.999, minimum=0, below=1)
+    """Adam's decay of the second moment. Not in the paper; Yu et al. 2019."""
+    reconstruction_weight: float = setting(1.0, minimum=0)
+    """Weight of the discounted L1 term in the generator's loss. Not in the paper; Yu et al. 2019."""
+    adversarial_weight: float = setting(1.0, minimum=0)
+    """Weight of the adversarial term in the generator's loss. Not in the paper; Yu et al. 2019."""
+
+
+# Small networks and few steps: they learn faster and hold still by larger steps and a quieter adversary.
+QUICK = {
+    "steps": 1500,
+    "batch_size": 4,
+    "width": 8,
+    "dilations": (2, 4, 8),
+    "discriminator_width": 16,
+    "discriminator_depth": 4,
+    "generator_learning_rate": 1e-3,
+    "discriminator_learning_rate": 1e-3,
+    "adversarial_weight": 1e-3,
+}
 
 
 @jax.tree_util.register_dataclass
@@ -31,24 +71,40 @@ class GanState:
     discriminator_optimizer: optax.OptState
 
 
+@dataclass(frozen=True)
 class InpaintingGan:
-    """A generator that fills holes and a discriminator that judges the result; what is a hole is told."""
+    """A generator that fills holes and a discriminator of real and inpainted images.
 
-    def __init__(self, config: Config) -> None:
-        """Raises InputError where the networks cannot take images of the wanted size."""
-        check_image_size(config, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
-        network, training = config.network, config.training
-        dtype = jnp.dtype(network.dtype)
-        self.config = config
-        self.inpainter = Inpainter(network.width, network.dilations, dtype)
-        self.patchgan = PatchDiscriminator(network.discriminator_width, network.discriminator_depth, dtype)
-        adam = partial(optax.adam, b1=training.adam_beta1, b2=training.adam_beta2)
-        self.generator_adam = adam(training.generator_learning_rate)
-        self.discriminator_adam = adam(training.discriminator_learning_rate)
+    Attributes:
+        settings: of both networks and their training.
+        image_size: side in pixels.
+        dtype: what both compute in.
+    """
+
+    settings: GanSettings
+    image_size: int
+    dtype: str
+
+    @property
+    def inpainter(self) -> Inpainter:
+        """The generator."""
+        return Inpainter(self.settings.width, self.settings.dilations, jnp.dtype(self.dtype))
+
+    @property
+    def patchgan(self) -> PatchDiscriminator:
+        """The discriminator."""
+        width, depth = self.settings.discriminator_width, self.settings.discriminator_depth
+        return PatchDiscriminator(width, depth, jnp.dtype(self.dtype))
+
+    def _adams(self) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+        settings = self.settings
+        adam = partial(optax.adam, b1=settings.adam_beta1, b2=settings.adam_beta2)
+        return adam(settings.generator_learning_rate), adam(settings.discriminator_learning_rate)
 
     def init(self, key: PRNGKey) -> GanState:
+        """Fresh weights and optimisers."""
         generator_key, discriminator_key = jax.random.split(key)
-        size = self.config.data.image_size
+        size = self.image_size
         images, masks = jnp.zeros((1, size, size, 3)), jnp.zeros((1, size, size, 1))
         generator = self.inpainter.init(generator_key, images, masks)["params"]
         variables = self.patchgan.init(discriminator_key, images, masks, update_stats=False)
@@ -56,37 +112,39 @@ class InpaintingGan:
 
         def iterate(_: int, spectral: Any) -> Any:
             # Power iteration looks at the weights only, so any image will do.
-            return self._discriminate(discriminator, spectral, images, masks)[1]
+            return self._discriminate_and_iterate(discriminator, spectral, images, masks)[1]
 
         spectral = jax.lax.fori_loop(0, POWER_ITERATIONS_AT_START, iterate, spectral)
+        generator_adam, discriminator_adam = self._adams()
         return GanState(
             generator=generator,
             discriminator=discriminator,
             spectral=spectral,
-            generator_optimizer=self.generator_adam.init(generator),
-            discriminator_optimizer=self.discriminator_adam.init(discriminator),
+            generator_optimizer=generator_adam.init(generator),
+            discriminator_optimizer=discriminator_adam.init(discriminator),
         )
 
     def step(
-        self, state: GanState, images: Images, *, shown: Images, masks: Masks, weights: Masks
+        self, state: GanState, images: Images, *, inputs: Images, masks: Masks, weights: Masks
     ) -> tuple[GanState, Metrics]:
         """One update of the discriminator, then one of the generator, on the same inpainted batch.
 
         Args:
             images: the true images.
-            shown: what the generator sees of them.
-            masks: 1 where its output replaces the true pixels before the discriminator looks.
+            inputs: what the generator is given of them.
+            masks: 1 where its output replaces the true pixels before the discriminator.
             weights: of each pixel in the reconstruction loss.
         """
+        generator_adam, discriminator_adam = self._adams()
         (coarse, fine), backward = jax.vjp(
-            lambda generator: self.inpaint(generator, shown, masks), state.generator
+            lambda generator: self.inpaint(generator, inputs, masks), state.generator
         )
 
         def discriminator_loss(discriminator: Any) -> tuple[Float[Array, ""], Any]:
-            # Real and fake in one call: the power iteration advances once, and both see the same weights.
-            judged = jnp.concatenate([images, paste(images, masks, fine)])
-            logits, spectral = self._discriminate(
-                discriminator, state.spectral, judged, jnp.concatenate([masks, masks])
+            # Real and fake in one call: the power iteration advances once, for the same weights.
+            both = jnp.concatenate([images, paste(images, masks, fine)])
+            logits, spectral = self._discriminate_and_iterate(
+                discriminator, state.spectral, both, jnp.concatenate([masks, masks])
             )
             real, fake = jnp.split(logits, 2)
             return discriminator_hinge_loss(real, fake), spectral
@@ -94,34 +152,32 @@ class InpaintingGan:
         (d_loss, spectral), gradient = jax.value_and_grad(discriminator_loss, has_aux=True)(
             state.discriminator
         )
-        updates, discriminator_optimizer = self.discriminator_adam.update(
-            gradient, state.discriminator_optimizer
-        )
+        updates, discriminator_optimizer = discriminator_adam.update(gradient, state.discriminator_optimizer)
         discriminator = optax.apply_updates(state.discriminator, updates)
 
         def generator_loss(coarse: Images, fine: Images) -> tuple[Float[Array, ""], Metrics]:
-            logits = self.judge(discriminator, spectral, paste(images, masks, fine), masks)
+            logits = self.discriminate(discriminator, spectral, paste(images, masks, fine), masks)
             adversarial = generator_hinge_loss(logits)
             reconstruction = sum(discounted_l1_loss(images, x, weights) for x in (coarse, fine))
-            training = self.config.training
-            loss = training.adversarial_weight * adversarial + training.reconstruction_weight * reconstruction
+            settings = self.settings
+            loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
             return loss, {"adversarial_loss": adversarial, "reconstruction_loss": jnp.asarray(reconstruction)}
 
         # The generator ran once, above; what is left of its update is the backward pass.
         losses, by_output = jax.value_and_grad(generator_loss, argnums=(0, 1), has_aux=True)(coarse, fine)
         (gradient,) = backward(by_output)
-        updates, generator_optimizer = self.generator_adam.update(gradient, state.generator_optimizer)
+        updates, generator_optimizer = generator_adam.update(gradient, state.generator_optimizer)
         generator = optax.apply_updates(state.generator, updates)
 
         state = GanState(generator, discriminator, spectral, generator_optimizer, discriminator_optimizer)
         return state, {"generator_loss": losses[0], "discriminator_loss": d_loss, **losses[1]}
 
-    def inpaint(self, generator: Any, shown: Images, masks: Masks) -> tuple[Images, Images]:
+    def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, Images]:
         """Coarse and fine images."""
-        outputs: Any = self.inpainter.apply({"params": generator}, shown, masks)
+        outputs: Any = self.inpainter.apply({"params": generator}, inputs, masks)
         return outputs
 
-    def judge(
+    def discriminate(
         self, discriminator: Any, spectral: Any, images: Images, masks: Masks
     ) -> Float[Array, "b h2 w2 d"]:
         """The discriminator's output; the power iteration stays where it is."""
@@ -129,11 +185,11 @@ class InpaintingGan:
         logits: Any = self.patchgan.apply(variables, images, masks, update_stats=False)
         return logits
 
-    def _discriminate(
-        self, params: Any, spectral: Any, images: Images, masks: Masks
+    def _discriminate_and_iterate(
+        self, discriminator: Any, spectral: Any, images: Images, masks: Masks
     ) -> tuple[Float[Array, "b h2 w2 d"], Any]:
-        """Logits, and the power iteration one step further."""
-        variables = {"params": params, "batch_stats": spectral}
+        """The discriminator's output, and the power iteration one step further."""
+        variables = {"params": discriminator, "batch_stats": spectral}
         logits, updated = self.patchgan.apply(
             variables, images, masks, update_stats=True, mutable=["batch_stats"]
         )

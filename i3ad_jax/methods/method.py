@@ -1,77 +1,212 @@
-"""What every method offers to the commands."""
+"""What every method offers, and the settings that several methods share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from jaxtyping import Array, Float
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
 
-from i3ad_jax.config import Config
-from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.refine import Trajectory
-from i3ad_jax.shapes import Images, Maps, PRNGKey
+from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.runtime.devices import (
+    ThroughputSettings,
+    copied_to,
+    devices_for,
+    in_batches,
+    shard_over_devices,
+)
+from i3ad_jax.scoring.maps import Pair, plain_maps
+from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.settings import SettingError, Settings, setting
+from i3ad_jax.shapes import Image, Images, Map, Maps, PRNGKey
 
 State = Any  # a pytree of arrays and nothing else: it is donated, saved and compared
 Metrics = dict[str, Float[Array, ""]]
-Calibration = Mapping[str, Any]  # JSON values
+Tuned = Mapping[str, Any]  # JSON values
+Parameters = Any  # a pytree of arrays
 
 
-def check_image_size(config: Config, *, multiple: int, smallest: int) -> int:
-    """The images' side in pixels.
+class Predicted(NamedTuple):
+    """What a method gives for images: the map of each score that is not calibrated, and reconstructions."""
 
-    Raises:
-        InputError: it is no multiple of `multiple`, or less than `smallest`.
-    """
-    size = config.data.image_size
-    if size % multiple or size < smallest:
-        raise InputError(
-            f"--image-size {size}: {config.method} takes multiples of {multiple} from {smallest} upwards"
-        )
-    return size
+    maps: dict[str, Maps]
+    reconstructions: Images
 
 
-class Method(Protocol):
-    """A way to find anomalies. An instance holds settings and networks; what is learned is in the state.
+@dataclass(frozen=True)
+class NoSettings(Settings):
+    """For a method that has nothing to set at test time."""
+
+
+@dataclass(frozen=True)
+class StepSettings(Settings):
+    """Training by steps."""
+
+    steps: int = setting(500_000, minimum=1, maximum=10**9)
+    """Training steps."""
+    batch_size: int = setting(10, minimum=1)
+    """Images per training step."""
+    checkpoint_every: int = setting(500, minimum=1)
+    """Steps between checkpoints."""
+    sample_every: int = setting(500, minimum=1)
+    """Steps between sample pictures."""
+
+
+@dataclass(frozen=True)
+class ComputeSettings(Settings):
+    """What networks compute in."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type that the networks compute in; weights, losses and scores are float32 either way."""
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A way to find anomalies: settings and networks; what is learned is in the state.
+
+    Equal settings make equal methods with equal hashes, and equal methods share their compiled programs.
 
     Attributes:
+        training: settings that the weights depend on.
+        test: settings of the test-time procedure.
+        image_size: side in pixels of all images.
+        ssim: SSIM, as scores are made of it and as some methods train with it.
+        throughput: how many images go through a program at a time.
+        name: what `--method` calls it.
+        presets: training and test settings by the preset's name.
+        weights_of: the method that trains its weights, if another.
+        steps_may_grow: whether a finished training can go on for more steps and be what a longer one would
+            have been.
         start: what the first state of a trace is called.
-        traced: after how many iterations of the test-time loop each state of a trace stands, from 0 to all.
     """
 
-    @property
-    def start(self) -> str: ...
+    training: Settings
+    test: Settings
+    image_size: int
+    ssim: SsimSettings
+    throughput: ThroughputSettings
+
+    name: ClassVar[str]
+    presets: ClassVar[Mapping[str, tuple[Settings, Settings]]]
+    weights_of: ClassVar[str | None] = None
+    steps_may_grow: ClassVar[bool] = True
+    start: ClassVar[str] = "reconstruction"
 
     @property
-    def traced(self) -> Sequence[int]: ...
+    @abstractmethod
+    def trace_iterations(self) -> Sequence[int]:
+        """After how many iterations of the test-time loop each state of a trace stands, from 0 to all."""
 
+    @abstractmethod
     def init(self, key: PRNGKey) -> State:
         """Fresh weights and optimisers. Can be jitted."""
-        ...
 
     def step(self, state: State, images: Images, key: PRNGKey) -> tuple[State, Metrics]:
         """The state after one update on a batch of normal images, and its losses. Can be jitted."""
-        ...
+        raise TypeError(f"{self.name} does not learn by steps")
 
-    def fit(self, images: Images) -> State | None:
-        """The state that all training images at once lead to; None from a method that learns by steps."""
-        ...
+    def fit_at_once(self, images: UInt8[np.ndarray, "n h w 3"]) -> State | None:
+        """The state that all training images at once lead to; None from a method that learns by steps.
 
-    def sample(self, state: State, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
-        """Rows of pictures that show how training goes: the images, what the network saw, what it made."""
-        ...
-
-    def calibrate(self, state: State, images: Images) -> Calibration:
-        """What the test-time procedure learns from normal images that served no training step."""
-        ...
-
-    def anomaly_maps(
-        self, state: State, calibration: Calibration, images: Images, count: int
-    ) -> dict[str, Maps]:
-        """A map for each kind of score, higher where a pixel looks more anomalous. Compiled once a shape.
-
-        Only the first `count` maps mean something: the other images fill up the shape.
+        Raises:
+            InputError: these images are not enough.
         """
-        ...
+        return None
 
-    def trace(self, state: State, calibration: Calibration, images: Images) -> Trajectory:
-        """The reconstructions that lead to the maps, with a leading batch axis. Compiled once a shape."""
-        ...
+    @abstractmethod
+    def sample(self, state: State, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
+        """Rows of pictures that show how training goes: the images, network inputs, outputs."""
+
+    def tune(
+        self, state: State, images: UInt8[np.ndarray, "n h w 3"], *, seed: int, progress: bool = False
+    ) -> Tuned:
+        """What the test-time procedure takes from normal images that served no training step.
+
+        Args:
+            state: the weights.
+            images: held-out normal images.
+            seed: of a random choice among them.
+            progress: show a progress bar.
+        """
+        return {}
+
+    def parameters(self, tuned: Tuned) -> Parameters:
+        """The arrays that the test-time program needs of what `tune` found."""
+        return ()
+
+    @abstractmethod
+    def reconstruct(
+        self, state: State, parameters: Parameters, images: Images, *, count: Int[Array, ""], together: int
+    ) -> Images:
+        """The reconstructions of the first `count` images, `together` at a time. Traced by `jax.jit`."""
+
+    @abstractmethod
+    def trajectories(
+        self, state: State, parameters: Parameters, images: Images, *, count: Int[Array, ""], together: int
+    ) -> Trajectory:
+        """The states that lead to the reconstructions of the first `count` images. Traced by `jax.jit`."""
+
+    @property
+    def has_features(self) -> bool:
+        """Whether `features` gives any."""
+        return type(self).features is not Method.features
+
+    def features(self, state: State, image: Image) -> Float[Array, " f"] | None:
+        """An image as a discriminator sees it; None for a method without one."""
+        return None
+
+    def predict(self, state: State, tuned: Tuned, images: Images, count: int) -> Predicted:
+        """Maps and reconstructions of images. One program for each shape of `images`.
+
+        Only the first `count` rows mean something: the other images fill up the shape.
+        """
+        devices = devices_for(len(images), together=self.throughput.test_batch_size)
+        arguments = state, self.parameters(tuned), images, jnp.int32(count)
+        return self._predict(devices, *copied_to(devices, arguments))
+
+    def trace(self, state: State, tuned: Tuned, images: Images, count: int) -> Trajectory:
+        """The states that lead to the reconstructions, with a leading batch axis; as `predict`."""
+        devices = devices_for(len(images), together=self.throughput.test_batch_size)
+        arguments = state, self.parameters(tuned), images, jnp.int32(count)
+        return self._trace(devices, *copied_to(devices, arguments))
+
+    @jit(static_argnums=(0, 1))
+    def _predict(
+        self, devices: int, state: State, parameters: Parameters, images: Images, count: Int[Array, ""]
+    ) -> Predicted:
+        together = self.throughput.test_batch_size // devices
+
+        def compare(image: Image, reconstruction: Image) -> dict[str, Map]:
+            first, second = self.features(state, image), self.features(state, reconstruction)
+            features = None if first is None or second is None else (first, second)
+            return plain_maps(Pair(image, reconstruction, features), self.ssim)
+
+        def shard(images: Images, count: Int[Array, ""]) -> Predicted:
+            found = self.reconstruct(state, parameters, images, count=count, together=together)
+            pairs = jax.vmap(lambda pair: compare(*pair))
+            return Predicted(in_batches(pairs, (images, found), count=count, batch_size=together), found)
+
+        return shard_over_devices(shard, images, count=count, devices=devices)
+
+    @jit(static_argnums=(0, 1))
+    def _trace(
+        self, devices: int, state: State, parameters: Parameters, images: Images, count: Int[Array, ""]
+    ) -> Trajectory:
+        together = self.throughput.test_batch_size // devices
+
+        def shard(images: Images, count: Int[Array, ""]) -> Trajectory:
+            return self.trajectories(state, parameters, images, count=count, together=together)
+
+        return shard_over_devices(shard, images, count=count, devices=devices)
+
+
+def check_image_size(method: Method, *, multiple: int, smallest: int) -> None:
+    """Raises SettingError unless the images' side is a multiple of `multiple` and at least `smallest`."""
+    size = method.image_size
+    if size % multiple or size < smallest:
+        problem = f"{method.name} takes multiples of {multiple} from {smallest} upwards"
+        raise SettingError("image_size", size, problem)

@@ -1,17 +1,26 @@
 """`pca`: reconstruction from principal components, the yardstick that costs seconds and no network."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 from sklearn.decomposition import PCA
 
-from i3ad_jax.config import Config
-from i3ad_jax.errors import InputError
-from i3ad_jax.methods.reconstruction import Model
-from i3ad_jax.shapes import Image, Images, PRNGKey
+from i3ad_jax.methods.method import NoSettings
+from i3ad_jax.methods.reconstruction import ReconstructionMethod
+from i3ad_jax.settings import SettingError, Settings, setting
+from i3ad_jax.shapes import Image, PRNGKey, to_float
+
+
+@dataclass(frozen=True)
+class PcaSettings(Settings):
+    """Principal component analysis."""
+
+    components: int = setting(30, minimum=1)
+    """Principal components; fewer than there are training images."""
 
 
 @jax.tree_util.register_dataclass
@@ -23,30 +32,36 @@ class PcaState:
     components: Float[Array, "n p"]
 
 
-class PcaModel(Model):
-    """A `Model` that projects an image onto what normal images have in common. Not in the paper."""
+@dataclass(frozen=True)
+class Pca(ReconstructionMethod):
+    """Projects an image onto what normal images have in common. Not in the paper."""
 
-    def __init__(self, config: Config) -> None:
-        self.count = config.network.components
-        self.pixels = 3 * config.data.image_size**2
+    training: PcaSettings
+    test: NoSettings
+
+    name: ClassVar[str] = "pca"
+    presets: ClassVar = dict.fromkeys(("quick", "paper"), (PcaSettings(), NoSettings()))
 
     def init(self, key: PRNGKey) -> PcaState:
-        """What `fit` will fill in."""
-        return PcaState(jnp.zeros(self.pixels), jnp.zeros((self.count, self.pixels)))
+        """What `fit_at_once` will fill in."""
+        pixels = 3 * self.image_size**2
+        return PcaState(jnp.zeros(pixels), jnp.zeros((self.training.components, pixels)))
 
-    def fit(self, images: Images) -> PcaState:
+    def fit_at_once(self, images: UInt8[np.ndarray, "n h w 3"]) -> PcaState:
         """The components of these images, by scikit-learn.
 
         Raises:
-            InputError: there are too few images for so many components.
+            SettingError: there are too few images for so many components.
         """
-        if len(images) <= self.count:
-            raise InputError(
-                f"--components {self.count}: must be fewer than the images trained on, {len(images)}"
-            )
-        pca = PCA(self.count, svd_solver="full").fit(np.asarray(images).reshape(len(images), -1))
+        count = self.training.components
+        if len(images) <= count:
+            problem = f"must be fewer than the images trained on, {len(images)}"
+            raise SettingError("components", count, problem)
+        pixels = np.asarray(to_float(jnp.asarray(images))).reshape(len(images), -1)
+        pca = PCA(count, svd_solver="full").fit(pixels)
         return PcaState(jnp.asarray(pca.mean_), jnp.asarray(pca.components_))
 
     def begin(self, state: PcaState, image: Image) -> Image:
+        """The projection."""
         weights = state.components @ (image.ravel() - state.mean)
         return (state.mean + weights @ state.components).reshape(image.shape)

@@ -1,39 +1,58 @@
 """`l2_ae_projection` and `ssim_ae_projection`: iterative projection on a trained autoencoder."""
 
-from collections.abc import Callable
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from i3ad_jax.config import Config
-from i3ad_jax.inpainting.refine import anomaly_score
-from i3ad_jax.methods.autoencoder import AutoencoderModel, AutoencoderState, l2_ae, ssim_ae
-from i3ad_jax.methods.method import Metrics
-from i3ad_jax.methods.reconstruction import Model
-from i3ad_jax.shapes import Image, Images, PRNGKey
+from i3ad_jax.methods.autoencoder import (
+    PRESETS,
+    AutoencoderMethod,
+    AutoencoderState,
+    L2Autoencoder,
+    SsimAutoencoder,
+)
+from i3ad_jax.scoring.ssim import ssim_anomaly
+from i3ad_jax.settings import Settings, setting
+from i3ad_jax.shapes import Image
 
-Loss = Callable[[Image, Image], Float[Array, ""]]
+
+@dataclass(frozen=True)
+class ProjectionSettings(Settings):
+    """Iterative projection."""
+
+    projection_steps: int = setting(50, minimum=1)
+    """Gradient steps on the image (paper: 50)."""
+    projection_rate: float = setting(0.5, above=0)
+    """Size of a step, alpha (paper: 0.5)."""
+    projection_weight: float = setting(0.05, minimum=0)
+    """Weight of the L1 distance to the original, lambda (paper: 0.05)."""
 
 
-class ProjectionModel(Model):
-    """A `Model` whose reconstruction is the nearest image that its autoencoder repeats well.
+@dataclass(frozen=True)
+class ProjectionMethod(AutoencoderMethod):
+    """A method whose reconstruction is the nearest image that its autoencoder reconstructs well.
 
     From the input itself it descends the energy `energy` by 50 gradient steps, each pixel's step weighted by
-    the square of its error: what is repeated well stays as it is (Dehaene et al. 2020, section 3). The
-    weights are those of `autoencoder`, trained as ever.
+    the square of its error: what is reconstructed well stays as it is (Dehaene et al. 2020, section 3). The
+    weights are those of the autoencoder, trained as ever.
     """
 
-    def __init__(self, config: Config, autoencoder: AutoencoderModel, loss: Loss) -> None:
-        self.autoencoder, self.loss, self.search = autoencoder, loss, config.search
-        self.iterations = config.search.projection_steps
+    test: ProjectionSettings
+    presets: ClassVar = {name: (training, ProjectionSettings()) for name, (training, _) in PRESETS.items()}
 
-    def init(self, key: PRNGKey) -> AutoencoderState:
-        return self.autoencoder.init(key)
+    @abstractmethod
+    def loss(self, image: Image, reconstruction: Image) -> Float[Array, ""]:
+        """The autoencoder's loss, as a sum over pixels."""
 
-    def step(self, state: AutoencoderState, images: Images, key: PRNGKey) -> tuple[AutoencoderState, Metrics]:
-        return self.autoencoder.step(state, images, key)
+    @property
+    def iterations(self) -> int:
+        """Gradient steps."""
+        return self.test.projection_steps
 
     def energy(self, state: AutoencoderState, image: Image, moved: Image) -> Float[Array, ""]:
         """The autoencoder's loss on `moved` plus lambda times the L1 distance of `moved` from `image`.
@@ -44,29 +63,45 @@ class ProjectionModel(Model):
         return self._energy(state, image, moved)[0]
 
     def begin(self, state: AutoencoderState, image: Image) -> Image:
+        """The image itself."""
         return image
 
     def improve(self, state: AutoencoderState, image: Image, search: Image) -> Image:
-        gradient, repeated = jax.grad(self._energy, argnums=2, has_aux=True)(state, image, search)
+        """One gradient step."""
+        gradient, reconstruction = jax.grad(self._energy, argnums=2, has_aux=True)(state, image, search)
         # In intensities the gradient is twice as large, and so is a step here as there.
-        error = (search - repeated) / 2
-        step = 4 * self.search.projection_rate * gradient * error**2
+        error = (search - reconstruction) / 2
+        step = 4 * self.test.projection_rate * gradient * error**2
         # SSIM is steep where an image is flat: a step that leaves what an image can be ends at its border.
         return jnp.clip(search - step, -1, 1)
 
     def _energy(self, state: AutoencoderState, image: Image, moved: Image) -> tuple[Float[Array, ""], Image]:
-        repeated = self.autoencoder.repeat(state, moved)
+        reconstruction = self.autoencode(state, moved)
         # |d|, whose gradient at 0 is 0: that of jnp.abs is 1, which would move what may stay.
         d = moved - image
         distance = jnp.sum(d * lax.stop_gradient(jnp.sign(d))) / 2
-        return self.loss(moved, repeated) + self.search.projection_weight * distance, repeated
+        return self.loss(moved, reconstruction) + self.test.projection_weight * distance, reconstruction
 
 
-def l2_ae_projection(config: Config) -> ProjectionModel:
+@dataclass(frozen=True)
+class L2Projection(ProjectionMethod, L2Autoencoder):
     """Iterative projection on the autoencoder `l2_ae`."""
-    return ProjectionModel(config, l2_ae(config), lambda x, y: jnp.sum((x - y) ** 2) / 4)
+
+    name: ClassVar[str] = "l2_ae_projection"
+    weights_of: ClassVar[str | None] = "l2_ae"
+
+    def loss(self, image: Image, reconstruction: Image) -> Float[Array, ""]:
+        """Squared error of intensities."""
+        return jnp.sum((image - reconstruction) ** 2) / 4
 
 
-def ssim_ae_projection(config: Config) -> ProjectionModel:
+@dataclass(frozen=True)
+class SsimProjection(ProjectionMethod, SsimAutoencoder):
     """Iterative projection on the autoencoder `ssim_ae`."""
-    return ProjectionModel(config, ssim_ae(config), lambda x, y: jnp.sum(anomaly_score(x, config.refine)(y)))
+
+    name: ClassVar[str] = "ssim_ae_projection"
+    weights_of: ClassVar[str | None] = "ssim_ae"
+
+    def loss(self, image: Image, reconstruction: Image) -> Float[Array, ""]:
+        """The SSIM anomaly score."""
+        return jnp.sum(ssim_anomaly(image, self.ssim)(reconstruction))

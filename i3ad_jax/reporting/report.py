@@ -17,6 +17,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from i3ad_jax.reporting import charts, figures
+from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.scoring.metrics import roc_points
 
 # Up to this side pictures are stored without loss and shown enlarged, pixel by pixel.
@@ -116,7 +117,7 @@ def write_report(
     ).get_template("report.html.jinja")
     html = template.render(
         results=results,
-        score_name=_score_name,
+        score_labels={name: score.label for name, score in SCORES.items()},
         thresholds=results.get("thresholds") or {},
         charts=_score_charts(labels, scores, results),
         training_charts=_training_charts(training),
@@ -134,11 +135,6 @@ def write_report(
     temporary.replace(path)
 
 
-def _score_name(kind: str) -> str:
-    """What the page calls a score."""
-    return kind.upper().replace("MS_SSIM", "MS-SSIM").replace("_CALIBRATED", " calibrated")
-
-
 def _score_charts(labels: np.ndarray, scores: dict[str, np.ndarray], results: dict) -> dict[str, Markup]:
     """SVG by title: the ROC curves, then each kind's distribution."""
     thresholds = results.get("thresholds") or {}
@@ -146,13 +142,13 @@ def _score_charts(labels: np.ndarray, scores: dict[str, np.ndarray], results: di
     for kind, values in scores.items():
         points = roc_points(labels, values)
         if points is not None:
-            curves[f"{_score_name(kind)} (AUROC {results['scores'][kind]['image_auroc']:.3f})"] = points
+            curves[f"{SCORES[kind].label} (AUROC {results['scores'][kind]['image_auroc']:.3f})"] = points
     panels = {}
     if curves:
         title = "ROC curves of the image scores"
         panels[title] = Markup(charts.roc_chart(curves, title=title))
     for kind, values in scores.items():
-        title = f"{_score_name(kind)} scores of the test images"
+        title = f"{SCORES[kind].label} scores of the test images"
         panels[title] = Markup(
             charts.score_chart(labels, values, title=title, threshold=thresholds.get(kind))
         )

@@ -1,5 +1,6 @@
 """Training states on disk, by Orbax: each checkpoint is complete or does not count."""
 
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,16 +49,39 @@ class Checkpoints:
         Raises:
             InputError: there is none, or it is damaged or of other settings.
         """
-        if self.latest is None:
+        step = self.latest
+        if step is None:
             raise InputError(f"{self.path}: no checkpoint; train the run first")
         device = SingleDeviceSharding(jax.devices()[0])
         template = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
         )
         try:
-            return self._checkpointer.load(self.latest, template)
+            return self._checkpointer.load(step, template)
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
+            stored = self._stored_shapes(step)
+            if stored is not None and stored != _shapes(shapes):
+                raise InputError(
+                    f"{self.path / str(step)}: its weights have other shapes than the run's config.json"
+                    " describes; one of the two is another run's: put the right one back"
+                ) from error
             raise InputError(
-                f"{self.path / str(self.latest)}: damaged checkpoint ({type(error).__name__});"
-                " delete this folder to use the one before it"
+                f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"
             ) from error
+
+    def _stored_shapes(self, step: int) -> Counter | None:
+        """The arrays in a checkpoint by its own account; None where that cannot be read either."""
+        try:
+            return _shapes(self._checkpointer.metadata(step).metadata)
+        except Exception:  # as in `load`
+            return None
+
+    def _way_out(self, step: int) -> str:
+        if any(other.step < step for other in self._checkpointer.checkpoints):
+            return "delete this folder to use the one before it"
+        return "there is no other one: restore it from a backup or train a new run"
+
+
+def _shapes(tree: Any) -> Counter:
+    """How many arrays of each shape and type."""
+    return Counter((tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(tree))

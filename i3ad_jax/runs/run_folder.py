@@ -1,47 +1,36 @@
-"""The run folder: where a run keeps its settings, weights and results, and how commands read them."""
+"""The folder of a run, or of the results of a test: where everything lies, and how it is read."""
 
-import csv
-import io
 import json
 import os
-import platform
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from importlib import metadata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
+from filelock import FileLock, Timeout
 
-from i3ad_jax import __version__
 from i3ad_jax.config import Config
+from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
-
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "scikit-learn",
-    "pillow",
-)
+from i3ad_jax.runs.environment import environment
+from i3ad_jax.runs.files import read_json, write_json, write_text
+from i3ad_jax.settings import SettingError
 
 
 class RunFolder:
     """Paths and small files of one run.
 
-    Every file but `metrics.jsonl`, which grows line by line, appears whole or not at all.
+    The results of another test of a run have such a folder too, complete but for the weights, to which
+    `weights.json` points. Every file but `metrics.jsonl`, which grows line by line, appears whole or not at
+    all.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.json"
         self.environment = path / "environment.json"
+        self.files = path / "files.json"
+        self.weights = path / "weights.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
@@ -53,59 +42,107 @@ class RunFolder:
         self.report = path / "report.html"
         self.cases = path / "cases.png"
 
-    def create(self, config: Config, command: Sequence[str]) -> None:
-        """Makes the folder and writes the settings and the environment.
+    def create(self, config: Config, files: TrainingFiles, *, command: Sequence[str] = ()) -> None:
+        """Makes the folder and writes settings, environment and the files trained on and held out.
 
         Raises:
             InputError: there is a run already, or the folder cannot be written to.
         """
+        self.check_free()
+        with self.writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.environment, {"seed": config.seed, **environment(command=command)})
+            write_json(self.files, files.to_json())
+            write_json(self.config, config.to_json())
+
+    def check_free(self) -> None:
+        """Raises InputError if there is a run here already."""
         if self.config.exists():
             raise InputError(
                 f"--run {self.path}: holds a run; continue it with --resume or name another folder"
             )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns the failure to write a file in the block into an InputError that names it."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_json(self.environment, {"command": list(command), "seed": config.seed, **environment()})
-            write_json(self.config, config.to_json())
+            yield
         except OSError as error:
-            raise InputError(f"--run {self.path}: cannot be written to ({error.strerror})") from error
+            where = error.filename or self.path
+            raise InputError(f"{where}: cannot be written to ({error.strerror or error})") from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other trainings out of the folder during the block.
+
+        Raises:
+            InputError: another process holds it, or the folder cannot be written to.
+        """
+        with self.writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise InputError(
+                    f"--run {self.path}: another training works in this folder; wait for it or name another"
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_same(self, other: "RunFolder") -> bool:
+        """Whether both are one folder, by whatever path."""
+        return os.path.realpath(self.path) == os.path.realpath(other.path)
+
+    def source(self) -> "RunFolder":
+        """The folder with the weights: this one, or the run that `weights.json` names.
+
+        Raises:
+            InputError: that run is gone or has been trained further since, or `weights.json` is damaged.
+        """
+        if not self.weights.exists():
+            return self
+        name = read_json(self.weights).get("run")
+        if not isinstance(name, str):
+            raise InputError(f'{self.weights}: "run" must be the path of a run; evaluate the run again')
+        run = RunFolder(Path(os.path.normpath(self.path / name)))
+        if not run.checkpoints.is_dir():
+            raise InputError(f"{self.weights}: {run.path} has no weights; put the run back there")
+        return run
+
+    def point_to(self, run: "RunFolder") -> None:
+        """Says that the weights of these results are those of `run`."""
+        write_json(self.weights, {"run": os.path.relpath(run.path.resolve(), self.path.resolve())})
 
     def read_config(self) -> Config:
         """The settings of the run.
 
         Raises:
-            InputError: this is no run folder, or its settings are damaged.
+            InputError: this is no run folder, or its settings are damaged or of another version.
         """
+        values = read_json(self.config)
         try:
-            return Config.from_json(self.read_json(self.config))
-        except (TypeError, KeyError, AttributeError) as error:
+            return Config.from_json(values)
+        except SettingError as error:
+            commit = self._commit()
             raise InputError(
-                f"{self.config}: not the settings of this version ({error}); train anew"
+                f"{self.config}: {error.setting} {error.problem}; not the settings of this version: train a"
+                f" new run{f', or use the package at commit {commit}' if commit else ''}"
             ) from error
 
-    def read_json(self, file: Path) -> dict[str, Any]:
-        """The contents of one of the run's JSON files.
+    def read_files(self) -> TrainingFiles:
+        """Which files were trained on and which held out.
 
         Raises:
-            InputError: the file is missing or damaged.
+            InputError: the list is missing or damaged.
         """
         try:
-            return json.loads(file.read_text())
-        except FileNotFoundError as error:
-            raise InputError(f"{file}: missing; {self.path} is no finished run, train it first") from error
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file}: cannot be read ({error})") from error
-
-    def read_array(self, file: Path) -> np.ndarray:
-        """One of the run's arrays.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
-        try:
-            return np.load(file, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file}: cannot be read ({error})") from error
+            return TrainingFiles.from_json(read_json(self.files))
+        except InputError as error:
+            message = str(error)
+            raise InputError(message if str(self.files) in message else f"{self.files}: {error}") from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`; a last line that was cut short is left out."""
@@ -122,67 +159,9 @@ class RunFolder:
         rows = [row for row in self.read_metrics() if row["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
-
-def write_text(file: Path, text: str) -> None:
-    """Puts `text` in `file`, whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    temporary.replace(file)
-
-
-def append_line(file: Path, values: dict[str, Any]) -> None:
-    """Adds one line of JSON to `file`."""
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(values) + "\n")
-
-
-def write_json(file: Path, values: Any) -> None:
-    """Puts `values` in `file` as JSON, whole or not at all."""
-    write_text(file, json.dumps(values, indent=2, allow_nan=False) + "\n")
-
-
-def write_array(file: Path, values: np.ndarray) -> None:
-    """Puts an array in `file` in NumPy's format, whole or not at all."""
-    temporary = file.with_name(f".{os.getpid()}.{file.name}")  # np.save insists on its suffix
-    np.save(temporary, values, allow_pickle=False)
-    temporary.replace(file)
-
-
-def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Puts a table in `file`, whole or not at all; numbers keep all their digits."""
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(file, table.getvalue())
-
-
-def environment() -> dict[str, Any]:
-    """Time, machine, versions and commit: what a figure is worth nothing without."""
-    return {
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "devices": [device.device_kind for device in jax.devices()],
-        "packages": {"i3ad_jax": __version__, **{name: metadata.version(name) for name in PACKAGES}},
-        "git_commit": _git_commit(),
-    }
-
-
-def _git_commit() -> str | None:
-    """The commit of the package's source tree, with `-dirty` if it was changed; None outside a checkout."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    def _commit(self) -> str | None:
+        try:
+            commit = read_json(self.environment).get("git_commit")
+        except InputError:
+            return None
+        return commit if isinstance(commit, str) else None

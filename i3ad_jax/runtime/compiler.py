@@ -2,25 +2,28 @@
 
 from collections.abc import Callable
 from functools import cache, wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
-def jit(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+
+def jit(**options: Any) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """A decorator: `jax.jit` with `options` and with the compiler options of the device in use.
 
     The device is asked for at the first call, not where the function is defined.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         @cache
         def compiled() -> Any:
             return jax.jit(function, compiler_options=compiler_options(), **options)
 
         @wraps(function)
-        def call(*arguments: Any) -> Any:
-            return compiled()(*arguments)
+        def call(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Result:
+            return compiled()(*arguments, **keywords)
 
         return call
 

@@ -2,18 +2,32 @@
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
+from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Images
 
 Results = TypeVar("Results")  # a pytree of arrays
 _AXIS = "device"
+
+
+@dataclass(frozen=True)
+class ThroughputSettings(Settings):
+    """How many images at a time. This changes speed and memory, not results."""
+
+    test_batch_size: int = setting(8, minimum=1)
+    """Images that go through the loop together, on all devices; it changes speed, not results."""
+    queue_size: int = setting(64, minimum=1)
+    """Images given to the compiled loop at a time; a finished one makes room for the next. Like the batch
+    size it changes speed, memory and how often the progress bar moves, not results."""
 
 
 def use_every_core() -> None:
@@ -28,7 +42,7 @@ def use_every_core() -> None:
 
 
 def devices_for(num_images: int, *, together: int) -> int:
-    """How many devices to share a queue among, of whose images `together` are worked on at a time."""
+    """How many devices to shard a queue over, of whose images `together` are worked on at a time."""
     return min(jax.device_count(), together, num_images)
 
 
@@ -37,41 +51,69 @@ def copied_to(devices: int, arrays: Results) -> Results:
     return jax.device_put(arrays, NamedSharding(_mesh(devices), PartitionSpec()))
 
 
-def spread_over_devices(
-    queue: Callable[[Images, Int[Array, ""]], Results],
+def shard_over_devices(
+    function: Callable[[Images, Int[Array, ""]], Results],
     images: Images,
     *,
     count: int | Int[Array, ""],
     devices: int,
 ) -> Results:
-    """What `queue(images, count)` gives, every device working on a queue of its own.
+    """What `function(images, count)` gives, every device working on a shard of the images.
 
-    Images are dealt like cards, so that all have work whatever the count; no device waits for another before
-    its queue is empty.
+    Image i goes to device i modulo their number, so that all have work whatever the count; no device waits
+    for another before its shard is done.
 
     Args:
-        queue: from images and the number of them that mean something to arrays with a row for each image.
+        function: from images and the number of them that mean something to arrays with a row for each image.
         images: in [-1, 1].
         count: how many of them mean something.
-        devices: how many to share them among.
+        devices: how many to shard them over.
     """
     if devices == 1:
-        return queue(images, jnp.asarray(count))
+        return function(images, jnp.asarray(count))
     rows = -(-len(images) // devices)
     padding = [(0, rows * devices - len(images)), (0, 0), (0, 0), (0, 0)]
-    hands = jnp.pad(images, padding).reshape(rows, devices, *images.shape[1:]).swapaxes(0, 1)
+    shards = jnp.pad(images, padding).reshape(rows, devices, *images.shape[1:]).swapaxes(0, 1)
     counts = (count - jnp.arange(devices) + devices - 1) // devices
 
-    def one_device(hand: Images, count: Int[Array, " 1"]) -> Results:
-        return jax.tree.map(lambda x: x[None], queue(hand[0], count[0]))
+    def one_device(shard: Images, count: Int[Array, " 1"]) -> Results:
+        return jax.tree.map(lambda x: x[None], function(shard[0], count[0]))
 
     each = PartitionSpec(_AXIS)
-    dealt = jax.shard_map(one_device, mesh=_mesh(devices), in_specs=each, out_specs=each, check_vma=False)(
-        hands, counts
+    sharded = jax.shard_map(one_device, mesh=_mesh(devices), in_specs=each, out_specs=each, check_vma=False)(
+        shards, counts
     )
     return jax.tree.map(
-        lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[: len(images)], dealt
+        lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[: len(images)], sharded
     )
+
+
+def in_batches(
+    function: Callable[..., Results], arrays: Any, *, count: Int[Array, ""], batch_size: int
+) -> Results:
+    """What `function` gives for the first `count` rows, a few at a time for the sake of memory.
+
+    Args:
+        function: from a pytree of arrays with a row for each image to such a pytree.
+        arrays: its argument, of any number of rows.
+        count: how many of them mean something; no time is spent on batches beyond.
+        batch_size: rows that are worked on together.
+    """
+    rows = len(jax.tree.leaves(arrays)[0])
+    size = min(batch_size, rows)
+
+    def add(batch: Int[Array, ""], results: Results) -> Results:
+        # The last batch begins early enough to be full; what was done before comes out as before.
+        first = jnp.minimum(batch * size, rows - size)
+        part = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), arrays)
+        return jax.tree.map(
+            lambda all_rows, x: lax.dynamic_update_slice_in_dim(all_rows, x, first, axis=0),
+            results,
+            function(part),
+        )
+
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, arrays))
+    return lax.fori_loop(0, -(-count // size), add, zeros)
 
 
 def _mesh(devices: int) -> Mesh:

@@ -1,6 +1,7 @@
 """Structural similarity of two images, pixel by pixel (Wang et al. 2004; paper, appendix A)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import jax
@@ -9,11 +10,38 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from i3ad_jax.settings import Settings
 from i3ad_jax.shapes import Image, Map
 
 WINDOW_SIZE = 11
 GAUSSIAN_SD = 1.5
 CONSTANTS = {"squared": (0.01**2, 0.03**2), "printed": (0.01, 0.03)}
+
+
+@dataclass(frozen=True)
+class SsimSettings(Settings):
+    """SSIM, and the anomaly score made of it."""
+
+    ssim_window: Literal["gaussian", "uniform"] = "gaussian"
+    """Weights of the 11 x 11 SSIM window: Gaussian of standard deviation 1.5, or uniform."""
+    ssim_constants: Literal["squared", "printed"] = "squared"
+    """SSIM's c1, c2: 0.01**2, 0.03**2 (Wang et al. 2004), or 0.01, 0.03 as the paper prints them."""
+    ssim_score: Literal["distance", "half"] = "distance"
+    """Anomaly score of a pixel: 1 - SSIM, or half of it."""
+
+
+def ssim_anomaly(image: Image, settings: SsimSettings) -> Callable[[Image], Map]:
+    """A function that gives the SSIM anomaly score of each pixel of a reconstruction of `image`: a_i(x).
+
+    The score lies in [0, 2]. The function is a pytree: it can be `vmap`ped over, indexed and carried by a
+    loop.
+
+    Deviation: the paper's section 2.3 writes a_i = SSIM but masks where a_i >= u; only 1 - SSIM (or half of
+    it) makes that mask what differs.
+    """
+    ssim = ssim_with(image, window=settings.ssim_window, constants=settings.ssim_constants)
+    scale = 0.5 if settings.ssim_score == "half" else 1.0
+    return jax.tree_util.Partial(lambda ssim, reconstruction: scale * (1 - ssim(reconstruction)), ssim)
 
 
 def ssim_with(

@@ -1,6 +1,6 @@
 """Anomaly maps in units of what normal images show there. Not in the paper.
 
-A network repeats some places worse than others whatever image it sees: edges, print, the middle of the
+A network reconstructs some places worse than others whatever the image: edges, print, the middle of the
 checkerboard's patches. Less the mean residual that unseen normal images have at a pixel, and over its
 standard deviation, a residual says how unusual it is. Objects that always lie alike have such statistics for
 each pixel; textures may have none but those of all pixels together.
@@ -15,6 +15,8 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
+from i3ad_jax.settings import Settings, setting
+
 Standardise = Literal["pixel", "global", "none"]
 # A pixel's own residuals are few. To those of n normal images come those of so many more, in which the pixel
 # is like all pixels: where the n happen to agree, a deviation of nearly 0 would make an alarm of anything.
@@ -27,11 +29,32 @@ SMALLEST_SD = 1e-6  # maps are float32 and of order 1: less than this is roundin
 
 
 @dataclass(frozen=True)
+class ScoringSettings(Settings):
+    """The calibrated scores. Not in the paper, whose scores are means of maps."""
+
+    standardise: Literal["auto", "pixel", "global", "none"] = "auto"
+    """Calibrated maps are in standard deviations from what held-out normal images show: at each pixel, for
+    objects that always lie alike, or at all together, for textures; auto lets those images decide."""
+    top_fraction: float = setting(0.01, above=0, maximum=1)
+    """A calibrated image score is the mean of this fraction of the map's pixels, the highest."""
+
+
+@dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of normal images' anomaly maps at each pixel, float32."""
+    """Mean and standard deviation of normal images' anomaly maps at each pixel, float32.
+
+    Raises:
+        ValueError: they differ in shape, or are not finite, or a standard deviation is not more than 0.
+    """
 
     mean: Float[np.ndarray, "h w"]
     sd: Float[np.ndarray, "h w"]
+
+    def __post_init__(self) -> None:
+        if self.mean.ndim != 2 or self.mean.shape != self.sd.shape:
+            raise ValueError(f"shapes {self.mean.shape} and {self.sd.shape}")
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.sd).all() and (self.sd > 0).all()):
+            raise ValueError("not finite, or a standard deviation that is not more than 0")
 
     def standardise(self, maps: Float[np.ndarray, "*n h w"]) -> Float[np.ndarray, "*n h w"]:
         """Maps less the mean, over the standard deviation."""
@@ -55,7 +78,7 @@ def leave_one_out(maps: Float[np.ndarray, "n h w"], kind: Standardise) -> Iterat
 
 
 def choose(maps: Float[np.ndarray, "n h w"]) -> tuple[Standardise, dict[str, float]]:
-    """Whether statistics of each pixel or of all foretell a normal image better, and how well both do.
+    """Whether statistics of each pixel or of all predict a normal image better, and how well both do.
 
     The measure is the log-likelihood of a pixel, as a Gaussian's of the mean and the standard deviation that
     all other images give, averaged over pixels and images: cross-validation, on normal images alone.

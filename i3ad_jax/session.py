@@ -1,0 +1,170 @@
+"""A training session in a run folder: progress bar, log, checkpoints, sample pictures, interruptions."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from i3ad_jax.config import Config
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.detector import Detector, load_train
+from i3ad_jax.errors import InputError
+from i3ad_jax.fit import Step, state_shapes, training_steps
+from i3ad_jax.methods.method import Method, State, StepSettings
+from i3ad_jax.reporting.figures import contact_sheet
+from i3ad_jax.runs.checkpoint import Checkpoints
+from i3ad_jax.runs.files import append_line, write_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.shapes import to_float, to_uint8
+
+LOG_EVERY = 20
+NUM_SAMPLES = 8
+
+
+class Interrupted(Exception):  # noqa: N818 (a request, not an error)
+    """Ctrl-C or SIGTERM came during training; the state was saved. `signal` is the signal's number."""
+
+    def __init__(self, step: int, number: int) -> None:
+        super().__init__(f"stopped after step {step}, which is saved")
+        self.signal = number
+
+
+def train_run(
+    config: Config, folder: RunFolder, *, resume: bool = False, command: Sequence[str] = ()
+) -> Detector:
+    """Trains in a run folder, or goes on from its newest checkpoint, and calibrates.
+
+    Args:
+        config: all settings; with `resume`, those of the run but for more steps.
+        folder: of the run; made here unless `resume`.
+        resume: go on from the newest checkpoint.
+        command: for the run's record.
+
+    Raises:
+        InputError: the data or the folder cannot be used, another training works in it, files trained on or
+            held out have changed since the run began, or training diverged; the last good checkpoint is
+            kept.
+        Interrupted: on Ctrl-C or SIGTERM during training, after saving.
+    """
+    if not resume:
+        folder.check_free()
+    with folder.lock():
+        train = load_train(config)
+        kept, held_out = _begin(config, folder, train, resume=resume, command=command)
+        step, state = _train(config.build(), config.seed, folder, kept.images, held_out.images)
+        files = folder.read_files()
+        detector = Detector.calibrated(config, state, files, held_out.images, step=step, progress=True)
+        detector.calibration.write(folder)
+        return detector
+
+
+def _begin(
+    config: Config, folder: RunFolder, train: Split, *, resume: bool, command: Sequence[str]
+) -> tuple[Split, Split]:
+    """The images to train on and those held out: of the run's record, which is made unless `resume`."""
+    if not resume:
+        files = TrainingFiles.choose(train, fraction=config.data.held_out, seed=config.seed)
+        folder.create(config, files, command=command)
+        return files.select(train)
+    files = folder.read_files()
+    if changes := files.changes(train):
+        raise InputError(changes[0] + (f" (and {len(changes) - 1} more)" if changes[1:] else ""))
+    if config != folder.read_config():  # more steps: what is there so far is not of the run any more
+        with folder.writing():
+            for file in (folder.results, folder.calibration):
+                file.unlink(missing_ok=True)
+            write_json(folder.config, config.to_json())
+    return files.select(train)
+
+
+def _train(
+    method: Method, seed: int, folder: RunFolder, images: np.ndarray, held_out: np.ndarray
+) -> tuple[int, State]:
+    """The number of training steps, and the state after them; writes checkpoints, log and samples."""
+    settings = method.training
+    by_steps = isinstance(settings, StepSettings)
+    total = settings.steps if by_steps else 1
+    with folder.writing(), Checkpoints(folder.checkpoints) as checkpoints, _signals() as received:
+        start = checkpoints.latest or 0
+        state = checkpoints.load(state_shapes(method)) if start else None
+        folder.keep_metrics_until(start)
+        steps = training_steps(method, images, seed=seed, start=start, state=state)
+        progress = tqdm(steps, "train", total, initial=start, unit="step", disable=start >= total)
+        clock, step = _Clock(start), Step(start, state, {})
+        for step in progress:
+            last = step.number == total or bool(received)
+            saving = last or (by_steps and step.number % settings.checkpoint_every == 0)
+            if saving or step.number % LOG_EVERY == 0:
+                _check(step, weights=saving, kept=checkpoints.latest)
+                losses = {name: float(value) for name, value in step.metrics.items()}
+                row = {"step": step.number, **losses, "steps_per_second": clock.rate(step.number)}
+                append_line(folder.metrics, row)
+                short = {name.removesuffix("_loss"): f"{value:.3g}" for name, value in losses.items()}
+                progress.set_postfix(short)
+            if by_steps and (step.number % settings.sample_every == 0 or step.number == total):
+                _save_samples(method, step, held_out[:NUM_SAMPLES], folder)
+            if saving:
+                checkpoints.save(step.number, step.state)
+            if received:
+                progress.close()
+                raise Interrupted(step.number, received[0])
+    return step.number, step.state
+
+
+def _check(step: Step, *, weights: bool, kept: int | None) -> None:
+    """Raises InputError if training has diverged."""
+    if problem := step.problem(weights=weights):
+        last_good = f"the checkpoint of step {kept} is kept" if kept else "there is no checkpoint yet"
+        raise InputError(
+            f"training diverged at step {step.number} ({problem}); {last_good};"
+            " start a new run with smaller learning rates"
+        )
+
+
+def _save_samples(method: Method, step: Step, images: np.ndarray, folder: RunFolder) -> None:
+    rows = method.sample(step.state, to_float(jnp.asarray(images)), jax.random.key(0))
+    folder.samples.mkdir(exist_ok=True)
+    sheet = contact_sheet([np.asarray(to_uint8(row)) for row in rows])
+    sheet.save(folder.samples / f"step_{step.number:07d}.png")
+
+
+class _Clock:
+    """Steps per second since the last time it was asked; the first answer includes compilation."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.time = step, time.perf_counter()
+
+    def rate(self, step: int) -> float:
+        now = time.perf_counter()
+        rate = (step - self.step) / (now - self.time)
+        self.step, self.time = step, now
+        return rate
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list to which SIGINT and SIGTERM add their number, once; a second one acts as usual."""
+    received: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()  # where alone Python takes signals
+    numbers = (signal.SIGINT, signal.SIGTERM) if in_main else ()
+    handlers = {number: signal.getsignal(number) for number in numbers}
+
+    def note(number: int, _: Any) -> None:
+        received.append(number)
+        signal.signal(number, handlers[signal.Signals(number)])
+
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
