@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,11 +12,41 @@ import pytest
 from PIL import Image
 
 from i3ad_jax import command_line, train
+from i3ad_jax.config import default_config
+from i3ad_jax.settings import flag
 
 # A folder of real data sets in MVTec layout.
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
+FlagsOf = Callable[[str], list[str]]
 Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
+
+# Of the smallest training that does everything, whatever the method.
+TINY_SETTINGS = {
+    "image_size": 32,
+    "width": 2,
+    "dilations": (2,),
+    "discriminator_width": 2,
+    "discriminator_depth": 2,
+    "latent_size": 3,
+    "components": 3,
+    "batch_size": 3,
+    "steps": 6,
+    "checkpoint_every": 2,
+    "sample_every": 3,
+    "iterations": 2,
+    "patches": 4,
+    "u_images": 2,
+    "projection_steps": 3,
+    "latent_steps": 3,
+    "test_batch_size": 4,
+}
+
+
+def tiny_settings(method: str) -> dict[str, Any]:
+    """Those of `TINY_SETTINGS` that a method has."""
+    own = default_config(method).flat()
+    return {name: value for name, value in TINY_SETTINGS.items() if name in own}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,14 +93,23 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_flags(tiny_folder: Path) -> list[str]:
-    """Flags of the smallest training that does everything."""
-    text = (
-        f"--data {tiny_folder} --image-size 32 --width 2 --dilations 2 --discriminator-width 2"
-        " --discriminator-depth 2 --batch-size 3 --iterations 2 --patches 4 --test-batch-size 4 --steps 6"
-        " --checkpoint-every 2 --sample-every 3 --u-images 2"
-    )
-    return text.split()
+def flags_of(tiny_folder: Path) -> FlagsOf:
+    """Gives the flags of a method's smallest training that does everything."""
+
+    def words(value: object) -> list[str]:
+        return [*map(str, value)] if isinstance(value, tuple) else [str(value)]
+
+    def flags(method: str) -> list[str]:
+        values = {"method": method, "data": tiny_folder, **tiny_settings(method)}
+        return [word for name, value in values.items() for word in (flag(name), *words(value))]
+
+    return flags
+
+
+@pytest.fixture(scope="session")
+def tiny_flags(flags_of: FlagsOf) -> list[str]:
+    """Flags of I3AD's smallest training that does everything."""
+    return flags_of("i3ad")
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +117,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_flags: list[str]) ->
     """The finished run of that training; tests that change it copy it first."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train.main([*tiny_flags, "--run", str(run)])
+    return run
+
+
+@pytest.fixture(scope="session")
+def pca_run(tmp_path_factory: pytest.TempPathFactory, flags_of: FlagsOf) -> Path:
+    """A finished run of pca, which trains in a second: for what does not depend on the method."""
+    run = tmp_path_factory.mktemp("runs") / "pca"
+    train.main([*flags_of("pca"), "--run", str(run)])
     return run
 
 
