@@ -9,8 +9,7 @@ import jax
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from i3ad_jax.config import RefineConfig
-from i3ad_jax.inpainting.refine import Inpaint
+from i3ad_jax.inpainting.refine import Inpaint, LoopSettings
 from i3ad_jax.scoring.ssim import ssim_with
 
 
@@ -40,11 +39,14 @@ class Plain(NamedTuple):
 
 
 def plain_loop(
-    inpaint: Inpaint, original: np.ndarray, *, u: float, config: RefineConfig, score: Score = distance
+    inpaint: Inpaint, original: np.ndarray, *, u: float, settings: LoopSettings, score: Score = distance
 ) -> Plain:
     """All of N iterations, one after the other, and no stopping."""
     height, width, _ = original.shape
-    rows, columns = np.arange(height) * config.patches // height, np.arange(width) * config.patches // width
+    rows, columns = (
+        np.arange(height) * settings.patches // height,
+        np.arange(width) * settings.patches // width,
+    )
     image = np.zeros_like(original)
     for row in (0, 1):
         for column in (0, 1):
@@ -52,14 +54,14 @@ def plain_loop(
             mask = holes[..., None].astype(np.float32)
             image[holes] = np.asarray(inpaint(original * (1 - mask), mask))[holes]  # pyright: ignore
     images, masks, margin = [image], [np.ones((height, width, 1), np.float32)], math.inf
-    for _ in range(config.iterations):
+    for _ in range(settings.iterations):
         scores = np.asarray(score(original, image))
         margin = min(margin, float(np.abs(scores - u).min()))
         holes = scores >= u
-        if config.shrink:
+        if settings.shrink:
             holes &= masks[-1][..., 0] > 0
         mask = holes[..., None].astype(np.float32)
-        base = original if config.base == "original" else image
+        base = original if settings.base == "original" else image
         image = np.where(mask > 0, inpaint(base * (1 - mask), mask), base)  # pyright: ignore
         images.append(image)
         masks.append(mask)

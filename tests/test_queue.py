@@ -1,0 +1,256 @@
+"""The queue against the loop's fixed form, and what the queue costs."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies
+from toy_inpainting import blur, random_image
+
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
+from i3ad_jax.inpainting.queue import refine_queue, trace_queue
+from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, refine, trace
+from i3ad_jax.scoring.ssim import SsimSettings
+
+SETTINGS = LoopSettings(iterations=8, patches=4)
+SSIM = SsimSettings()
+CAPACITY = 7
+HERE = Path(__file__).parent
+NEAR_U = 2e-5  # where a score is as near as this to u, rounding decides the mask
+
+loops = strategies.sampled_from(
+    [
+        replace(SETTINGS, base=base, shrink=shrink, stop_tolerance=tolerance)
+        for base in ("previous", "original")
+        for shrink in (False, True)
+        for tolerance in (0.0, 0.2)
+    ]
+)
+fifteen = hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None)
+
+
+def random_images(seed: int) -> np.ndarray:
+    """Images of all degrees of difficulty: a pure ramp is finished at once."""
+    images = np.stack([random_image(seed + i) for i in range(CAPACITY)])
+    images[::3] = np.linspace(-0.8, 0.6, images.shape[2])[:, None]
+    return images
+
+
+@partial(jax.jit, static_argnames=("settings", "inpaint"))
+def batch(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
+    return jax.vmap(partial(refine, inpaint, u=u, settings=settings, ssim=SSIM))(images)
+
+
+@partial(jax.jit, static_argnames=("settings", "inpaint"))
+def states(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
+    return jax.vmap(partial(trace, inpaint, u=u, settings=settings, ssim=SSIM))(images)
+
+
+@partial(jax.jit, static_argnames=("slots", "settings", "inpaint"))
+def queue(
+    images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
+) -> Any:
+    return refine_queue(inpaint, images, count=count, slots=slots, u=u, settings=settings, ssim=SSIM)
+
+
+@partial(jax.jit, static_argnames=("slots", "settings", "inpaint"))
+def queue_states(
+    images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
+) -> Any:
+    return trace_queue(inpaint, images, count=count, slots=slots, u=u, settings=settings, ssim=SSIM)
+
+
+def assert_near(actual: Any, expected: Any) -> None:
+    """Equal but for rounding, in all leaves."""
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-5), actual, expected)
+
+
+def counting(inpaint: Inpaint) -> tuple[Inpaint, Callable[[], int]]:
+    """The function with a counter of the times that a program runs it, all slots in one call."""
+    calls = []
+
+    def counted(masked: Any, mask: Any) -> Any:
+        jax.debug.callback(lambda: calls.append(None))
+        return inpaint(masked, mask)
+
+    def count() -> int:
+        jax.effects_barrier()
+        return len(calls)
+
+    return counted, count
+
+
+@fifteen
+@hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2), settings=loops)
+def test_a_queue_with_a_slot_for_each_image_gives_the_bits_of_the_fixed_loop(
+    seed: int, u: float, settings: LoopSettings
+) -> None:
+    images = random_images(seed)
+    fixed = batch(images, u, settings=settings)
+    queued = queue(images, CAPACITY, u, slots=CAPACITY, settings=settings)
+    jax.tree.map(np.testing.assert_array_equal, queued[:3], fixed[:3])
+    assert (queued.iterations <= fixed.iterations).all()
+
+
+def alternate(masked: Any, mask: Any) -> Any:
+    """Fills holes by one of two patterns, according to their number: masks enter period-2 cycles."""
+    y, x = jnp.mgrid[: masked.shape[0], : masked.shape[1]]
+    patterns = jnp.sin(jnp.stack([y * x, 1.7 * y + x * x]) * 0.9)
+    return jnp.broadcast_to(patterns[jnp.int32(mask.sum()) % 2][..., None], masked.shape)
+
+
+def in_cycles(masks: Any) -> np.ndarray:
+    """Which of some trajectories alternate between two masks at their end."""
+    ends = [((m[-1] == m[-3]).all() and (m[-1] != m[-2]).any()) for m in np.asarray(masks)]
+    return np.array(ends)
+
+
+@pytest.mark.parametrize("iterations", [30, 31])
+def test_a_period_2_cycle_ends_early_as_the_fixed_loop_does(iterations: int) -> None:
+    images, settings = random_images(0), replace(SETTINGS, base="original", iterations=iterations)
+    fixed = batch(images, 0.9, settings=settings, inpaint=alternate)
+    trajectories, _ = states(images, 0.9, settings=settings, inpaint=alternate)
+    cycles = in_cycles(trajectories.masks)
+    assert cycles.any()
+    assert (fixed.iterations[cycles] == iterations).all()
+    for slots in (3, CAPACITY):
+        queued = queue(images, CAPACITY, 0.9, slots=slots, settings=settings, inpaint=alternate)
+        assert_near(queued[:3], fixed[:3])
+        assert (queued.iterations[cycles] < iterations).all()
+        np.testing.assert_array_equal(queued.iterations[~cycles], fixed.iterations[~cycles])
+    jax.tree.map(np.testing.assert_array_equal, queued[:3], fixed[:3])  # a slot for each: the same bits
+
+
+@pytest.mark.parametrize("iterations", [30, 31])
+def test_the_trace_of_a_period_2_cycle_alternates_to_its_end_but_is_not_computed(iterations: int) -> None:
+    images, settings = random_images(0), replace(SETTINGS, base="original", iterations=iterations)
+    expected, last = states(images, 0.9, settings=settings, inpaint=alternate)
+    index = int(np.flatnonzero(in_cycles(expected.masks))[0])
+    image, expected = images[index : index + 1], jax.tree.map(itemgetter(index), expected)
+    inpaint, count = counting(alternate)
+    found, ends = queue_states(image, 1, 0.9, slots=1, settings=settings, inpaint=inpaint)
+    assert_near(jax.tree.map(itemgetter(0), found), expected)
+    assert ends[0] == last[index] == iterations
+    assert count() < NUM_CHECKERBOARDS + iterations
+    # The last update is none that was computed, and still differs from the one before.
+    assert (found.masks[0, -1] != found.masks[0, -2]).any()
+    np.testing.assert_array_equal(found.masks[0, -1], found.masks[0, -3])
+
+
+@fifteen
+@hypothesis.given(
+    seed=strategies.integers(0, 10**6),
+    u=strategies.floats(0.02, 1.2),
+    settings=loops,
+    slots=strategies.sampled_from([1, 3]),
+    order=strategies.permutations(range(CAPACITY)),
+)
+def test_a_queue_in_any_order_equals_the_fixed_loop(
+    seed: int, u: float, settings: LoopSettings, slots: int, order: list[int]
+) -> None:
+    images = random_images(seed)[order]
+    hypothesis.assume(jnp.abs(states(images, u, settings=settings)[0].scores - u).min() > NEAR_U)
+    fixed = batch(images, u, settings=settings)
+    queued = queue(images, CAPACITY, u, slots=slots, settings=settings)
+    np.testing.assert_array_equal(queued.mask, fixed.mask)
+    assert (queued.iterations <= fixed.iterations).all()
+    assert_near(queued.image, fixed.image)
+    assert_near(queued.score, fixed.score)
+
+
+@fifteen
+@hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2), settings=loops)
+def test_a_queue_keeps_every_state_of_the_loop(seed: int, u: float, settings: LoopSettings) -> None:
+    images = random_images(seed)
+    expected = states(images, u, settings=settings)
+    hypothesis.assume(jnp.abs(expected[0].scores - u).min() > NEAR_U)
+    found = queue_states(images, CAPACITY - 1, u, slots=3, settings=settings)
+    (found, last), (expected, end) = jax.tree.map(lambda x: x[: CAPACITY - 1], (found, expected))
+    np.testing.assert_array_equal(found.masks, expected.masks)
+    assert_near(found.images, expected.images)
+    assert_near(found.scores, expected.scores)
+    np.testing.assert_array_equal(last, end)
+    np.testing.assert_array_equal(end, batch(images, u, settings=settings).iterations[: CAPACITY - 1])
+
+
+def test_what_follows_the_count_is_not_touched() -> None:
+    images = random_images(0)
+    whole = queue(images, CAPACITY, 0.3, slots=3, settings=SETTINGS)
+    for count in (0, 1, 5):
+        part = queue(images, count, 0.3, slots=3, settings=SETTINGS)
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:count], b[:count]), part, whole)  # noqa: B023
+        assert not part.image[count:].any()
+
+
+def test_each_image_of_a_queue_can_have_a_threshold_of_its_own() -> None:
+    images = np.repeat(random_images(3)[1:2], 3, axis=0)
+    mixed = queue(images, 3, jnp.array([0.1, 0.3, 0.8]), slots=2, settings=SETTINGS)
+    assert len({int(x) for x in mixed.mask.sum(axis=(1, 2, 3))}) > 1
+    for i, u in enumerate((0.1, 0.3, 0.8)):
+        alone = queue(images, 3, u, slots=2, settings=SETTINGS)
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b[i]), mixed, alone)  # noqa: B023
+
+
+def test_another_count_or_threshold_is_the_same_program() -> None:
+    shapes = []
+
+    def counted(masked: Any, mask: Any) -> Any:
+        shapes.append(masked.shape)
+        return blur(masked, mask)
+
+    run = jax.jit(partial(refine_queue, counted, slots=3, settings=SETTINGS, ssim=SSIM))
+    for count, u in ((CAPACITY, 0.3), (2, 0.6)):
+        run(random_images(0), count=count, u=u)
+    assert len(shapes) == 1  # traced once: all slots in one call, checkerboards too
+    assert run.lower(random_images(0), count=2, u=0.3).as_text().count("stablehlo.while") == 1
+
+
+def test_the_cost_follows_the_mean() -> None:
+    """Calls of `inpaint`: the work divided by the slots, and a tail while the slowest image ends alone."""
+    images = np.concatenate([random_images(seed) for seed in range(0, 70, 7)])
+    settings = replace(SETTINGS, iterations=30, base="original")
+    inpaint, count = counting(blur)
+    found = queue(images, len(images), 0.8, slots=2, settings=settings, inpaint=inpaint)
+    iterations = np.asarray(found.iterations)
+    assert iterations.mean() < 0.3 * settings.iterations <= iterations.max()
+    work = (NUM_CHECKERBOARDS + iterations).sum() / 2
+    assert work <= count() <= work + (NUM_CHECKERBOARDS + iterations.max()) / 2
+
+
+def test_the_fixed_loop_always_takes_every_step() -> None:
+    inpaint, count = counting(blur)
+    batch(random_images(0), 2.01, settings=SETTINGS, inpaint=inpaint)
+    assert count() == NUM_CHECKERBOARDS + SETTINGS.iterations
+
+
+def test_devices_share_a_queue() -> None:
+    """Three simulated devices, which need a process of their own, give what one gives."""
+    code = """
+import jax
+jax.config.update("jax_num_cpu_devices", 3)
+from functools import partial
+import numpy as np
+from test_queue import SETTINGS, queue, random_images
+from i3ad_jax.runtime.devices import shard_over_devices
+images = random_images(0)
+run = lambda images, count: queue(images, count, 0.3, slots=2, settings=SETTINGS)
+for count in (2, 7):
+    one, three = (
+        jax.jit(partial(shard_over_devices, run, count=count, devices=n))(images) for n in (1, 3)
+    )
+    assert len(three.image.sharding.device_set) == 3
+    np.testing.assert_array_equal(three.mask, one.mask)
+    np.testing.assert_array_equal(three.iterations[:count], one.iterations[:count])
+    np.testing.assert_allclose(three.image, one.image, rtol=0, atol=1e-5)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE)
