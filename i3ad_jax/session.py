@@ -56,8 +56,8 @@ def train_run(
     """
     if not resume:
         folder.check_free()
+    train = load_train(config)  # before the folder is made: data that cannot be read leave none behind
     with folder.lock():
-        train = load_train(config)
         kept, held_out = _begin(config, folder, train, resume=resume, command=command)
         step, state = _train(config.build(), config.seed, folder, kept.images, held_out.images)
         files = folder.read_files()

@@ -33,7 +33,7 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
         (["--data", "tfds:mvtec_ad/spoon"], "spoon"),
         (["--data", "tfds:mnist"], "tfds:mnist"),
         (["--data", "textures:silk"], "silk"),
-        (["--data", "nowhere"], "--data nowhere"),
+        (["--data", "nowhere"], f"--data {Path.cwd() / 'nowhere'}"),
         (["--image-size", "100"], "--image-size 100"),
         (["--image-size", "16"], "--image-size 16"),
         (["--image-size", "big"], "--image-size"),
