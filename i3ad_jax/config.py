@@ -102,7 +102,7 @@ class Config(Settings, Generic[Training, Test]):
         return settings_from_json(values, parts, cls)
 
 
-def default_config(method: str = "i3ad", *, preset: str = "quick") -> Config[Any, Any]:
+def default_config(method: str, *, preset: str = "quick") -> Config[Any, Any]:
     """The settings of a method under a preset of `PRESETS`.
 
     Raises:

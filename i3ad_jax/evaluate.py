@@ -113,7 +113,7 @@ def _settings(
     """The run, its settings, those of the test, and all flags."""
     asked_help = {"--help", "-h"} & {*arguments}
     if asked_help and len(arguments) == 1:
-        run, stored, config = RunFolder(Path()), default_config(), default_config()
+        run, stored, config = RunFolder(Path()), default_config("i3ad"), default_config("i3ad")
     else:
         first = command_line.parse_known(DefaultsFlags, [a for a in arguments if a not in asked_help])
         run = RunFolder(first.run)
