@@ -1,7 +1,7 @@
 """`python -m experiments.checkerboard`: AUROC by iteration from checkerboards of several sizes (Figure 4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -12,10 +12,9 @@ from tqdm import tqdm
 
 from experiments import markdown
 from experiments.finding import Finding, over_seeds, publish
-from experiments.study import LoopFlags, Subject, folders, load_seeds, settings
-from experiments.trajectories import METRICS, Loop, auroc_curves
+from experiments.study import LoopFlags, Subject, folders, load_seeds, settings, with_settings
+from experiments.trajectories import METRICS, auroc_curves, trajectories
 from i3ad_jax import command_line
-from i3ad_jax.config import validate
 from i3ad_jax.errors import InputError
 
 PROGRAM = "python -m experiments.checkerboard"
@@ -38,17 +37,15 @@ class Flags(LoopFlags):
 
 def measure(subject: Subject, checkerboards: Sequence[int]) -> Curves:
     """The AUROC after each iteration, from one trajectory for each image, checkerboard and run."""
-    test, stored = subject.data.test, subject.runs[0].config
-    curves = {}
-    with tqdm(total=len(checkerboards) * len(subject.runs) * len(test), unit="image") as progress:
+    test, curves = subject.data.test, {}
+    with tqdm(total=len(checkerboards) * len(subject.runs), unit="run") as progress:
         for patches in checkerboards:
             progress.set_description(f"{patches} patches")
-            loop = Loop(replace(stored, refine=replace(stored.refine, patches=patches)))
             of_seeds = []
             for run in subject.runs:
-                u = run.calibration["u"]
-                traced = loop.trajectories(run.state, test.images, u=u, progress=progress)
-                of_seeds.append(auroc_curves(test, traced))
+                detector = with_settings(run.detector, patches=patches)
+                of_seeds.append(auroc_curves(test, trajectories(detector, test.images)))
+                progress.update()
             curves[patches] = {names: np.stack([c[names] for c in of_seeds]) for names in of_seeds[0]}
     return curves
 
@@ -139,10 +136,10 @@ def main(arguments: Sequence[str]) -> None:
     """Parses the command line, measures, writes the files."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     if not flags.patches:
-        raise InputError("--patches: nothing given; name at least one or leave it out")
+        raise InputError("--patches: no value given; name at least one or leave it out")
     stored = settings(flags)
     for patches in flags.patches:
-        validate(replace(stored, refine=replace(stored.refine, patches=patches)))
+        stored.with_settings({"patches": patches})  # refuses what the loop cannot work with
     subject = load_seeds(folders(flags), base=flags.base)
     finding = report(measure(subject, flags.patches))
     publish(finding, flags, subject, study="checkerboard", arguments=arguments)

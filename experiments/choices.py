@@ -1,7 +1,7 @@
 """`python -m experiments.choices`: what the paper leaves open in the test-time loop, one choice at a time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from experiments import markdown
 from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
 from experiments.study import Flags as StudyFlags
-from experiments.study import Subject, Trained, calibrate, folders, load_seeds
-from experiments.trajectories import MEAN, METRICS, SCORES, Loop, Trajectories, auroc
+from experiments.study import Subject, folders, load_seeds, recalibrated, with_settings
+from experiments.trajectories import MEAN, METRICS, SCORES, Trajectories, auroc, trajectories
 from i3ad_jax import command_line
-from i3ad_jax.config import RefineConfig
+from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
 
 PROGRAM = "python -m experiments.choices"
@@ -29,7 +29,7 @@ OPEN: Mapping[str, Sequence[Any]] = {
     "stop_tolerance": (0.0, 0.01, 0.1),
 }
 # What changes the scores, or the images that the rule for u looks at; the others change when masks shrink.
-NEW_U = ("base", "ssim_constants", "ssim_window", "ssim_score")
+NEW_U = {"base", "ssim_constants", "ssim_window", "ssim_score"}
 
 # Choice: name of a figure: its value for each seed.
 Measured = Mapping[str, Mapping[str, list[float]]]
@@ -44,54 +44,49 @@ class Flags(StudyFlags):
     """
 
 
-def choices(stored: RefineConfig) -> dict[str, RefineConfig]:
-    """The loop's settings as they are, then with one of them changed, by what was changed."""
+def choices(stored: Config) -> dict[str, dict[str, Any]]:
+    """Changes of the settings: none, then one at a time, by what was changed."""
     changed = {
-        f"{name} {value}".lower(): replace(stored, **{name: value})
+        f"{name} {value}".lower(): {name: value}
         for name, values in OPEN.items()
         for value in values
-        if value != getattr(stored, name)
+        if value != stored.flat()[name]
     }
-    return {STORED: stored, **changed}
+    return {STORED: {}, **changed}
 
 
 def measure(subject: Subject) -> Measured:
     """Tests every run under every choice."""
-    stored = subject.runs[0].config
+    data, stored = subject.data, subject.runs[0].detector.config
     found: dict[str, dict[str, list[float]]] = {}
-    options = choices(stored.refine)
+    options = choices(stored)
     # Loops that differ by their stop_tolerance alone are one trajectory, ended sooner or later.
-    loops: dict[RefineConfig, list[str]] = {}
-    for name, refine in options.items():
-        loops.setdefault(replace(refine, stop_tolerance=0.0), []).append(name)
-    with tqdm(total=len(loops) * len(subject.runs) * len(subject.data.test), unit="image") as progress:
-        for refine, names in loops.items():
+    loops: dict[Config, list[str]] = {}
+    for name, changes in options.items():
+        loops.setdefault(stored.with_settings({**changes, "stop_tolerance": 0.0}), []).append(name)
+    with tqdm(total=len(loops) * len(subject.runs), unit="run") as progress:
+        for names in loops.values():
             progress.set_description(names[0])
-            loop = Loop(replace(stored, refine=refine))
+            changes = {**options[names[0]], "stop_tolerance": 0.0}
             for run in subject.runs:
-                calibration, traced = _trace(subject, run, loop, progress)
+                if changes.keys() & NEW_U:
+                    detector = recalibrated(run.detector, data, **changes)
+                else:
+                    detector = with_settings(run.detector, **changes)
+                traced = trajectories(detector, data.test.images)
                 for name in names:
-                    ended = traced.stopped(options[name].stop_tolerance)
-                    for figure, value in _figures(subject.data.test, calibration, ended).items():
+                    tolerance = stored.with_settings(options[name]).test.refine.stop_tolerance
+                    figures = _figures(data.test, detector.calibration.tuned, traced.stopped(tolerance))
+                    for figure, value in figures.items():
                         found.setdefault(name, {}).setdefault(figure, []).append(value)
+                progress.update()
     return {name: found[name] for name in options}
 
 
-def _trace(
-    subject: Subject, run: Trained, loop: Loop, progress: tqdm
-) -> tuple[Mapping[str, Any], Trajectories]:
-    """The calibration of one run under the loop's settings, and the states of its test images."""
-    calibration = run.calibration
-    if any(getattr(loop.config.refine, name) != getattr(run.config.refine, name) for name in NEW_U):
-        calibration = calibrate(loop.method, run, subject.data)
-    images = subject.data.test.images
-    return calibration, loop.trajectories(run.state, images, u=calibration["u"], progress=progress)
-
-
-def _figures(test: Split, calibration: Mapping[str, Any], traced: Trajectories) -> dict[str, float]:
+def _figures(test: Split, tuned: Mapping[str, Any], traced: Trajectories) -> dict[str, float]:
     """What the states of the test images say."""
-    u = calibration["u"]
-    figures = {"u": u, "l1_error": calibration.get("u_errors", {}).get(f"{u:.2f}", np.nan)}
+    u = tuned["u"]
+    figures = {"u": u, "l1_error": tuned.get("u_errors", {}).get(f"{u:.2f}", np.nan)}
     for state, label in ((-1, ""), (0, "_at_0"), (min(1, traced.masks.shape[1] - 1), "_at_1")):
         maps = {score: values[:, state] for score, values in traced.maps.items()}
         figures |= {f"{metric}_{score}{label}": x for (metric, score), x in auroc(test, maps).items()}

@@ -13,8 +13,8 @@ import numpy as np
 
 from experiments import markdown
 from experiments.categories import PAPER_ROWS
+from i3ad_jax.scoring.maps import SCORES
 
-SCORES = ("l2", "ssim", "l2_ld", "ms_ssim", "l2_calibrated", "ssim_calibrated", "ms_ssim_calibrated")
 # Name in the tables: name in results.json.
 METRICS = {"image_auroc": "image_auroc", "pixel_auroc": "pixel_auroc", "aupro": "pixel_aupro"}
 _NAMES = ("category", "method", "score")

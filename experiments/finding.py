@@ -15,7 +15,7 @@ from experiments import markdown
 from experiments.comparison import Cell
 from experiments.study import Flags, Subject
 from i3ad_jax.errors import InputError
-from i3ad_jax.runs.run_folder import write_csv, write_text
+from i3ad_jax.runs.files import write_csv, write_text
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -94,15 +94,15 @@ def publish(
 
 def _circumstances(subject: Subject) -> dict[str, Any]:
     """What the runs are that a figure was taken from."""
-    runs = subject.runs
-    bases = [run.config.refine.base for run in runs if run.config.method == "i3ad"]
+    detectors = [run.detector for run in subject.runs]
+    bases = [x.config.test.refine.base for x in detectors if x.config.method == "i3ad"]
     return {
         "data": subject.name,
-        "image size": runs[0].config.data.image_size,
+        "image size": detectors[0].config.data.image_size,
         "test images": len(subject.data.test),
-        "runs": [f"{run.config.method} seed {run.config.seed}" for run in runs],
+        "runs": [f"{x.config.method} seed {x.config.seed}" for x in detectors],
         **({"base": bases[0]} if bases else {}),
-        "training steps": [*dict.fromkeys(run.config.training.steps for run in runs)],
-        "u": [run.calibration["u"] for run in runs if "u" in run.calibration],
-        "runs made at commit": [*dict.fromkeys(run.commit for run in runs)],
+        "training steps": [*dict.fromkeys(x.calibration.step for x in detectors)],
+        "u": [x.calibration.tuned["u"] for x in detectors if "u" in x.calibration.tuned],
+        "trained at commit": [*dict.fromkeys(run.commit for run in subject.runs)],
     }

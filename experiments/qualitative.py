@@ -1,13 +1,11 @@
 """`python -m experiments.qualitative`: the pictures of the paper's Figures 3, 6 and 7 for one data set."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 from matplotlib.axes import Axes
@@ -17,19 +15,21 @@ from tqdm import tqdm
 from experiments import markdown
 from experiments.finding import Finding, publish
 from experiments.study import Flags as StudyFlags
-from experiments.study import Subject, Trained, folders, labelled_data, load
+from experiments.study import Loaded, Subject, folders, labelled_data
 from i3ad_jax import command_line
 from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.masks import checkerboard_masks
+from i3ad_jax.prediction import Trace
 from i3ad_jax.reporting.figures import overlay
+from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.shapes import to_float, to_uint8
+from i3ad_jax.scoring.maps import SCORES
 
 PROGRAM = "python -m experiments.qualitative"
 METHODS = ("l2_ae", "l2_ae_projection", "i3ad")  # the paper's Figure 7
 SHOWN_MASKS = (1, 2, 3, 5, 10, 30)  # iterations
-HEAT_LIMIT = 1.0  # 1 - SSIM of the hottest colour: one scale for all methods
+HEAT_LIMIT = SCORES["ssim"].heat_limit  # one scale for all methods
 CELL = 0.85  # inches of a picture's side
 
 
@@ -48,22 +48,8 @@ class Flags(StudyFlags):
     """Without --runs: the seed of all runs; one."""
 
 
-class Shown(NamedTuple):
-    """What one method made of the images.
-
-    Attributes:
-        method: its name.
-        reconstructions: the last ones.
-        maps: SSIM anomaly maps.
-        masks: of each state of the loop.
-        first: the reconstructions that the loop began with.
-    """
-
-    method: str
-    reconstructions: UInt8[np.ndarray, "n h w 3"]
-    maps: Float[np.ndarray, "n h w"]
-    masks: Bool[np.ndarray, "n t h w"]
-    first: UInt8[np.ndarray, "n h w 3"]
+# Method: every state of its loop for the images.
+Traces = Mapping[str, Trace]
 
 
 def load_methods(chosen: Sequence[RunFolder]) -> Subject:
@@ -75,14 +61,15 @@ def load_methods(chosen: Sequence[RunFolder]) -> Subject:
     """
     configs = [folder.read_config() for folder in chosen]
     for folder, config in zip(chosen, configs, strict=True):
-        if (config.data.data, config.data.image_size) != (configs[0].data.data, configs[0].data.image_size):
-            raise InputError(f"--runs {folder.path}: other data or image size than {chosen[0].path}")
+        data, first = config.data, configs[0].data
+        if (data.data, data.image_size, data.aspect) != (first.data, first.image_size, first.aspect):
+            raise InputError(f"--runs {folder.path}: other data, image size or aspect than {chosen[0].path}")
     methods = [config.method for config in configs]
     if twice := [name for name in methods if methods.count(name) > 1]:
         raise InputError(f"--runs: {len(twice)} runs of {twice[0]}; give one of each method")
     if "i3ad" not in methods:
         raise InputError("--runs: none of i3ad among them, whose masks and scores choose what is shown")
-    return Subject([load(folder) for folder in chosen], labelled_data(configs[0]))
+    return Subject([Loaded.of(folder) for folder in chosen], labelled_data(configs[0]))
 
 
 def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.ndarray, " k"]:
@@ -93,41 +80,29 @@ def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.nd
     return np.array([of[np.argsort(scores[of], kind="stable")[(len(of) - 1) // 2]] for of in members])
 
 
-def show(run: Trained, images: UInt8[np.ndarray, "n h w 3"]) -> Shown:
-    """The method's last state for each image, and its masks."""
-    traced = run.method.trace(run.state, run.calibration, to_float(jnp.asarray(images)))
-    return Shown(
-        run.config.method,
-        np.asarray(to_uint8(traced.images[:, -1])),
-        np.asarray(traced.scores[:, -1]),
-        np.asarray(traced.masks[..., 0] > 0),
-        np.asarray(to_uint8(traced.images[:, 0])),
-    )
-
-
-def draw(figure: Figure, test: Split, shown: Sequence[Shown], *, patches: int) -> None:
+def draw(figure: Figure, test: Split, traces: Traces, *, patches: int) -> None:
     """The checkerboard pass of one image above, then a row for each image."""
     above, below = figure.subfigures(2, 1, height_ratios=(1.15, len(test)), squeeze=False)[:, 0]
-    ours = next(one for one in shown if one.method == "i3ad")
-    _draw_checkerboards(above, test.images[-1], ours.first[-1], patches=patches)
-    iterations = [i for i in SHOWN_MASKS if i < ours.masks.shape[1]]
-    panels = below.subplots(len(test), 1 + 2 * len(shown) + len(iterations), squeeze=False)
+    ours = traces["i3ad"]
+    _draw_checkerboards(above, test.images[-1], ours.reconstructions[-1, 0], patches=patches)
+    iterations = [i for i in SHOWN_MASKS if i in ours.iterations]
+    panels = below.subplots(len(test), 1 + 2 * len(traces) + len(iterations), squeeze=False)
     titles = [
         "input",
-        *(f"{one.method}\n{what}" for one in shown for what in ("output", "1 - SSIM")),
+        *(f"{method}\n{what}" for method in traces for what in ("output", "1 - SSIM")),
         *(f"mask\niteration {i}" for i in iterations),
     ]
     for axes, title in zip(panels[0], titles, strict=True):
         axes.set_title(title, fontsize=6)
     for i, row in enumerate(panels):
         pictures = [test.images[i]]
-        for one in shown:
-            heat = overlay(test.images[i], one.maps[i], vmax=HEAT_LIMIT)
-            pictures += [one.reconstructions[i], heat]
+        for traced in traces.values():
+            heat = overlay(test.images[i], traced.scores[i, -1], vmax=HEAT_LIMIT)
+            pictures += [traced.reconstructions[i, -1], heat]
         pictures += [_grey(ours.masks[i, state]) for state in iterations]
         for axes, picture in zip(row, pictures, strict=True):
             _draw_picture(axes, picture)
-        for axes in (row[0], *row[2 : 2 + 2 * len(shown) : 2]):  # input and heat maps
+        for axes in (row[0], *row[2 : 2 + 2 * len(traces) : 2]):  # input and heat maps
             if test.masks[i].any():
                 axes.contour(test.masks[i], levels=[0.5], colors="lime", linewidths=0.7)
         row[0].set_ylabel(test.defects[i], fontsize=6)
@@ -136,7 +111,7 @@ def draw(figure: Figure, test: Split, shown: Sequence[Shown], *, patches: int) -
 def _draw_checkerboards(
     figure: SubFigure, image: UInt8[np.ndarray, "h w 3"], filled: UInt8[np.ndarray, "h w 3"], *, patches: int
 ) -> None:
-    """An image under each checkerboard, and the reconstruction that the four make together."""
+    """An image under each checkerboard, and its reconstruction from all four."""
     holes = np.asarray(checkerboard_masks(height=len(image), width=image.shape[1], patches=patches)) > 0
     pictures = [image, *np.where(holes, 0, image), filled]
     titles = ["input", *(f"checkerboard {i + 1}" for i in range(len(holes))), "all four filled"]
@@ -156,13 +131,13 @@ def _grey(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     return np.repeat(255 * mask[..., None].astype(np.uint8), 3, axis=-1)
 
 
-def contrasts(test: Split, shown: Sequence[Shown]) -> list[tuple[str, str, str, float, float, float]]:
+def contrasts(test: Split, traces: Traces) -> list[tuple[str, str, str, float, float, float]]:
     """Path, defect and method, with the mean SSIM score inside the truth, outside, and their ratio."""
     lines = []
-    for i, one in product(np.flatnonzero(test.masks.any(axis=(1, 2))), shown):
-        truth = test.masks[i]
-        inside, outside = (float(one.maps[i][where].mean(dtype=np.float64)) for where in (truth, ~truth))
-        lines.append((test.paths[i], test.defects[i], one.method, inside, outside, inside / outside))
+    for i, (method, traced) in product(np.flatnonzero(test.masks.any(axis=(1, 2))), traces.items()):
+        truth, scores = test.masks[i], traced.scores[i, -1]
+        inside, outside = (float(scores[pixels].mean(dtype=np.float64)) for pixels in (truth, ~truth))
+        lines.append((test.paths[i], test.defects[i], method, inside, outside, inside / outside))
     return lines
 
 
@@ -170,25 +145,27 @@ def conclude(subject: Subject, lines: Sequence[tuple]) -> str:
     """Contrast of the shown heat maps, and how well all of a method's maps rank pixels."""
     sentences = []
     for run in subject.runs:
-        ratios = [line[-1] for line in lines if line[2] == run.config.method]
-        area = run.folder.read_json(run.folder.results)["scores"]["ssim"]["pixel_auroc"]
+        method = run.detector.config.method
+        ratios = [line[-1] for line in lines if line[2] == method]
+        area = read_json(run.folder.results)["scores"]["ssim"]["pixel_auroc"]
         if ratios and area is not None:
             sentences.append(
-                f"{run.config.method}: 1 - SSIM inside the defects shown is {np.median(ratios):.1f} times"
+                f"{method}: 1 - SSIM inside the defects shown is {np.median(ratios):.1f} times"
                 f" that outside (median); pixel AUROC of all test images {area:.3f}."
             )
-    return " ".join(sentences) or "No test image has a mask: there is nothing to measure."
+    return " ".join(sentences) or "No test image has a mask to measure by."
 
 
 def report(subject: Subject) -> Finding:
     """The picture, and the contrast of each map in it."""
-    ours = next(run for run in subject.runs if run.config.method == "i3ad")
+    ours = next(run for run in subject.runs if run.detector.config.method == "i3ad")
     test = subject.data.test
     chosen = test.take(median_images(test, read_scores(ours.folder, test)))
-    shown = [show(run, chosen.images) for run in tqdm(subject.runs, desc="trace", unit="run")]
-    lines = contrasts(chosen, shown)
+    runs = tqdm(subject.runs, desc="trace", unit="run")
+    traces = {run.detector.config.method: run.detector.trace_pixels(chosen.images) for run in runs}
+    lines = contrasts(chosen, traces)
     header = ["path", "defect", "method", "inside", "outside", "ratio"]
-    columns = 1 + 2 * len(shown) + sum(i < ours.method.traced[-1] + 1 for i in SHOWN_MASKS)
+    columns = 1 + 2 * len(traces) + sum(i in traces["i3ad"].iterations for i in SHOWN_MASKS)
     rows = [[*line[:3], *(f"{x:.3f}" for x in line[3:5]), f"{line[5]:.1f}"] for line in lines]
     return Finding(
         title="Reconstructions, heat maps and masks",
@@ -200,7 +177,7 @@ def report(subject: Subject) -> Finding:
         ],
         header=header,
         lines=lines,
-        draw=lambda figure: draw(figure, chosen, shown, patches=ours.config.refine.patches),
+        draw=lambda figure: draw(figure, chosen, traces, patches=ours.detector.config.test.refine.patches),
         size=(CELL * columns, CELL * (len(chosen) + 1.6)),
     )
 

@@ -1,4 +1,4 @@
-"""The runs that experiments train: their settings, where they lie, and making those that are missing."""
+"""The runs that experiments train: their settings, where they lie, and training those that are missing."""
 
 import sys
 import time
@@ -11,12 +11,14 @@ from typing import Any
 
 from experiments.categories import categories
 from experiments.comparison import Run
-from i3ad_jax.config import Config, validate
+from i3ad_jax.config import Config, default_config, unknown_setting
+from i3ad_jax.data.load import absolute_source
 from i3ad_jax.errors import InputError
-from i3ad_jax.evaluate import evaluate
-from i3ad_jax.methods import METHODS, WEIGHTS_OF
-from i3ad_jax.presets import defaults
-from i3ad_jax.runs.run_folder import RunFolder, write_json
+from i3ad_jax.evaluate import evaluate_run
+from i3ad_jax.methods import METHODS
+from i3ad_jax.runs.files import read_json, write_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.settings import flag
 from i3ad_jax.train import train
 
 
@@ -28,33 +30,35 @@ def plan(
     preset: str,
     steps: int | None,
 ) -> dict[Run, Config]:
-    """The settings of every run, in the order in which they are made: all of one seed, then the next.
+    """The settings of every run, in the order in which they are trained: all of one seed, then the next.
 
     A projection brings the autoencoder with it whose weights it takes.
 
     Args:
         data: as `categories` takes it.
-        steps: of every method; None for those of the preset.
+        steps: of every method that learns by steps; None for those of the preset.
 
     Raises:
         InputError: the flag of one of these makes no sense.
     """
-    for flag, values in (("data", data), ("methods", methods), ("seeds", seeds)):
+    for name, values in (("data", data), ("methods", methods), ("seeds", seeds)):
         if not values:
-            raise InputError(f"--{flag}: nothing given; name at least one or leave it out")
+            raise InputError(f"--{name}: no value given; name at least one or leave it out")
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise InputError(f"--methods {unknown[0]}: unknown; choose from {', '.join(METHODS)}")
-    wanted = {*methods, *(WEIGHTS_OF[name] for name in methods if name in WEIGHTS_OF)}
+    wanted = {*methods, *(METHODS[name].weights_of for name in methods)}
     ordered = [name for name in METHODS if name in wanted]  # an autoencoder stands before its projection
     planned, found = {}, categories(data)
+    defaults = {method: default_config(method, preset=preset) for method in ordered}
+    by_steps = [method for method in ordered if "steps" in defaults[method].flat()]
+    if steps is not None and not by_steps:
+        raise unknown_setting("steps", steps, method=ordered[0])
     for seed, (category, source), method in product(dict.fromkeys(seeds), found.items(), ordered):
-        config = defaults(preset, WEIGHTS_OF.get(method, method))
-        config = replace(config, method=method, seed=seed, data=replace(config.data, data=source))
-        if steps is not None:
-            config = replace(config, training=replace(config.training, steps=steps))
-        validate(config)
-        planned[Run(category, method, seed)] = config
+        changes = {"seed": seed, "data": absolute_source(source)}
+        if steps is not None and method in by_steps:
+            changes["steps"] = steps
+        planned[Run(category, method, seed)] = defaults[method].with_settings(changes)
     return planned
 
 
@@ -80,11 +84,10 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
             asked, stored = config.flat(), folder.read_config().flat()
             for name, value in asked.items():
                 if value != stored[name]:
-                    flag = f"--{name.replace('_', '-')}"
-                    here = f"{folder.path} was made with {stored[name]}"
-                    raise InputError(f"{flag} {value}: {here}; ask for that or name another --out")
+                    here = f"{folder.path} was trained with {stored[name]}"
+                    raise InputError(f"{flag(name)} {value}: {here}; ask for that or name another --out")
         if folder.results.exists():
-            results[run] = folder.read_json(folder.results)
+            results[run] = read_json(folder.results)
     return results
 
 
@@ -101,23 +104,21 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
     if root.is_dir() and not (root / "test").is_dir():
         raise InputError(f"--data {root}: no test images to measure with; put them in test/CLASS")
     with _clock(folder.path):
-        if run.method in WEIGHTS_OF:
-            autoencoder = replace(run, method=WEIGHTS_OF[run.method])
+        if (weights_of := METHODS[run.method].weights_of) is not None:
+            autoencoder = replace(run, method=weights_of)
             source = run_folder(out, autoencoder)
             if not source.results.exists():  # it failed: its weights may be there, half trained
                 raise InputError(f"takes the weights of {autoencoder}, which is not finished; see there")
-            if not folder.config.exists():
-                folder.create(config, sys.argv)
-            evaluate(source, config, data=config.data.data, out=folder)
+            evaluate_run(source, config, data=config.data.data, out=folder, command=sys.argv)
         else:
-            train(config, folder, resume=folder.config.exists())
-    return folder.read_json(folder.results)
+            train(config, folder, resume=folder.config.exists(), command=sys.argv)
+    return read_json(folder.results)
 
 
 def wall_seconds(folder: Path) -> float:
     """How long the run there was worked on, all sessions together; 0 where none was."""
     file = folder / "wall_time.json"
-    return RunFolder(folder).read_json(file)["seconds"] if file.exists() else 0.0
+    return read_json(file)["seconds"] if file.exists() else 0.0
 
 
 @contextmanager

@@ -17,39 +17,35 @@ from experiments import markdown, study
 from experiments.categories import categories
 from experiments.comparison import Cell
 from experiments.finding import over_seeds
-from i3ad_jax import calibration, command_line
-from i3ad_jax.config import Config, DataConfig
-from i3ad_jax.data.dataset import Split
-from i3ad_jax.data.load import load_dataset
+from i3ad_jax import command_line
+from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.data.load import DataSettings, load_dataset
 from i3ad_jax.errors import InputError
-from i3ad_jax.evaluate import evaluate
-from i3ad_jax.runs.run_folder import RunFolder, environment, write_csv, write_text
-from i3ad_jax.scoring.maps import image_scores
+from i3ad_jax.runs.environment import environment
+from i3ad_jax.runs.files import read_array, read_json, write_csv, write_text
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.scoring import maps
 from i3ad_jax.scoring.metrics import image_auroc, pixel_aupro, pixel_auroc
 
 PROGRAM = "python -m experiments.scores"
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
-PLAIN, CALIBRATED = "mean", "calibrated, top"
-# Each row of the table: the map, and whether its highest pixels alone make the image's score.
+# Each row of the table: the map, and whether the image's score is the mean of its highest pixels alone.
 SCORES = {
-    PLAIN: ("ssim", False),
-    "top": ("ssim", True),
-    "calibrated, mean": ("ssim_calibrated", False),
-    CALIBRATED: ("ssim_calibrated", True),
-    "multi-scale, mean": ("ms_ssim", False),
-    "multi-scale, calibrated, top": ("ms_ssim_calibrated", True),
-    "L2, mean": ("l2", False),
-    "L2, calibrated, top": ("l2_calibrated", True),
+    f"{score.label}, {part}": (score.name, part == "top")
+    for calibrated in maps.CALIBRATED
+    for score in (maps.SCORES[str(calibrated.source)], calibrated)
+    for part in ("mean", "top")
 }
+PLAIN, CALIBRATED = "SSIM, mean", "SSIM calibrated, top"  # the paper's score, and the one it is compared with
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Flags(study.Flags):
-    """Compare scores made of the SSIM maps of finished runs; write scores.csv, .md, .png and .svg to OUT.
+    """Compare image scores from the maps of finished runs; write scores.csv, .md, .png and .svg to OUT.
 
     The paper's score is the mean of a map; others take the highest pixels, or the map in units of what
-    held-out normal images show, or both. Runs without calibrated scores are tested again, into OUT/again.
+    held-out normal images show, or both.
     """
 
     runs: tuple[Path, ...] = ()
@@ -81,32 +77,33 @@ def main(arguments: Sequence[str]) -> None:
     for folder in tqdm(_folders(flags), unit="run"):
         config = folder.read_config()
         (data,) = categories([config.data.data])
-        test = _test_images(config.data)
-        tested = _tested(folder, config, flags.out / "again" / data / f"{config.method}-seed{config.seed}")
-        names = [_names(path) & left_out for path in test.paths]
+        dataset = _dataset(config.data)
+        if read_json(folder.results)["data_digest"] != dataset.digest:
+            raise InputError(f"{folder.results}: of other images than {config.data.data}; evaluate it again")
+        names = [_names(path) & left_out for path in dataset.test.paths]
         found = found.union(*names)
         for images, chosen in _parts(np.array([not listed for listed in names])).items():
             seeds = measured.setdefault(Key(data, images, config.method), {})
             if config.seed in seeds:
                 same = f"{data}, {config.method}, seed {config.seed}"
                 raise InputError(f"--runs {folder.path}: a second run of {same}; name one of them")
-            seeds[config.seed] = measure(tested, test, chosen, top_fraction=config.score.top_fraction)
+            top = config.scoring.top_fraction
+            seeds[config.seed] = measure(folder, dataset.test, chosen, top_fraction=top)
     if unknown := left_out - found:
         raise InputError(f"--without {flags.without}: {min(unknown)} is no test image of these runs")
     _write(flags.out, measured, arguments)
 
 
 def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
-    """The finished runs at or below each of the paths, sorted.
+    """The finished runs at or below each of the paths, sorted; other tests inside a run's folder are not.
 
     Raises:
         InputError: there is none.
     """
     found = []
     for path in paths:
-        here = sorted(
-            file.parent for file in path.rglob("results.json") if (file.parent / "config.json").exists()
-        )
+        tested = sorted(file.parent for file in path.rglob("results.json"))
+        here = [folder for folder in tested if not {*folder.parents} & {*tested}]
         if not here:
             raise InputError(f"--runs {path}: no finished run there, nor in a folder below")
         found += here
@@ -117,22 +114,17 @@ def measure(
     folder: RunFolder, test: Split, chosen: Bool[np.ndarray, " n"], *, top_fraction: float
 ) -> dict[str, dict[str, float]]:
     """Every metric of each score of `SCORES` on the chosen test images; NaN where the data gives none."""
-    maps = {kind: folder.read_array(folder.maps / f"{kind}.npy") for kind, _ in SCORES.values()}
-    if len(maps["ssim"]) != len(test):
-        raise InputError(f"{folder.maps}: of other images than its data has now; evaluate the run again")
     annotated = chosen & test.annotated
-    pixels = {
-        kind: (
-            pixel_auroc(test.masks[annotated], own[annotated]),
-            pixel_aupro(test.masks[annotated], own[annotated]),
-        )
-        for kind, own in maps.items()
-    }
+    stored, pixels = {}, {}
+    for name in dict.fromkeys(name for name, _ in SCORES.values()):
+        stored[name] = read_array(folder.maps / f"{name}.npy")
+        truth, own = test.masks[annotated], stored[name][annotated]
+        pixels[name] = pixel_auroc(truth, own), pixel_aupro(truth, own)
     found = {}
-    for score, (kind, top) in SCORES.items():
-        images = image_scores(maps[kind][chosen], top_fraction=top_fraction if top else 1.0)
-        values = image_auroc(test.labels[chosen], images), *pixels[kind]
-        found[score] = {name: np.nan if v is None else v for name, v in zip(METRICS, values, strict=True)}
+    for score, (name, top) in SCORES.items():
+        images = maps.image_scores(stored[name][chosen], top_fraction=top_fraction if top else 1.0)
+        values = image_auroc(test.labels[chosen], images), *pixels[name]
+        found[score] = {of: np.nan if v is None else v for of, v in zip(METRICS, values, strict=True)}
     return found
 
 
@@ -165,18 +157,8 @@ def _parts(kept: Bool[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
 
 
 @cache
-def _test_images(data: DataConfig) -> Split:
-    return load_dataset(data.data, image_size=data.image_size, aspect=data.aspect).test
-
-
-def _tested(folder: RunFolder, config: Config, again: Path) -> RunFolder:
-    """Where the run's calibrated results lie: its own folder, or `again`, filled here if they are missing."""
-    if calibration.CALIBRATED.keys() <= folder.read_json(folder.results)["scores"].keys():
-        return folder
-    copy = RunFolder(again)
-    if not copy.results.exists():
-        evaluate(folder, config, data=config.data.data, out=copy)
-    return copy
+def _dataset(data: DataSettings) -> Dataset:
+    return load_dataset(data.data, image_size=data.image_size, aspect=data.aspect)
 
 
 def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
@@ -224,8 +206,8 @@ def _markdown(
     notes = {
         "command": f"{PROGRAM} {shlex.join(arguments)}",
         "seeds": sorted({seed for seeds in measured.values() for seed in seeds}),
-        "scores": "mean: the paper's; top: of the highest pixels alone; calibrated: of the map in standard"
-        " deviations from what held-out normal images show; multi-scale: of SSIM at several sizes",
+        "scores": "mean: of all pixels, as in the paper; top: of the highest pixels alone; calibrated: of the"
+        " map in standard deviations from what held-out normal images show; MS-SSIM: SSIM at several sizes",
         "cells": "mean ± standard deviation over seeds; a gain is taken seed by seed",
         **environment(),
     }
@@ -238,7 +220,7 @@ def _figure(measured: Measured) -> Figure:
     panels = list(dict.fromkeys((key.data, key.images) for key in sorted(measured)))
     methods = sorted({key.method for key in measured})
     places = np.arange(len(SCORES))
-    figure = Figure(figsize=(3.4 * len(panels), 3.2), layout="constrained")
+    figure = Figure(figsize=(3.4 * len(panels), 4.2), layout="constrained")
     for axes, (data, images) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         for index, method in enumerate(methods):
             seeds = measured.get(Key(data, images, method), {})
@@ -248,7 +230,7 @@ def _figure(measured: Measured) -> Figure:
                 axes.plot(np.tile(x, len(values)), values.ravel(), "o", color=f"C{index}", markersize=3)
                 axes.plot(x, values.mean(axis=0), "_", color=f"C{index}", markersize=14, label=method)
         axes.set_title(f"{data}, {images} images", loc="left", fontsize=9)
-        axes.set_xticks(places, [score.replace(", ", "\n") for score in SCORES], fontsize=8)
+        axes.set_xticks(places, list(SCORES), fontsize=8, rotation=90)
         axes.set_ylabel("image AUROC")
         axes.grid(axis="y", linewidth=0.5)
         axes.legend(frameon=False)

@@ -1,12 +1,10 @@
 """`python -m experiments.skips`: what each skip connection of the U-Net does (paper, section 4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
@@ -16,19 +14,18 @@ from experiments import markdown
 from experiments.finding import Finding, over_seeds, publish
 from experiments.runs import run_folder
 from experiments.study import Flags as StudyFlags
-from experiments.study import Subject, Trained, labelled_data, load, one_category, train_missing
+from experiments.study import Loaded, Subject, labelled_data, one_category, train_missing
+from experiments.trajectories import METRICS, SCORES
 from i3ad_jax import command_line
 from i3ad_jax.errors import InputError
 from i3ad_jax.nn.unet import LEVELS
 from i3ad_jax.reporting.figures import contact_sheet
+from i3ad_jax.runs.files import read_array, read_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.shapes import to_float, to_uint8
 
 PROGRAM = "python -m experiments.skips"
 NONE = "none"
 SKIPS: dict[str, tuple[int, ...]] = {NONE: (), **{str(n): (n,) for n in range(1, LEVELS + 1)}}
-SCORES = ("l2", "ssim")
-METRICS = ("image", "pixel")
 ERRORS = ("normal_error", "defect_error")
 
 # Which skip connections are on: name of a figure: its value for each seed.
@@ -37,7 +34,7 @@ Measured = Mapping[str, Mapping[str, list[float]]]
 
 @dataclass(frozen=True)
 class Flags(StudyFlags):
-    """What the U-Net repeats and finds with no skip connection, and with each one alone.
+    """What the U-Net reconstructs and finds with no skip connection, and with each one alone.
 
     The paper: with the first or the second, "anomalous pixels are reconstructed".
     """
@@ -51,7 +48,7 @@ def folders(flags: Flags) -> list[RunFolder]:
     """The runs that the flags name; without any, one of each network for each seed, trained where missing.
 
     Raises:
-        InputError: a flag makes no sense, or a run cannot be made.
+        InputError: a flag makes no sense, or a run cannot be trained.
         SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
     """
     if flags.runs:
@@ -59,7 +56,7 @@ def folders(flags: Flags) -> list[RunFolder]:
     base = one_category(flags, methods=["unet"])
     found = []
     for name, skips in SKIPS.items():
-        planned = {run: replace(c, network=replace(c.network, skips=skips)) for run, c in base.items()}
+        planned = {run: config.with_settings({"skips": skips}) for run, config in base.items()}
         out = flags.out / f"skips-{name}"
         train_missing(planned, out)
         found += [run_folder(out, run) for run in planned]
@@ -73,15 +70,15 @@ def load_networks(chosen: Sequence[RunFolder]) -> Subject:
         InputError: one is not finished or not of unet, they differ by more than seed and skip connections,
             none is without skip connections, or there is no test image with a mask.
     """
-    runs = [load(folder) for folder in chosen]
-    first = runs[0].config
+    runs = [Loaded.of(folder) for folder in chosen]
+    first = runs[0].detector.config
     for run in runs:
-        network = replace(run.config.network, skips=first.network.skips)
-        if run.config.method != "unet" or replace(run.config, seed=first.seed, network=network) != first:
+        config, may_differ = run.detector.config, {"seed": first.seed, "skips": first.flat().get("skips")}
+        if config.method != "unet" or config.with_settings(may_differ) != first:
             raise InputError(
                 f"--runs {run.folder.path}: give runs of unet that differ by seed and skip connections alone"
             )
-    if all(run.config.network.skips for run in runs):
+    if all(map(_skips, runs)):
         raise InputError("--runs: none is without skip connections, which the others are measured against")
     data = labelled_data(first)
     if not data.test.masks.any():
@@ -92,9 +89,9 @@ def load_networks(chosen: Sequence[RunFolder]) -> Subject:
 def measure(subject: Subject) -> Measured:
     """Image and pixel AUROC of each run; its mean squared error on normal images' pixels and on defects'."""
     test, found = subject.data.test, {}
-    for run in sorted(subject.runs, key=lambda run: run.config.network.skips):
-        scores = run.folder.read_json(run.folder.results)["scores"]
-        error = np.load(run.folder.maps / "l2.npy", allow_pickle=False)
+    for run in sorted(subject.runs, key=_skips):
+        scores = read_json(run.folder.results)["scores"]
+        error = read_array(run.folder.maps / "l2.npy")
         parts = error[test.labels == 0], error[test.masks]
         figures = {
             **{f"{kind}_{name}": scores[kind][f"{name}_auroc"] for kind in SCORES for name in METRICS},
@@ -125,7 +122,7 @@ def conclude(measured: Measured) -> str:
 
 
 def reconstructions(subject: Subject) -> UInt8[np.ndarray, "h w 3"]:
-    """A test image of each kind, and below them what the first run of each network makes of them.
+    """A test image of each kind, and below them their reconstructions by the first run of each network.
 
     Networks stand in the order of `measure`.
     """
@@ -133,10 +130,7 @@ def reconstructions(subject: Subject) -> UInt8[np.ndarray, "h w 3"]:
     images = test.images[[test.defects.index(kind) for kind in sorted(set(test.defects))]]
     firsts = {_name(run): run for run in reversed(subject.runs)}
     rows = [images]
-    for name in sorted(firsts, key=lambda name: firsts[name].config.network.skips):
-        method, state = firsts[name].method, firsts[name].state
-        sample = method.sample(state, to_float(jnp.asarray(images)), jax.random.key(0))
-        rows.append(np.asarray(to_uint8(sample[-1])))
+    rows += [run.detector.reconstruct(images) for run in sorted(firsts.values(), key=_skips)]
     return np.asarray(contact_sheet(rows))
 
 
@@ -197,8 +191,12 @@ def main(arguments: Sequence[str]) -> None:
     publish(finding, flags, subject, study="skips", arguments=arguments)
 
 
-def _name(run: Trained) -> str:
-    return " ".join(map(str, run.config.network.skips)) or NONE
+def _skips(run: Loaded) -> tuple[int, ...]:
+    return run.detector.config.training.skips
+
+
+def _name(run: Loaded) -> str:
+    return " ".join(map(str, _skips(run))) or NONE
 
 
 def _ratio(figures: Mapping[str, Any]) -> float:

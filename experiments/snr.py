@@ -12,7 +12,7 @@ from experiments import markdown
 from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
 from experiments.study import LoopFlags, Subject, folders, load_seeds
-from experiments.trajectories import Loop, Trajectories
+from experiments.trajectories import Trajectories, trajectories
 from i3ad_jax import command_line
 from i3ad_jax.data.dataset import Split
 
@@ -33,14 +33,11 @@ class Flags(LoopFlags):
 
 def measure(subject: Subject) -> Measured:
     """All figures, from one trajectory for each image and run."""
-    test, loop = subject.data.test, Loop(subject.runs[0].config)
-    found = []
-    with tqdm(total=len(subject.runs) * len(test), unit="image") as progress:
-        for run in subject.runs:
-            u = run.calibration["u"]
-            traced = loop.trajectories(run.state, test.images, u=u, progress=progress)
-            masks = {**areas(test, traced.masks), **nesting(traced.masks)}
-            found.append({**signal_to_noise(test, traced), **masks})
+    test, found = subject.data.test, []
+    for run in tqdm(subject.runs, unit="run"):
+        traced = trajectories(run.detector, test.images)
+        masks = {**areas(test, traced.masks), **nesting(traced.masks)}
+        found.append({**signal_to_noise(test, traced), **masks})
     return {name: np.stack([of_seed[name] for of_seed in found]) for name in found[0]}
 
 
@@ -98,7 +95,7 @@ def nesting(masks: Bool[np.ndarray, "n t h w"]) -> dict[str, Float[np.ndarray, "
 
 
 def _quotient(over: np.ndarray, under: np.ndarray) -> Float[np.ndarray, " t"]:
-    """NaN where there is nothing to divide by."""
+    """NaN where the divisor is 0."""
     return np.divide(over, under, out=np.full(len(under), np.nan), where=under > 0)
 
 

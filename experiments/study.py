@@ -7,22 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jax.numpy as jnp
 from tqdm import tqdm
 
 from experiments.categories import categories, category_name
 from experiments.comparison import Run
 from experiments.runs import finished, make, plan, run_folder
-from i3ad_jax.config import Config
+from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import Dataset
-from i3ad_jax.data.load import hold_out, load_dataset
+from i3ad_jax.data.load import load_dataset
+from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import Interrupted, load_trained
-from i3ad_jax.methods import WEIGHTS_OF, build
-from i3ad_jax.methods.method import Method, State
-from i3ad_jax.presets import defaults
-from i3ad_jax.runs.run_folder import RunFolder, environment
-from i3ad_jax.shapes import to_float
+from i3ad_jax.runs.environment import environment
+from i3ad_jax.runs.files import read_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.session import Interrupted
 
 
 @dataclass(frozen=True)
@@ -53,19 +51,25 @@ class LoopFlags(Flags):
     has another u, chosen by the rule on the runs' held-out normal images."""
 
 
-class Trained(NamedTuple):
-    """A finished run, ready to be tested."""
+class Loaded(NamedTuple):
+    """A finished run: its folder and its detector."""
 
     folder: RunFolder
-    config: Config
-    method: Method
-    state: State
-    calibration: Mapping[str, Any]
+    detector: Detector
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> "Loaded":
+        """The run in a folder.
+
+        Raises:
+            InputError: the run is not finished, or a file of it is damaged.
+        """
+        return cls(folder, Detector.load(folder.path))
 
     @property
     def commit(self) -> str | None:
-        """The one at which it was trained."""
-        return self.folder.read_json(self.folder.environment)["git_commit"]
+        """The one at which its weights were trained."""
+        return read_json(self.folder.source().environment)["git_commit"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Subject:
         start: of the study, by `time.perf_counter`.
     """
 
-    runs: Sequence[Trained]
+    runs: Sequence[Loaded]
     data: Dataset
     machine: Mapping[str, Any] = field(default_factory=environment)
     start: float = field(default_factory=time.perf_counter)
@@ -96,14 +100,16 @@ def settings(flags: Flags) -> Config:
     Raises:
         InputError: the first of --runs is no run.
     """
-    return RunFolder(flags.runs[0]).read_config() if flags.runs else defaults(flags.preset, "i3ad")
+    return (
+        RunFolder(flags.runs[0]).read_config() if flags.runs else default_config("i3ad", preset=flags.preset)
+    )
 
 
 def folders(flags: Flags, *, methods: Sequence[str] = ("i3ad",)) -> list[RunFolder]:
     """The runs that the flags name; without any, those of OUT/runs, trained here where they are missing.
 
     Raises:
-        InputError: a flag makes no sense, or a run cannot be made.
+        InputError: a flag makes no sense, or a run cannot be trained.
         SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
     """
     if flags.runs:
@@ -128,7 +134,7 @@ def train_missing(planned: Mapping[Run, Config], out: Path) -> None:
     """Trains and tests the runs that are not there yet below the folder `out`.
 
     Raises:
-        InputError: a run there has other settings, or a run cannot be made.
+        InputError: a run there has other settings, or a run cannot be trained.
         SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
     """
     done = finished(planned, out)
@@ -141,21 +147,6 @@ def train_missing(planned: Mapping[Run, Config], out: Path) -> None:
             missing.close()
             print(f"\n{run} {stop}. To go on, give the same command again.", file=sys.stderr)
             sys.exit(128 + stop.signal)
-
-
-def load(folder: RunFolder) -> Trained:
-    """A finished run. One of a projection has no weights: those of the autoencoder's run beside it serve.
-
-    Raises:
-        InputError: the run is not finished, or its checkpoint is damaged.
-    """
-    config = folder.read_config()
-    source = folder
-    if config.method in WEIGHTS_OF and not folder.checkpoints.is_dir():
-        name = folder.path.resolve().name.replace(config.method, WEIGHTS_OF[config.method])
-        source = RunFolder(folder.path.resolve().with_name(name))
-    calibration = source.read_json(source.calibration)
-    return Trained(folder, config, *load_trained(source, config), calibration)
 
 
 def load_seeds(
@@ -176,33 +167,38 @@ def load_seeds(
     for folder, config in zip(chosen, configs, strict=True):
         if config.method != "i3ad":
             raise InputError(f"--runs {folder.path}: a run of {config.method}; this study is about i3ad")
-        settings, expected = config.flat(), replace(first, seed=config.seed).flat()
-        for name, value in settings.items():
+        expected = {**first.flat(), "seed": config.seed}
+        for name, value in config.flat().items():
             if value != expected[name]:
                 raise InputError(
-                    f"--runs {folder.path}: made with {name} {value}, {chosen[0].path} with {expected[name]};"
-                    " give runs that differ by their seed alone"
+                    f"--runs {folder.path}: trained with {name} {value}, {chosen[0].path} with"
+                    f" {expected[name]}; give runs that differ by their seed alone"
                 )
     if len({config.seed for config in configs}) < len(configs):
         raise InputError(f"--runs {chosen[-1].path}: two of the runs have one seed; give each seed once")
-    data, runs = labelled_data(first), [load(folder) for folder in chosen]
-    if base is not None and base != first.refine.base:
-        method = build(replace(first, refine=replace(first.refine, base=base)))
-        runs = [
-            run._replace(
-                config=replace(run.config, refine=replace(run.config.refine, base=base)),
-                method=method,
-                calibration=calibrate(method, run, data),
-            )
-            for run in runs
-        ]
+    data, runs = labelled_data(first), [Loaded.of(folder) for folder in chosen]
+    if base is not None and base != first.test.refine.base:
+        runs = [run._replace(detector=recalibrated(run.detector, data, base=base)) for run in runs]
     return Subject(runs, data)
 
 
-def calibrate(method: Method, run: Trained, data: Dataset) -> Mapping[str, Any]:
-    """What a method with other settings learns from the run's held-out normal images: its u."""
-    _, held_out = hold_out(data.train, fraction=run.config.data.held_out, seed=run.config.seed)
-    return method.calibrate(run.state, to_float(jnp.asarray(held_out.images)))
+def recalibrated(detector: Detector, data: Dataset, **settings: Any) -> Detector:
+    """The detector under other settings of the test; the images that its run held out choose u anew.
+
+    Raises:
+        InputError: a setting makes no sense, or a held-out image is missing from the data or has changed.
+    """
+    return detector.recalibrated(detector.files.select_held_out(data.train).images, **settings)
+
+
+def with_settings(detector: Detector, **settings: Any) -> Detector:
+    """The detector under other settings of the test, with the calibration and the u that it has.
+
+    Raises:
+        InputError: a setting makes no sense.
+    """
+    config = detector.config
+    return replace(detector, config=config.for_test(config.method, settings))
 
 
 def labelled_data(config: Config) -> Dataset:

@@ -23,9 +23,10 @@ from experiments.runs import finished, make, plan, run_folder, wall_seconds
 from i3ad_jax import command_line
 from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import Interrupted
 from i3ad_jax.methods import METHODS
-from i3ad_jax.runs.run_folder import environment, write_csv, write_text
+from i3ad_jax.runs.environment import environment
+from i3ad_jax.runs.files import write_csv, write_text
+from i3ad_jax.session import Interrupted
 
 PROGRAM = "python -m experiments.tables"
 HOW_TO_READ = {
@@ -48,23 +49,23 @@ class Flags:
     """Categories: any form that train takes, a folder of such folders, or textures for all built-in ones."""
     out: Path
     """Folder for the tables; the runs are in its subfolder runs."""
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = tuple(METHODS)
     """What to train; a projection brings its autoencoder with it."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A run for each."""
     preset: Literal["quick", "paper"] = "quick"
     """Settings of all runs."""
     steps: int | None = None
-    """Training steps of every method; by default those of the preset."""
+    """Training steps of every method that learns by steps; by default those of the preset."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """What the tables are made from; results and failures grow with every run.
+    """What the tables show; results and failures grow with every run.
 
     Attributes:
         flags: of the command.
-        plan: the settings of every run, in the order in which they are made.
+        plan: the settings of every run, in the order in which they are trained.
         results: what `results.json` of each finished run holds.
         failures: why a run failed, in one line.
         machine: of `environment`.
@@ -94,8 +95,7 @@ class Session:
 
     def notes(self) -> dict[str, Any]:
         """What stands below the tables."""
-        # pca learns from all images at once: it takes no steps
-        steps = {run.method: c.training.steps for run, c in self.plan.items() if run.method != "pca"}
+        steps = {run.method: c.flat()["steps"] for run, c in self.plan.items() if "steps" in c.flat()}
         seconds = sum(wall_seconds(run_folder(self.flags.out, run).path) for run in self.plan)
         return {
             "data": ", ".join(dict.fromkeys(config.data.data for config in self.plan.values())),
@@ -110,7 +110,7 @@ class Session:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses the command line, makes the missing runs, writes the tables after each."""
+    """Parses the command line, trains the missing runs, writes the tables after each."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     planned = plan(
         data=flags.data, methods=flags.methods, seeds=flags.seeds, preset=flags.preset, steps=flags.steps

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -16,8 +15,8 @@ from experiments.finding import Finding, over_seeds, publish
 from experiments.study import LoopFlags, Subject, folders, load_seeds
 from experiments.trajectories import MEAN, METRICS, auroc
 from i3ad_jax import command_line
+from i3ad_jax.calibration import plain_anomaly_maps
 from i3ad_jax.errors import InputError
-from i3ad_jax.shapes import to_float
 
 PROGRAM = "python -m experiments.threshold"
 CLOSE = 0.01  # AUROC: the rule is good if it comes this near to the best u
@@ -67,25 +66,25 @@ def measure(subject: Subject) -> Curves:
         InputError: the u of a run was given, not chosen by the rule.
     """
     for run in subject.runs:
-        if "u_errors" not in run.calibration:
+        if "u_errors" not in run.detector.calibration.tuned:
             raise InputError(f"--runs {run.folder.path}: its u was given by --u; train one without that")
-    test, candidates = subject.data.test, [float(u) for u in subject.runs[0].calibration["u_errors"]]
-    images = to_float(jnp.asarray(test.images))
-    method = subject.runs[0].method  # one program for all: the runs differ by their weights alone
+    test, detectors = subject.data.test, [run.detector for run in subject.runs]
+    tuned = [detector.calibration.tuned for detector in detectors]
+    candidates = [float(u) for u in tuned[0]["u_errors"]]
     found = []
-    with tqdm(total=len(subject.runs) * len(candidates) * len(test), unit="image") as progress:
-        for run, u in product(subject.runs, candidates):
+    with tqdm(total=len(detectors) * len(candidates), unit="run") as progress:
+        for detector, u in product(detectors, candidates):
             progress.set_description(f"u = {u:.2f}")
-            maps = method.anomaly_maps(run.state, {**run.calibration, "u": u}, images, len(test))
-            found.append(auroc(test, {score: np.asarray(values) for score, values in maps.items()}))
-            progress.update(len(test))
-    shape = (len(subject.runs), len(candidates))
+            maps = plain_anomaly_maps(detector.method, detector.state, {"u": u}, test.images)
+            found.append(auroc(test, maps))
+            progress.update()
+    shape = (len(detectors), len(candidates))
     return Curves(
         candidates=candidates,
         auroc={names: np.reshape([areas[names] for areas in found], shape) for names in found[0]},
-        errors=np.array([list(run.calibration["u_errors"].values()) for run in subject.runs]),
-        chosen=[candidates.index(run.calibration["u"]) for run in subject.runs],
-        tolerance=subject.runs[0].config.refine.u_tolerance,
+        errors=np.array([list(of["u_errors"].values()) for of in tuned]),
+        chosen=[candidates.index(of["u"]) for of in tuned],
+        tolerance=detectors[0].config.test.threshold.u_tolerance,
     )
 
 

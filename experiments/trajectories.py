@@ -1,23 +1,23 @@
 """Every state of the test-time loop of I3AD for many images, and what metrics say of each state."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
-from tqdm import tqdm
 
-from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
-from i3ad_jax.inpainting.queue import trace_queue
+from i3ad_jax.detector import Detector
 from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.methods.i3ad import I3AD
+from i3ad_jax.methods.method import State
 from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.runtime.devices import copied_to, devices_for, spread_over_devices
+from i3ad_jax.runtime.devices import copied_to, devices_for, shard_over_devices
+from i3ad_jax.runtime.queues import by_queues
 from i3ad_jax.scoring.maps import image_scores, l2_map
 from i3ad_jax.scoring.metrics import image_auroc, pixel_auroc
-from i3ad_jax.shapes import Images, to_float
+from i3ad_jax.shapes import Images
 
 MEMORY = 1 << 30  # bytes that the states of one queue may take
 METRICS = ("image", "pixel")  # what an AUROC ranks
@@ -55,51 +55,46 @@ class Trajectories(NamedTuple):
         return Trajectories(states, np.take_along_axis(self.masks, state, axis=1), last)
 
 
-class Loop:
-    """The compiled loop under one set of settings, for every run that has the networks of `config`."""
+def trajectories(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Trajectories:
+    """The states of all images, by as few queues as memory allows; each image costs its own iterations.
 
-    def __init__(self, config: Config) -> None:
-        self.config, self.method = config, I3AD(config)
+    Args:
+        detector: of I3AD.
+        images: to examine, of the detector's working size.
+    """
+    method, settings = detector.method, detector.config.test.refine
+    assert isinstance(method, I3AD)
+    # Image, mask and score of each state; a queue's end, where its slowest image runs alone, is dear.
+    bytes_per_image = 4 * (3 + 1 + 1) * images[0, ..., 0].size * (settings.iterations + 1)
+    size = max(1, min(len(images), MEMORY // bytes_per_image))
+    devices = devices_for(size, together=method.throughput.test_batch_size)
+    weights = detector.state, method.parameters(detector.calibration.tuned)
+    state, parameters = copied_to(devices, weights)
 
-    def trajectories(
-        self, state: Any, images: UInt8[np.ndarray, "n h w 3"], *, u: float, progress: tqdm
-    ) -> Trajectories:
-        """The states of all images, by as few queues as memory allows; each image costs its own iterations.
+    def trace(queue: Images, count: int) -> Trajectories:
+        return _trace(method, devices, state, parameters, *copied_to(devices, (queue, jnp.int32(count))))
 
-        Args:
-            state: weights of a trained run.
-            images: to examine.
-            u: threshold of the mask.
-            progress: moves by one for each image.
-        """
-        # Image, mask and score of each state; a queue's end, where its slowest image runs alone, is dear.
-        bytes_per_image = 4 * (3 + 1 + 1) * images[0, ..., 0].size * (self.config.refine.iterations + 1)
-        size, parts = max(1, min(len(images), MEMORY // bytes_per_image)), []
-        for first in range(0, len(images), size):
-            queue = images[first : first + size]
-            count = len(queue)
-            padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
-            arguments = state, to_float(jnp.asarray(padded)), jnp.int32(count), jnp.float32(u)
-            devices = devices_for(size, together=self.config.refine.test_batch_size)
-            part = self._trace(devices, *copied_to(devices, arguments))
-            parts.append(jax.tree.map(lambda x: np.asarray(x)[:count], part))  # noqa: B023 (done at once)
-            progress.update(count)
-        return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    return by_queues(trace, images, size=size)
 
-    @jit(static_argnums=(0, 1))
-    def _trace(
-        self, devices: int, state: Any, images: Images, count: Int[Array, ""], u: Float[Array, ""]
-    ) -> Trajectories:
-        loop = self.config.refine
 
-        def queue(images: Images, count: Int[Array, ""]) -> tuple[Trajectory, Int[Array, " b"]]:
-            slots = loop.test_batch_size // devices
-            return trace_queue(self.method.inpaint(state), images, count=count, slots=slots, u=u, config=loop)
+@jit(static_argnums=(0, 1))
+def _trace(
+    method: I3AD,
+    devices: int,
+    state: State,
+    parameters: Float[Array, ""],
+    images: Images,
+    count: Int[Array, ""],
+) -> Trajectories:
+    together = method.throughput.test_batch_size // devices
 
-        traced, iterations = spread_over_devices(queue, images, count=count, devices=devices)
-        l2 = jax.vmap(lambda image, states: jax.vmap(lambda x: l2_map(image, x))(states))
-        maps = {"l2": l2(images, traced.images), "ssim": traced.scores}
-        return Trajectories(maps, traced.masks[..., 0] > 0, iterations)  # pyright: ignore
+    def shard(images: Images, count: Int[Array, ""]) -> tuple[Trajectory, Int[Array, " b"]]:
+        return method.trajectories_and_ends(state, parameters, images, count=count, together=together)
+
+    traced, iterations = shard_over_devices(shard, images, count=count, devices=devices)
+    l2 = jax.vmap(lambda image, states: jax.vmap(lambda x: l2_map(image, x))(states))
+    maps = {"l2": l2(images, traced.images), "ssim": traced.scores}
+    return Trajectories(maps, traced.masks[..., 0] > 0, iterations)  # pyright: ignore
 
 
 def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:

@@ -10,17 +10,20 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from experiments import scores
-from i3ad_jax import train
+from i3ad_jax import evaluate, train
 from i3ad_jax.errors import InputError
+from i3ad_jax.scoring import maps
 
 
 @pytest.fixture(scope="module")
-def runs(tiny_flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds."""
     root = tmp_path_factory.mktemp("runs")
     for seed in ("0", "1"):
         flags = ["--method", "pca", "--components", "2", "--held-out", "0.4", "--seed", seed]
-        train.main([*tiny_flags, *flags, "--run", str(root / f"pca-seed{seed}")])
+        size = ["--image-size", "32", "--test-batch-size", "4"]
+        run = str(root / f"pca-seed{seed}")
+        train.main(["--data", str(tiny_folder), *size, *flags, "--run", run])
     return root
 
 
@@ -37,7 +40,8 @@ def test_rows_are_the_results_of_the_runs(runs: Path, tmp_path: Path, capsys: py
     scores.main(["--runs", str(runs), "--out", str(tmp_path)])
     rows = {row["score"]: row for row in read(tmp_path / "scores.csv")}
     assert list(rows) == list(scores.SCORES)
-    for score, kind in (("mean", "ssim"), ("calibrated, top", "ssim_calibrated")):
+    stored_scores = {"SSIM, mean": "ssim", "MS-SSIM, mean": "ms_ssim", "L2 calibrated, top": "l2_calibrated"}
+    for score, kind in {**stored_scores, "SSIM calibrated, top": "ssim_calibrated"}.items():
         assert rows[score]["seeds"] == "2"
         for name, stored in (
             ("image_auroc", "image_auroc"),
@@ -79,25 +83,29 @@ def test_listed_images_are_left_out(runs: Path, tmp_path: Path) -> None:
     ]
     assert len(kept) == 3
     expected = roc_auc_score([int(row["label"]) for row in kept], [float(row["ssim"]) for row in kept])
-    assert float(rows["without 3 listed", "mean"]["image_auroc_mean"]) == pytest.approx(expected)
-    assert (
-        float(rows["all", "mean"]["image_auroc_mean"]) == results(runs / "pca-seed1")["ssim"]["image_auroc"]
-    )
+    assert float(rows["without 3 listed", "SSIM, mean"]["image_auroc_mean"]) == pytest.approx(expected)
+    of_all = float(rows["all", "SSIM, mean"]["image_auroc_mean"])
+    assert of_all == results(runs / "pca-seed1")["ssim"]["image_auroc"]
     (tmp_path / "listed").write_text("good/0\ngood/7\n")
     with pytest.raises(InputError, match="listed: good/7 is no test image"):
         scores.main(command)
 
 
-def test_a_run_without_calibrated_scores_is_tested_again(runs: Path, tmp_path: Path) -> None:
-    old = shutil.copytree(runs / "pca-seed0", tmp_path / "old")
-    shutil.rmtree(old / "statistics")
-    stored = json.loads((old / "results.json").read_text())
-    del stored["scores"]["ssim_calibrated"]
-    (old / "results.json").write_text(json.dumps(stored))
-    scores.main(["--runs", str(old), "--out", str(tmp_path / "out")])
-    scores.main(["--runs", str(runs / "pca-seed0"), "--out", str(tmp_path / "new")])
-    assert read(tmp_path / "out/scores.csv") == read(tmp_path / "new/scores.csv")
-    assert not (old / "statistics").exists()
+def test_every_map_has_its_scores() -> None:
+    calibrated = [name for name in maps.SCORES if name.endswith("_calibrated")]
+    assert calibrated
+    for name in (*calibrated, *(name.removesuffix("_calibrated") for name in calibrated)):
+        assert [top for map_of, top in scores.SCORES.values() if map_of == name] == [False, True]
+    assert scores.SCORES[scores.PLAIN] == ("ssim", False)  # the paper's
+    assert scores.SCORES[scores.CALIBRATED] == ("ssim_calibrated", True)
+
+
+def test_another_test_inside_a_run_is_no_run(runs: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(runs / "pca-seed0", tmp_path / "runs/run")
+    evaluate.main([str(run), "--top-fraction", "0.5"])
+    assert (run / "evaluation/results.json").exists()
+    assert [folder.path for folder in scores.find_runs([tmp_path / "runs"])] == [run]
+    assert [folder.path for folder in scores.find_runs([run / "evaluation"])] == [run / "evaluation"]
 
 
 def test_wrong_runs(runs: Path, tmp_path: Path) -> None:
@@ -106,3 +114,7 @@ def test_wrong_runs(runs: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(runs / "pca-seed0", tmp_path / "copy")
     with pytest.raises(InputError, match=r"a second run of tiny.*, pca, seed 0; name one"):
         scores.main(["--runs", str(runs), str(copy), "--out", str(tmp_path / "out")])
+    stored = json.loads((copy / "results.json").read_text())
+    (copy / "results.json").write_text(json.dumps({**stored, "data_digest": 64 * "0"}))
+    with pytest.raises(InputError, match=r"copy/results.json: of other images than .*tiny"):
+        scores.main(["--runs", str(copy), "--out", str(tmp_path / "out")])

@@ -1,7 +1,6 @@
 """The study of the U-Net's skip connections: its arithmetic by hand, its command with tiny networks."""
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import numpy as np
 import pytest
 
 from experiments import runs, skips
-from i3ad_jax.config import Config
+from i3ad_jax.config import Config, default_config
 from i3ad_jax.errors import InputError
-from i3ad_jax.presets import defaults
+from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
 
 
@@ -30,40 +29,36 @@ def test_conclusion_says_what_the_skip_changed() -> None:
 
 
 def test_each_skip_connection_alone_with_each_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = {}
+    trained = {}
 
     def make(run: Any, planned: Any, out: Path) -> None:
-        made[out.name, run.seed] = planned[run]
+        trained[out.name, run.seed] = planned[run]
 
     monkeypatch.setattr("experiments.study.make", make)
     chosen = skips.folders(skips.Flags(out=tmp_path, data="textures:mesh", seeds=(4, 2), steps=7))
-    assert list(made) == [(f"skips-{name}", seed) for name in ("none", "1", "2", "3", "4") for seed in (4, 2)]
-    for (name, seed), config in made.items():
-        assert config.network.skips == (() if name == "skips-none" else (int(name[-1]),))
+    names = ("none", "1", "2", "3", "4")
+    assert list(trained) == [(f"skips-{name}", seed) for name in names for seed in (4, 2)]
+    for (name, seed), config in trained.items():
+        assert config.training.skips == (() if name == "skips-none" else (int(name[-1]),))
         assert (config.method, config.seed, config.training.steps) == ("unet", seed, 7)
     assert [folder.path.relative_to(tmp_path).parts for folder in chosen] == [
-        (name, "runs", "mesh", f"unet-seed{seed}") for name, seed in made
+        (name, "runs", "mesh", f"unet-seed{seed}") for name, seed in trained
     ]
 
 
-def small(preset: str, method: str) -> Config:
-    """The method's defaults, made as small as they can be."""
-    config = defaults(preset, method)
-    return replace(
-        config,
-        data=replace(config.data, image_size=32),
-        network=replace(config.network, width=2, latent_size=3),
-        training=replace(config.training, steps=2, batch_size=3),
-        refine=replace(config.refine, queue_size=8, test_batch_size=4),
-    )
+def small(method: str, *, preset: str) -> Config:
+    """The method's defaults, as small as they can be."""
+    network = {"image_size": 32, "width": 2, "latent_size": 3}
+    speed = {"steps": 2, "batch_size": 3, "queue_size": 8, "test_batch_size": 4}
+    return default_config(method, preset=preset).with_settings({**network, **speed})
 
 
 @pytest.fixture(scope="module")
 def networks(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What the command makes of two networks; the run of each."""
+    """The runs of two networks, trained by the command."""
     out = tmp_path_factory.mktemp("skips")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "defaults", small)
+        patch.setattr(runs, "default_config", small)
         patch.setattr(skips, "SKIPS", {"none": (), "1": (1,)})
         skips.main(["--data", str(tiny_folder), "--seeds", "3", "--out", str(out)])
     assert (out / "skips.svg").read_text().count("<svg") == 1
@@ -78,7 +73,7 @@ def test_figures_are_those_of_the_runs(networks: dict[str, Path], tmp_path: Path
     assert list(rows) == ["none", "1"]
     test = skips.load_networks(folders).data.test
     for line, folder in zip((rows["1"], rows["none"]), folders, strict=True):
-        scores = folder.read_json(folder.results)["scores"]
+        scores = read_json(folder.results)["scores"]
         assert float(line["ssim_image_mean"]) == pytest.approx(scores["ssim"]["image_auroc"], abs=1e-6)
         error = np.load(folder.maps / "l2.npy")
         normal = np.mean([error[i] for i, defect in enumerate(test.defects) if defect == "good"])

@@ -3,26 +3,29 @@
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import Fails
 from sklearn.metrics import roc_auc_score
-from tqdm import tqdm
 
 from experiments import checkerboard, choices, qualitative, runs, snr, study, threshold
 from experiments.comparison import Cell
 from experiments.finding import over_seeds
-from experiments.trajectories import Loop, Trajectories, auroc, auroc_curves
-from i3ad_jax.config import Config, RefineConfig
+from experiments.trajectories import Trajectories, auroc, auroc_curves, trajectories
+from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import NORMAL, Split
+from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES
-from i3ad_jax.runs.run_folder import RunFolder, write_json
+from i3ad_jax.runs.files import read_json, write_json
+from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.shapes import to_float
 
 RNG = np.random.default_rng(0)
@@ -38,16 +41,28 @@ def seeds(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
 
 
 @pytest.fixture(scope="module")
+def autoencoders(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Runs of an autoencoder and of projection on it, as a study trains what is missing."""
+    size = {"image_size": 32, "width": 2, "latent_size": 3, "batch_size": 3, "test_batch_size": 4}
+
+    def tiny(method: str, *, preset: str) -> Config:
+        return default_config(method, preset=preset).with_settings(size)
+
+    out = tmp_path_factory.mktemp("autoencoders")
+    flags = qualitative.Flags(out=out, data=str(tiny_folder), steps=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "default_config", tiny)
+        return [folder.path for folder in study.folders(flags, methods=("l2_ae", "l2_ae_projection"))]
+
+
+@pytest.fixture(scope="module")
 def subject(seeds: list[Path]) -> study.Subject:
     return study.load_seeds([RunFolder(path) for path in seeds])
 
 
 @pytest.fixture(scope="module")
 def traced(subject: study.Subject) -> Trajectories:
-    run, test = subject.runs[0], subject.data.test
-    with tqdm(disable=True) as progress:
-        loop = Loop(run.config)
-        return loop.trajectories(run.state, test.images, u=run.calibration["u"], progress=progress)
+    return trajectories(subject.runs[0].detector, subject.data.test.images)
 
 
 def random_split(count: int, size: int = 6) -> Split:
@@ -61,6 +76,7 @@ def random_split(count: int, size: int = 6) -> Split:
         defects=tuple(("spot" if i % 2 else NORMAL) for i in range(count)),
         masks=masks,
         annotated=np.arange(count) < count - 1,
+        hashes=(64 * "0",) * count,
     )
 
 
@@ -72,7 +88,7 @@ def read(file: Path) -> list[dict[str, str]]:
 def test_the_last_state_has_the_auroc_that_testing_reports(
     subject: study.Subject, traced: Trajectories
 ) -> None:
-    reported = subject.runs[0].folder.read_json(subject.runs[0].folder.results)["scores"]
+    reported = read_json(subject.runs[0].folder.results)["scores"]
     curves = auroc_curves(subject.data.test, traced)
     for score in ("l2", "ssim"):
         for metric in ("image", "pixel"):
@@ -81,9 +97,10 @@ def test_the_last_state_has_the_auroc_that_testing_reports(
     assert curves["image", "mean"][0] == (curves["image", "l2"][0] + curves["image", "ssim"][0]) / 2
 
 
-def test_every_state_is_the_methods_own(subject: study.Subject, traced: Trajectories) -> None:
-    run, images = subject.runs[0], to_float(jnp.asarray(subject.data.test.images))
-    expected = run.method.trace(run.state, run.calibration, images)
+def test_every_state_is_that_of_the_fixed_form(subject: study.Subject, traced: Trajectories) -> None:
+    detector = study.with_settings(subject.runs[0].detector, loop="fixed")
+    images = to_float(jnp.asarray(subject.data.test.images))
+    expected = detector.method.trace(detector.state, detector.calibration.tuned, images, len(images))
     np.testing.assert_allclose(traced.maps["ssim"], expected.scores, atol=1e-5)
     l2 = np.square(np.asarray(expected.images) - np.asarray(images)[:, None]).mean(axis=-1)
     np.testing.assert_allclose(traced.maps["l2"], l2, atol=1e-5)
@@ -212,7 +229,7 @@ def test_spread_over_checkerboards() -> None:
     np.testing.assert_allclose(checkerboard.spread(curves, names), [[0.4, 0.1]])
 
 
-def test_checkerboards_are_told_apart() -> None:
+def test_figures_of_each_checkerboard() -> None:
     names = [(metric, score) for metric in ("image", "pixel") for score in ("l2", "ssim", "mean")]
     curves: checkerboard.Curves = {
         patches: dict.fromkeys(names, np.array([[start, 0.9], [start, 0.8]]))
@@ -228,13 +245,15 @@ def test_checkerboards_are_told_apart() -> None:
 
 
 def test_choices_change_one_setting_each() -> None:
-    stored = RefineConfig(base="original", u=0.3)
+    stored = default_config("i3ad").with_settings({"base": "original", "u": 0.3})
     options = choices.choices(stored)
-    assert options.pop(choices.STORED) == stored
+    assert options.pop(choices.STORED) == {}
     assert len(options) == sum(len(values) - 1 for values in choices.OPEN.values())
-    assert options["base previous"] == replace(stored, base="previous")
-    for refine in options.values():
-        assert sum(getattr(refine, name) != getattr(stored, name) for name in choices.OPEN) == 1
+    assert options["base previous"] == {"base": "previous"}
+    for changes in options.values():
+        changed = stored.for_test("i3ad", changes).flat()
+        assert [name for name, value in stored.flat().items() if changed[name] != value] == list(changes)
+        assert len(changes) == 1
 
 
 def test_median_images() -> None:
@@ -245,7 +264,11 @@ def test_median_images() -> None:
 
 
 def test_commands(
-    seeds: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    seeds: list[Path],
+    autoencoders: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     monkeypatch.setattr(choices, "OPEN", {"base": ("previous", "original")})  # each choice is a compilation
     commands: dict[Any, list[str]] = {
@@ -256,7 +279,7 @@ def test_commands(
         qualitative: [],
     }
     for command, flags in commands.items():
-        given = seeds[:1] if command is qualitative else seeds
+        given = [*autoencoders, seeds[0]] if command is qualitative else seeds
         command.main(["--runs", *map(str, given), "--out", str(tmp_path), *flags])
         name = command.__name__.split(".")[1]
         page = (tmp_path / f"{name}.md").read_text()
@@ -283,25 +306,37 @@ def test_commands(
     assert "- base: original\n" in page
     u = next(line for line in page.splitlines() if line.startswith("- u: ")).removeprefix("- u: ").split(", ")
     assert np.mean([float(x) for x in u]) == pytest.approx(float(rows[1]["u_mean"]))  # chosen for that base
-    assert [(row["defect"], row["method"]) for row in read(tmp_path / "qualitative.csv")] == [
-        ("spot", "i3ad")
-    ]
+    shown = [(row["defect"], row["method"]) for row in read(tmp_path / "qualitative.csv")]
+    assert shown == [("spot", "l2_ae"), ("spot", "l2_ae_projection"), ("spot", "i3ad")]
+
+
+def test_a_projection_has_the_weights_of_the_autoencoders_run(autoencoders: list[Path]) -> None:
+    autoencoder, projection = (study.Loaded.of(RunFolder(path)) for path in autoencoders)
+    assert projection.detector.config.method == "l2_ae_projection"
+    assert not projection.folder.checkpoints.exists()
+    for own, theirs in zip(
+        *map(jax.tree.leaves, (projection.detector.state, autoencoder.detector.state)), strict=True
+    ):
+        np.testing.assert_array_equal(own, theirs)
+    assert projection.commit == read_json(autoencoder.folder.environment)["git_commit"]
 
 
 def test_missing_runs_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
 
-    def train(config: Config, folder: RunFolder, *, resume: bool) -> dict:
+    files = TrainingFiles({"good/0.png": 64 * "0"}, {"good/1.png": 64 * "1"})
+
+    def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict:
         assert not resume
         trained.append((config.method, config.seed, config.training.steps))
-        folder.create(config, [])
+        folder.create(config, files, command=command)
         write_json(folder.results, {})
         return {}
 
     monkeypatch.setattr(runs, "train", train)
     flags = study.Flags(out=tmp_path, seeds=(0, 2), steps=7)
     expected = [tmp_path / f"runs/weave/i3ad-seed{seed}" for seed in (0, 2)]
-    for _ in range(2):  # what is there is not made again
+    for _ in range(2):  # what is there is not trained again
         assert [folder.path for folder in study.folders(flags)] == expected
     assert trained == [("i3ad", 0, 7), ("i3ad", 2, 7)]
 
@@ -309,28 +344,28 @@ def test_missing_runs_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_bad_input(seeds: list[Path], tmp_path: Path, fails: Fails) -> None:
     given = shutil.copytree(seeds[0], tmp_path / "given")
     calibration = json.loads((given / "calibration.json").read_text())
-    del calibration["u_errors"]
+    del calibration["tuned"]["u_errors"]
     write_json(given / "calibration.json", calibration)
     other = shutil.copytree(seeds[1], tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
     config["training"]["steps"] = 9
     write_json(other / "config.json", config)
-    wide = shutil.copytree(other, tmp_path / "pca")
-    write_json(wide / "config.json", {**config, "method": "pca"})
+    of_pca = shutil.copytree(other, tmp_path / "pca")
+    write_json(of_pca / "config.json", default_config("pca").to_json())
     out = ["--out", tmp_path / "out"]
     wrong: list[tuple[Any, list[object], str]] = [
         (snr, ["--runs", tmp_path / "none"], "none/config.json: missing"),
         (snr, ["--runs", seeds[0], seeds[0]], "two of the runs have one seed"),
-        (snr, ["--runs", seeds[0], other], "other: made with steps 9, "),
-        (snr, ["--runs", wide], "pca: a run of pca; this study is about i3ad"),
+        (snr, ["--runs", seeds[0], other], "other: trained with steps 9, "),
+        (snr, ["--runs", of_pca], "pca: a run of pca; this study is about i3ad"),
         (snr, ["--data", "textures"], "--data textures: holds weave, mesh, brick; a study takes one"),
-        (snr, ["--data", "textures:weave", "--steps", "0"], "--steps 0: must be more than 0"),
+        (snr, ["--data", "textures:weave", "--steps", "0"], "--steps 0: must be at least 1"),
         (threshold, ["--runs", given], "its u was given by --u"),
-        (checkerboard, ["--runs", seeds[0], "--patches", "4", "33"], "--patches 33: must be between 2"),
-        (checkerboard, ["--patches", "1"], "--patches 1: must be between 2"),
-        (checkerboard, ["--patches"], "--patches"),
+        (checkerboard, ["--runs", seeds[0], "--patches", "4", "33"], "--patches 33: must be at most the"),
+        (checkerboard, ["--patches", "1"], "--patches 1: must be at least 2"),
+        (checkerboard, ["--patches"], "--patches: no value given"),
         (qualitative, ["--runs", *seeds], "--runs: 2 runs of i3ad; give one of each method"),
-        (qualitative, ["--runs", wide], "none of i3ad among them"),
+        (qualitative, ["--runs", of_pca], "none of i3ad among them"),
         (qualitative, ["--seeds", "0", "1"], "--seeds: a picture shows one run of each method"),
         (choices, ["--sneeds", "1"], "--sneeds"),
     ]

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from experiments.comparison import (
     table_markdown,
 )
 from i3ad_jax.config import Config
+from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import Interrupted
-from i3ad_jax.methods import METHODS, WEIGHTS_OF
-from i3ad_jax.runs.run_folder import RunFolder, write_json
+from i3ad_jax.methods import METHODS
+from i3ad_jax.runs.files import write_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.session import Interrupted
 
 
 def outcome(ssim: float | None, l2: float | None = 0.5) -> dict[str, Any]:
@@ -157,7 +159,10 @@ def test_all_methods() -> None:
 
 
 def test_methods_stand_after_those_whose_weights_they_take() -> None:
-    assert all(METHODS.index(source) < METHODS.index(name) for name, source in WEIGHTS_OF.items())
+    sources = {name: method.weights_of for name, method in METHODS.items() if method.weights_of is not None}
+    assert sources == {"l2_ae_projection": "l2_ae", "ssim_ae_projection": "ssim_ae"}
+    order = list(METHODS)
+    assert all(order.index(source) < order.index(name) for name, source in sources.items())
 
 
 def test_category_names() -> None:
@@ -193,8 +198,9 @@ def test_data(tmp_path: Path) -> None:
     ("flags", "message"),
     [
         ("--methods pca magic", "--methods magic: unknown; choose from i3ad, l2_ae"),
-        ("--methods", "--methods: nothing given"),
-        ("--steps 0", "--steps 0: must be more than 0"),
+        ("--methods", "--methods: no value given"),
+        ("--steps 0", "--steps 0: must be at least 1"),
+        ("--methods pca --steps 7", "--steps 7: pca has no such setting; i3ad, l2_ae"),
         ("--preset huge", "huge"),
     ],
 )
@@ -240,8 +246,8 @@ def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         "error: scarce pca seed 0",
         "error: scarce pca seed 1",
     ]
-    made = [tmp_path / f"runs/tile/pca-seed{seed}" for seed in (0, 1)]
-    values = [json.loads((folder / "results.json").read_text())["scores"]["l2"] for folder in made]
+    done = [tmp_path / f"runs/tile/pca-seed{seed}" for seed in (0, 1)]
+    values = [json.loads((folder / "results.json").read_text())["scores"]["l2"] for folder in done]
     tile, scarce, texture, _, total = read(tmp_path / "table1.csv")
     assert float(tile["pca_l2_mean"]) == pytest.approx(np.mean([v["image_auroc"] for v in values]))
     assert tile == {**texture, "category": "tile"} == {**total, "category": "tile"}
@@ -252,20 +258,31 @@ def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     notes = (tmp_path / "table3.md").read_text()
     assert "- runs: 2 of 4 finished" in notes
     assert "- failed and left out: scarce pca seed 1: --components 30" in notes
-    assert "InputError" in (tmp_path / "failures.log").read_text()
+    assert "SettingError: --components 30" in (tmp_path / "failures.log").read_text()
 
     # Again: what is done is left alone, what was cut off goes on.
-    (made[1] / "results.json").unlink()
-    before = (made[0] / "results.json").stat().st_mtime_ns, (made[1] / "config.json").stat().st_mtime_ns
+    (done[1] / "results.json").unlink()
+    before = (done[0] / "results.json").stat().st_mtime_ns, (done[1] / "config.json").stat().st_mtime_ns
     command[1] = str(two_categories / "mvtec_tile")
     tables.main(command)
-    after = (made[0] / "results.json").stat().st_mtime_ns, (made[1] / "config.json").stat().st_mtime_ns
+    after = (done[0] / "results.json").stat().st_mtime_ns, (done[1] / "config.json").stat().st_mtime_ns
     assert before == after
-    again = json.loads((made[1] / "results.json").read_text())["scores"]["l2"]
+    again = json.loads((done[1] / "results.json").read_text())["scores"]["l2"]
     assert again == values[1]
 
-    with pytest.raises(InputError, match=r"--steps 7: .*pca-seed0 was made with 1500; ask for that"):
-        tables.main([*command, "--steps", "7"])
+    with pytest.raises(InputError, match=r"--preset paper: .*pca-seed0 was trained with quick; ask for that"):
+        tables.main([*command, "--preset", "paper"])
+
+
+def test_a_folder_means_the_same_data_from_every_working_directory(
+    two_categories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(two_categories)
+    planned = runs.plan(data=["mvtec_tile"], methods=["pca"], seeds=[0], preset="quick", steps=None)
+    assert planned[Run("tile", "pca", 0)].data.data == str(two_categories / "mvtec_tile")
+
+
+FILES = TrainingFiles({"good/0.png": 64 * "0"}, {"good/1.png": 64 * "1"})
 
 
 def finish(folder: RunFolder) -> dict[str, Any]:
@@ -279,20 +296,23 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
     """Replaces training and testing; lists the calls with their settings."""
     calls = []
 
-    def train(config: Config, folder: RunFolder, *, resume: bool) -> dict:
+    def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict:
         calls.append(("resume" if resume else "train", config))
         if not resume:
-            folder.create(config, [])
+            folder.create(config, FILES, command=command)
         return finish(folder)
 
-    def evaluate(source: RunFolder, config: Config, *, data: str, out: RunFolder) -> dict:
+    def evaluate_run(
+        source: RunFolder, config: Config, *, data: str, out: RunFolder, command: Sequence[str]
+    ) -> dict:
         calls.append((f"evaluate {source.path.name}", config))
-        assert source.read_config() == replace(config, method=source.read_config().method)
+        assert source.read_config().for_method(config.method) == config
         assert data == config.data.data
+        out.create(config, FILES, command=command)
         return finish(out)
 
     monkeypatch.setattr(runs, "train", train)
-    monkeypatch.setattr(runs, "evaluate", evaluate)
+    monkeypatch.setattr(runs, "evaluate_run", evaluate_run)
     return calls
 
 
@@ -302,8 +322,8 @@ def test_a_projection_takes_the_autoencoders_run(calls: list, tmp_path: Path) ->
         *("--out", str(tmp_path)),
     ]
     tables.main(command)
-    made = [(call, config.method, config.seed, config.training.steps) for call, config in calls]
-    assert made == [
+    found = [(call, config.method, config.seed, config.training.steps) for call, config in calls]
+    assert found == [
         ("train", "l2_ae", 1, 3),
         ("evaluate l2_ae-seed1", "l2_ae_projection", 1, 3),
         ("train", "l2_ae", 0, 3),
@@ -322,11 +342,11 @@ def test_no_projection_on_an_autoencoder_that_failed(
 ) -> None:
     trained = runs.train
 
-    def train(config: Config, folder: RunFolder, *, resume: bool) -> dict | None:
+    def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
         if config.method == "l2_ae":
-            folder.create(config, [])
+            folder.create(config, FILES)
             raise error
-        return trained(config, folder, resume=resume)
+        return trained(config, folder, resume=resume, command=command)
 
     monkeypatch.setattr(runs, "train", train)
     methods = ["l2_ae", "l2_ae_projection", "pca"]
@@ -346,11 +366,11 @@ def test_an_interruption_keeps_the_tables_so_far(
 ) -> None:
     trained = runs.train
 
-    def train(config: Config, folder: RunFolder, *, resume: bool) -> dict | None:
+    def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
         if config.seed == 1 and not resume:
-            folder.create(config, [])
+            folder.create(config, FILES)
             raise Interrupted(5, 2)
-        return trained(config, folder, resume=resume)
+        return trained(config, folder, resume=resume, command=command)
 
     monkeypatch.setattr(runs, "train", train)
     command = ["--data", "textures:weave", "--methods", "unet", "i3ad", "--seeds", "0", "1"]
