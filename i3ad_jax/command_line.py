@@ -23,7 +23,7 @@ Flags = TypeVar("Flags")
 
 
 def parse(
-    flags: type[Flags],
+    flags: Callable[..., Flags],
     arguments: Sequence[str],
     *,
     program: str,
@@ -63,7 +63,7 @@ def parse(
         raise InputError(message) from None
 
 
-def parse_known(flags: type[Flags], arguments: Sequence[str]) -> Flags:
+def parse_known(flags: Callable[..., Flags], arguments: Sequence[str]) -> Flags:
     """The part of the command line that `flags` knows, whatever else is there.
 
     Raises:

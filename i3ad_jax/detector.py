@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
@@ -189,7 +190,7 @@ class Detector:
             size=min(len(images), self.config.throughput.queue_size),
         )
         return Trace(
-            np.asarray(to_uint8(states.images)),
+            np.asarray(to_uint8(jnp.asarray(states.images))),
             np.asarray(states.masks[..., 0] > 0),
             np.asarray(states.scores),
             tuple(self.method.trace_iterations),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Int, UInt8
 
 from i3ad_jax.methods.method import Method, Metrics, State, StepSettings
 from i3ad_jax.runtime.compiler import jit
@@ -97,7 +97,7 @@ def _compiled_step(
     order_key, step_key = jax.random.split(key)
 
     @jit(donate_argnums=0)
-    def step_once(state: State, images: Array, index: int) -> tuple[State, Metrics]:
+    def step_once(state: State, images: Array, index: int | Int[Array, ""]) -> tuple[State, Metrics]:
         def draw(position: Array) -> Array:
             epoch, place = jnp.divmod(position, len(images))
             return jax.random.permutation(jax.random.fold_in(order_key, epoch), len(images))[place]

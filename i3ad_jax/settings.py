@@ -10,9 +10,11 @@ import types
 import typing
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from i3ad_jax.errors import InputError
+
+Own = TypeVar("Own", bound="Settings")
 
 
 class SettingError(InputError):
@@ -78,7 +80,7 @@ class Settings:
             flat |= value.flat() if isinstance(value, Settings) else {field.name: value}
         return flat
 
-    def with_settings(self, changes: dict[str, Any]) -> Self:
+    def with_settings(self: Own, changes: dict[str, Any]) -> Own:
         """These settings with some changed, each by its own name, wherever it is nested.
 
         Raises:
@@ -98,7 +100,7 @@ class Settings:
         return dataclasses.replace(self, **new)
 
     @classmethod
-    def from_json(cls, values: Any) -> Self:
+    def from_json(cls: type[Own], values: Any) -> Own:
         """The settings that `to_json` gave.
 
         Raises:

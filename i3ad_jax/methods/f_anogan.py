@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from i3ad_jax.methods.anogan import LatentGanSettings, Learned, Learner
 from i3ad_jax.methods.method import Metrics, NoSettings, check_image_size
@@ -38,7 +38,7 @@ class FAnoganState:
     generator: Learned
     critic: Learned
     encoder: Learned
-    steps: Int[Array, ""]
+    steps: Any
 
 
 @dataclass(frozen=True)

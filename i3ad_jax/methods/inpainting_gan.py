@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.losses import discounted_l1_loss, discriminator_hinge_loss, generator_hinge_loss
 from i3ad_jax.methods.method import Metrics, StepSettings
@@ -110,7 +110,7 @@ class InpaintingGan:
         variables = self.patchgan.init(discriminator_key, images, masks, update_stats=False)
         discriminator, spectral = variables["params"], variables["batch_stats"]
 
-        def iterate(_: int, spectral: Any) -> Any:
+        def iterate(_: Int[Array, ""], spectral: Any) -> Any:
             # Power iteration looks at the weights only, so any image will do.
             return self._discriminate_and_iterate(discriminator, spectral, images, masks)[1]
 

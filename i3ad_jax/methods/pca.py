@@ -1,12 +1,12 @@
 """`pca`: reconstruction from principal components, the yardstick that costs seconds and no network."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import UInt8
 from sklearn.decomposition import PCA
 
 from i3ad_jax.methods.method import NoSettings
@@ -26,10 +26,13 @@ class PcaSettings(Settings):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PcaState:
-    """The mean image and the principal components, both flattened."""
+    """The mean image, `p`, and the principal components, `n p`, both flattened.
 
-    mean: Float[Array, " p"]
-    components: Float[Array, "n p"]
+    A pytree's fields may hold anything that JAX or Orbax puts in place of arrays.
+    """
+
+    mean: Any
+    components: Any
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from i3ad_jax.nn.convolution import Conv
-from i3ad_jax.nn.layers import DownsampleConv, Features, UpsampleConv, num_downsamplings
+from i3ad_jax.nn.layers import DownsampleConv, UpsampleConv, num_downsamplings
 from i3ad_jax.shapes import Images
 
 SIZE_MULTIPLE = 8
@@ -83,5 +83,5 @@ def widths(width: int, size: int) -> list[int]:
     ]
 
 
-def _activate(x: Features) -> Features:
+def _activate(x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
     return nn.leaky_relu(x, SLOPE)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from i3ad_jax.nn.convolution import Conv, convolve
 
-Features = Float[Array, "b h w c"]
+Features = Float[Array, "b _ _ _"]  # height, width and channels, of which each layer makes others
 
 
 def num_downsamplings(size: int, smallest: int) -> int:

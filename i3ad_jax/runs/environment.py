@@ -12,9 +12,8 @@ from typing import Any
 
 import jax
 
-from i3ad_jax import __version__
-
 PACKAGES = (
+    "i3ad_jax",
     "jax",
     "jaxlib",
     "flax",
@@ -35,7 +34,7 @@ def environment(*, command: Sequence[str] = ()) -> dict[str, Any]:
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "devices": [device.device_kind for device in jax.devices()],
-        "packages": {"i3ad_jax": __version__, **{name: metadata.version(name) for name in PACKAGES}},
+        "packages": {name: metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
     }
 

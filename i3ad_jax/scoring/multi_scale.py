@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from i3ad_jax.shapes import Image, Map
 
@@ -32,6 +33,6 @@ def multi_scale(distance: Callable[[Image, Image], Map], image: Image, reconstru
     return jnp.mean(jnp.stack(maps), axis=0)
 
 
-def _halve(image: Image) -> Image:
+def _halve(image: Image) -> Float[Array, "h2 w2 c"]:
     height, width, channels = image.shape
     return image.reshape(height // 2, 2, width // 2, 2, channels).mean(axis=(1, 3))
