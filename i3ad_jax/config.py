@@ -40,7 +40,9 @@ class Config(Settings, Generic[Training, Test]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_names(self.method, self.preset)
+        for name, default in zip(("training", "test"), _presets(self.method, self.preset), strict=True):
+            if type(getattr(self, name)) is not type(default):
+                raise SettingError(name, getattr(self, name), f"must be {type(default).__name__}")
         self.build()  # a method refuses what it cannot work with
 
     def build(self) -> Method:
@@ -94,10 +96,9 @@ class Config(Settings, Generic[Training, Test]):
         Raises:
             SettingError: a setting is missing, unknown, of the wrong type or makes no sense.
         """
-        method = values.get("method") if isinstance(values, dict) else None
         parts = {}
-        if isinstance(method, str) and method in METHODS:
-            training, test = METHODS[method].presets["quick"]
+        if isinstance(values, dict) and "method" in values:
+            training, test = _presets(values["method"], "quick")
             parts = {"training": type(training), "test": type(test)}
         return settings_from_json(values, parts, cls)
 
@@ -108,8 +109,7 @@ def default_config(method: str, *, preset: str = "quick") -> Config[Any, Any]:
     Raises:
         SettingError: there is no such method or preset.
     """
-    _check_names(method, preset)
-    training, test = METHODS[method].presets[preset]
+    training, test = _presets(method, preset)
     return Config(method, preset, training, test, data=DataSettings(image_size=PRESETS[preset]))
 
 
@@ -120,7 +120,9 @@ def unknown_setting(name: str, value: Any, *, method: str) -> SettingError:
     return SettingError(name, value, f"{method} has no such setting{has}")
 
 
-def _check_names(method: str, preset: str) -> None:
+def _presets(method: Any, preset: Any) -> tuple[Settings, Settings]:
+    """Training and test settings of a method under a preset."""
     for name, value, known in (("method", method, METHODS), ("preset", preset, PRESETS)):
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise SettingError(name, value, f"unknown; one of {', '.join(known)}")
+    return METHODS[method].presets[preset]

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -56,11 +57,9 @@ class Settings:
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Settings):
-                continue
+            value, hint = getattr(self, field.name), hints[field.name]
             try:
-                value = _typed(value, hints[field.name])
+                value = _typed(value, hint.__bound__ if isinstance(hint, TypeVar) else hint)
             except _WrongTypeError as error:
                 raise SettingError(field.name, value, f"must be {error}") from None
             object.__setattr__(self, field.name, value)
@@ -154,7 +153,7 @@ def _typed(value: Any, hint: Any) -> Any:
         (hint,) = (option for option in options if option is not type(None))
         return _typed(value, hint)
     if origin is Literal:
-        if value in options and type(value) in {type(option) for option in options}:
+        if type(value) in {type(option) for option in options} and value in options:
             return value
         raise _WrongTypeError(f"one of {', '.join(map(str, options))}")
     if origin is tuple:
@@ -166,16 +165,20 @@ def _typed(value: Any, hint: Any) -> Any:
     if hint is int and isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     if hint is float and isinstance(value, Real) and not isinstance(value, bool):
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
             raise _WrongTypeError("a finite number")
-        return float(value)
-    if hint is str and isinstance(value, str):
+        return number
+    if issubclass(hint, str | Settings) and isinstance(value, hint):
         return value
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    raise _WrongTypeError(names[hint])
+    raise _WrongTypeError(names.get(hint, hint.__name__))
 
 
-def _outside(value: Any, bounds: typing.Mapping[str, float]) -> str | None:
+def _outside(value: Any, bounds: Mapping[str, float]) -> str | None:
     """What `value` must be, where it is outside the bounds."""
     if value is None or not bounds:
         return None
