@@ -14,12 +14,12 @@ from experiments.comparison import Run
 from i3ad_jax.config import Config, default_config, unknown_setting
 from i3ad_jax.data.load import absolute_source
 from i3ad_jax.errors import InputError
-from i3ad_jax.evaluate import evaluate_run
+from i3ad_jax.evaluation import evaluate_run
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.session import train_and_test
 from i3ad_jax.settings import flag
-from i3ad_jax.train import train
 
 
 def plan(
@@ -111,7 +111,7 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
                 raise InputError(f"takes the weights of {autoencoder}, which is not finished; see there")
             evaluate_run(source, config, data=config.data.data, out=folder, command=sys.argv)
         else:
-            train(config, folder, resume=folder.config.exists(), command=sys.argv)
+            train_and_test(config, folder, resume=folder.config.exists(), command=sys.argv)
     return read_json(folder.results)
 
 

@@ -1,7 +1,6 @@
 """`python -m i3ad_jax.evaluate`: test a trained run again, on other data or with another loop."""
 
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,10 +10,8 @@ import tyro
 
 from i3ad_jax import command_line
 from i3ad_jax.config import Config, Test, default_config
-from i3ad_jax.data.load import absolute_source, load_dataset
-from i3ad_jax.detector import Detector, load_train, load_weights
-from i3ad_jax.errors import ChangedFilesWarning
-from i3ad_jax.evaluation import check_results_folder, evaluate, write_evaluation
+from i3ad_jax.data.load import absolute_source
+from i3ad_jax.evaluation import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
@@ -54,47 +51,6 @@ class Flags(Generic[Test]):
     ssim: SsimSettings = field(default_factory=SsimSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
-
-
-def evaluate_run(
-    run: RunFolder, config: Config[Any, Any], *, data: str, out: RunFolder, command: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Tests a run under `config`, its own but for the test; returns what `results.json` holds.
-
-    Raises:
-        InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a run.
-    """
-    stored = run.read_config()
-    same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
-    if not (same and out.is_same(run)):
-        check_results_folder(out, run)
-    detector = load_as(run, config)
-    tested = load_dataset(data, image_size=config.data.image_size, aspect=config.data.aspect)
-    return write_evaluation(evaluate(detector, tested, progress=True), out, run=run, command=command)
-
-
-def load_as(run: RunFolder, config: Config[Any, Any]) -> Detector:
-    """The weights of a run with the settings of another test.
-
-    The run's own calibration serves where the settings are its own; otherwise, or where the run was stopped
-    before it was calibrated, the images that it held out do. Warns of files of the training set that have
-    changed.
-
-    Raises:
-        InputError: the run or its held-out images cannot be used.
-    """
-    stored = run.read_config()
-    if config == replace(stored, throughput=config.throughput) and run.calibration.exists():
-        return replace(Detector.load(run.path), config=config)
-    step, state = load_weights(run, config)
-    files, train = run.read_files(), load_train(config)
-    for change in files.changes(train):
-        warnings.warn(change, ChangedFilesWarning, stacklevel=2)
-    held_out = files.select_held_out(train)
-    detector = Detector.calibrated(config, state, files, held_out.images, step=step, progress=True)
-    if config == replace(stored, throughput=config.throughput):
-        detector.calibration.write(run)
-    return detector
 
 
 def main(arguments: Sequence[str]) -> None:

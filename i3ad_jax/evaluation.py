@@ -1,8 +1,9 @@
 """The test of a detector on labelled images: maps, scores, metrics, instructive cases, and their files."""
 
 import time
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
 
 from i3ad_jax.calibration import scores_of
+from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
-from i3ad_jax.detector import Detector
-from i3ad_jax.errors import InputError
+from i3ad_jax.data.load import load_dataset
+from i3ad_jax.detector import Detector, load_train, load_weights
+from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.report import Case, choose_cases, write_report
 from i3ad_jax.runs.environment import environment
@@ -47,6 +50,52 @@ class Evaluation:
     scores: dict[str, Float[np.ndarray, " n"]]
     results: dict[str, Any]
     cases: list[Case]
+
+
+def evaluate_run(
+    run: RunFolder, config: Config[Any, Any], *, data: str, out: RunFolder, command: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Tests a run under `config`, its own but for the test; returns what `results.json` holds.
+
+    Raises:
+        InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a run.
+    """
+    stored = run.read_config()
+    same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
+    if not (same and out.is_same(run)):
+        check_results_folder(out, run)
+    tested = load_dataset(data, image_size=config.data.image_size, aspect=config.data.aspect)
+    detector = load_as(run, config, train=tested.train if data == stored.data.data else None)
+    return write_evaluation(evaluate(detector, tested, progress=True), out, run=run, command=command)
+
+
+def load_as(run: RunFolder, config: Config[Any, Any], *, train: Split | None = None) -> Detector:
+    """The weights of a run with the settings of another test.
+
+    The run's own calibration serves where the settings are its own; otherwise, or where the run was stopped
+    before it was calibrated, the images that it held out do. Warns of files of the training set that have
+    changed.
+
+    Args:
+        run: the trained run.
+        config: its settings, but for the test.
+        train: the normal training images that the run's settings name; read if needed by default.
+
+    Raises:
+        InputError: the run or its held-out images cannot be used.
+    """
+    stored = run.read_config()
+    if config == replace(stored, throughput=config.throughput) and run.calibration.exists():
+        return replace(Detector.load(run.path), config=config)
+    step, state = load_weights(run, config)
+    files, train = run.read_files(), load_train(config) if train is None else train
+    for change in files.changes(train):
+        warnings.warn(change, ChangedFilesWarning, stacklevel=2)
+    held_out = files.select_held_out(train)
+    detector = Detector.calibrated(config, state, files, held_out.images, step=step, progress=True)
+    if config == replace(stored, throughput=config.throughput):
+        detector.calibration.write(run)
+    return detector
 
 
 def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Evaluation:

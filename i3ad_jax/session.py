@@ -14,9 +14,11 @@ from tqdm import tqdm
 
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.load import load_dataset
 from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.detector import Detector, load_train
+from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
+from i3ad_jax.evaluation import evaluate, write_evaluation
 from i3ad_jax.fit import Step, state_shapes, training_steps
 from i3ad_jax.methods.method import Method, State, StepSettings
 from i3ad_jax.reporting.figures import contact_sheet
@@ -37,26 +39,51 @@ class Interrupted(Exception):  # noqa: N818 (a request, not an error)
         self.signal = number
 
 
+def train_and_test(
+    config: Config[Any, Any], folder: RunFolder, *, resume: bool = False, command: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """Trains, calibrates and tests; returns what `results.json` holds, None for data without test images.
+
+    Args:
+        config, folder, resume, command: as for `train_run`.
+
+    Raises:
+        InputError, Interrupted: as `train_run`.
+    """
+    if not resume:
+        folder.check_free()
+    data = config.data
+    # Before the folder is made: data that cannot be read leave none behind.
+    dataset = load_dataset(data.data, image_size=data.image_size, aspect=data.aspect)
+    detector = train_run(config, folder, dataset.train, resume=resume, command=command)
+    if not len(dataset.test):
+        return None
+    evaluation = evaluate(detector, dataset, progress=True)
+    return write_evaluation(evaluation, folder, run=folder, command=command)
+
+
 def train_run(
-    config: Config, folder: RunFolder, *, resume: bool = False, command: Sequence[str] = ()
+    config: Config[Any, Any],
+    folder: RunFolder,
+    train: Split,
+    *,
+    resume: bool = False,
+    command: Sequence[str] = (),
 ) -> Detector:
     """Trains in a run folder, or goes on from its newest checkpoint, and calibrates.
 
     Args:
         config: all settings; with `resume`, those of the run but for more steps.
         folder: of the run; made here unless `resume`.
+        train: the normal training images that the settings name.
         resume: go on from the newest checkpoint.
         command: for the run's record.
 
     Raises:
-        InputError: the data or the folder cannot be used, another training works in it, files trained on or
-            held out have changed since the run began, or training diverged; the last good checkpoint is
-            kept.
+        InputError: the folder cannot be used, another training works in it, files trained on or held out
+            have changed since the run began, or training diverged; the last good checkpoint is kept.
         Interrupted: on Ctrl-C or SIGTERM during training, after saving.
     """
-    if not resume:
-        folder.check_free()
-    train = load_train(config)  # before the folder is made: data that cannot be read leave none behind
     with folder.lock():
         kept, held_out = _begin(config, folder, train, resume=resume, command=command)
         step, state = _train(config.build(), config.seed, folder, kept.images, held_out.images)

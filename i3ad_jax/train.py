@@ -10,12 +10,11 @@ from typing import Any, Generic
 
 from i3ad_jax import command_line
 from i3ad_jax.config import Config, Test, Training, default_config
-from i3ad_jax.data.load import absolute_source, load_dataset
+from i3ad_jax.data.load import absolute_source
 from i3ad_jax.errors import InputError
-from i3ad_jax.evaluation import evaluate, write_evaluation
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.session import Interrupted, train_run
+from i3ad_jax.session import Interrupted, train_and_test
 from i3ad_jax.settings import flag
 
 PROGRAM = "python -m i3ad_jax.train"
@@ -46,31 +45,11 @@ class Flags(Generic[Training, Test]):
     f_anogan's, whose encoder trains in the last part of them, may not."""
 
 
-def train(
-    config: Config[Any, Any], folder: RunFolder, *, resume: bool = False, command: Sequence[str] = ()
-) -> dict[str, Any] | None:
-    """Trains, calibrates and tests; returns what `results.json` holds, None for data without test images.
-
-    Args:
-        config, folder, resume, command: as for `session.train_run`.
-
-    Raises:
-        InputError, Interrupted: as `session.train_run`.
-    """
-    detector = train_run(config, folder, resume=resume, command=command)
-    data = config.data
-    dataset = load_dataset(data.data, image_size=data.image_size, aspect=data.aspect)
-    if not len(dataset.test):
-        return None
-    evaluation = evaluate(detector, dataset, progress=True)
-    return write_evaluation(evaluation, folder, run=folder, command=command)
-
-
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, trains, prints where the results are."""
     config, folder, resume = _settings(arguments)
     try:
-        results = train(config, folder, resume=resume, command=sys.argv)
+        results = train_and_test(config, folder, resume=resume, command=sys.argv)
     except Interrupted as stop:
         print(
             f"\n{stop}. To go on:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
