@@ -19,6 +19,8 @@ class Encoder(nn.Module):
 
     Convolutions of stride 2 until the side is at most 8 pixels, all but the first followed by one of stride
     1. Images of 256 x 256 take one level more than the original's 128 x 128 (Bergmann et al. 2019).
+
+    Deviation: the original has no stride-1 convolution at the smallest level before the two that narrow it.
     """
 
     width: int
