@@ -333,7 +333,7 @@ def test_missing_runs_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         write_json(folder.results, {})
         return {}
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(runs, "train_and_test", train)
     flags = study.Flags(out=tmp_path, seeds=(0, 2), steps=7)
     expected = [tmp_path / f"runs/weave/i3ad-seed{seed}" for seed in (0, 2)]
     for _ in range(2):  # what is there is not trained again

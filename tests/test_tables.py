@@ -311,7 +311,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
         out.create(config, FILES, command=command)
         return finish(out)
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(runs, "train_and_test", train)
     monkeypatch.setattr(runs, "evaluate_run", evaluate_run)
     return calls
 
@@ -340,7 +340,7 @@ def test_a_projection_takes_the_autoencoders_run(calls: list, tmp_path: Path) ->
 def test_no_projection_on_an_autoencoder_that_failed(
     calls: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    trained = runs.train
+    trained = runs.train_and_test
 
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
         if config.method == "l2_ae":
@@ -348,7 +348,7 @@ def test_no_projection_on_an_autoencoder_that_failed(
             raise error
         return trained(config, folder, resume=resume, command=command)
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(runs, "train_and_test", train)
     methods = ["l2_ae", "l2_ae_projection", "pca"]
     with pytest.raises(SystemExit):
         tables.main(
@@ -364,7 +364,7 @@ def test_no_projection_on_an_autoencoder_that_failed(
 def test_an_interruption_keeps_the_tables_so_far(
     calls: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    trained = runs.train
+    trained = runs.train_and_test
 
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
         if config.seed == 1 and not resume:
@@ -372,7 +372,7 @@ def test_an_interruption_keeps_the_tables_so_far(
             raise Interrupted(5, 2)
         return trained(config, folder, resume=resume, command=command)
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(runs, "train_and_test", train)
     command = ["--data", "textures:weave", "--methods", "unet", "i3ad", "--seeds", "0", "1"]
     command += ["--out", str(tmp_path)]
     with pytest.raises(SystemExit) as stop:
