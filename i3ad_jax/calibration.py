@@ -91,14 +91,14 @@ class Calibration:
         """
         values = read_json(folder.calibration)
         again = f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
-        names = {score.name for score in SCORES.values() if _exists(method, score.needs_features)}
+        names = [score.name for score in SCORES.values() if method.has_features or not score.needs_features]
         try:
             found = cls(
                 step=int(values["step"]),
                 tuned=dict(values["tuned"]),
                 standardise=dict(values["standardise"]),
                 statistics={s.name: _read_statistics(folder, s.name, method.image_size) for s in CALIBRATED},
-                thresholds={name: _finite(values["thresholds"][name]) for name in sorted(names)},
+                thresholds={name: _finite(values["thresholds"][name]) for name in names},
             )
             parameters = method.parameters(found.tuned)
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
@@ -186,10 +186,6 @@ def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardis
         return scoring.standardise, {"reason": "given by --standardise"}
     chosen, fit = choose(maps)
     return chosen, {"reason": "predicts held-out images best", "log_likelihoods": fit}
-
-
-def _exists(method: Method, needs_features: bool) -> bool:
-    return method.has_features or not needs_features
 
 
 def _read_statistics(folder: RunFolder, name: str, image_size: int) -> Statistics:
