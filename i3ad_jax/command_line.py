@@ -8,18 +8,20 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import tyro
 
-from i3ad_jax.config import unknown_setting
+from i3ad_jax.config import misplaced_setting
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import use_every_core
 
 Flags = TypeVar("Flags")
+_UNKNOWN = re.compile(r"Unrecognized options: --(?P<name>[a-z0-9_-]+)(?:(?:=|, )(?P<value>(?!--)[^ ,]+))?")
 
 
 def parse(
@@ -57,9 +59,9 @@ def parse(
         if stop.code == 0:
             raise
         message = _first_paragraph(messages.getvalue())
-        if method and (found := re.search(r"Unrecognized options: --([a-z0-9_-]+),? ?([^ ]*)", message)):
-            name, value = found[1].replace("-", "_").removeprefix("no_"), found[2].strip(",")
-            raise unknown_setting(name, value, method=method) from None
+        if method and (found := _UNKNOWN.search(message)):
+            name = found["name"].replace("-", "_").removeprefix("no_")
+            raise misplaced_setting(name, found["value"] or "", method=method) from None
         raise InputError(message) from None
 
 
@@ -111,14 +113,16 @@ def _fail(message: str, code: int) -> int:
 
 
 def _first_paragraph(box: str) -> str:
-    """The text of a boxed message up to its first rule, without the box: tyro's error on one line."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
-    text = []
-    for line in lines:
-        if set(line) == {"─"}:
-            break
-        text.append(line)
-    return " ".join(text) or " ".join(box.split())
+    """tyro's error on one line: what stands between its title and the next rule.
+
+    Around it is a box, or nothing where the terminal's encoding is not UTF-8.
+    """
+
+    def is_rule(line: str) -> bool:
+        return not line.strip("─-╰╯")
+
+    lines = (line.strip("│ ") for line in box.splitlines()[1:])
+    return " ".join(takewhile(lambda line: not is_rule(line), dropwhile(is_rule, lines)))
 
 
 def _set_up_jax() -> None:

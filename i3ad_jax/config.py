@@ -57,7 +57,7 @@ class Config(Settings, Generic[Training, Test]):
             SettingError: a value makes no sense, or the method has no such setting.
         """
         if unknown := changes.keys() - self.flat().keys():
-            raise unknown_setting(min(unknown), changes[min(unknown)], method=self.method)
+            raise misplaced_setting(min(unknown), changes[min(unknown)], method=self.method)
         return super().with_settings(changes)
 
     def for_test(self, method: str, changes: dict[str, Any]) -> "Config[Any, Any]":
@@ -75,7 +75,7 @@ class Config(Settings, Generic[Training, Test]):
         fixed = {**self.training.flat(), **self.data.flat(), "seed": 0, "preset": 0, "method": 0}
         if misplaced := changes.keys() & fixed.keys():
             name = min(misplaced)
-            raise SettingError(name, changes[name], "the weights depend on it; train a new run")
+            raise misplaced_setting(name, changes[name], method=config.method)
         return config.with_settings(changes)
 
     def for_method(self, method: str) -> "Config[Any, Any]":
@@ -113,9 +113,11 @@ def default_config(method: str, *, preset: str = "quick") -> Config[Any, Any]:
     return Config(method, preset, training, test, data=DataSettings(image_size=PRESETS[preset]))
 
 
-def unknown_setting(name: str, value: Any, *, method: str) -> SettingError:
-    """The error of a setting that a method does not have; it names the methods that do."""
+def misplaced_setting(name: str, value: Any, *, method: str) -> SettingError:
+    """The error of a setting that the method does not have, which names those that do; or not for a test."""
     owners = [other for other in METHODS if name in default_config(other).flat()]
+    if method in owners:
+        return SettingError(name, value, "the weights depend on it; train a new run")
     has = f"; {', '.join(owners)} {'has' if len(owners) == 1 else 'have'} it" if owners else ""
     return SettingError(name, value, f"{method} has no such setting{has}")
 

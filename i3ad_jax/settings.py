@@ -24,7 +24,7 @@ class SettingError(InputError):
     def __init__(self, name: str, value: Any, problem: str) -> None:
         self.setting, self.problem = name, problem
         shown = " ".join(map(str, value)) if isinstance(value, tuple | list) else value
-        super().__init__(f"{flag(name)} {shown}: {problem}")
+        super().__init__(f"{flag(name)} {shown}".rstrip() + f": {problem}")
 
 
 class _WrongTypeError(Exception):

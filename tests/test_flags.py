@@ -1,0 +1,157 @@
+"""The commands' flags are the settings of the method at hand: no more in the help, no others accepted."""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Fails, FlagsOf
+
+from i3ad_jax import evaluate, predict, train
+from i3ad_jax.config import PRESETS, Config, default_config
+from i3ad_jax.methods import METHODS
+from i3ad_jax.settings import flag
+
+Main = Callable[[Sequence[str]], None]
+# Of a line of the help that begins with an option. A switch has its opposite beside it.
+OPTION = re.compile(r"^[│ ] (?:-h, )?(--[a-z][a-z0-9-]*)(?:, (--no-[a-z0-9-]+))?", re.MULTILINE)
+
+
+def put_config(folder: Path, config: Config) -> Path:
+    """A run folder as far as flags need it."""
+    (folder / "config.json").write_text(json.dumps(config.to_json()))
+    return folder
+
+
+def help_text(main: Main, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def options(text: str) -> set[str]:
+    """The options that a help explains."""
+    found = OPTION.findall(text)
+    assert all(opposite in ("", option.replace("--", "--no-", 1)) for option, opposite in found)
+    return {option for option, _ in found}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_help_of_train_shows_the_method_s_settings_and_no_others(
+    method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = options(help_text(train.main, ["--method", method, "--help"], capsys))
+    assert shown == {flag(name) for name in default_config(method).flat()} | {"--run", "--resume", "--help"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_help_of_evaluate_shows_the_settings_of_the_test_of_the_run_s_method(
+    method: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = default_config(method)
+    run = put_config(tmp_path, config)
+    shown = options(help_text(evaluate.main, [str(run), "--help"], capsys))
+    owners = (config.test, config.ssim, config.scoring, config.throughput)
+    settings = {flag(name) for owner in owners for name in owner.flat()}
+    assert shown == settings | {"--data", "--out", "--method", "--help"}
+
+
+def test_help_of_evaluate_shows_the_settings_of_the_method_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = put_config(tmp_path, default_config("l2_ae"))
+    assert "--projection-steps" not in options(help_text(evaluate.main, [str(run), "--help"], capsys))
+    projection = [str(run), "--method", "l2_ae_projection", "-h"]
+    assert "--projection-steps" in options(help_text(evaluate.main, projection, capsys))
+
+
+@pytest.mark.parametrize("main", [train.main, evaluate.main, predict.main])
+def test_help_without_anything_else_is_given(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--help" in options(help_text(main, ["--help"], capsys))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_help_shows_the_preset_s_values(preset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_text(train.main, ["--help", "--preset", preset], capsys)
+    steps = default_config("i3ad", preset=preset).flat()["steps"]
+    assert re.search(rf"--steps INT +Training steps\. \(default: {steps}\)", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--method pca --critic-steps 3", "--critic-steps 3: pca has no such setting; f_anogan has it"),
+        ("--critic-steps 3 --method pca", "--critic-steps 3: pca has no such setting; f_anogan has it"),
+        ("--method pca --critic-steps=3", "--critic-steps 3: pca has no such setting; f_anogan has it"),
+        ("--method i3ad --skips 1", "--skips 1: i3ad has no such setting; unet has it"),
+        ("--skips 1", "--skips 1: i3ad has no such setting; unet has it"),
+        ("--method unet --dilations 2 4", "--dilations 2: unet has no such setting; i3ad, aegan have it"),
+        ("--method pca --u 0.3", "--u 0.3: pca has no such setting; i3ad has it"),
+        ("--method l2_ae --projection-steps 3", "l2_ae has no such setting; l2_ae_projection, ssim_ae_proj"),
+        ("--method pca --no-shrink", "--shrink: pca has no such setting; i3ad has it"),
+        ("--method pca --steps 3", "--steps 3: pca has no such setting; i3ad, "),
+        ("--method pca --magic 3", "--magic 3: pca has no such setting"),
+        ("--method pca --critic_steps 3", "--critic-steps 3: pca has no such setting; f_anogan has it"),
+    ],
+)
+def test_train_refuses_settings_of_other_methods_by_their_flag(
+    fails: Fails, tmp_path: Path, arguments: str, message: str
+) -> None:
+    assert message in fails(train.main, [*arguments.split(), "--run", tmp_path / "run"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        ("pca", "--u 0.3", "--u 0.3: pca has no such setting; i3ad has it"),
+        ("i3ad", "--latent-steps 3", "--latent-steps 3: i3ad has no such setting; anogan has it"),
+        ("l2_ae", "--projection-steps 3", "l2_ae has no such setting; l2_ae_projection, ssim"),
+        ("l2_ae", "--method pca", "--method pca: cannot take the weights of a run of l2_ae"),
+        ("l2_ae", "--method magic", "--method magic: unknown; one of i3ad, "),
+        ("i3ad", "--u 3", "--u 3.0: must be at least 0 and at most 2"),
+        ("i3ad", "--dtype float16", "--dtype"),
+        ("i3ad", "--iterations many", "--iterations"),
+    ],
+)
+def test_evaluate_refuses_settings_of_other_methods_by_their_flag(
+    fails: Fails, tmp_path: Path, method: str, arguments: str, message: str
+) -> None:
+    run = put_config(tmp_path, default_config(method))
+    assert message in fails(evaluate.main, [run, *arguments.split()])
+
+
+def test_evaluate_says_of_a_setting_of_the_training_that_the_weights_depend_on_it(
+    fails: Fails, tmp_path: Path
+) -> None:
+    run = put_config(tmp_path, default_config("i3ad"))
+    for name in ("width", "steps", "seed", "image_size", "held_out"):
+        message = fails(evaluate.main, [run, flag(name), "8"])
+        assert f"{flag(name)} 8: the weights depend on it; train a new run" in message
+
+
+def scores(folder: Path) -> np.ndarray:
+    with (folder / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return np.array(
+        [[float(x) for name, x in row.items() if name not in ("path", "label", "defect")] for row in rows]
+    )
+
+
+def test_the_fixed_loop_can_be_chosen_in_train_and_evaluate_and_gives_the_same_scores(
+    tiny_run: Path, flags_of: FlagsOf, tmp_path: Path
+) -> None:
+    evaluate.main([str(tiny_run), "--loop", "fixed", "--out", str(tmp_path / "tested")])
+    assert json.loads((tmp_path / "tested/config.json").read_text())["test"]["loop"] == "fixed"
+    train.main([*flags_of("i3ad"), "--loop", "fixed", "--run", str(tmp_path / "trained")])
+    for folder in (tmp_path / "tested", tmp_path / "trained"):
+        np.testing.assert_allclose(scores(folder), scores(tiny_run), rtol=1e-3, atol=1e-5)
+        fixed, queue = (json.loads((f / "results.json").read_text()) for f in (folder, tiny_run))
+        assert fixed["u"] == queue["u"]
