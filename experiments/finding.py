@@ -95,7 +95,7 @@ def publish(
 def _circumstances(subject: Subject) -> dict[str, Any]:
     """What the runs are that a figure was taken from."""
     detectors = [run.detector for run in subject.runs]
-    bases = [x.config.test.refine.base for x in detectors if x.config.method == "i3ad"]
+    bases = [x.config.flat()["base"] for x in detectors if x.config.method == "i3ad"]
     return {
         "data": subject.name,
         "image size": detectors[0].config.data.image_size,

@@ -177,7 +177,7 @@ def report(subject: Subject) -> Finding:
         ],
         header=header,
         lines=lines,
-        draw=lambda figure: draw(figure, chosen, traces, patches=ours.detector.config.test.refine.patches),
+        draw=lambda figure: draw(figure, chosen, traces, patches=ours.detector.config.flat()["patches"]),
         size=(CELL * columns, CELL * (len(chosen) + 1.6)),
     )
 

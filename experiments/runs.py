@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.categories import categories
 from experiments.comparison import Run
-from i3ad_jax.config import Config, default_config, unknown_setting
+from i3ad_jax.config import Config, default_config, misplaced_setting
 from i3ad_jax.data.load import absolute_source
 from i3ad_jax.errors import InputError
 from i3ad_jax.evaluation import evaluate_run
@@ -53,7 +53,7 @@ def plan(
     defaults = {method: default_config(method, preset=preset) for method in ordered}
     by_steps = [method for method in ordered if "steps" in defaults[method].flat()]
     if steps is not None and not by_steps:
-        raise unknown_setting("steps", steps, method=ordered[0])
+        raise misplaced_setting("steps", steps, method=ordered[0])
     for seed, (category, source), method in product(dict.fromkeys(seeds), found.items(), ordered):
         changes = {"seed": seed, "data": absolute_source(source)}
         if steps is not None and method in by_steps:

@@ -192,7 +192,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _skips(run: Loaded) -> tuple[int, ...]:
-    return run.detector.config.training.skips
+    return run.detector.config.flat()["skips"]
 
 
 def _name(run: Loaded) -> str:

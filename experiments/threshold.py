@@ -84,7 +84,7 @@ def measure(subject: Subject) -> Curves:
         auroc={names: np.reshape([areas[names] for areas in found], shape) for names in found[0]},
         errors=np.array([list(of["u_errors"].values()) for of in tuned]),
         chosen=[candidates.index(of["u"]) for of in tuned],
-        tolerance=detectors[0].config.test.threshold.u_tolerance,
+        tolerance=detectors[0].config.flat()["u_tolerance"],
     )
 
 

@@ -62,10 +62,10 @@ def trajectories(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Tr
         detector: of I3AD.
         images: to examine, of the detector's working size.
     """
-    method, settings = detector.method, detector.config.test.refine
+    method = detector.method
     assert isinstance(method, I3AD)
     # Image, mask and score of each state; a queue's end, where its slowest image runs alone, is dear.
-    bytes_per_image = 4 * (3 + 1 + 1) * images[0, ..., 0].size * (settings.iterations + 1)
+    bytes_per_image = 4 * (3 + 1 + 1) * images[0, ..., 0].size * (method.test.refine.iterations + 1)
     size = max(1, min(len(images), MEMORY // bytes_per_image))
     devices = devices_for(size, together=method.throughput.test_batch_size)
     weights = detector.state, method.parameters(detector.calibration.tuned)

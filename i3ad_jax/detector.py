@@ -25,6 +25,7 @@ from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.queues import by_queues
 from i3ad_jax.scoring.maps import AnomalyMaps
+from i3ad_jax.settings import Settings
 from i3ad_jax.shapes import to_uint8
 
 CHECK_EVERY = 20  # steps between looks at the losses
@@ -41,8 +42,8 @@ class Detector:
         files: which images were trained on and which held out.
     """
 
-    config: Config
-    state: State
+    config: Config[Settings, Settings]
+    state: object
     calibration: Calibration
     files: TrainingFiles
 
@@ -85,8 +86,8 @@ class Detector:
     @classmethod
     def calibrated(
         cls,
-        config: Config,
-        state: State,
+        config: Config[Settings, Settings],
+        state: object,
         files: TrainingFiles,
         held_out: UInt8[np.ndarray, "n h w 3"],
         *,
@@ -224,7 +225,7 @@ class Detector:
         return cls(config, state, calibration, files)
 
 
-def load_train(config: Config) -> Split:
+def load_train(config: Config[Settings, Settings]) -> Split:
     """The normal training images that the settings name.
 
     Raises:
@@ -234,7 +235,7 @@ def load_train(config: Config) -> Split:
     return load_dataset(data.data, image_size=data.image_size, aspect=data.aspect).train
 
 
-def load_weights(run: RunFolder, config: Config) -> tuple[int, State]:
+def load_weights(run: RunFolder, config: Config[Settings, Settings]) -> tuple[int, State]:
     """The number of training steps of the newest checkpoint, and its state.
 
     Raises:
@@ -250,7 +251,9 @@ def load_weights(run: RunFolder, config: Config) -> tuple[int, State]:
         return checkpoints.latest, state
 
 
-def _last_step(config: Config, images: UInt8[np.ndarray, "n h w 3"], *, progress: bool) -> Step:
+def _last_step(
+    config: Config[Settings, Settings], images: UInt8[np.ndarray, "n h w 3"], *, progress: bool
+) -> Step:
     """The end of a training."""
     steps = training_steps(config.build(), images, seed=config.seed)
     last = None
@@ -263,7 +266,7 @@ def _last_step(config: Config, images: UInt8[np.ndarray, "n h w 3"], *, progress
     return jax.block_until_ready(last)
 
 
-def _as_split(images: ImagesLike, config: Config) -> Split:
+def _as_split(images: ImagesLike, config: Config[Settings, Settings]) -> Split:
     """Normal images of the working size.
 
     Raises:
