@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from i3ad_jax import figures
+from i3ad_jax.reporting import figures
 
 
 @pytest.mark.parametrize("states", [1, 5, 31, 200])

@@ -16,8 +16,8 @@ from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.layers import DownsampleConv, GatedConv, SelfAttention, UpsampleConv
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 
-IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
-MASKS = (np.random.default_rng(1).uniform(size=(2, 16, 16, 1)) < 0.3).astype(np.float32)
+IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)), jnp.float32)
+MASKS = jnp.asarray(np.random.default_rng(1).uniform(size=(2, 16, 16, 1)) < 0.3, jnp.float32)
 
 
 def random_features(*shape: int) -> np.ndarray:
@@ -53,8 +53,9 @@ def test_inpainter_gives_two_images_that_depend_on_the_known_pixels() -> None:
     masked = np.tanh(random_features(2, 32, 40, 3)) * (1 - masks)
     apply = jax.jit(inpainter.apply)
     outputs: Any = apply(params, masked, masks)
-    masked[0, 4:8, 8:24] *= -1
-    changed: Any = apply(params, masked, masks)
+    flipped = masked.copy()  # JAX may not have read the original yet
+    flipped[0, 4:8, 8:24] *= -1
+    changed: Any = apply(params, flipped, masks)
     for before, after in zip(outputs, changed, strict=True):
         assert before.shape == (2, 32, 40, 3)
         assert 0.1 < np.abs(before).max() <= 1
@@ -88,17 +89,17 @@ def test_self_attention(scale: float) -> None:
     params["scale"] = np.float32(scale)
     expected = [attention_by_loop(image.astype(np.float64), params) for image in x]
     assert (np.abs(expected - x).max() > 0.1) == (scale != 0)
-    actual: Any = attention.apply({"params": params}, x)
+    actual: Any = attention.apply({"params": params}, jnp.asarray(x))
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
 def test_self_attention_starts_as_the_identity() -> None:
-    x = random_features(1, 4, 4, 8)
+    x = jnp.asarray(random_features(1, 4, 4, 8))
     assert jax.jit(lambda: SelfAttention().init(jax.random.key(0), x)["params"]["scale"])() == 0
 
 
 def test_gated_conv_gates_pixel_by_pixel() -> None:
-    x = random_features(1, 6, 6, 3)
+    x = jnp.asarray(random_features(1, 6, 6, 3))
     conv = GatedConv(4, kernel_size=1)
     params = random_weights(jax.eval_shape(conv.init, jax.random.key(0), x))
     weights = params["params"]["conv"]
@@ -165,7 +166,7 @@ def test_power_iteration_advances_only_when_asked() -> None:
 
 def test_discriminator_has_a_logit_vector_per_patch() -> None:
     patchgan, variables = discriminator(depth=4)
-    images, masks = np.tile(IMAGES, (1, 2, 1, 1)), np.tile(MASKS, (1, 2, 1, 1))
+    images, masks = jnp.tile(IMAGES, (1, 2, 1, 1)), jnp.tile(MASKS, (1, 2, 1, 1))
     logits = jax.eval_shape(lambda: patchgan.apply(variables, images, masks, update_stats=False))
     assert logits.shape == (2, 2, 1, 12)
 
@@ -185,7 +186,7 @@ def test_bfloat16_keeps_weights_and_outputs_in_float32() -> None:
 
 @pytest.mark.parametrize("layer", [partial(GatedConv, 16), SelfAttention])
 def test_bfloat16_layers_compute_in_bfloat16(layer: Callable[..., Any]) -> None:
-    x = random_features(1, 8, 8, 16)
+    x = jnp.asarray(random_features(1, 8, 8, 16))
     variables = random_weights(jax.eval_shape(layer().init, jax.random.key(0), x))
     output = layer(dtype=jnp.bfloat16).apply(variables, x.astype(jnp.bfloat16))
     assert output.dtype == jnp.bfloat16
@@ -193,13 +194,13 @@ def test_bfloat16_layers_compute_in_bfloat16(layer: Callable[..., Any]) -> None:
 
 
 def test_downsample_conv_is_a_strided_convolution() -> None:
-    x = np.random.default_rng(1).normal(size=(2, 6, 10, 3)).astype(np.float32)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 6, 10, 3)), jnp.float32)
     y, variables = DownsampleConv(5).init_with_output(jax.random.key(0), x)
     np.testing.assert_allclose(y, halve(x, variables["params"]["taps"]["kernel"]), atol=1e-5)
 
 
 def test_upsample_conv_is_a_transposed_convolution() -> None:
-    x = np.random.default_rng(1).normal(size=(2, 3, 5, 7)).astype(np.float32)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 3, 5, 7)), jnp.float32)
     y, variables = UpsampleConv(4).init_with_output(jax.random.key(0), x)
     # Along an axis, the first pixel of a 2 x 2 window has the first two of the four taps and the second pixel
     # the others. Of each two, the first output pixel has the second.

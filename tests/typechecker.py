@@ -1,6 +1,18 @@
-"""What checks types and shapes at run time, as `--jaxtyping-packages` names it."""
+"""What checks shapes and types of arrays at run time, as `--jaxtyping-packages` in setup.cfg names it."""
+
+from collections.abc import Callable
+from typing import Any
 
 from beartype import BeartypeConf, beartype
 
 # A whole number is a float, as everywhere in Python's typing.
-check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+_beartype: Any = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+
+def check(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, checked by beartype where it takes or gives arrays of a stated shape.
+
+    Where it does not, a wrong argument is the package's own to refuse, in a line for the user.
+    """
+    hints = getattr(function, "__annotations__", {}).values()
+    return _beartype(function) if any("jaxtyping" in repr(hint) for hint in hints) else function

@@ -37,7 +37,7 @@ class Split:
     hashes: tuple[str, ...]
 
     @classmethod
-    def of_normal_images(cls, images: UInt8[np.ndarray, "n h w 3"]) -> "Split":
+    def of_normal_images(cls, images: np.ndarray) -> "Split":
         """A split of normal images that are in memory already; their paths are "0", "1", and so on.
 
         Args:
