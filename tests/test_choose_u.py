@@ -1,9 +1,19 @@
-"""The paper's rule for u on made-up error curves, and the threshold for defects."""
+"""The paper's rule for u: on made-up error curves, and on images that a toy network inpaints."""
 
+from dataclasses import replace
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from toy_inpainting import blur, random_image
 
-from i3ad_jax.inpainting.choose_u import choose_u, defect_threshold
+from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings, choose_u
+from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, State, refine
+from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adTestSettings
+from i3ad_jax.methods.inpainting_gan import GanState
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.shapes import to_float, to_uint8
 
 CANDIDATES = [0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50]
 
@@ -35,9 +45,72 @@ def test_takes_the_smallest_u_of_equal_errors() -> None:
     assert choose_u(dict.fromkeys(CANDIDATES, 0.3), tolerance=0.1).u == 0.10
 
 
-def test_defect_threshold_is_the_quantile_that_one_image_in_twenty_exceeds() -> None:
-    scores = np.random.default_rng(0).normal(size=400)
-    threshold = defect_threshold(scores)
-    assert threshold == np.quantile(scores, 0.95)
-    assert (scores > threshold).sum() == 20
-    assert defect_threshold(np.array([3.0])) == 3.0
+class BlurringI3AD(I3AD):
+    """I3AD with box means in place of its network."""
+
+    def inpaint(self, state: GanState) -> Inpaint:  # noqa: ARG002 (it has no weights)
+        return blur
+
+
+METHOD = BlurringI3AD(
+    I3adSettings(),
+    I3adTestSettings(refine=LoopSettings(patches=4), threshold=ThresholdSettings(u_iterations=3)),
+    32,
+    SsimSettings(),
+    ThroughputSettings(),
+)
+NO_STATE = GanState({}, {}, {}, (), ())
+ROUGH = np.asarray(to_uint8(jnp.asarray(np.stack([random_image(seed, (32, 32)) for seed in range(3)]))))
+
+
+def errors_of(method: I3AD, pixels: np.ndarray, *, seed: int = 0) -> dict[str, float]:
+    return method.tune(NO_STATE, pixels, seed=seed)["u_errors"]
+
+
+def with_iterations(iterations: int) -> I3AD:
+    loop = replace(METHOD.test.refine, iterations=iterations)
+    return replace(METHOD, test=replace(METHOD.test, refine=loop))
+
+
+def test_errors_are_those_of_the_loop_after_the_rules_iterations() -> None:
+    found = errors_of(METHOD, ROUGH)
+    assert list(found) == [f"{u:.2f}" for u in U_CANDIDATES["previous"]]
+    three = replace(METHOD.test.refine, iterations=3)
+
+    def refined(image: jnp.ndarray, u: float) -> State:
+        return refine(blur, image, u=u, settings=three, ssim=METHOD.ssim)
+
+    for u in (0.1, 0.5, 1.0):
+        images = to_float(jnp.asarray(ROUGH))
+        expected = np.mean([np.abs(refined(image, u).image - image).mean() / 2 for image in images])
+        assert found[f"{u:.2f}"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_u_does_not_depend_on_the_iterations_of_the_loop() -> None:
+    never, often = (with_iterations(count).tune(NO_STATE, ROUGH, seed=0) for count in (0, 30))
+    assert never == often
+    assert len({*never["u_errors"].values()}) > 5
+    longer = replace(METHOD, test=replace(METHOD.test, threshold=ThresholdSettings(u_iterations=8)))
+    assert errors_of(longer, ROUGH) != never["u_errors"]
+
+
+def test_the_rule_looks_at_a_random_sample() -> None:
+    """Of 40 images the first 16 are flat, all others alike: an error tells how many of these are in 16."""
+    flat, rough = np.full_like(ROUGH[0], 200), ROUGH[0]
+    pixels = np.stack([flat] * 16 + [rough] * 24)
+    easy, hard = (errors_of(METHOD, image[None])["0.50"] for image in (flat, rough))
+    assert hard > 2 * easy
+
+    def rough_ones(seed: int) -> float:
+        return 16 * (errors_of(METHOD, pixels, seed=seed)["0.50"] - easy) / (hard - easy)
+
+    counts = np.array([rough_ones(seed) for seed in range(20)])
+    np.testing.assert_allclose(counts, np.round(counts), rtol=0, atol=1e-3)
+    assert len({*np.round(counts)}) > 3
+    assert counts.mean() == pytest.approx(16 * 24 / 40, abs=1)  # its standard deviation is 0.35
+    assert rough_ones(3) == counts[3]
+
+
+def test_a_sample_of_all_images_has_no_seed() -> None:
+    everything = replace(METHOD, test=replace(METHOD.test, threshold=ThresholdSettings(u_images=3)))
+    assert errors_of(everything, ROUGH, seed=0) == errors_of(everything, ROUGH, seed=1)

@@ -11,22 +11,28 @@ import numpy as np
 import optax
 import pytest
 
-from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
+from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.methods import build
-from i3ad_jax.methods.i3ad import I3AD
+from i3ad_jax.inpainting.refine import LoopSettings
+from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
 
-CONFIG = Config(
-    data=DataConfig(image_size=32),
-    network=NetworkConfig(width=2, dilations=(2,), discriminator_width=2, discriminator_depth=2),
-    training=TrainingConfig(batch_size=2, generator_learning_rate=5e-3, adversarial_weight=0.1),
+SETTINGS = I3adSettings(
+    width=2,
+    dilations=(2,),
+    discriminator_width=2,
+    discriminator_depth=2,
+    batch_size=2,
+    generator_learning_rate=5e-3,
+    adversarial_weight=0.1,
 )
-METHOD = I3AD(CONFIG)
+METHOD = I3AD(SETTINGS, I3adTestSettings(), 32, SsimSettings(), ThroughputSettings())
 STEP = jax.jit(METHOD.step)
-IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 3)) * np.linspace(0.2, 1, 32)[:, None]
-IMAGES = np.broadcast_to(IMAGES, (2, 32, 32, 3)).astype(np.float32)
+COLOURS, RAMP = np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 3)), np.linspace(0.2, 1, 32)[:, None]
+IMAGES = jnp.asarray(np.broadcast_to(COLOURS * RAMP, (2, 32, 32, 3)), jnp.float32)
 KEY = jax.random.key(1)
 
 
@@ -44,12 +50,12 @@ def stepped(state: GanState) -> tuple[GanState, Any]:
 @partial(jax.jit, static_argnames=("loss", "rate"))
 def adam_step(loss: Callable[[Any], Any], weights: Any, *, rate: float) -> Any:
     """Weights after Adam's first step."""
-    optimizer = optax.adam(rate, b1=CONFIG.training.adam_beta1, b2=CONFIG.training.adam_beta2)
+    optimizer = optax.adam(rate, b1=SETTINGS.adam_beta1, b2=SETTINGS.adam_beta2)
     updates, _ = optimizer.update(jax.grad(loss)(weights), optimizer.init(weights))
     return optax.apply_updates(weights, updates)
 
 
-def judge(weights: Any, spectral: Any, images: Any, masks: Any) -> Any:
+def discriminate(weights: Any, spectral: Any, images: Any, masks: Any) -> Any:
     return METHOD.gan.patchgan.apply(
         {"params": weights, "batch_stats": spectral}, images, masks, update_stats=False
     )
@@ -57,7 +63,7 @@ def judge(weights: Any, spectral: Any, images: Any, masks: Any) -> Any:
 
 def assert_same_weights(actual: Any, expected: Any) -> None:
     # Where a gradient is as small as Adam's epsilon, 1e-8, a part in a thousand of a step is its rounding.
-    tolerance = 1e-3 * CONFIG.training.generator_learning_rate
+    tolerance = 1e-3 * SETTINGS.generator_learning_rate
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=tolerance), actual, expected)
 
 
@@ -68,10 +74,10 @@ def test_discriminator_takes_one_adam_step_on_real_and_filled_images(
     masks = (masked == 0).all(axis=-1, keepdims=True).astype(jnp.float32)
 
     def loss(weights: Any) -> Any:
-        real, fake = (judge(weights, state.spectral, images, masks) for images in (IMAGES, filled))
+        real, fake = (discriminate(weights, state.spectral, images, masks) for images in (IMAGES, filled))
         return jnp.maximum(0, 1 - real).mean() + jnp.maximum(0, 1 + fake).mean()
 
-    expected = adam_step(loss, state.discriminator, rate=CONFIG.training.discriminator_learning_rate)
+    expected = adam_step(loss, state.discriminator, rate=SETTINGS.discriminator_learning_rate)
     assert_same_weights(stepped[0].discriminator, expected)
 
 
@@ -85,11 +91,11 @@ def test_generator_takes_one_adam_step_against_the_new_discriminator(
     def loss(weights: Any) -> Any:
         outputs: Any = METHOD.gan.inpainter.apply({"params": weights}, masked, masks)
         fake = jnp.where(masks > 0, outputs[1], IMAGES)
-        logits = judge(stepped[0].discriminator, stepped[0].spectral, fake, masks)
+        logits = discriminate(stepped[0].discriminator, stepped[0].spectral, fake, masks)
         reconstruction = sum((pixel_weights * jnp.abs(x - IMAGES)).mean() for x in outputs)
         return reconstruction - 0.1 * logits.mean()
 
-    expected = adam_step(loss, state.generator, rate=CONFIG.training.generator_learning_rate)
+    expected = adam_step(loss, state.generator, rate=SETTINGS.generator_learning_rate)
     assert_same_weights(stepped[0].generator, expected)
 
 
@@ -134,7 +140,7 @@ def test_sample_shows_images_holes_and_fillings(state: GanState) -> None:
     np.testing.assert_array_equal(masked[~holes], IMAGES[~holes])
     np.testing.assert_array_equal(filled[~holes], IMAGES[~holes])
     # What is in the holes of an image cannot be seen by the network.
-    changed = np.where(holes[..., None], 1, IMAGES)
+    changed = jnp.where(holes[..., None], 1, IMAGES)
     _, _, filled_again = METHOD.sample(state, changed, KEY)
     np.testing.assert_array_equal(filled_again, filled)
 
@@ -142,9 +148,15 @@ def test_sample_shows_images_holes_and_fillings(state: GanState) -> None:
 @pytest.mark.parametrize("size", [30, 36, 24])
 def test_image_size_must_suit_the_network(size: int) -> None:
     with pytest.raises(InputError, match=f"^--image-size {size}: .*multiples of 8 from 32"):
-        build(replace(CONFIG, data=DataConfig(image_size=size)))
+        replace(METHOD, image_size=size)
+
+
+def test_a_patch_has_a_pixel_at_least() -> None:
+    test = I3adTestSettings(refine=LoopSettings(patches=33))
+    with pytest.raises(InputError, match=r"^--patches 33: .*at most the image size, 32"):
+        replace(METHOD, test=test)
 
 
 def test_unknown_method() -> None:
     with pytest.raises(InputError, match=r"^--method nonsense: unknown; one of i3ad"):
-        build(replace(CONFIG, method="nonsense"))
+        default_config("nonsense")

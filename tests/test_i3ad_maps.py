@@ -1,7 +1,8 @@
-"""Calibration and anomaly maps of the method, with a small generator of random weights."""
+"""The rule for u, anomaly maps and traces of the method, with a small generator of random weights."""
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +10,31 @@ import numpy as np
 import pytest
 from random_weights import random_weights
 
-from i3ad_jax.config import Config, DataConfig, NetworkConfig, RefineConfig
-from i3ad_jax.inpainting.choose_u import U_CANDIDATES
-from i3ad_jax.methods.i3ad import I3AD
+from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
+from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, Trajectory
+from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
+from i3ad_jax.methods.method import Tuned
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.shapes import to_float
 
-CONFIG = Config(
-    data=DataConfig(image_size=32),
-    network=NetworkConfig(width=2, dilations=(2,), discriminator_width=2, discriminator_depth=2),
-    # Half scores: one of the rule's candidates, 0.5, then masks a part of these images, more of it at first.
-    refine=RefineConfig(iterations=3, patches=4, u_iterations=2, base="original", ssim_score="half"),
+TEST = I3adTestSettings(
+    refine=LoopSettings(iterations=3, patches=4, base="original"),
+    threshold=ThresholdSettings(u_iterations=2),
 )
-METHOD = I3AD(CONFIG)
-IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)), jnp.float32)
+METHOD = I3AD(
+    I3adSettings(width=2, dilations=(2,), discriminator_width=2, discriminator_depth=2),
+    TEST,
+    32,
+    # Half scores: one of the rule's candidates, 0.5, then masks a part of these images, more of it at first.
+    SsimSettings(ssim_score="half"),
+    ThroughputSettings(),
+)
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+IMAGES = to_float(jnp.asarray(PIXELS))
+U = {"u": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -31,36 +44,99 @@ def state() -> GanState:
     return GanState(random_weights(shapes, gain=2), {}, {}, (), ())
 
 
-def test_calibration_with_a_given_u(state: GanState) -> None:
-    method = I3AD(replace(CONFIG, refine=replace(CONFIG.refine, u=0.37)))
-    assert method.calibrate(state, IMAGES) == {"u": 0.37, "u_reason": "given by --u"}
+def trace(method: I3AD, state: GanState, tuned: Tuned, images: Any) -> Trajectory:
+    return method.trace(state, tuned, images, len(images))
 
 
-def test_calibration_by_the_rule(state: GanState) -> None:
-    calibration = METHOD.calibrate(state, IMAGES)
-    assert json.loads(json.dumps(calibration)) == calibration
-    errors = calibration["u_errors"]
+def test_a_given_u_is_taken(state: GanState) -> None:
+    method = replace(METHOD, test=replace(TEST, threshold=ThresholdSettings(u=0.37)))
+    assert method.tune(state, PIXELS, seed=0) == {"u": 0.37, "u_reason": "given by --u"}
+
+
+def test_u_by_the_rule(state: GanState) -> None:
+    tuned = METHOD.tune(state, PIXELS, seed=0)
+    assert json.loads(json.dumps(tuned)) == tuned
+    errors = tuned["u_errors"]
     assert list(errors) == [f"{u:.2f}" for u in U_CANDIDATES["original"]]
-    # Nothing comes near the tolerance here.
-    assert calibration["u"] == float(min(errors, key=errors.get)) == 0.5
-    assert calibration["u_reason"].startswith("no u")
-    after_u_iterations = METHOD.trace(state, calibration, IMAGES).images[:, 2]
+    # No candidate comes near the tolerance here.
+    assert tuned["u"] == float(min(errors, key=errors.get)) == 0.5
+    assert tuned["u_reason"].startswith("no u")
+    after_u_iterations = trace(METHOD, state, U, IMAGES).images[:, 2]
     assert errors["0.50"] == pytest.approx(float(jnp.abs(after_u_iterations - IMAGES).mean()) / 2, rel=1e-5)
 
 
 def test_maps_are_of_the_last_image_of_the_trace(state: GanState) -> None:
-    maps = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES, 2)
-    states = METHOD.trace(state, {"u": 0.5}, IMAGES)
+    maps, reconstructions = METHOD.predict(state, U, IMAGES, 2)
+    states = trace(METHOD, state, U, IMAGES)
     assert set(maps) == {"l2", "ms_ssim", "ssim"}
     assert states.images.shape == (2, 4, 32, 32, 3)
     assert 0 < states.masks[:, -1].mean() < states.masks[:, 1].mean() < 1
+    np.testing.assert_allclose(reconstructions, states.images[:, -1], rtol=0, atol=1e-5)
     expected = ((np.asarray(states.images[:, -1]) - IMAGES) ** 2).mean(axis=-1)
     np.testing.assert_allclose(maps["l2"], expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(maps["ssim"], states.scores[:, -1], rtol=0, atol=1e-5)
 
 
 def test_images_of_a_batch_do_not_touch_each_other(state: GanState) -> None:
-    maps = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES, 2)
-    padded = METHOD.anomaly_maps(state, {"u": 0.5}, IMAGES.at[1].set(0), 2)
+    maps = METHOD.predict(state, U, IMAGES, 2).maps
+    padded = METHOD.predict(state, U, IMAGES.at[1].set(0), 2).maps
     for name in maps:
         np.testing.assert_array_equal(maps[name][0], padded[name][0])
+
+
+@pytest.mark.parametrize(("base", "u"), [("previous", 0.54), ("original", 0.48)])
+def test_the_fixed_loop_and_the_queue_agree(base: Any, u: float, state: GanState) -> None:
+    loop = replace(TEST.refine, base=base)
+    queue, fixed = (
+        replace(METHOD, test=replace(TEST, refine=loop, loop=kind)) for kind in ("queue", "fixed")
+    )
+    expected, found = (trace(method, state, {"u": u}, IMAGES) for method in (fixed, queue))
+    assert jnp.abs(expected.scores - u).min() > 1e-5  # rounding decides no pixel of a mask
+    assert 0 < expected.masks[:, -1].mean() < expected.masks[:, 1].mean() < 1
+    np.testing.assert_array_equal(found.masks, expected.masks)
+    np.testing.assert_allclose(found.images, expected.images, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-5)
+    of_fixed, of_queue = (method.predict(state, {"u": u}, IMAGES, 2) for method in (fixed, queue))
+    np.testing.assert_allclose(of_fixed.reconstructions, expected.images[:, -1], rtol=0, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), of_queue, of_fixed)
+    errors = [method.tune(state, PIXELS, seed=0)["u_errors"] for method in (fixed, queue)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(("loop", "turns"), [("fixed", NUM_CHECKERBOARDS + 3), ("queue", NUM_CHECKERBOARDS)])
+def test_only_the_fixed_loop_computes_steps_that_nothing_needs(
+    loop: Any, turns: int, state: GanState
+) -> None:
+    """With a u that masks no pixel nothing is left to inpaint after the checkerboard passes."""
+    calls = []
+
+    class Counting(I3AD):
+        def inpaint(self, state: GanState) -> Inpaint:
+            inpaint = super().inpaint(state)
+
+            def counted(image: Any, mask: Any) -> Any:
+                jax.debug.callback(lambda: calls.append(None))
+                return inpaint(image, mask)
+
+            return counted
+
+    test = replace(TEST, refine=replace(TEST.refine, base="previous"), loop=loop)
+    method = Counting(METHOD.training, test, 32, METHOD.ssim, ThroughputSettings(test_batch_size=2))
+    method.predict(state, {"u": 2.0}, IMAGES, 2)
+    jax.effects_barrier()
+    assert len(calls) == turns
+
+
+@pytest.mark.parametrize("loop", ["queue", "fixed"])
+def test_the_test_time_program_moves_nothing_between_host_and_device(loop: Any, state: GanState) -> None:
+    method = replace(METHOD, test=replace(TEST, loop=loop))
+    weights, u, images, count = jax.device_put((state, method.parameters(U), IMAGES, jnp.int32(2)))
+    with jax.transfer_guard("disallow"):
+        predicted = method._predict(1, weights, u, images, count)
+        states = method._trace(1, weights, u, images, count)
+        jax.block_until_ready((predicted, states))
+        given: Any = np.asarray(IMAGES)
+        with pytest.raises(Exception, match="Disallowed host-to-device transfer"):  # the guard is awake
+            method._predict(1, weights, u, given, count)
+    assert set(predicted.maps) == {"l2", "ms_ssim", "ssim"}
+    assert states.images.shape == (2, 4, 32, 32, 3)
