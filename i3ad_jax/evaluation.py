@@ -66,7 +66,8 @@ def evaluate_run(
         check_results_folder(out, run)
     tested = load_dataset(data, image_size=config.data.image_size, aspect=config.data.aspect)
     detector = load_as(run, config, train=tested.train if data == stored.data.data else None)
-    return write_evaluation(evaluate(detector, tested, progress=True), out, run=run, command=command)
+    evaluation = evaluate(detector, tested, progress=True)
+    return write_evaluation(evaluation, out, run=run, data=data, command=command)
 
 
 def load_as(run: RunFolder, config: Config[Any, Any], *, train: Split | None = None) -> Detector:
@@ -134,7 +135,7 @@ def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Ev
 
 
 def write_evaluation(
-    evaluation: Evaluation, folder: RunFolder, *, run: RunFolder, command: Sequence[str] = ()
+    evaluation: Evaluation, folder: RunFolder, *, run: RunFolder, data: str, command: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Writes results, scores, maps and report to a folder, `results.json` last; returns what that holds.
 
@@ -144,7 +145,8 @@ def write_evaluation(
     Args:
         evaluation: of a detector of the run.
         folder: where the results go.
-        run: the trained run.
+        run: the trained run, or results of another test of it.
+        data: where the test images came from, as `load_dataset` takes it.
         command: for the results' record.
 
     Raises:
@@ -152,15 +154,18 @@ def write_evaluation(
     """
     detector, test = evaluation.detector, evaluation.test
     config, method = detector.config, detector.method
-    trained = read_json(run.environment)
+    weights = run.source()
+    trained = read_json(weights.environment)
     tested = environment(command=command)
-    results = {**evaluation.results, "environment": tested}
+    results = {**evaluation.results, "data_source": data, "environment": tested}
+    own = folder.is_same(run)
+    if not own:
+        check_results_folder(folder, run)
     with folder.writing():
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.results.unlink(missing_ok=True)  # old results never stand beside new settings
-        if not folder.is_same(run):
-            check_results_folder(folder, run)
-            folder.point_to(run)
+        if not own:
+            folder.point_to(weights)
             write_json(folder.environment, {**tested, "training": trained})
             write_json(folder.files, detector.files.to_json())
             write_json(folder.config, config.to_json())
@@ -175,7 +180,7 @@ def write_evaluation(
             results=results,
             config=config.to_json(),
             environment={"test": tested, "training": trained},
-            training=run.read_metrics(),
+            training=weights.read_metrics(),
             labels=test.labels,
             scores=evaluation.scores,
             states=(method.start, *(f"iteration {number}" for number in method.trace_iterations[1:])),

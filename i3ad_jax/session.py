@@ -59,7 +59,7 @@ def train_and_test(
     if not len(dataset.test):
         return None
     evaluation = evaluate(detector, dataset, progress=True)
-    return write_evaluation(evaluation, folder, run=folder, command=command)
+    return write_evaluation(evaluation, folder, run=folder, data=data.data, command=command)
 
 
 def train_run(
