@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,8 @@ from benchmarks.stopwatch import bytes_needed, machine, median_seconds
 from benchmarks.subject import Subject, untrained
 from benchmarks.tables import publish
 from i3ad_jax import command_line
+from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
-from i3ad_jax.presets import PRESETS
 from i3ad_jax.runtime.devices import copied_to
 
 PROGRAM = "python -m benchmarks.scaling"
@@ -61,9 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         jax.config.update("jax_num_cpu_devices", max(flags.devices, default=1))
     if max(flags.devices, default=1) > jax.device_count():
         raise InputError(f"--devices {max(flags.devices)}: there are {jax.device_count()} here")
-    config = PRESETS[flags.preset]
-    config = replace(config, refine=replace(config.refine, iterations=ITERATIONS))
-    subject = untrained(config)
+    subject = untrained(default_config("i3ad", preset=flags.preset)).with_iterations(ITERATIONS)
     points = [
         *(("batch", n, partial(fixed, subject, batch=n)) for n in flags.batches),
         *(("size", n, partial(fixed, subject, size=n)) for n in flags.sizes),
@@ -77,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
         rows.append(dict(zip(COLUMNS, (axis, value, seconds, memory), strict=True)))
     notes = {
         "preset": flags.preset,
-        "image_size": config.data.image_size,
+        "image_size": subject.method.image_size,
         "batch": BATCH,
         "iterations": ITERATIONS,
     }
@@ -89,8 +87,7 @@ def fixed(
     subject: Subject, *, batch: int = BATCH, size: int | None = None, iterations: int = ITERATIONS
 ) -> tuple[Callable[[], Any], int, int]:
     """The loop of fixed length compiled, the number of its images and the bytes it needs."""
-    refine = replace(subject.config.refine, iterations=iterations)
-    subject = replace(subject, config=replace(subject.config, refine=refine))
+    subject = subject.with_iterations(iterations)
     images = jnp.asarray(subject.batch(batch))
     if size:
         images = jax.image.resize(images, (batch, size, size, 3), "linear")
@@ -100,7 +97,7 @@ def fixed(
 
 
 def queue(subject: Subject, *, devices: int) -> tuple[Callable[[], Any], int, int]:
-    """A queue spread over devices, as above; the memory is one device's."""
+    """A queue sharded over devices, as above; the memory is one device's."""
     images = jnp.asarray(subject.batch(QUEUE))
     arguments = copied_to(devices, (subject.state, images, jnp.int32(QUEUE)))
     program = subject.compile(subject.queue(slots=BATCH, devices=devices), *arguments[1:], state=arguments[0])

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from i3ad_jax.runs.run_folder import environment
+from i3ad_jax.runs.environment import environment
 
 PAUSE = 0.5  # seconds before each run: PyTorch's threads go on spinning for a while after their work
 SLOW = 3.0  # a variant this many times slower than the fastest in its first round is not run again

@@ -16,37 +16,41 @@ from benchmarks.stopwatch import synchronise, torch_device
 from benchmarks.torch_networks import load_generator
 from i3ad_jax.config import Config
 from i3ad_jax.data.load import load_dataset
+from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import fresh_state, load_trained
+from i3ad_jax.fit import fresh_state
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
 from i3ad_jax.inpainting.queue import refine_queue
-from i3ad_jax.inpainting.refine import Refined, refine
-from i3ad_jax.methods import build
-from i3ad_jax.methods.anogan import first_latent
+from i3ad_jax.inpainting.refine import State as LoopState
+from i3ad_jax.inpainting.refine import refine
+from i3ad_jax.methods.anogan import Anogan, first_latent
 from i3ad_jax.methods.i3ad import I3AD
 from i3ad_jax.methods.inpainting_gan import GanState
-from i3ad_jax.methods.method import State
-from i3ad_jax.methods.reconstruction import Reconstruction
-from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.methods.method import ComputeSettings, Method, State
+from i3ad_jax.methods.projection import L2Projection
+from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.runtime.compiler import compiler_options
-from i3ad_jax.runtime.devices import spread_over_devices
+from i3ad_jax.runtime.devices import shard_over_devices
+from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.shapes import Image, Images, Map, Maps, to_float
 
-PASSES_AT_START = 4  # of the checkerboards
 UNTRAINED_U = 0.3  # of weights as they were drawn: any value that masks a part of an image
+# The setting of each method that says how many iterations its test-time loop has.
+ITERATIONS = {"i3ad": "iterations", "l2_ae_projection": "projection_steps", "anogan": "latent_steps"}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Weights of a method and the images to test with them.
+    """A method, its weights and the images to test with them.
 
     Attributes:
-        config: of the run, or of the preset.
+        method: with its settings.
         state: its weights.
         u: I3AD's threshold.
         images: test images in [-1, 1], `n h w c`.
     """
 
-    config: Config
+    method: Method
     state: State
     u: float
     images: np.ndarray
@@ -54,30 +58,43 @@ class Subject:
     @property
     def iterations(self) -> int:
         """Of the test-time loop."""
-        return build(self.config).traced[-1]
+        return self.method.trace_iterations[-1]
 
-    def fixed_loop(self, *, dtype: str = "float32") -> Callable[..., Maps]:
+    def with_iterations(self, count: int) -> "Subject":
+        """The same with another number of iterations."""
+        return self._with_test({ITERATIONS[self.method.name]: count})
+
+    def computing_in(self, dtype: str) -> "Subject":
+        """The same with networks that compute in this type; all but I3AD's have float32 alone."""
+        if isinstance(self.method.test, ComputeSettings):
+            return self._with_test({"dtype": dtype})
+        assert dtype == "float32"
+        return self
+
+    def fixed_loop(self) -> Callable[[State, Images], Maps]:
         """All iterations for a batch, as a function of weights and images to SSIM maps."""
-        method = build(replace(self.config, network=replace(self.config.network, dtype=dtype)))
+        method = self.method
 
         def one(state: State, image: Image) -> Map:
             if isinstance(method, I3AD):
-                return refine(method.inpaint(state), image, u=self.u, config=self.config.refine).score
-            assert isinstance(method, Reconstruction)
-            return method.maps(state, image)["ssim"]
+                options = {"u": self.u, "settings": method.test.refine, "ssim": method.ssim}
+                return refine(method.inpaint(state), image, **options).score
+            assert isinstance(method, ReconstructionMethod)
+            return ssim_anomaly(image, method.ssim)(method.reconstruct_one(state, image))
 
         return jax.vmap(one, in_axes=(None, 0))
 
-    def queue(self, *, slots: int, devices: int) -> Callable[..., Refined]:
+    def queue(self, *, slots: int, devices: int) -> Callable[[State, Images, Any], LoopState]:
         """I3AD's queue as a function of weights, images and their count; `slots` on each device."""
-        method = I3AD(self.config)
+        method = self.method
+        assert isinstance(method, I3AD)
+        options = {"slots": slots, "u": self.u, "settings": method.test.refine, "ssim": method.ssim}
 
-        def run(state: State, images: Images, count: Any) -> Refined:
-            def queue(images: Images, count: Any) -> Refined:
-                inpaint, loop = method.inpaint(state), self.config.refine
-                return refine_queue(inpaint, images, count=count, slots=slots, u=self.u, config=loop)
+        def run(state: State, images: Images, count: Any) -> LoopState:
+            def shard(images: Images, count: Any) -> LoopState:
+                return refine_queue(method.inpaint(state), images, count=count, **options)
 
-            return spread_over_devices(queue, images, count=count, devices=devices)
+            return shard_over_devices(shard, images, count=count, devices=devices)
 
         return run
 
@@ -88,22 +105,22 @@ class Subject:
 
     def operations(self) -> float:
         """Floating-point operations of all iterations for one image, as XLA counts those of one."""
-        size, method = self.config.data.image_size, build(self.config)
+        method, size = self.method, self.method.image_size
         image = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)
         if isinstance(method, I3AD):
             mask = jax.ShapeDtypeStruct((size, size, 1), jnp.float32)
             once = jax.jit(lambda state, image, mask: method.inpaint(state)(image, mask))
-            lowered, times = once.lower(self.state, image, mask), PASSES_AT_START + self.iterations
+            lowered, times = once.lower(self.state, image, mask), NUM_CHECKERBOARDS + self.iterations
         else:
-            assert isinstance(method, Reconstruction)
-            search = jax.eval_shape(method.model.begin, self.state, image)
-            lowered, times = jax.jit(method.model.improve).lower(self.state, image, search), self.iterations
+            assert isinstance(method, ReconstructionMethod)
+            search = jax.eval_shape(method.begin, self.state, image)
+            lowered, times = jax.jit(method.improve).lower(self.state, image, search), self.iterations
         cost: Any = lowered.compile().cost_analysis()
         return times * float(cost["flops"])
 
-    def torch_loop(self, *, compiled: bool, dtype: str = "float32") -> Callable[[Tensor], Tensor]:
+    def torch_loop(self, *, compiled: bool) -> Callable[[Tensor], Tensor]:
         """The same in PyTorch, from `b c h w` to SSIM maps."""
-        loop = TORCH_LOOPS[self.config.method](self, compiled, dtype)
+        loop = TORCH_LOOPS[self.method.name](self, compiled)
         return lambda images: synchronise(loop(images))
 
     def tensors(self, count: int) -> Tensor:
@@ -115,28 +132,31 @@ class Subject:
         """The first images, beginning again where there are too few."""
         return np.resize(self.images, (count, *self.images.shape[1:]))
 
+    def _with_test(self, changes: dict[str, Any]) -> "Subject":
+        return replace(self, method=replace(self.method, test=self.method.test.with_settings(changes)))
+
 
 def load_subject(run: Path) -> Subject:
-    """A trained run of I3AD and its test images.
+    """A trained run of I3AD and its test images, to compute in float32.
 
     Raises:
         InputError: the run cannot be used.
     """
-    folder = RunFolder(run)
-    config = folder.read_config()
-    if config.method != "i3ad":
-        raise InputError(f"--run {run}: a run of {config.method}; give one of i3ad")
-    _, state = load_trained(folder, config)
-    u = folder.read_json(folder.calibration)["u"]
-    return Subject(config, _generator_alone(state), u, _test_images(config))
+    detector = Detector.load(run)
+    if not isinstance(detector.method, I3AD):
+        raise InputError(f"--run {run}: a run of {detector.method.name}; give one of i3ad")
+    assert isinstance(detector.state, GanState)
+    state, u = _generator_alone(detector.state), float(detector.calibration.tuned["u"])
+    return Subject(detector.method, state, u, _test_images(detector.config)).computing_in("float32")
 
 
 def untrained(config: Config) -> Subject:
     """Weights as they are drawn: a loop of fixed length takes as long with them as with others."""
-    state = fresh_state(jax.random.key(0), build(config))
+    method = config.build()
+    state = fresh_state(jax.random.key(0), method)
     if isinstance(state, GanState):
         state = _generator_alone(state)
-    return Subject(config, state, UNTRAINED_U, _test_images(config))
+    return Subject(method, state, UNTRAINED_U, _test_images(config))
 
 
 def _generator_alone(state: GanState) -> GanState:
@@ -154,36 +174,42 @@ def _torch_module(module: Any, *, compiled: bool) -> Any:
     return torch.compile(module, dynamic=False) if compiled else module
 
 
-def _torch_i3ad(subject: Subject, compiled: bool, dtype: str) -> Callable[[Tensor], Tensor]:
+def _torch_i3ad(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor]:
+    method = subject.method
+    assert isinstance(method, I3AD)
     generator = load_generator(jax.device_get(subject.state.generator)).eval()
     network = _torch_module(generator, compiled=compiled)
-    config = subject.config.refine
-    options = {"u": subject.u, "iterations": config.iterations, "patches": config.patches}
+    loop, in_bfloat16 = method.test.refine, method.test.dtype == "bfloat16"
+    options = {"u": subject.u, "iterations": loop.iterations, "patches": loop.patches}
 
     def generate(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(torch_device(), torch.bfloat16, enabled=dtype == "bfloat16"):
+        with torch.autocast(torch_device(), torch.bfloat16, enabled=in_bfloat16):
             return network(images, masks)
 
     return lambda images: torch_loop.refine(generate, images, **options)
 
 
-def _torch_projection(subject: Subject, compiled: bool, dtype: str) -> Callable[[Tensor], Tensor]:
-    assert dtype == "float32"
-    autoencoder = torch_baselines.load_autoencoder(jax.device_get(subject.state.weights), subject.config)
+def _torch_projection(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor]:
+    method = subject.method
+    assert isinstance(method, L2Projection)
+    autoencoder = torch_baselines.load_autoencoder(jax.device_get(subject.state), method)
     autoencoder = _torch_module(autoencoder, compiled=compiled)
-    return lambda images: torch_baselines.project(autoencoder, images, subject.config.search)
+    return lambda images: torch_baselines.project(autoencoder, images, method.test)
 
 
-def _torch_anogan(subject: Subject, compiled: bool, dtype: str) -> Callable[[Tensor], Tensor]:
-    assert dtype == "float32"
-    networks = torch_baselines.load_anogan(jax.device_get(subject.state), subject.config)
-    generate, see = (_torch_module(network, compiled=compiled) for network in networks)
-    latent = np.array(first_latent(subject.config.network.latent_size))
-    start, search = torch.from_numpy(latent).to(torch_device()), subject.config.search
-    return lambda images: torch_baselines.search_latent(generate, see, images, start=start, search=search)
+def _torch_anogan(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor]:
+    method = subject.method
+    assert isinstance(method, Anogan)
+    networks = torch_baselines.load_anogan(jax.device_get(subject.state), method)
+    generate, extract_features = (_torch_module(network, compiled=compiled) for network in networks)
+    latent = np.array(first_latent(method.training.latent_size))
+    start = torch.from_numpy(latent).to(torch_device())
+    return lambda images: torch_baselines.search_latent(
+        generate, extract_features, images, start=start, settings=method.test
+    )
 
 
-TORCH_LOOPS: dict[str, Callable[[Subject, bool, str], Callable[[Tensor], Tensor]]] = {
+TORCH_LOOPS: dict[str, Callable[[Subject, bool], Callable[[Tensor], Tensor]]] = {
     "i3ad": _torch_i3ad,
     "l2_ae_projection": _torch_projection,
     "anogan": _torch_anogan,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from i3ad_jax.runs.run_folder import write_json, write_text
+from i3ad_jax.runs.files import write_json, write_text
 
 
 def publish(

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +23,13 @@ from benchmarks.stopwatch import (
     paired,
     resident_growth,
 )
-from benchmarks.subject import PASSES_AT_START, TORCH_LOOPS, Subject, load_subject, untrained
+from benchmarks.subject import TORCH_LOOPS, Subject, load_subject, untrained
 from benchmarks.tables import publish
 from i3ad_jax import command_line
+from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
-from i3ad_jax.presets import defaults
-from i3ad_jax.runs.run_folder import write_json
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
+from i3ad_jax.runs.files import write_json
 from i3ad_jax.runtime.devices import copied_to, devices_for
 
 PROGRAM = "python -m benchmarks.timing_table"
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str]) -> None:
     rounds = 2 if flags.quick else flags.rounds
     subjects = [load_subject(flags.run)] if flags.run else [_paper_size(name) for name in flags.methods]
     if flags.quick:
-        subjects = [_with_few_iterations(subject) for subject in subjects]
+        subjects = [subject.with_iterations(QUICK_ITERATIONS) for subject in subjects]
     batches = flags.batches or ((1, 16, 64) if jax.default_backend() == "gpu" else (1, 4))
     limits = {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")}
     rates = {"matmul_operations_per_second": limits, "copy_bytes_per_second": copy_bandwidth()}
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str]) -> None:
             # Few CPUs compute in bfloat16: where it is emulated, one batch of it is long enough. The
             # baselines compute in float32 alone.
             both = batch == batches[0] or jax.default_backend() == "gpu"
-            dtypes = ("float32", "bfloat16") if both and subject.config.method == "i3ad" else ("float32",)
+            dtypes = ("float32", "bfloat16") if both and subject.method.name == "i3ad" else ("float32",)
             rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, least=least)
     if flags.run:
         for slots in (*batches, 2 * batches[-1]):
@@ -182,11 +183,11 @@ def time_queue(subject: Subject, slots: int, *, devices: int, rounds: int) -> Ro
     _check("queue", refined.score[:slots], run_fixed(), "float32")
     seconds = paired({"queue": run, "fixed": run_fixed}, rounds=rounds, label="queue")
     times, mean = np.array(seconds["queue"]) / len(subject.images), float(refined.iterations.mean())
-    a_pass = np.median(seconds["fixed"]) / slots / (PASSES_AT_START + subject.iterations)
+    a_pass = np.median(seconds["fixed"]) / slots / (NUM_CHECKERBOARDS + subject.iterations)
     name = f"queue on {devices} device{'s' * (devices > 1)}"
     variant = Variant("JAX", name, "float32", run, bytes_needed(program), compile_seconds)
     row = _row(subject, variant, slots, times, iterations=mean)
-    cost = row["seconds_per_image"] / (a_pass * (PASSES_AT_START + mean))
+    cost = row["seconds_per_image"] / (a_pass * (NUM_CHECKERBOARDS + mean))
     return {**row, "early_exit": True, "ratio_to_mean_cost": float(cost)}
 
 
@@ -208,29 +209,17 @@ def compare(rows: list[Row]) -> None:
 
 
 def _paper_size(method: str) -> Subject:
-    return untrained(defaults("paper", method))
-
-
-def _with_few_iterations(subject: Subject) -> Subject:
-    config, few = subject.config, QUICK_ITERATIONS
-    return replace(
-        subject,
-        config=replace(
-            config,
-            refine=replace(config.refine, iterations=few),
-            search=replace(config.search, projection_steps=few, latent_steps=few),
-        ),
-    )
+    return untrained(default_config(method, preset="paper"))
 
 
 def _row(subject: Subject, variant: Variant, batch: int, times: np.ndarray, *, iterations: float) -> Row:
     return {
-        "method": subject.config.method,
+        "method": subject.method.name,
         "framework": variant.framework,
         "variant": variant.name,
         "dtype": variant.dtype,
         "batch": batch,
-        "image_size": subject.config.data.image_size,
+        "image_size": subject.method.image_size,
         "iterations": iterations,
         "seconds_per_image": float(np.median(times)),
         "p95_seconds_per_image": float(np.percentile(times, 95)),
@@ -260,7 +249,7 @@ def _torch_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list
     best = "compile, channels_last" if can_compile() else "eager, channels_last"
     kinds = {("eager, channels_last", "float32"), *((best, dtype) for dtype in dtypes)}
     for name, dtype in sorted(kinds, reverse=True):
-        loop = subject.torch_loop(compiled=name.startswith("compile"), dtype=dtype)
+        loop = subject.computing_in(dtype).torch_loop(compiled=name.startswith("compile"))
         run = lambda loop=loop: loop(images).cpu().numpy()  # noqa: E731
         variants.append(Variant("PyTorch", name, dtype, run))
     return variants
@@ -269,7 +258,7 @@ def _torch_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list
 def _jax_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list[Variant]:
     images, variants = jnp.asarray(subject.batch(batch)), []
     for dtype in dtypes:
-        program, *seconds = _compile_twice(subject, subject.fixed_loop(dtype=dtype), images)
+        program, *seconds = _compile_twice(subject, subject.computing_in(dtype).fixed_loop(), images)
         run = lambda program=program: np.asarray(program(subject.state, images))  # noqa: E731
         memory = bytes_needed(program)
         variants.append(Variant("JAX", "fixed", dtype, run, memory, *seconds))

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from benchmarks.torch_loop import Ssim
 from benchmarks.torch_networks import Conv
-from i3ad_jax.config import Config, SearchConfig
-from i3ad_jax.methods.anogan import AnoganState
+from i3ad_jax.methods.anogan import Anogan, AnoganState, LatentSearchSettings
+from i3ad_jax.methods.autoencoder import AutoencoderMethod, AutoencoderState
+from i3ad_jax.methods.projection import ProjectionSettings
 from i3ad_jax.nn import dcgan
 from i3ad_jax.nn.autoencoder import SLOPE, widths
 
@@ -98,35 +99,40 @@ def discriminator_features(width: int, size: int) -> nn.Sequential:
     return nn.Sequential(layers | {"flatten": nn.Flatten()})
 
 
-def project(autoencoder: nn.Module, images: Tensor, search: SearchConfig) -> Tensor:
+def project(autoencoder: nn.Module, images: Tensor, settings: ProjectionSettings) -> Tensor:
     """SSIM maps after iterative projection on an autoencoder trained by L2, `b h w`."""
     moved = images
-    for _ in range(search.projection_steps):
+    for _ in range(settings.projection_steps):
         moved = moved.detach().requires_grad_(True)
         repeated = autoencoder(moved)
         error = (moved - repeated) / 2
         distance = (moved - images).abs().sum() / 2
-        energy = (error**2).sum() + search.projection_weight * distance
+        energy = (error**2).sum() + settings.projection_weight * distance
         (gradient,) = torch.autograd.grad(energy, moved)
         with torch.no_grad():
-            moved = (moved - 4 * search.projection_rate * gradient * error**2).clamp(-1, 1)
+            moved = (moved - 4 * settings.projection_rate * gradient * error**2).clamp(-1, 1)
     with torch.no_grad():
         return 1 - Ssim(images)(moved)
 
 
 def search_latent(
-    generate: nn.Module, extract_features: nn.Module, images: Tensor, *, start: Tensor, search: SearchConfig
+    generate: nn.Module,
+    extract_features: nn.Module,
+    images: Tensor,
+    *,
+    start: Tensor,
+    settings: LatentSearchSettings,
 ) -> Tensor:
     """SSIM maps of what AnoGAN's search finds from the latent vector `start`, `b h w`."""
     latents = start.expand(len(images), -1).clone().requires_grad_(True)
-    adam = torch.optim.Adam([latents], lr=search.latent_learning_rate)
+    adam = torch.optim.Adam([latents], lr=settings.latent_learning_rate)
     with torch.no_grad():
         features = extract_features(images)
-    for _ in range(search.latent_steps):
+    for _ in range(settings.latent_steps):
         generated = generate(latents)
         residual = (generated - images).abs().sum()
         discrimination = (extract_features(generated) - features).abs().sum()
-        loss = (1 - search.feature_weight) * residual + search.feature_weight * discrimination
+        loss = (1 - settings.feature_weight) * residual + settings.feature_weight * discrimination
         # By the latent vectors alone, not by the weights.
         (latents.grad,) = torch.autograd.grad(loss, latents)
         adam.step()
@@ -134,12 +140,12 @@ def search_latent(
         return 1 - Ssim(images)(generate(latents))
 
 
-def load_anogan(state: AnoganState, config: Config) -> tuple[nn.Module, nn.Module]:
+def load_anogan(state: AnoganState, method: Anogan) -> tuple[nn.Module, nn.Module]:
     """AnoGAN's generator, and its discriminator up to the features, with flax's weights."""
-    network, size = config.network, config.data.image_size
+    width, size = method.training.width, method.image_size
     modules = (
-        generator(network.width, network.latent_size, size),
-        discriminator_features(network.width, size),
+        generator(width, method.training.latent_size, size),
+        discriminator_features(width, size),
     )
     for module, learned in zip(modules, (state.generator, state.discriminator), strict=True):
         weights = {name: value for name, value in learned.weights.items() if name != "outputs"}
@@ -147,11 +153,10 @@ def load_anogan(state: AnoganState, config: Config) -> tuple[nn.Module, nn.Modul
     return modules
 
 
-def load_autoencoder(params: Mapping[str, Any], config: Config) -> nn.Module:
-    """The autoencoder of a configuration with flax's weights."""
-    network = config.network
-    module = Autoencoder(network.width, network.latent_size, config.data.image_size)
-    return load_weights(module, params)
+def load_autoencoder(state: AutoencoderState, method: AutoencoderMethod) -> nn.Module:
+    """A method's autoencoder with flax's weights."""
+    module = Autoencoder(method.training.width, method.training.latent_size, method.image_size)
+    return load_weights(module, state.weights)
 
 
 def load_weights(module: nn.Module, *variables: Mapping[str, Any]) -> nn.Module:

@@ -1,6 +1,6 @@
 """One training step in PyTorch, as `i3ad_jax.methods.i3ad.I3AD.step` does it.
 
-Masks and the discounted weights of the reconstruction loss are given: there a data loader would make them
+Masks and the discounted weights of the reconstruction loss are given: there a data loader would draw them
 beside the training. Ours draws them inside its step.
 """
 
@@ -13,12 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (PyTorch's own habit)
 
 from benchmarks.torch_networks import load_discriminator, load_generator
-from i3ad_jax.config import TrainingConfig
-from i3ad_jax.methods.inpainting_gan import GanState
+from i3ad_jax.methods.inpainting_gan import GanSettings, GanState
 
 
 def training_step(
-    state: GanState, config: TrainingConfig, *, compiled: bool, device: str
+    state: GanState, settings: GanSettings, *, compiled: bool, device: str
 ) -> Callable[[Tensor, Tensor, Tensor], Mapping[str, Tensor]]:
     """A function that updates both networks on images, masks and weights, `b c h w`, and gives the losses."""
     host = jax.device_get(state)
@@ -28,30 +27,30 @@ def training_step(
         network.to(device=device, memory_format=torch.channels_last)  # pyright: ignore
         for network in (generator, discriminator)
     ]
-    betas = (config.adam_beta1, config.adam_beta2)
-    rates = (config.generator_learning_rate, config.discriminator_learning_rate)
+    betas = (settings.adam_beta1, settings.adam_beta2)
+    rates = (settings.generator_learning_rate, settings.discriminator_learning_rate)
     adams = [
         torch.optim.Adam(network.parameters(), lr=rate, betas=betas)
         for network, rate in zip(networks, rates, strict=True)
     ]
-    generate, judge = (torch.compile(network) if compiled else network for network in networks)
+    generate, discriminate = (torch.compile(network) if compiled else network for network in networks)
 
     def step(images: Tensor, masks: Tensor, weights: Tensor) -> Mapping[str, Tensor]:
         coarse, fine = generate(images * (1 - masks), masks)
         fake = masks * fine + (1 - masks) * images
 
-        shown = torch.cat([images, fake.detach()])
-        real_logits, fake_logits = judge(shown, torch.cat([masks, masks])).chunk(2)
+        both = torch.cat([images, fake.detach()])
+        real_logits, fake_logits = discriminate(both, torch.cat([masks, masks])).chunk(2)
         d_loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
         adams[1].zero_grad(set_to_none=True)
         d_loss.backward()
         adams[1].step()
 
         discriminator.requires_grad_(False)
-        adversarial = -judge(fake, masks).mean()
+        adversarial = -discriminate(fake, masks).mean()
         discriminator.requires_grad_(True)
         reconstruction = sum((weights * (images - x).abs()).mean() for x in (coarse, fine))
-        g_loss = config.adversarial_weight * adversarial + config.reconstruction_weight * reconstruction
+        g_loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
         adams[0].zero_grad(set_to_none=True)
         g_loss.backward()
         adams[0].step()

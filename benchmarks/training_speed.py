@@ -15,12 +15,12 @@ from benchmarks.stopwatch import can_compile, machine, paired, synchronise, torc
 from benchmarks.tables import publish
 from benchmarks.torch_training import training_step
 from i3ad_jax import command_line
-from i3ad_jax.config import Config, TrainingConfig
+from i3ad_jax.config import Config, default_config
 from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.methods.i3ad import I3AD, brush_masks
+from i3ad_jax.methods.i3ad import I3adSettings, brush_masks
 from i3ad_jax.methods.inpainting_gan import GanState
-from i3ad_jax.presets import PRESETS
+from i3ad_jax.methods.method import Method
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.shapes import Images
 
@@ -51,14 +51,14 @@ class Flags:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, times, writes and prints the table."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    config = PRESETS[flags.preset]
+    config = default_config("i3ad", preset=flags.preset)
     batch = flags.batch or config.training.batch_size
-    method = I3AD(config)
+    method = config.build()
     state = fresh_state(jax.random.key(0), method)
     images = random_images(config, batch)
     # PyTorch copies its weights first: our step takes the state's memory.
-    torch_ones = torch_steps(config.training, state, images)
-    steps = {"JAX": jax_step(method, state, images), **torch_ones}
+    in_torch = torch_steps(config.training, state, images)
+    steps = {"JAX": jax_step(method, state, images), **in_torch}
     firsts = {}
     for name, step in steps.items():
         start = time.perf_counter()
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
     publish(flags.out, "training_speed", COLUMNS, rows, notes=machine())
 
 
-def jax_step(method: I3AD, state: GanState, images: Images) -> Callable[[], Any]:
+def jax_step(method: Method, state: GanState, images: Images) -> Callable[[], Any]:
     """Our step; each call goes on from the last."""
     step, number = jit(donate_argnums=0)(method.step), 0
 
@@ -97,10 +97,10 @@ def jax_step(method: I3AD, state: GanState, images: Images) -> Callable[[], Any]
     return run
 
 
-def torch_steps(config: TrainingConfig, state: GanState, images: Images) -> dict[str, Callable[[], Any]]:
+def torch_steps(settings: I3adSettings, state: GanState, images: Images) -> dict[str, Callable[[], Any]]:
     """PyTorch's, from the same weights."""
     masks = jax.jit(brush_masks)(jax.random.key(0), images)
-    weights = discount_weights(masks, discount=config.discount)
+    weights = discount_weights(masks, discount=settings.discount)
     tensors = [
         torch.from_numpy(np.array(x)).permute(0, 3, 1, 2).to(torch_device()) for x in (images, masks, weights)
     ]
@@ -108,7 +108,7 @@ def torch_steps(config: TrainingConfig, state: GanState, images: Images) -> dict
     variants = {"eager, channels_last": False, **({"compile, channels_last": True} if can_compile() else {})}
     steps = {}
     for name, compiled in variants.items():
-        step = training_step(state, config, compiled=compiled, device=torch_device())
+        step = training_step(state, settings, compiled=compiled, device=torch_device())
         steps[name] = lambda step=step: synchronise(step(*tensors))
     return steps
 

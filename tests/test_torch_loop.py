@@ -1,6 +1,5 @@
 """The loop in PyTorch against ours: the benchmarks compare like with like."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,17 +9,15 @@ import pytest
 from random_weights import random_weights
 from toy_inpainting import random_image
 
-from i3ad_jax.config import RefineConfig
-from i3ad_jax.inpainting.refine import refine
+from i3ad_jax.inpainting.refine import LoopSettings, refine
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.scoring.ssim import ssim_with
+from i3ad_jax.scoring.ssim import SsimSettings, ssim_with
 
 torch = pytest.importorskip("torch")
 from benchmarks import torch_loop  # noqa: E402  (it needs torch)
 from benchmarks.torch_networks import load_generator  # noqa: E402
 
 INPAINTER = Inpainter(width=2, dilations=(2,))
-CONFIG = RefineConfig(iterations=5, patches=4)
 IMAGES = np.stack([random_image(seed, (32, 40)) for seed in range(3)])
 TENSORS = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
 
@@ -46,9 +43,10 @@ def test_maps(params: Any, iterations: int) -> None:
         outputs: Any = INPAINTER.apply({"params": params}, masked[None], mask[None])
         return outputs[1][0]
 
-    config, u = replace(CONFIG, iterations=iterations), 0.91
-    ours = jax.jit(jax.vmap(lambda image: refine(inpaint, image, u=u, config=config)))(IMAGES)
+    settings, ssim, u = LoopSettings(iterations=iterations, patches=4), SsimSettings(), 0.91
+    loop = jax.vmap(lambda image: refine(inpaint, image, u=u, settings=settings, ssim=ssim))
+    ours = jax.jit(loop)(IMAGES)
     generator = load_generator(params).eval()
-    theirs = torch_loop.refine(generator, TENSORS, u=u, iterations=iterations, patches=config.patches)
+    theirs = torch_loop.refine(generator, TENSORS, u=u, iterations=iterations, patches=4)
     assert 0 < float(np.mean(np.asarray(ours.score) >= u)) < 1
     np.testing.assert_allclose(theirs, ours.score, rtol=0, atol=1e-4)

@@ -7,32 +7,37 @@ import numpy as np
 import pytest
 from random_weights import random_weights
 
-from i3ad_jax.config import Config, DataConfig, NetworkConfig
+from i3ad_jax.config import default_config
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.methods.i3ad import I3AD, brush_masks
+from i3ad_jax.methods.i3ad import brush_masks
 
 torch = pytest.importorskip("torch")
 from benchmarks.torch_training import training_step  # noqa: E402  (it needs torch)
 
-CONFIG = Config(
-    data=DataConfig(image_size=32),
-    network=NetworkConfig(width=2, dilations=(2,), discriminator_width=4, discriminator_depth=3),
+CONFIG = default_config("i3ad", preset="paper").with_settings(
+    {
+        "image_size": 32,
+        "width": 2,
+        "dilations": (2,),
+        "discriminator_width": 4,
+        "discriminator_depth": 3,
+        "generator_learning_rate": 1e-2,
+        "discriminator_learning_rate": 1e-2,
+    }
 )
 
 
 def test_losses_of_three_steps() -> None:
     """Both go the same way. Their power iterations are a step apart, hence the tolerance."""
-    method, key = I3AD(CONFIG), jax.random.key(0)
-    config = replace(CONFIG.training, generator_learning_rate=1e-2, discriminator_learning_rate=1e-2)
-    method = I3AD(replace(CONFIG, training=config))
+    method, key = CONFIG.build(), jax.random.key(0)
     state = jax.jit(method.init)(key)
     weights = random_weights(jax.eval_shape(lambda: state.generator), gain=2)
     state = replace(state, generator=weights)
     images = jax.random.uniform(key, (2, 32, 32, 3), minval=-1, maxval=1)
     masks = brush_masks(key, images)
-    given = (images, masks, discount_weights(masks, discount=config.discount))
+    given = (images, masks, discount_weights(masks, discount=CONFIG.training.discount))
     tensors = [torch.from_numpy(np.array(x)).permute(0, 3, 1, 2) for x in given]
-    theirs = training_step(state, config, compiled=False, device="cpu")
+    theirs = training_step(state, CONFIG.training, compiled=False, device="cpu")
     ours = jax.jit(method.step)
     losses = []
     for _ in range(3):
