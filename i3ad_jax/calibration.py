@@ -94,7 +94,7 @@ class Calibration:
         names = [score.name for score in SCORES.values() if method.has_features or not score.needs_features]
         try:
             found = cls(
-                step=int(values["step"]),
+                step=_whole(values["step"]),
                 tuned=dict(values["tuned"]),
                 standardise=dict(values["standardise"]),
                 statistics={s.name: _read_statistics(folder, s.name, method.image_size) for s in CALIBRATED},
@@ -197,6 +197,12 @@ def _read_statistics(folder: RunFolder, name: str, image_size: int) -> Statistic
         return Statistics(values[0], values[1])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file.name}: {error}") from error
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"step {value!r} is no whole number")
+    return value
 
 
 def _finite(value: Any) -> float:

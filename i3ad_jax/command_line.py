@@ -1,6 +1,7 @@
 """What the commands share: flags, one-line errors, exit codes and the compilation cache."""
 
 import io
+import logging
 import os
 import re
 import signal
@@ -93,6 +94,7 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
 def run(command: Callable[[Sequence[str]], None]) -> None:
     """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input."""
     _set_up_jax()
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's own account of a damaged checkpoint
     warnings.showwarning = _print_warning
     try:
         command(sys.argv[1:])

@@ -25,7 +25,7 @@ class DefaultsFlags:
     """The flags that decide the defaults of all others."""
 
     preset: str = "quick"
-    method: str = "i3ad"
+    method: str | None = None
     run: Path | None = None
     resume: bool = False
 
@@ -66,14 +66,18 @@ def _settings(arguments: Sequence[str]) -> tuple[Config[Any, Any], RunFolder, bo
     """The settings: flags over the preset's values, or over the run's own where it is resumed."""
     first = command_line.parse_known(DefaultsFlags, arguments)
     if not first.resume:
-        config, run = _parse(arguments, default_config(first.method, preset=first.preset))
+        config, run = _parse(arguments, default_config(first.method or "i3ad", preset=first.preset))
         return config, RunFolder(run or _new_folder(config)), False
     if first.run is None:
         raise InputError("--resume: say which run with --run FOLDER")
     folder = RunFolder(first.run)
     stored = folder.read_config()
+    if folder.weights.exists():
+        trained = folder.source().path
+        raise InputError(f"--run {folder.path}: holds results of a test; --run {trained} is what was trained")
+    _check_resumable(stored.flat(), {"method": first.method or stored.method}, folder)
     config, _ = _parse(arguments, stored)
-    _check_resumable(stored, config, folder)
+    _check_resumable(stored.flat(), config.flat(), folder)
     return config, folder, True
 
 
@@ -81,19 +85,16 @@ def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> tuple[Config[A
     """The settings and the run's folder, by flags of the method's own settings over `config`."""
     kind = Flags[type(config.training), type(config.test)]
     flags = command_line.parse(kind, arguments, program=PROGRAM, default=Flags(config), method=config.method)
-    if flags.config.method != config.method:
-        return flags.config, flags.run  # only with --resume, which refuses it
     return flags.config.with_settings({"data": absolute_source(flags.config.data.data)}), flags.run
 
 
-def _check_resumable(stored: Config, asked: Config, folder: RunFolder) -> None:
+def _check_resumable(stored: dict[str, Any], asked: dict[str, Any], folder: RunFolder) -> None:
     """Raises InputError unless the settings are the run's own, but for more training steps where it can."""
-    old, new = stored.flat(), asked.flat()
-    grows = METHODS[stored.method].steps_may_grow and new.get("steps", 0) > old.get("steps", 0)
-    for name, value in new.items():
-        if value != old[name] and not (name == "steps" and grows):
+    may_grow = METHODS[stored["method"]].steps_may_grow
+    for name, value in asked.items():
+        if value != stored[name] and not (name == "steps" and may_grow and value > stored[name]):
             raise InputError(
-                f"{flag(name)} {value}: {folder.path} was trained with {flag(name)} {old[name]};"
+                f"{flag(name)} {value}: {folder.path} was trained with {flag(name)} {stored[name]};"
                 " leave it out or start a new run"
             )
 

@@ -64,15 +64,15 @@ def absolute_source(data: str) -> str:
         data: as for `load_dataset`.
 
     Returns:
-        the absolute path of a folder, with symbolic links kept; the names of built-in textures and of
-        TensorFlow Datasets as they are.
+        the absolute path of a folder, with symbolic links kept; all else, such as the names of built-in
+        textures, as it is.
 
     Raises:
         InputError: `data` is empty.
     """
     if not data:
         raise InputError(f'--data "": is empty; give {_FORMS}')
-    if data.partition(":")[0] in (_BUILT_IN, _TFDS):
+    if data == ARRAYS or data.partition(":")[0] in (_BUILT_IN, _TFDS):
         return data
     return os.path.abspath(data)  # noqa: PTH100 (Path.absolute keeps "..")
 

@@ -116,8 +116,15 @@ class I3AD(Method):
         return {"u": u, "u_reason": reason, "u_errors": {f"{x:.2f}": error for x, error in errors.items()}}
 
     def parameters(self, tuned: Tuned) -> Float[Array, ""]:
-        """The threshold u."""
-        return jnp.float32(tuned["u"])
+        """The threshold u.
+
+        Raises:
+            ValueError: it is no number from 0 to 2.
+        """
+        u = tuned["u"]
+        if isinstance(u, bool) or not isinstance(u, int | float) or not 0 <= u <= 2:
+            raise ValueError(f"u {u!r} is no number from 0 to 2")
+        return jnp.float32(u)
 
     def inpaint(self, state: GanState) -> Inpaint:
         """The trained generator as a function of one masked image and its mask."""

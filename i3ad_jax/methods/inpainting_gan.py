@@ -13,7 +13,7 @@ from i3ad_jax.inpainting.losses import discounted_l1_loss, discriminator_hinge_l
 from i3ad_jax.methods.method import Metrics, StepSettings
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
-from i3ad_jax.settings import setting
+from i3ad_jax.settings import SettingError, setting
 from i3ad_jax.shapes import Images, Masks, PRNGKey
 
 POWER_ITERATIONS_AT_START = 15  # a fresh vector is random: let it find the largest singular value first
@@ -43,6 +43,11 @@ class GanSettings(StepSettings):
     """Weight of the discounted L1 term in the generator's loss. Not in the paper; Yu et al. 2019."""
     adversarial_weight: float = setting(1.0, minimum=0)
     """Weight of the adversarial term in the generator's loss. Not in the paper; Yu et al. 2019."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len({*self.dilations}) < len(self.dilations):  # layers are named by them
+            raise SettingError("dilations", self.dilations, "must differ from one another")
 
 
 # Small networks and few steps: they learn faster and hold still by larger steps and a quieter adversary.

@@ -1,6 +1,5 @@
 """Training states on disk, by Orbax: each checkpoint is complete or does not count."""
 
-from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +10,7 @@ from orbax.checkpoint import v1 as ocp
 
 from i3ad_jax.errors import InputError
 
+Shapes = dict[str, tuple[tuple[int, ...], str]]
 KEPT = 2  # the newest, and the one before it in case the disk damages the newest
 
 
@@ -52,6 +52,12 @@ class Checkpoints:
         step = self.latest
         if step is None:
             raise InputError(f"{self.path}: no checkpoint; train the run first")
+        stored = self._stored_shapes(step)
+        if stored and stored != _shapes(shapes):
+            raise InputError(
+                f"{self.path / str(step)}: its weights are not those that the run's config.json describes;"
+                " one of the two is another run's: put the right one back"
+            )
         device = SingleDeviceSharding(jax.devices()[0])
         template = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
@@ -59,22 +65,16 @@ class Checkpoints:
         try:
             return self._checkpointer.load(step, template)
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
-            stored = self._stored_shapes(step)
-            if stored is not None and stored != _shapes(shapes):
-                raise InputError(
-                    f"{self.path / str(step)}: its weights have other shapes than the run's config.json"
-                    " describes; one of the two is another run's: put the right one back"
-                ) from error
             raise InputError(
                 f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"
             ) from error
 
-    def _stored_shapes(self, step: int) -> Counter | None:
-        """The arrays in a checkpoint by its own account; None where that cannot be read either."""
+    def _stored_shapes(self, step: int) -> Shapes:
+        """The arrays in a checkpoint by its own account; none where that cannot be read."""
         try:
             return _shapes(self._checkpointer.metadata(step).metadata)
         except Exception:  # as in `load`
-            return None
+            return {}
 
     def _way_out(self, step: int) -> str:
         if any(other.step < step for other in self._checkpointer.checkpoints):
@@ -82,6 +82,10 @@ class Checkpoints:
         return "there is no other one: restore it from a backup or train a new run"
 
 
-def _shapes(tree: Any) -> Counter:
-    """How many arrays of each shape and type."""
-    return Counter((tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(tree))
+def _shapes(tree: Any) -> Shapes:
+    """Shape and type of each array by its path in the tree."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (tuple(leaf.shape), str(leaf.dtype))
+        for path, leaf in leaves
+    }

@@ -113,8 +113,9 @@ class RunFolder:
         return run
 
     def point_to(self, run: "RunFolder") -> None:
-        """Says that the weights of these results are those of `run`."""
-        write_json(self.weights, {"run": os.path.relpath(run.path.resolve(), self.path.resolve())})
+        """Says that the weights of these results are those of `run`, which may be results itself."""
+        source = run.source().path.resolve()
+        write_json(self.weights, {"run": os.path.relpath(source, self.path.resolve())})
 
     def read_config(self) -> Config:
         """The settings of the run.

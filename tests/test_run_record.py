@@ -1,0 +1,576 @@
+"""What a run's files say stays true: no result rests on other images, settings or weights in silence."""
+
+import csv
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import Fails, FlagsOf, tiny_settings
+from jax.extend.core import jaxprs_in_params
+from PIL import Image
+
+from i3ad_jax import Detector, command_line, evaluate, predict, train
+from i3ad_jax.calibration import Calibration
+from i3ad_jax.config import default_config
+from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.errors import ChangedFilesWarning, InputError
+from i3ad_jax.fit import fresh_state, training_steps
+from i3ad_jax.runs.checkpoint import Checkpoints
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime import compiler
+from i3ad_jax.scoring.maps import CALIBRATED, PLAIN
+from i3ad_jax.scoring.standardisation import Statistics
+
+RECALIBRATE = ("--standardise", "global")  # a setting of the test that makes evaluate calibrate anew
+
+
+def read(file: Path) -> Any:
+    return json.loads(file.read_text())
+
+
+def edit(file: Path, change: Callable[[Any], object]) -> None:
+    """Changes what a JSON file holds."""
+    values = read(file)
+    change(values)
+    file.write_text(json.dumps(values))
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    """Every file below a folder."""
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def write_picture(file: Path, *, seed: int = 0) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 48, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+@pytest.fixture
+def data(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A data set to change."""
+    return shutil.copytree(tiny_folder, tmp_path / "data")
+
+
+@pytest.fixture
+def run(pca_run: Path, data: Path, tmp_path: Path) -> Path:
+    """A finished run of that data set, to change."""
+    folder = shutil.copytree(pca_run, tmp_path / "run")
+    edit(folder / "config.json", lambda config: config["data"].update(data=str(data)))
+    return folder
+
+
+@pytest.fixture
+def other_data(tiny_folder: Path, tmp_path: Path) -> Path:
+    """Another data set of the same layout, whose test images are others."""
+    root = shutil.copytree(tiny_folder, tmp_path / "elsewhere" / "data")
+    for number, file in enumerate(sorted((root / "test").rglob("*.png"))):
+        write_picture(file, seed=number)
+    return root
+
+
+# a: which images were trained on and held out
+
+
+def add(_: Path, data: Path) -> str:
+    write_picture(data / "train/good/00.png")
+    return "train/good/00.png: added"
+
+
+def change_trained(run: Path, data: Path) -> str:
+    path = next(iter(read(run / "files.json")["trained"]))
+    write_picture(data / path)
+    return f"{path}: changed"
+
+
+def remove_trained(run: Path, data: Path) -> str:
+    path = next(iter(read(run / "files.json")["trained"]))
+    (data / path).unlink()
+    return f"{path}: missing"
+
+
+def change_held_out(run: Path, data: Path) -> str:
+    path = next(iter(read(run / "files.json")["held_out"]))
+    write_picture(data / path)
+    return f"{path}: changed"
+
+
+def remove_held_out(run: Path, data: Path) -> str:
+    path = next(iter(read(run / "files.json")["held_out"]))
+    (data / path).unlink()
+    return f"{path}: missing"
+
+
+def test_a_run_records_every_training_image_once(run: Path, data: Path) -> None:
+    files = read(run / "files.json")
+    both = [*files["trained"], *files["held_out"]]
+    assert sorted(both) == [f"train/good/{number}.png" for number in range(8)]
+    assert len(files["held_out"]) == 2
+    for path, recorded in (files["trained"] | files["held_out"]).items():
+        assert recorded == hashlib.sha256((data / path).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("change", [add, change_trained, remove_trained, change_held_out, remove_held_out])
+def test_resume_refuses_other_training_images_and_names_the_file(
+    fails: Fails, run: Path, data: Path, change: Callable[[Path, Path], str]
+) -> None:
+    named, before = change(run, data), content(run)
+    assert named in fails(train.main, ["--run", run, "--resume"])
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("change", [add, change_trained, remove_trained])
+def test_evaluate_goes_by_the_recorded_held_out_images_and_names_what_else_changed(
+    run: Path, data: Path, tmp_path: Path, change: Callable[[Path, Path], str]
+) -> None:
+    evaluate.main([str(run), *RECALIBRATE, "--out", str(tmp_path / "before")])
+    with pytest.warns(ChangedFilesWarning, match=change(run, data)):
+        evaluate.main([str(run), *RECALIBRATE, "--out", str(tmp_path / "after")])
+    for file in ("calibration.json", "statistics/ssim_calibrated.npy", "scores.csv", "files.json"):
+        assert (tmp_path / "after" / file).read_bytes() == (tmp_path / "before" / file).read_bytes()
+
+
+@pytest.mark.parametrize("change", [change_held_out, remove_held_out])
+@pytest.mark.filterwarnings("ignore::i3ad_jax.errors.ChangedFilesWarning")
+def test_evaluate_does_not_calibrate_by_other_images_than_those_held_out(
+    fails: Fails, run: Path, data: Path, change: Callable[[Path, Path], str]
+) -> None:
+    named = change(run, data)
+    assert named in fails(evaluate.main, [run, *RECALIBRATE])
+    assert not (run / "evaluation/results.json").exists()
+
+
+def test_the_command_warns_in_one_line(
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = add(run, data)
+    monkeypatch.setattr(sys, "argv", ["evaluate", str(run), *RECALIBRATE])
+    monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        command_line.run(evaluate.main)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert line.startswith(f"warning: {named}")
+
+
+# b: which data set
+
+
+def test_a_relative_data_set_means_the_same_from_every_working_directory(
+    data: Path, other_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags_of: FlagsOf
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.chdir(data.parent)
+    train.main([*flags_of("pca"), "--data", "data", "--run", str(run)])
+    assert read(run / "config.json")["data"]["data"] == str(data)
+    before = (run / "scores.csv").read_bytes(), read(run / "results.json")["data_digest"]
+    monkeypatch.chdir(other_data.parent)
+    evaluate.main([str(run)])
+    assert ((run / "scores.csv").read_bytes(), read(run / "results.json")["data_digest"]) == before
+    evaluate.main([str(run), "--data", "data"])
+    assert read(run / "evaluation/results.json")["data_digest"] != before[1]
+    assert (run / "scores.csv").read_bytes() == before[0]
+
+
+# c: every results folder is complete by itself
+
+
+def test_results_of_a_second_test_have_its_own_settings_and_calibration_beside_them(
+    run: Path, other_data: Path
+) -> None:
+    evaluate.main([str(run), *RECALIBRATE])
+    first = {name: (run / "evaluation" / name).read_bytes() for name in ("config.json", "calibration.json")}
+    evaluate.main([str(run), "--data", str(other_data)])
+    second = RunFolder(run / "evaluation")
+    assert second.read_config() == RunFolder(run).read_config()
+    assert (
+        second.calibration.read_bytes()
+        == (run / "calibration.json").read_bytes()
+        != first["calibration.json"]
+    )
+    for file in (run / "statistics").iterdir():
+        assert (second.statistics / file.name).read_bytes() == file.read_bytes()
+    assert read(second.results)["thresholds"] == read(second.calibration)["thresholds"]
+    assert read(second.results)["data_digest"] != read(run / "results.json")["data_digest"]
+    assert second.read_files() == RunFolder(run).read_files()
+
+
+@pytest.mark.parametrize("flags", [RECALIBRATE, ("--ssim-score", "half"), ("--queue-size", "2")])
+def test_the_detector_of_a_results_folder_gives_these_results(
+    run: Path, data: Path, tmp_path: Path, flags: tuple[str, str]
+) -> None:
+    results = tmp_path / "results"
+    evaluate.main([str(run), *flags, "--out", str(results)])
+    with (results / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    detector = Detector.load(results)
+    for row, prediction in zip(rows, detector.score([data / row["path"] for row in rows]), strict=True):
+        assert {name: float(row[name]) for name in prediction.scores} == prediction.scores
+    assert detector.calibration.thresholds == read(results / "results.json")["thresholds"]
+
+
+def test_run_and_results_can_be_moved_together(run: Path, tmp_path: Path, tiny_folder: Path) -> None:
+    evaluate.main([str(run), *RECALIBRATE])
+    expected = Detector.load(run / "evaluation").score(tiny_folder / "test/spot")
+    shutil.move(run, tmp_path / "moved")
+    found = Detector.load(tmp_path / "moved/evaluation").score(tiny_folder / "test/spot")
+    assert [prediction.scores for prediction in found] == [prediction.scores for prediction in expected]
+
+
+def test_results_of_results_point_to_the_run_that_has_the_weights(run: Path, tiny_folder: Path) -> None:
+    evaluate.main([str(run), *RECALIBRATE])
+    evaluate.main([str(run / "evaluation"), "--standardise", "none"])
+    detector = Detector.load(run / "evaluation/evaluation")
+    assert detector.config.scoring.standardise == "none"
+    assert detector.score(tiny_folder / "test/spot/0.png")[0].scores["ssim"] > 0
+
+
+def test_results_cannot_be_trained_on(fails: Fails, run: Path, flags_of: FlagsOf) -> None:
+    evaluate.main([str(run), *RECALIBRATE])
+    before = content(run)
+    message = fails(train.main, ["--run", run / "evaluation", "--resume"])
+    assert f"{run / 'evaluation'}" in message
+    assert f"--run {run}" in message
+    assert "holds a run" in fails(train.main, [*flags_of("pca"), "--run", run / "evaluation"])
+    assert content(run) == before
+
+
+def test_environment_and_report_tell_the_test_from_the_training(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(run / "environment.json", lambda values: values.update(platform="the machine of the training"))
+    monkeypatch.setattr(sys, "argv", ["the-test", str(run), *RECALIBRATE])
+    evaluate.main([str(run), *RECALIBRATE])
+    environment = read(run / "evaluation/environment.json")
+    assert environment["command"] == ["the-test", str(run), *RECALIBRATE]
+    assert environment["platform"] != "the machine of the training"
+    assert environment["training"] == read(run / "environment.json")
+    assert read(run / "evaluation/results.json")["environment"]["command"] == environment["command"]
+    report = (run / "evaluation/report.html").read_text()
+    for name, value in (
+        ("test.platform", environment["platform"]),
+        ("training.platform", "the machine of the training"),
+    ):
+        assert f"<code>{name}</code></th><td><code>{value}</code>" in report
+
+
+def test_old_results_never_stand_beside_new_settings(fails: Fails, run: Path) -> None:
+    evaluate.main([str(run), *RECALIBRATE])
+    (run / "evaluation/report.html").unlink()
+    (run / "evaluation/report.html").mkdir()  # in the way of the new one
+    assert "report.html" in fails(evaluate.main, [run, "--standardise", "none"])
+    assert not (run / "evaluation/results.json").exists()
+
+
+# d: no test overwrites a run
+
+
+@pytest.mark.parametrize(
+    "way", ["{run}", "./run", "run", "link", "{run}/../run", "run/evaluation/..", "link/../run/."]
+)
+def test_results_of_other_settings_do_not_overwrite_the_run_by_whatever_path(
+    fails: Fails, run: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.chdir(run.parent)
+    Path("link").symlink_to(run)
+    before = content(run)
+    message = fails(evaluate.main, [run, *RECALIBRATE, "--out", way.format(run=run)])
+    assert message.startswith("error: --out ")
+    assert "is the run itself" in message
+    assert content(run) == before
+
+
+def test_results_do_not_overwrite_another_run(fails: Fails, run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    before = content(other)
+    for flags in ([], RECALIBRATE):
+        assert f"--out {other}: holds another run" in fails(evaluate.main, [run, *flags, "--out", other])
+    (other / "config.json").unlink()
+    del before[other / "config.json"]
+    assert "holds another run" in fails(evaluate.main, [run, "--out", other])
+    assert content(other) == before
+
+
+# e: one training in a folder at a time
+
+
+def test_a_second_training_in_the_folder_is_refused(
+    fails: Fails, run: Path, tmp_path: Path, flags_of: FlagsOf
+) -> None:
+    before = content(run)
+    with RunFolder(run).lock():
+        assert f"--run {run}: another training" in fails(train.main, ["--run", run, "--resume"])
+    assert content(run) == before
+    new = tmp_path / "new"
+    with RunFolder(new).lock():
+        assert f"--run {new}: another training" in fails(train.main, [*flags_of("pca"), "--run", new])
+    assert [file.name for file in new.iterdir()] == [".lock"]
+    with RunFolder(new).lock(), pytest.raises(InputError, match="another training"):
+        Detector.load(run).save(new)
+
+
+def test_the_lock_holds_between_processes_and_ends_with_its_process(fails: Fails, run: Path) -> None:
+    hold = (
+        "import pathlib, sys\n"
+        "from i3ad_jax.runs.run_folder import RunFolder\n"
+        "with RunFolder(pathlib.Path(sys.argv[1])).lock():\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", hold, str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert "another training works in this folder" in fails(train.main, ["--run", run, "--resume"])
+        process.kill()
+    train.main(["--run", str(run), "--resume"])
+
+
+# f: a calibration that cannot be right
+
+
+def damage_array(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], str]:
+    def damage(run: Path) -> str:
+        file = run / "statistics/ssim_calibrated.npy"
+        np.save(file, change(np.load(file)))
+        return "ssim_calibrated.npy"
+
+    return damage
+
+
+def damage_values(change: Callable[[Any], object], named: str) -> Callable[[Path], str]:
+    def damage(run: Path) -> str:
+        edit(run / "calibration.json", change)
+        return named
+
+    return damage
+
+
+CALIBRATION_DAMAGE = {
+    "statistics of zeros": damage_array(np.zeros_like),
+    "statistics of NaN": damage_array(lambda values: np.full_like(values, np.nan)),
+    "one deviation of 0": damage_array(lambda values: np.where(np.arange(32) == 3, [[[0]], [[0]]], values)),
+    "one infinite mean": damage_array(
+        lambda values: np.where(np.arange(32) == 3, [[[np.inf]], [[1]]], values)
+    ),
+    "a negative deviation": damage_array(np.negative),
+    "statistics of another size": damage_array(lambda values: values[:, :16, :16]),
+    "the mean alone": damage_array(lambda values: values[:1]),
+    "statistics of one pixel": damage_array(lambda values: values[:, :1, :1]),
+    "statistics of text": damage_array(lambda values: values.astype(str)),
+    "no statistics": lambda run: shutil.rmtree(run / "statistics") or "l2_calibrated.npy",
+    "a threshold of NaN": damage_values(lambda c: c["thresholds"].update(l2=float("nan")), "threshold nan"),
+    "an infinite threshold": damage_values(lambda c: c["thresholds"].update(l2=1e999), "threshold inf"),
+    "a threshold of text": damage_values(lambda c: c["thresholds"].update(l2="0.5"), "threshold '0.5'"),
+    "a threshold of true": damage_values(lambda c: c["thresholds"].update(l2=True), "threshold True"),
+    "no threshold of a score": damage_values(
+        lambda c: c["thresholds"].pop("ms_ssim"), "'ms_ssim' is missing"
+    ),
+    "no thresholds": damage_values(lambda c: c.pop("thresholds"), "'thresholds' is missing"),
+    "thresholds in a list": damage_values(lambda c: c.update(thresholds=[1.0]), "calibration.json"),
+    "no step": damage_values(lambda c: c.pop("step"), "'step' is missing"),
+    "a step of text": damage_values(lambda c: c.update(step="one"), "calibration.json"),
+    "half a step": damage_values(lambda c: c.update(step=1.5), "calibration.json"),
+    "a list": lambda run: (run / "calibration.json").write_text("[]") and "calibration.json",
+    "half a file": lambda run: (run / "calibration.json").write_text("{") and "calibration.json",
+}
+
+
+@pytest.mark.parametrize("damage", CALIBRATION_DAMAGE.values(), ids=[*CALIBRATION_DAMAGE])
+def test_a_damaged_calibration_is_refused_by_predict_and_evaluate(
+    fails: Fails, run: Path, data: Path, tmp_path: Path, damage: Callable[[Path], str]
+) -> None:
+    named, out = damage(run), tmp_path / "out"
+    for message in (
+        fails(predict.main, [run, data / "test", "--out", out]),
+        fails(evaluate.main, [run, "--out", out]),
+    ):
+        assert str(run) in message
+        assert named in message
+    assert not out.exists()
+
+
+def test_a_calibration_of_other_weights_is_refused(
+    fails: Fails, run: Path, data: Path, tmp_path: Path
+) -> None:
+    state = Detector.load(run).state
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        checkpoints.save(2, state)
+    for message in (
+        fails(predict.main, [run, data / "test", "--out", tmp_path / "out"]),
+        fails(evaluate.main, [run]),
+    ):
+        assert f"{run / 'calibration.json'}: made with the weights of step 1" in message
+        assert f"--run {run} --resume" in message
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of I3AD as it would be without any training."""
+    config = default_config("i3ad").with_settings(tiny_settings("i3ad"))
+    flat = Statistics(np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32))
+    calibrated = {score.name: flat for score in CALIBRATED}
+    thresholds = {score.name: 0.5 for score in PLAIN if not score.needs_features} | dict.fromkeys(
+        calibrated, 1.0
+    )
+    calibration = Calibration(6, {"u": 0.3, "u_reason": "given by --u"}, {}, calibrated, thresholds)
+    files = TrainingFiles({"train/good/0.png": "0" * 64}, {"train/good/1.png": "1" * 64})
+    run = tmp_path_factory.mktemp("untrained") / "run"
+    Detector(config, fresh_state(jax.random.key(0), config.build()), calibration, files).save(run)
+    return run
+
+
+@pytest.mark.parametrize("u", [float("nan"), float("inf"), "0.3", None, [0.3], {}, True, -0.1, 2.5], ids=str)
+def test_an_impossible_u_is_refused(
+    fails: Fails, untrained: Path, tmp_path: Path, data: Path, u: Any
+) -> None:
+    run = shutil.copytree(untrained, tmp_path / "run")
+    edit(run / "calibration.json", lambda values: values["tuned"].update(u=u))
+    message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
+    assert f"{run / 'calibration.json'}: damaged" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_u_is_refused(fails: Fails, untrained: Path, tmp_path: Path, data: Path) -> None:
+    run = shutil.copytree(untrained, tmp_path / "run")
+    edit(run / "calibration.json", lambda values: values["tuned"].clear())
+    assert "'u' is missing" in fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
+
+
+# g: settings and weights
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 4},
+        {"dilations": [4]},
+        {"dilations": [2, 4]},
+        {"discriminator_depth": 1},
+        {"discriminator_width": 4},
+    ],
+)
+def test_weights_of_other_settings_are_not_called_damaged(
+    fails: Fails, untrained: Path, tmp_path: Path, data: Path, change: dict[str, Any]
+) -> None:
+    run = shutil.copytree(untrained, tmp_path / "run")
+    edit(run / "config.json", lambda config: config["training"].update(change))
+    message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
+    assert f"{run / 'checkpoints/6'}: " in message
+    assert "config.json" in message
+    assert "delete this" not in message
+    assert "damaged checkpoint" not in message
+
+
+def test_weights_of_another_method_are_not_called_damaged(fails: Fails, untrained: Path, run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    shutil.copytree(untrained / "checkpoints", run / "checkpoints")
+    for main, arguments in ((evaluate.main, [run]), (train.main, ["--run", run, "--resume"])):
+        message = fails(main, arguments)
+        assert "config.json" in message
+        assert "delete this" not in message
+
+
+def truncate(checkpoint: Path) -> None:
+    for file in checkpoint.rglob("*"):
+        if file.is_file() and file.stat().st_size > 100:
+            file.write_bytes(file.read_bytes()[:50])
+
+
+def empty(checkpoint: Path) -> None:
+    shutil.rmtree(checkpoint)
+    checkpoint.mkdir()
+
+
+@pytest.mark.parametrize("damage", [truncate, empty])
+def test_to_delete_a_damaged_checkpoint_is_advised_only_where_an_older_one_is_left(
+    fails: Fails, run: Path, damage: Callable[[Path], None]
+) -> None:
+    state = Detector.load(run).state
+    damage(run / "checkpoints/1")
+    message = fails(evaluate.main, [run])
+    assert f"{run / 'checkpoints/1'}: damaged checkpoint" in message
+    assert "delete this" not in message
+    shutil.rmtree(run / "checkpoints")
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        checkpoints.save(1, state)
+        checkpoints.save(2, state)
+    damage(run / "checkpoints/2")
+    message = fails(evaluate.main, [run])
+    assert f"{run / 'checkpoints/2'}: damaged checkpoint" in message
+    assert "delete this folder to use the one before it" in message
+    shutil.rmtree(run / "checkpoints/2")
+    evaluate.main([str(run)])
+
+
+# i: the training set on the device
+
+
+def float_sizes(jaxpr: Any) -> list[int]:
+    """The number of elements of each floating-point array that a program and those inside it compute."""
+    sizes = []
+    for equation in jaxpr.eqns:
+        found = [variable.aval for variable in equation.outvars]
+        sizes += [array.size for array in found if jnp.issubdtype(array.dtype, jnp.floating)]
+        for inner in jaxprs_in_params(equation.params):
+            sizes += float_sizes(inner)
+    return sizes
+
+
+def test_the_training_set_stays_in_bytes_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Only programs without options of the compiler can be traced inside another.
+    monkeypatch.setattr(compiler, "compiler_options", dict)
+    config = default_config("l2_ae").with_settings({**tiny_settings("l2_ae"), "steps": 2})
+    method = config.build()
+    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype(np.uint8)
+    state = fresh_state(jax.random.key(0), method)
+    program = jax.make_jaxpr(lambda state: next(training_steps(method, images, seed=0, state=state)).state)(
+        state
+    )
+    assert 0 < max(float_sizes(program.jaxpr)) < images.size
+    for _ in training_steps(method, images, seed=0):
+        on_device = [array.dtype for array in jax.live_arrays() if array.size == images.size]
+        assert on_device == [np.uint8]
+
+
+# Runs of an earlier version
+
+
+def test_a_run_of_an_earlier_version_is_refused_in_one_line_that_says_how_to_go_on(
+    fails: Fails, tmp_path: Path, data: Path
+) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    config = {
+        "method": "pca",
+        "preset": "quick",
+        "seed": 0,
+        "data": {"data": "textures:weave", "image_size": 64, "aspect": "stretch", "held_out": 0.2},
+        "network": {"width": 8, "components": 30, "dtype": "float32"},
+        "training": {"steps": 1500, "batch_size": 4},
+        "refine": {"iterations": 30, "u": None},
+        "search": {"projection_steps": 50},
+        "score": {"standardise": "auto", "top_fraction": 0.01},
+    }
+    (run / "config.json").write_text(json.dumps(config))
+    for commit in (None, "23273d7"):
+        (run / "environment.json").write_text(json.dumps({"git_commit": commit}))
+        for main, arguments in (
+            (evaluate.main, [run]),
+            (evaluate.main, [run, "--help"]),
+            (predict.main, [run, data / "test", "--out", tmp_path / "out"]),
+            (train.main, ["--run", run, "--resume"]),
+        ):
+            message = fails(main, arguments)
+            assert f"{run / 'config.json'}: " in message
+            assert "train a new run" in message
+            assert (f"use the package at commit {commit}" in message) == (commit is not None)
