@@ -1,40 +1,99 @@
-"""Every baseline from the command line to the report: train, resume, evaluate, predict."""
+"""What all methods have in common: settings that identify them, and the way from flags to verdicts."""
 
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import FlagsOf, tiny_settings
+from random_weights import random_weights
 
 from i3ad_jax import evaluate, predict, train
-from i3ad_jax.calibration import CALIBRATED
+from i3ad_jax.config import PRESETS, default_config
 from i3ad_jax.errors import InputError
-from i3ad_jax.methods import BASELINES, METHODS, build
-from i3ad_jax.presets import defaults
+from i3ad_jax.methods import METHODS
+from i3ad_jax.scoring.maps import SCORES
 
+BASELINES = [name for name in METHODS if name != "i3ad"]
 WITH_FEATURES = ("f_anogan", "aegan")
 
 
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """What JAX has traced, lowered and compiled so far in the test."""
+    events: list[str] = []
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:  # noqa: ARG001 (JAX names it)
+        if event.startswith("/jax/core/compile/"):
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", METHODS)
+def test_defaults_of_every_method_can_be_built(preset: str, name: str) -> None:
+    config = default_config(name, preset=preset)
+    assert (config.preset, config.method) == (preset, name)
+    method = config.build()
+    assert type(method) is METHODS[name]
+    assert method.image_size == PRESETS[preset]
+    assert method.trace_iterations[0] == 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_identify_a_method(name: str) -> None:
+    default = default_config(name)
+    method, again = default.build(), default_config(name).build()
+    assert method is not again
+    assert method == again
+    assert hash(method) == hash(again)
+    changes = {key: value for key, value in tiny_settings(name).items() if value != default.flat()[key]}
+    for change in ({"ssim_window": "uniform"}, *({key: value} for key, value in changes.items())):
+        other = default.with_settings(change).build()
+        assert other != method, change
+        assert hash(other) != hash(method), change
+
+
+def test_methods_of_equal_settings_are_not_one_method() -> None:
+    assert len({default_config(name).build() for name in METHODS}) == len(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_second_instance_compiles_nothing(name: str, compiled: list[str]) -> None:
+    config = default_config(name).with_settings(tiny_settings(name))
+    method, again = config.build(), config.build()
+    weights = random_weights(jax.eval_shape(method.init, jax.random.key(0)))
+    state, images = jax.tree.map(jnp.asarray, weights), jnp.zeros((2, 32, 32, 3))
+    method.predict(state, {"u": 0.5}, images, 2)
+    assert any("backend_compile" in event for event in compiled)
+    compiled.clear()
+    again.predict(state, {"u": 0.5}, images, 1)
+    assert compiled == []
+
+
 @pytest.fixture(scope="module", params=BASELINES)
-def run(
-    request: pytest.FixtureRequest, tiny_flags: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def run(request: pytest.FixtureRequest, flags_of: FlagsOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / request.param
-    flags = ["--latent-size", "3", "--components", "2", "--latent-steps", "3", "--projection-steps", "3"]
-    train.main([*tiny_flags, *flags, "--steps", "4", "--method", request.param, "--run", str(folder)])
+    train.main([*flags_of(request.param), "--run", str(folder)])
     return folder
 
 
 def test_baseline_from_training_to_verdicts(run: Path, tiny_folder: Path, tmp_path: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["method"] == run.name
-    kinds = ["l2", *(["l2_ld"] if run.name in WITH_FEATURES else []), "ms_ssim", "ssim", *CALIBRATED]
-    assert list(results["scores"]) == list(results["thresholds"]) == kinds
+    names = [name for name, score in SCORES.items() if run.name in WITH_FEATURES or not score.needs_features]
+    assert list(results["scores"]) == list(results["thresholds"]) == names
     assert "checkerboard" not in (run / "report.html").read_text()
     with (run / "scores.csv").open() as file:
-        assert list(next(csv.DictReader(file))) == ["path", "label", "defect", *kinds]
+        assert list(next(csv.DictReader(file))) == ["path", "label", "defect", *names]
 
     evaluate.main([str(run), "--out", str(tmp_path / "again")])
     again = json.loads((tmp_path / "again" / "results.json").read_text())
@@ -43,28 +102,27 @@ def test_baseline_from_training_to_verdicts(run: Path, tiny_folder: Path, tmp_pa
     predict.main([str(run), str(tiny_folder / "test" / "spot"), "--out", str(tmp_path / "found")])
     with (tmp_path / "found" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", *kinds, "anomalous"]
+    assert list(rows[0]) == ["path", *names, "anomalous"]
     maps = np.load(tmp_path / "found" / "maps" / "0.npy")
     assert maps.shape == (40, 48)
 
 
-def test_projection_takes_the_autoencoders_run(tiny_flags: list[str], tmp_path: Path) -> None:
-    flags = [*tiny_flags, "--steps", "2", "--latent-size", "3", "--projection-steps", "3"]
-    train.main([*flags, "--method", "l2_ae", "--run", str(tmp_path / "l2_ae")])
-    train.main([*flags, "--method", "l2_ae_projection", "--run", str(tmp_path / "projection")])
-    evaluate.main([str(tmp_path / "l2_ae"), "--method", "l2_ae_projection"])
+def test_projection_takes_the_autoencoders_run(flags_of: FlagsOf, tmp_path: Path) -> None:
+    for name in ("l2_ae", "l2_ae_projection"):
+        train.main([*flags_of(name), "--steps", "2", "--run", str(tmp_path / name)])
+    evaluate.main([str(tmp_path / "l2_ae"), "--method", "l2_ae_projection", "--projection-steps", "3"])
     taken, trained = (
         json.loads((tmp_path / place / "results.json").read_text())
-        for place in ("l2_ae/evaluation", "projection")
+        for place in ("l2_ae/evaluation", "l2_ae_projection")
     )
     assert taken["method"] == "l2_ae_projection"
     assert taken["scores"] == trained["scores"]
-    with pytest.raises(InputError, match=r"^--method unet: cannot take the weights of .* a run of l2_ae"):
+    with pytest.raises(InputError, match=r"^--method unet: cannot take the weights of a run of l2_ae"):
         evaluate.main([str(tmp_path / "l2_ae"), "--method", "unet"])
 
 
-def test_resumed_baseline_ends_in_the_same_bits(tiny_flags: list[str], tmp_path: Path) -> None:
-    flags = [*tiny_flags, "--method", "f_anogan", "--latent-size", "3", "--checkpoint-every", "1"]
+def test_resumed_baseline_ends_in_the_same_bits(flags_of: FlagsOf, tmp_path: Path) -> None:
+    flags = [*flags_of("f_anogan"), "--checkpoint-every", "1"]
     train.main([*flags, "--steps", "3", "--run", str(tmp_path / "whole")])
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "checkpoints" / "3")
@@ -76,11 +134,3 @@ def test_resumed_baseline_ends_in_the_same_bits(tiny_flags: list[str], tmp_path:
     for kind in ("l2", "ssim", "l2_ld"):
         whole, cut = (np.load(tmp_path / place / "maps" / f"{kind}.npy") for place in ("whole", "cut"))
         np.testing.assert_array_equal(whole, cut)
-
-
-@pytest.mark.parametrize("preset", ["quick", "paper"])
-@pytest.mark.parametrize("method", METHODS)
-def test_defaults_of_every_method_can_be_built(preset: str, method: str) -> None:
-    config = defaults(preset, method)
-    assert (config.preset, config.method) == (preset, method)
-    assert build(config).traced[0] == 0
