@@ -1,4 +1,4 @@
-"""AEGAN is I3AD's networks fed the whole image, everything made anew."""
+"""AEGAN is I3AD's networks fed the whole image, and all of it generated."""
 
 from dataclasses import replace
 
@@ -8,17 +8,24 @@ import numpy as np
 import pytest
 from random_weights import random_weights
 
-from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
-from i3ad_jax.methods.aegan import AeganModel
-from i3ad_jax.methods.i3ad import I3AD
-from i3ad_jax.methods.inpainting_gan import GanState
+from i3ad_jax.methods.aegan import Aegan
+from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adTestSettings
+from i3ad_jax.methods.inpainting_gan import GanSettings, GanState
+from i3ad_jax.methods.method import ComputeSettings
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
 
-CONFIG = Config(
-    data=DataConfig(image_size=32),
-    network=NetworkConfig(width=2, dilations=(2,), discriminator_width=2, discriminator_depth=2),
-    training=TrainingConfig(generator_learning_rate=1e-3, adversarial_weight=1e-3),
+SETTINGS = GanSettings(
+    width=2,
+    dilations=(2,),
+    discriminator_width=2,
+    discriminator_depth=2,
+    generator_learning_rate=1e-3,
+    adversarial_weight=1e-3,
 )
-AEGAN, I3AD_METHOD = AeganModel(CONFIG), I3AD(CONFIG)
+OTHERS = 32, SsimSettings(), ThroughputSettings()
+AEGAN = Aegan(SETTINGS, ComputeSettings(), *OTHERS)
+I3AD_METHOD = I3AD(I3adSettings(**SETTINGS.to_json()), I3adTestSettings(), *OTHERS)
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)), jnp.float32)
 KEY = jax.random.key(1)
 
@@ -29,12 +36,12 @@ def state() -> GanState:
 
 
 def test_the_two_can_swap_their_states(state: GanState) -> None:
-    """I3AD's weights work in AEGAN, and I3AD told that all is hole but shown all, takes AEGAN's step."""
+    """I3AD's weights work in AEGAN, and I3AD, whose hole is the whole image but whose input is unmasked, takes AEGAN's step."""
     ones = jnp.ones_like(IMAGES[..., :1])
     assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(AEGAN.init, KEY))
     stepped, losses = jax.jit(AEGAN.step)(state, IMAGES, KEY)
     masked, masked_losses = jax.jit(
-        lambda state: I3AD_METHOD.gan.step(state, IMAGES, shown=IMAGES, masks=ones, weights=ones)
+        lambda state: I3AD_METHOD.gan.step(state, IMAGES, inputs=IMAGES, masks=ones, weights=ones)
     )(state)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), stepped, masked)
     assert losses["reconstruction_loss"] == pytest.approx(float(masked_losses["reconstruction_loss"]))
@@ -46,7 +53,7 @@ def test_the_reconstruction_depends_on_every_pixel_shown(state: GanState) -> Non
     image = IMAGES[0]
     _, fine = I3AD_METHOD.gan.inpaint(state.generator, image[None], jnp.ones((1, 32, 32, 1)))
     np.testing.assert_allclose(AEGAN.begin(state, image), fine[0], atol=1e-6)
-    # I3AD, asked to fill everything, is shown nothing.
+    # I3AD, whose hole is the whole image, is given no pixel of it.
     blind = I3AD_METHOD.inpaint(state)(jnp.zeros_like(image), jnp.ones((32, 32, 1)))
     assert jnp.abs(blind - fine[0]).max() > 1e-3
 
@@ -54,5 +61,6 @@ def test_the_reconstruction_depends_on_every_pixel_shown(state: GanState) -> Non
 def test_features_are_the_discriminators_output(state: GanState) -> None:
     features = AEGAN.features(state, IMAGES[0])
     assert features.shape == (8 * 8 * 4,)
-    judged = AEGAN.gan.judge(state.discriminator, state.spectral, IMAGES[:1], jnp.ones((1, 32, 32, 1)))
-    np.testing.assert_array_equal(features, judged.ravel())
+    ones = jnp.ones((1, 32, 32, 1))
+    logits = AEGAN.gan.discriminate(state.discriminator, state.spectral, IMAGES[:1], ones)
+    np.testing.assert_array_equal(features, logits.ravel())

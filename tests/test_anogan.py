@@ -10,35 +10,34 @@ import optax
 import pytest
 from jax import lax
 
-from i3ad_jax.config import Config, DataConfig, NetworkConfig, SearchConfig, TrainingConfig
 from i3ad_jax.errors import InputError
-from i3ad_jax.methods.anogan import AnoganModel, AnoganState
+from i3ad_jax.methods.anogan import Anogan, AnoganState, LatentGanSettings, LatentSearchSettings
 from i3ad_jax.nn.dcgan import Generator, ImageEncoder, widths
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
 
-CONFIG = Config(
-    data=DataConfig(image_size=32),
-    network=NetworkConfig(width=2, latent_size=4),
-    training=TrainingConfig(generator_learning_rate=1e-3, discriminator_learning_rate=2e-3),
-    search=SearchConfig(latent_steps=300),
+SETTINGS = LatentGanSettings(
+    width=2, latent_size=4, generator_learning_rate=1e-3, discriminator_learning_rate=2e-3
 )
-MODEL = AnoganModel(CONFIG)
-IMAGES = np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
+SEARCH = LatentSearchSettings(latent_steps=300)
+METHOD = Anogan(SETTINGS, SEARCH, 32, SsimSettings(), ThroughputSettings())
+IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)), jnp.float32)
 KEY = jax.random.key(1)
 
 
 @pytest.fixture(scope="module")
 def state() -> AnoganState:
-    return jax.jit(MODEL.init)(jax.random.key(0))
+    return jax.jit(METHOD.init)(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
 def stepped(state: AnoganState) -> tuple[AnoganState, Any]:
-    return jax.jit(MODEL.step)(state, IMAGES, KEY)
+    return jax.jit(METHOD.step)(state, IMAGES, KEY)
 
 
 def run_search(state: AnoganState, image: Any, count: Any) -> Any:
-    begun = MODEL.begin(state, image)
-    return lax.fori_loop(0, count, lambda _, search: MODEL.improve(state, image, search), begun)
+    begun = METHOD.begin(state, image)
+    return lax.fori_loop(0, count, lambda _, search: METHOD.improve(state, image, search), begun)
 
 
 @pytest.mark.parametrize(
@@ -51,20 +50,20 @@ def test_networks_halve_and_double_any_size(size: int, bottom: int, expected: li
     images, learned = jax.eval_shape(lambda key: generator.init_with_output(key, jnp.zeros((2, 5))), KEY)
     assert images.shape == (2, size, size, 3)
     assert learned["params"]["bottom"]["kernel"].shape == (5, bottom * bottom * expected[-1])
-    (seen, outputs), learned = jax.eval_shape(
+    (features, outputs), learned = jax.eval_shape(
         lambda key: encoder.init_with_output(key, jnp.zeros((2, size, size, 3))), KEY
     )
-    assert seen.shape == (2, bottom * bottom * expected[-1])
+    assert features.shape == (2, bottom * bottom * expected[-1])
     assert outputs.shape == (2, 7)
     assert set(learned) == {"params"}
 
 
 def test_generated_images_are_in_range_and_each_its_own(state: AnoganState) -> None:
     latents = 10 * jax.random.normal(KEY, (3, 4))
-    images = jax.vmap(lambda latent: MODEL.generate(state, latent))(latents)
+    images = jax.vmap(lambda latent: METHOD.generate(state, latent))(latents)
     assert 0.5 < np.abs(images).max() <= 1
     assert min(np.abs(images[i] - images[j]).max() for i, j in ((0, 1), (0, 2), (1, 2))) > 0.1
-    np.testing.assert_allclose(MODEL.generate(state, latents[1]), images[1], atol=1e-5)
+    np.testing.assert_allclose(METHOD.generate(state, latents[1]), images[1], atol=1e-5)
 
 
 def test_step_changes_both_networks(state: AnoganState, stepped: tuple[AnoganState, Any]) -> None:
@@ -83,19 +82,19 @@ def test_losses_and_updates_are_those_of_binary_cross_entropy(
         outputs: Any = ImageEncoder(2, outputs=1).apply({"params": discriminator}, images)
         return outputs[1]
 
-    def make(generator: Any) -> Any:
+    def generate(generator: Any) -> Any:
         variables = {"params": generator, "batch_stats": state.generator.averages}
         latents = jax.random.normal(KEY, (3, 4))
-        made: Any = Generator(2, 32).apply(variables, latents, train=True, mutable=["batch_stats"])
-        return made[0]
+        generated: Any = Generator(2, 32).apply(variables, latents, train=True, mutable=["batch_stats"])
+        return generated[0]
 
     def discriminator_loss(weights: Any) -> Any:
-        real, fake = logits(weights, IMAGES), logits(weights, make(state.generator.weights))
+        real, fake = logits(weights, IMAGES), logits(weights, generate(state.generator.weights))
         cross_entropy = optax.sigmoid_binary_cross_entropy
         return cross_entropy(real, jnp.ones((3, 1))).mean() + cross_entropy(fake, jnp.zeros((3, 1))).mean()
 
     def generator_loss(weights: Any) -> Any:
-        return -jnp.log(jax.nn.sigmoid(logits(stepped[0].discriminator.weights, make(weights)))).mean()
+        return -jnp.log(jax.nn.sigmoid(logits(stepped[0].discriminator.weights, generate(weights)))).mean()
 
     for network, loss, rate in (
         ("discriminator", discriminator_loss, 2e-3),
@@ -116,28 +115,30 @@ def test_metrics_are_finite_scalars(stepped: tuple[AnoganState, Any]) -> None:
 
 def test_search_finds_an_image_of_the_generator(state: AnoganState) -> None:
     latent = jax.random.normal(jax.random.key(5), (4,))
-    image = MODEL.generate(state, latent)
-    begun, found = (jax.jit(run_search)(state, image, count) for count in (0, MODEL.iterations))
-    before, after = (MODEL.search_loss(state, image, search.latent, search.seen) for search in (begun, found))
+    image = METHOD.generate(state, latent)
+    begun, found = (jax.jit(run_search)(state, image, count) for count in (0, METHOD.iterations))
+    before, after = (
+        METHOD.search_loss(state, image, search.latent, search.features) for search in (begun, found)
+    )
     assert after < 0.05 * before
     error, contrast = (
-        np.abs(image - other).mean() for other in (MODEL.reconstruction(state, found), image.mean())
+        np.abs(image - other).mean() for other in (METHOD.reconstruction(state, found), image.mean())
     )
     assert error < 0.05 * contrast
 
 
 def test_search_loss_weighs_pixels_and_features(state: AnoganState) -> None:
     def distances(weight: float) -> Any:
-        search = replace(CONFIG.search, feature_weight=weight)
-        return AnoganModel(replace(CONFIG, search=search)).search_loss(state, image, latent, seen)
+        method = replace(METHOD, test=replace(SEARCH, feature_weight=weight))
+        return method.search_loss(state, image, latent, features)
 
-    image, latent = jnp.asarray(IMAGES[0]), jnp.ones(4)
-    seen = MODEL.begin(state, image).seen
-    pixels = np.abs(image - MODEL.generate(state, latent)).sum()
+    image, latent = IMAGES[0], jnp.ones(4)
+    features = METHOD.begin(state, image).features
+    pixels = np.abs(image - METHOD.generate(state, latent)).sum()
     assert distances(0) == pytest.approx(float(pixels), rel=1e-5)
     assert distances(0.1) == pytest.approx(float(0.9 * distances(0) + 0.1 * distances(1)), rel=1e-5)
-    again = MODEL.begin(state, MODEL.generate(state, latent)).seen
-    assert distances(1) == pytest.approx(float(np.abs(seen - again).sum()), rel=1e-4)
+    again = METHOD.begin(state, METHOD.generate(state, latent)).features
+    assert distances(1) == pytest.approx(float(np.abs(features - again).sum()), rel=1e-4)
 
 
 def test_images_searched_together_end_as_each_alone(state: AnoganState) -> None:
@@ -151,4 +152,4 @@ def test_images_searched_together_end_as_each_alone(state: AnoganState) -> None:
 @pytest.mark.parametrize("size", [30, 36, 24])
 def test_image_size_must_suit_the_networks(size: int) -> None:
     with pytest.raises(InputError, match=f"^--image-size {size}: .*multiples of 8 from 32"):
-        AnoganModel(replace(CONFIG, data=DataConfig(image_size=size)))
+        replace(METHOD, image_size=size)

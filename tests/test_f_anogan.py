@@ -9,25 +9,25 @@ import numpy as np
 import pytest
 from test_nn import halve
 
-from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from i3ad_jax.errors import InputError
-from i3ad_jax.methods.f_anogan import FAnoganModel, FAnoganState, gradient_norms
+from i3ad_jax.methods.f_anogan import FAnogan, FAnoganSettings, FAnoganState, gradient_norms
+from i3ad_jax.methods.method import NoSettings
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
 
-CONFIG = Config(
-    data=DataConfig(image_size=32),
-    network=NetworkConfig(width=4, latent_size=4),
-    training=TrainingConfig(
-        steps=1200,
-        generator_learning_rate=3e-3,
-        discriminator_learning_rate=3e-3,
-        adam_beta1=0.0,
-        adam_beta2=0.9,
-        critic_steps=3,
-        encoder_fraction=0.4,
-    ),
+SETTINGS = FAnoganSettings(
+    width=4,
+    latent_size=4,
+    steps=1200,
+    generator_learning_rate=3e-3,
+    discriminator_learning_rate=3e-3,
+    adam_beta1=0.0,
+    adam_beta2=0.9,
+    critic_steps=3,
+    encoder_fraction=0.4,
 )
-MODEL = FAnoganModel(CONFIG)
-STEP = jax.jit(MODEL.step)
+METHOD = FAnogan(SETTINGS, NoSettings(), 32, SsimSettings(), ThroughputSettings())
+STEP = jax.jit(METHOD.step)
 RAMP = np.linspace(-0.8, 0.8, 32)
 # Two directions, two colours, two strengths.
 IMAGES = np.stack(
@@ -43,13 +43,13 @@ KEY = jax.random.key(1)
 
 @pytest.fixture(scope="module")
 def fresh() -> FAnoganState:
-    return jax.jit(MODEL.init)(jax.random.key(0))
+    return jax.jit(METHOD.init)(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
 def trained(fresh: FAnoganState) -> tuple[FAnoganState, list[Any]]:
     state, history = fresh, []
-    for number in range(CONFIG.training.steps):
+    for number in range(SETTINGS.steps):
         state, metrics = STEP(state, IMAGES, jax.random.fold_in(KEY, number))
         history.append(metrics)
     return state, jax.device_get(history)
@@ -71,28 +71,28 @@ def plain_norm(weights: Any, image: Any) -> Any:
 
 def test_gradient_norms_are_those_of_single_images(fresh: FAnoganState) -> None:
     weights = fresh.critic.weights
-    norms = gradient_norms(lambda images: MODEL.judge(weights, images), jnp.asarray(IMAGES))
+    norms = gradient_norms(lambda images: METHOD.criticise(weights, images), jnp.asarray(IMAGES))
     assert norms == pytest.approx([float(plain_norm(weights, image)) for image in IMAGES], rel=1e-4)
 
 
 def test_critic_loss_and_its_gradient_equal_a_plain_loop(fresh: FAnoganState) -> None:
     """The gradient is of second order, through the convolutions' own rule."""
-    real, made, shares = IMAGES[:2], 0.5 * IMAGES[3:5], jnp.array([0.2, 0.7])
+    real, generated, shares = IMAGES[:2], 0.5 * IMAGES[3:5], jnp.array([0.2, 0.7])
 
     def plain_loss(weights: Any) -> Any:
         total = 0
-        for x, y, share in zip(real, made, shares, strict=True):
+        for x, y, share in zip(real, generated, shares, strict=True):
             penalty = 10 * (plain_norm(weights, share * x + (1 - share) * y) - 1) ** 2
             total += plain_critic(weights, y) - plain_critic(weights, x) + penalty
         return total / 2
 
     def mean_norm(weights: Any) -> Any:
-        mixtures = [s * x + (1 - s) * y for x, y, s in zip(real, made, shares, strict=True)]
+        mixtures = [s * x + (1 - s) * y for x, y, s in zip(real, generated, shares, strict=True)]
         return np.mean([plain_norm(weights, mixture) for mixture in mixtures])
 
     weights = fresh.critic.weights
-    (loss, norm), gradient = jax.jit(jax.value_and_grad(MODEL.critic_loss, has_aux=True))(
-        weights, real, made, shares
+    (loss, norm), gradient = jax.jit(jax.value_and_grad(METHOD.critic_loss, has_aux=True))(
+        weights, real, generated, shares
     )
     expected, expected_gradient = jax.jit(jax.value_and_grad(plain_loss))(weights)
     assert loss == pytest.approx(float(expected), rel=1e-4)
@@ -151,11 +151,11 @@ def test_metrics_are_finite_scalars(trained: tuple[FAnoganState, list[Any]]) -> 
 
 @pytest.mark.parametrize("weight", [10.0, 100.0])
 def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState, weight: float) -> None:
-    """What the critic gains by a norm n is W n, W the distance of real and made images; less the penalty of
-    weight L that is most at n = 1 + W / (2 L). The loss, L (n - 1)**2 - W n, tells W.
+    """What the critic gains by a norm n is W n, W the distance of real and generated images; less the penalty
+    of weight L that is most at n = 1 + W / (2 L). The loss, L (n - 1)**2 - W n, tells W.
     """
-    training = replace(CONFIG.training, gradient_penalty=weight)
-    step, state, history = jax.jit(FAnoganModel(replace(CONFIG, training=training)).step), fresh, []
+    method = replace(METHOD, training=replace(SETTINGS, gradient_penalty=weight))
+    step, state, history = jax.jit(method.step), fresh, []
     for number in range(250):
         state, metrics = step(state, IMAGES, jax.random.fold_in(KEY, number))
         history.append((metrics["gradient_norm"], metrics["critic_loss"]))
@@ -167,24 +167,24 @@ def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState, weight: float) -
 
 
 def test_encoder_beats_the_mean_image(trained: tuple[FAnoganState, list[Any]]) -> None:
-    repeated = jax.vmap(lambda image: MODEL.begin(trained[0], image))(IMAGES)
-    assert np.mean((repeated - IMAGES) ** 2) < 0.7 * np.mean((IMAGES.mean(axis=0) - IMAGES) ** 2)
+    reconstructions = jax.vmap(lambda image: METHOD.begin(trained[0], image))(IMAGES)
+    assert np.mean((reconstructions - IMAGES) ** 2) < 0.7 * np.mean((IMAGES.mean(axis=0) - IMAGES) ** 2)
     losses = [metrics["encoder_loss"] for metrics in trained[1]]
     assert losses[-1] < 0.5 * losses[720]
 
 
 def test_features_are_what_the_encoder_loss_compares(trained: tuple[FAnoganState, list[Any]]) -> None:
     state = trained[0]
-    features = jax.vmap(lambda image: MODEL.features(state, image))
+    features = jax.vmap(lambda image: METHOD.features(state, image))
     assert features(IMAGES).shape == (8, 4 * 4 * 16)
-    repeated = jax.vmap(lambda image: MODEL.begin(state, image))(IMAGES)
-    distance = np.mean((features(IMAGES) - features(repeated)) ** 2)
+    reconstructions = jax.vmap(lambda image: METHOD.begin(state, image))(IMAGES)
+    distance = np.mean((features(IMAGES) - features(reconstructions)) ** 2)
     _, metrics = STEP(state, IMAGES, KEY)
-    expected = np.mean((repeated - IMAGES) ** 2) + distance
+    expected = np.mean((reconstructions - IMAGES) ** 2) + distance
     assert metrics["encoder_loss"] == pytest.approx(float(expected), rel=1e-3)
 
 
 @pytest.mark.parametrize("size", [30, 36, 24])
 def test_image_size_must_suit_the_networks(size: int) -> None:
     with pytest.raises(InputError, match=f"^--image-size {size}: .*multiples of 8 from 32"):
-        FAnoganModel(replace(CONFIG, data=DataConfig(image_size=size)))
+        replace(METHOD, image_size=size)
