@@ -73,7 +73,7 @@ class Detector:
         config = default_config(method, preset=preset).with_settings(settings)
         if isinstance(images, str | Path):
             config = config.with_settings({"data": absolute_source(str(images))})
-            train = load_train(config)
+            train = load_train(config, progress=progress)
         else:
             config = config.with_settings({"data": ARRAYS})
             train = _as_split(images, config)
@@ -225,14 +225,15 @@ class Detector:
         return cls(config, state, calibration, files)
 
 
-def load_train(config: Config[Settings, Settings]) -> Split:
+def load_train(config: Config[Settings, Settings], *, progress: bool = False) -> Split:
     """The normal training images that the settings name.
 
     Raises:
         InputError: they cannot be read.
     """
     data = config.data
-    return load_dataset(data.data, image_size=data.image_size, aspect=data.aspect).train
+    dataset = load_dataset(data.data, image_size=data.image_size, aspect=data.aspect, progress=progress)
+    return dataset.train
 
 
 def load_weights(run: RunFolder, config: Config[Settings, Settings]) -> tuple[int, State]:

@@ -64,7 +64,8 @@ def evaluate_run(
     same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
     if not (same and out.is_same(run)):
         check_results_folder(out, run)
-    tested = load_dataset(data, image_size=config.data.image_size, aspect=config.data.aspect)
+    size, aspect = config.data.image_size, config.data.aspect
+    tested = load_dataset(data, image_size=size, aspect=aspect, progress=True)
     detector = load_as(run, config, train=tested.train if data == stored.data.data else None)
     evaluation = evaluate(detector, tested, progress=True)
     return write_evaluation(evaluation, out, run=run, data=data, command=command)
@@ -89,7 +90,7 @@ def load_as(run: RunFolder, config: Config[Any, Any], *, train: Split | None = N
     if config == replace(stored, throughput=config.throughput) and run.calibration.exists():
         return replace(Detector.load(run.path), config=config)
     step, state = load_weights(run, config)
-    files, train = run.read_files(), load_train(config) if train is None else train
+    files, train = run.read_files(), load_train(config, progress=True) if train is None else train
     for change in files.changes(train):
         warnings.warn(change, ChangedFilesWarning, stacklevel=2)
     held_out = files.select_held_out(train)

@@ -54,7 +54,7 @@ def train_and_test(
         folder.check_free()
     data = config.data
     # Before the folder is made: data that cannot be read leave none behind.
-    dataset = load_dataset(data.data, image_size=data.image_size, aspect=data.aspect)
+    dataset = load_dataset(data.data, image_size=data.image_size, aspect=data.aspect, progress=True)
     detector = train_run(config, folder, dataset.train, resume=resume, command=command)
     if not len(dataset.test):
         return None

@@ -50,7 +50,7 @@ class Sample:
     mask: Path | bytes | None
 
 
-def read_folder(root: Path, *, image_size: int, aspect: Aspect) -> Dataset:
+def read_folder(root: Path, *, image_size: int, aspect: Aspect, progress: bool = False) -> Dataset:
     """The data set in `root`, named after it; images in the order of their paths.
 
     The test split is empty if there are no test images: enough for training.
@@ -60,12 +60,11 @@ def read_folder(root: Path, *, image_size: int, aspect: Aspect) -> Dataset:
             has no image, several, or another size than its image; an image has two masks; or a
             normal image has a mask that marks a defect.
     """
-    train, test = list_train(root), list_test(root)
-    return Dataset(
-        name=root.resolve().name,
-        train=read_split(train.__getitem__, len(train), image_size=image_size, aspect=aspect),
-        test=read_split(test.__getitem__, len(test), image_size=image_size, aspect=aspect),
+    splits = (
+        read_split(samples.__getitem__, len(samples), image_size=image_size, aspect=aspect, progress=progress)
+        for samples in (list_train(root), list_test(root))
     )
+    return Dataset(root.resolve().name, *splits)
 
 
 def list_train(root: Path) -> list[Sample]:
@@ -99,13 +98,21 @@ def list_test(root: Path) -> list[Sample]:
     return sorted(samples, key=lambda sample: sample.path)
 
 
-def read_split(sample_at: Callable[[int], Sample], count: int, *, image_size: int, aspect: Aspect) -> Split:
+def read_split(
+    sample_at: Callable[[int], Sample],
+    count: int,
+    *,
+    image_size: int,
+    aspect: Aspect,
+    progress: bool = False,
+) -> Split:
     """The split of `count` samples in their order, decoded and brought to one size.
 
     Args:
         sample_at: gives the sample of an index; called in several threads.
         count: number of samples.
         image_size, aspect: as for `preprocess`.
+        progress: show a progress bar.
 
     Raises:
         InputError: as for `read_sample`.
@@ -123,8 +130,8 @@ def read_split(sample_at: Callable[[int], Sample], count: int, *, image_size: in
 
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
         done = pool.map(read, range(count))
-        bar = tqdm(done, total=count, desc="reading images", unit="image", leave=False)
-        labels = list(bar)
+        label = "reading images"
+        labels = list(tqdm(done, label, count, unit="image", leave=False, disable=not progress))
     return Split(
         images=images,
         paths=tuple(path for path, _, _, _ in labels),

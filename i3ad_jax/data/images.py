@@ -5,6 +5,8 @@ predict command go through it. `preprocess_mask` and `restore_map` follow the sa
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -53,13 +55,22 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> Image.Image:
             pixels, or holds numbers without a known range (floating point, or grey beyond 16 bits).
     """
     name = name or str(source)
-    image = _decode(source, name)
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise InputError(f"{name}: its grey values exceed 16 bits; convert it to 8 or 16 bits")
-        return Image.fromarray(((values.astype(np.int32) + 128) // 257).astype(np.uint8)).convert("RGB")
-    return image
+    return _in_8_bits(_decode(source, name), name)
+
+
+def to_rgb(picture: Image.Image, *, name: str) -> Image.Image:
+    """A picture that Pillow has opened or made, as `read_image` would give it.
+
+    Args:
+        picture: of any mode.
+        name: what an error message calls it.
+
+    Raises:
+        InputError: as for `read_image`.
+    """
+    with _one_line(name):
+        upright = _upright(picture, name)
+    return _in_8_bits(upright, name)
 
 
 def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarray, "height width"]:
@@ -166,27 +177,49 @@ def _placement(size: tuple[int, int], image_size: int, aspect: Aspect) -> _Place
 
 
 def _decode(source: Path | bytes, name: str) -> Image.Image:
-    """The upright picture: RGB, or of Pillow's modes that begin with I (grey, more than 8 bits)."""
+    """The upright picture in a file."""
     content = read_bytes(source, name=name)
+    formats = ("PNG", "JPEG", "BMP", "TIFF")
+    with _one_line(name), Image.open(io.BytesIO(content), formats=formats) as opened:
+        return _upright(opened, name)
+
+
+def _upright(opened: Image.Image, name: str) -> Image.Image:
+    """The upright picture: RGB, or of Pillow's modes that begin with I (grey, more than 8 bits)."""
+    if opened.width * opened.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    opened.load()
+    image = ImageOps.exif_transpose(opened)
+    if image.mode == "P":  # Pillow warns where a transparent palette loses its alpha in one step.
+        image = image.convert("RGBA")
+    if image.mode == "F":
+        raise InputError(f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits")
+    return image if image.mode.startswith("I") else image.convert("RGB")
+
+
+def _in_8_bits(image: Image.Image, name: str) -> Image.Image:
+    """The picture in RGB, 16-bit grey scaled from its full range."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(f"{name}: its grey values exceed 16 bits; convert it to 8 or 16 bits")
+    return Image.fromarray(((values.astype(np.int32) + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+@contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Turns whatever Pillow raises in the block into an InputError that names the picture."""
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP", "TIFF")) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-        if image.mode == "P":  # Pillow warns where a transparent palette loses its alpha in one step.
-            image = image.convert("RGBA")
-        if not image.mode.startswith(("I", "F")):
-            image = image.convert("RGB")
+        yield
+    except InputError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{name}: more than {MAX_PIXELS:,} pixels; scale it down or remove it") from None
     except UnidentifiedImageError:
         raise InputError(f"{name}: not a PNG, JPEG, BMP or TIFF image; convert or remove it") from None
     except Exception as error:  # On damaged files Pillow's decoders raise nearly any type.
         raise _unreadable(name, error) from error
-    if image.mode == "F":
-        raise InputError(f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits")
-    return image
 
 
 def _unreadable(name: str, error: Exception) -> InputError:

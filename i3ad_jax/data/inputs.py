@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from i3ad_jax.data.images import SUFFIXES, Aspect, preprocess, read_image
+from i3ad_jax.data.images import SUFFIXES, Aspect, preprocess, read_image, to_rgb
 from i3ad_jax.errors import InputError
 
 ImageLike = str | Path | np.ndarray | Image.Image
@@ -89,6 +89,10 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
         yield from find_images([Path(images)])
     elif isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         yield images
+    elif not isinstance(images, Iterable):
+        raise InputError(
+            f"images: {type(images).__name__} is no path, array, Pillow picture or iterable of them"
+        )
     else:
         for image in images:
             if isinstance(image, str | Path) and Path(image).is_dir():
@@ -102,8 +106,8 @@ def _picture(number: int, image: ImageLike, image_size: int, aspect: Aspect) -> 
         name, original = str(image), read_image(Path(image))
     else:
         name = str(number)
-        original = image if isinstance(image, Image.Image) else _from_array(name, image)
-        original = original.convert("RGB")
+        picture = image if isinstance(image, Image.Image) else _from_array(name, image)
+        original = to_rgb(picture, name=f"image {name}")
     return Picture(name, original, preprocess(original, image_size=image_size, aspect=aspect))
 
 

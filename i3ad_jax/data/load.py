@@ -33,7 +33,7 @@ class DataSettings(Settings):
     """Fraction of the normal training images kept from training; u and thresholds come from them."""
 
 
-def load_dataset(data: str, *, image_size: int, aspect: Aspect) -> Dataset:
+def load_dataset(data: str, *, image_size: int, aspect: Aspect, progress: bool = False) -> Dataset:
     """The data set that `data` names, in memory.
 
     Args:
@@ -41,6 +41,7 @@ def load_dataset(data: str, *, image_size: int, aspect: Aspect) -> Dataset:
             of a folder in MVTec layout.
         image_size: side of every image in pixels.
         aspect: how an image that is not square becomes square; see `images.preprocess`.
+        progress: show a progress bar.
 
     Raises:
         InputError: there is no such data set, or its files cannot be used.
@@ -49,12 +50,12 @@ def load_dataset(data: str, *, image_size: int, aspect: Aspect) -> Dataset:
     if source == _BUILT_IN:
         return make_textures(name or "weave", image_size=image_size)
     if source == _TFDS:
-        return _load_tfds(name, image_size=image_size, aspect=aspect)
+        return _load_tfds(name, image_size=image_size, aspect=aspect, progress=progress)
     if data == ARRAYS:
         raise InputError(f"--data {data}: the run was trained on images given in Python; name a data set")
     if not os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises where a parent folder is closed)
         raise InputError(f"--data {data}: no such folder; give {_FORMS}")
-    return read_folder(Path(data), image_size=image_size, aspect=aspect)
+    return read_folder(Path(data), image_size=image_size, aspect=aspect, progress=progress)
 
 
 def absolute_source(data: str) -> str:
@@ -77,7 +78,7 @@ def absolute_source(data: str) -> str:
     return os.path.abspath(data)  # noqa: PTH100 (Path.absolute keeps "..")
 
 
-def _load_tfds(name: str, *, image_size: int, aspect: Aspect) -> Dataset:
+def _load_tfds(name: str, *, image_size: int, aspect: Aspect, progress: bool) -> Dataset:
     collection, _, category = name.partition("/")
     if collection != "mvtec_ad":
         raise InputError(f"--data tfds:{name}: only tfds:mvtec_ad/CATEGORY is known; give {_FORMS}")
@@ -89,4 +90,4 @@ def _load_tfds(name: str, *, image_size: int, aspect: Aspect) -> Dataset:
         raise InputError(
             f"--data tfds:{name}: {reason}; run {install}, or give the extracted folder"
         ) from error
-    return load_mvtec_ad(category, image_size=image_size, aspect=aspect)
+    return load_mvtec_ad(category, image_size=image_size, aspect=aspect, progress=progress)

@@ -111,7 +111,7 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def load_mvtec_ad(category: str, *, image_size: int, aspect: Aspect) -> Dataset:
+def load_mvtec_ad(category: str, *, image_size: int, aspect: Aspect, progress: bool = False) -> Dataset:
     """A category of MVTec AD, with the same arrays that `read_folder` gives for its folder.
 
     The first call prepares the category in the folder that the environment variable TFDS_DATA_DIR names
@@ -133,14 +133,14 @@ def load_mvtec_ad(category: str, *, image_size: int, aspect: Aspect) -> Dataset:
             file_format="array_record",
             download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
         )
-    return Dataset(
-        name=f"mvtec_ad/{category}",
-        train=_read_prepared(builder, "train", image_size=image_size, aspect=aspect),
-        test=_read_prepared(builder, "test", image_size=image_size, aspect=aspect),
+    splits = (
+        _read_prepared(builder, name, image_size=image_size, aspect=aspect, progress=progress)
+        for name in ("train", "test")
     )
+    return Dataset(f"mvtec_ad/{category}", *splits)
 
 
-def _read_prepared(builder: MvtecAd, name: str, *, image_size: int, aspect: Aspect) -> Split:
+def _read_prepared(builder: MvtecAd, name: str, *, image_size: int, aspect: Aspect, progress: bool) -> Split:
     """A prepared split in the order of its paths; TFDS stores it shuffled."""
     files = builder.info.splits[name].filepaths if name in builder.info.splits else []
     if not files or not all(file.exists() for file in files):
@@ -154,7 +154,7 @@ def _read_prepared(builder: MvtecAd, name: str, *, image_size: int, aspect: Aspe
         path, defect = example["path"].decode(), example["defect"].decode()
         return Sample(path, defect, example["image"], example["mask"])
 
-    split = read_split(sample_at, len(examples), image_size=image_size, aspect=aspect)
+    split = read_split(sample_at, len(examples), image_size=image_size, aspect=aspect, progress=progress)
     return split.take(np.argsort(split.paths))
 
 
