@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i3ad_jax import command_line, train
+from i3ad_jax import Detector, command_line, train
+from i3ad_jax.calibration import Calibration
 from i3ad_jax.config import default_config
+from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.fit import fresh_state
+from i3ad_jax.scoring.maps import CALIBRATED, PLAIN
+from i3ad_jax.scoring.standardisation import Statistics
 from i3ad_jax.settings import flag
 
 # A folder of real data sets in MVTec layout.
@@ -125,6 +130,22 @@ def pca_run(tmp_path_factory: pytest.TempPathFactory, flags_of: FlagsOf) -> Path
     """A finished run of pca, which trains in a second: for what does not depend on the method."""
     run = tmp_path_factory.mktemp("runs") / "pca"
     train.main([*flags_of("pca"), "--run", str(run)])
+    return run
+
+
+@pytest.fixture(scope="session")
+def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of I3AD as it would be without any training, which takes most of the time."""
+    config = default_config("i3ad").with_settings(tiny_settings("i3ad"))
+    flat = Statistics(np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32))
+    calibrated = {score.name: flat for score in CALIBRATED}
+    thresholds = {score.name: 0.5 for score in PLAIN if not score.needs_features} | dict.fromkeys(
+        calibrated, 1.0
+    )
+    calibration = Calibration(6, {"u": 0.3, "u_reason": "given by --u"}, {}, calibrated, thresholds)
+    files = TrainingFiles({"train/good/0.png": "0" * 64}, {"train/good/1.png": "1" * 64})
+    run = tmp_path_factory.mktemp("untrained") / "run"
+    Detector(config, fresh_state(jax.random.key(0), config.build()), calibration, files).save(run)
     return run
 
 

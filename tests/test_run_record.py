@@ -20,16 +20,12 @@ from jax.extend.core import jaxprs_in_params
 from PIL import Image
 
 from i3ad_jax import Detector, command_line, evaluate, predict, train
-from i3ad_jax.calibration import Calibration
 from i3ad_jax.config import default_config
-from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.fit import fresh_state, training_steps
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime import compiler
-from i3ad_jax.scoring.maps import CALIBRATED, PLAIN
-from i3ad_jax.scoring.standardisation import Statistics
 
 RECALIBRATE = ("--standardise", "global")  # a setting of the test that makes evaluate calibrate anew
 
@@ -413,35 +409,19 @@ def test_a_calibration_of_other_weights_is_refused(
         assert f"--run {run} --resume" in message
 
 
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of I3AD as it would be without any training."""
-    config = default_config("i3ad").with_settings(tiny_settings("i3ad"))
-    flat = Statistics(np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32))
-    calibrated = {score.name: flat for score in CALIBRATED}
-    thresholds = {score.name: 0.5 for score in PLAIN if not score.needs_features} | dict.fromkeys(
-        calibrated, 1.0
-    )
-    calibration = Calibration(6, {"u": 0.3, "u_reason": "given by --u"}, {}, calibrated, thresholds)
-    files = TrainingFiles({"train/good/0.png": "0" * 64}, {"train/good/1.png": "1" * 64})
-    run = tmp_path_factory.mktemp("untrained") / "run"
-    Detector(config, fresh_state(jax.random.key(0), config.build()), calibration, files).save(run)
-    return run
-
-
 @pytest.mark.parametrize("u", [float("nan"), float("inf"), "0.3", None, [0.3], {}, True, -0.1, 2.5], ids=str)
 def test_an_impossible_u_is_refused(
-    fails: Fails, untrained: Path, tmp_path: Path, data: Path, u: Any
+    fails: Fails, untrained_run: Path, tmp_path: Path, data: Path, u: Any
 ) -> None:
-    run = shutil.copytree(untrained, tmp_path / "run")
+    run = shutil.copytree(untrained_run, tmp_path / "run")
     edit(run / "calibration.json", lambda values: values["tuned"].update(u=u))
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
     assert f"{run / 'calibration.json'}: damaged" in message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_u_is_refused(fails: Fails, untrained: Path, tmp_path: Path, data: Path) -> None:
-    run = shutil.copytree(untrained, tmp_path / "run")
+def test_a_missing_u_is_refused(fails: Fails, untrained_run: Path, tmp_path: Path, data: Path) -> None:
+    run = shutil.copytree(untrained_run, tmp_path / "run")
     edit(run / "calibration.json", lambda values: values["tuned"].clear())
     assert "'u' is missing" in fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
 
@@ -460,9 +440,9 @@ def test_a_missing_u_is_refused(fails: Fails, untrained: Path, tmp_path: Path, d
     ],
 )
 def test_weights_of_other_settings_are_not_called_damaged(
-    fails: Fails, untrained: Path, tmp_path: Path, data: Path, change: dict[str, Any]
+    fails: Fails, untrained_run: Path, tmp_path: Path, data: Path, change: dict[str, Any]
 ) -> None:
-    run = shutil.copytree(untrained, tmp_path / "run")
+    run = shutil.copytree(untrained_run, tmp_path / "run")
     edit(run / "config.json", lambda config: config["training"].update(change))
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
     assert f"{run / 'checkpoints/6'}: " in message
@@ -471,9 +451,11 @@ def test_weights_of_other_settings_are_not_called_damaged(
     assert "damaged checkpoint" not in message
 
 
-def test_weights_of_another_method_are_not_called_damaged(fails: Fails, untrained: Path, run: Path) -> None:
+def test_weights_of_another_method_are_not_called_damaged(
+    fails: Fails, untrained_run: Path, run: Path
+) -> None:
     shutil.rmtree(run / "checkpoints")
-    shutil.copytree(untrained / "checkpoints", run / "checkpoints")
+    shutil.copytree(untrained_run / "checkpoints", run / "checkpoints")
     for main, arguments in ((evaluate.main, [run]), (train.main, ["--run", run, "--resume"])):
         message = fails(main, arguments)
         assert "config.json" in message

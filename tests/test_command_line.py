@@ -1,0 +1,128 @@
+"""What the commands share, as real processes: the compilation cache, one-line errors, every core."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMPILE = """
+import sys
+from i3ad_jax import command_line
+import jax
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+sys.argv = ["command"]
+command_line.run(lambda arguments: print(jax.jit(lambda x: x + 1)(1), len(jax.devices())))
+"""
+
+
+CACHE_VARIABLES = (
+    "XDG_CACHE_HOME",
+    "JAX_COMPILATION_CACHE_DIR",
+    "JAX_ENABLE_COMPILATION_CACHE",
+    "JAX_NUM_CPU_DEVICES",
+)
+
+
+def run_process(
+    *arguments: object, folder: Path, environment: dict[str, str] | None = None, code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """A process of Python in `folder` whose home is `folder/home`, free of the user's own choices."""
+    (folder / "home").mkdir(exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name not in CACHE_VARIABLES}
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env=kept | {"HOME": str(folder / "home")} | (environment or {}),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    ("environment", "cache"),
+    [
+        ({}, "home/.cache/i3ad_jax"),
+        ({"XDG_CACHE_HOME": ""}, "home/.cache/i3ad_jax"),
+        ({"XDG_CACHE_HOME": "{folder}/xdg"}, "xdg/i3ad_jax"),
+        ({"JAX_COMPILATION_CACHE_DIR": "{folder}/own"}, "own"),
+        ({"JAX_COMPILATION_CACHE_DIR": "{folder}/own", "XDG_CACHE_HOME": "{folder}/xdg"}, "own"),
+        ({"JAX_COMPILATION_CACHE_DIR": "", "XDG_CACHE_HOME": ""}, "home/.cache/i3ad_jax"),
+    ],
+    ids=str,
+)
+def test_compiled_programs_are_kept_where_the_user_says(
+    tmp_path: Path, environment: dict[str, str], cache: str
+) -> None:
+    given = {name: value.format(folder=tmp_path) for name, value in environment.items()}
+    done = run_process("-c", COMPILE, folder=tmp_path, environment=given)
+    assert done.stdout.split()[0] == "2"
+    assert any((tmp_path / cache).iterdir())
+    # Nowhere else: a folder named like the package, in the working directory, would be imported in its place.
+    assert {file.relative_to(tmp_path).parts[0] for file in tmp_path.rglob("*") if file.is_file()} == {
+        cache.split("/")[0]
+    }
+    assert not (tmp_path / "i3ad_jax").exists()
+
+
+def test_every_core_is_a_device_unless_the_user_says_how_many(tmp_path: Path) -> None:
+    counts = []
+    for environment in ({}, {"JAX_NUM_CPU_DEVICES": "3"}):
+        done = run_process(
+            "-c", COMPILE, folder=tmp_path, environment={"JAX_PLATFORMS": "cpu", **environment}
+        )
+        counts.append(int(done.stdout.split()[1]))
+    assert counts == [os.cpu_count(), 3]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_mistake_is_one_line_in_whatever_encoding_and_makes_no_file(tmp_path: Path, encoding: str) -> None:
+    environment = {"PYTHONIOENCODING": encoding}
+    for arguments, message in (
+        (
+            "train --image-size big",
+            "error: Error parsing --image-size: invalid literal for int() with base 10: 'big'",
+        ),
+        ("train --method pca --no-shrink", "error: --shrink: pca has no such setting; i3ad has it"),
+        (
+            "evaluate nowhere",
+            "error: nowhere/config.json: missing; nowhere is no finished run, train it first",
+        ),
+    ):
+        module, *flags = arguments.split()
+        done = run_process(
+            "-m", f"i3ad_jax.{module}", *flags, folder=tmp_path, environment=environment, code=2
+        )
+        assert done.stdout == ""
+        assert done.stderr.startswith(message)
+        assert done.stderr.count("\n") == 1
+        assert "---" not in done.stderr
+        assert "─" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_damaged_checkpoint_is_one_line_too(tmp_path: Path, pca_run: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for file in pca_run.rglob("*"):
+        if file.is_file():
+            copy = tmp_path / "run" / file.relative_to(pca_run)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes()[: 50 if "checkpoints" in copy.parts else None])
+    done = run_process("-m", "i3ad_jax.evaluate", "run", folder=tmp_path, code=2)
+    lines = [line for line in done.stderr.splitlines() if "%|" not in line and line.strip()]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: run/checkpoints/1: damaged checkpoint")
+
+
+def test_a_whole_training_from_another_folder_leaves_only_its_run(tmp_path: Path, tiny_folder: Path) -> None:
+    flags = ["--method", "pca", "--components", "3", "--image-size", "32", "--data", tiny_folder]
+    done = run_process("-m", "i3ad_jax.train", *flags, folder=tmp_path, environment={"XDG_CACHE_HOME": ""})
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "runs"}
+    (run,) = (tmp_path / "runs").iterdir()
+    assert str(run.relative_to(tmp_path) / "report.html") in done.stdout
+    command = json.loads((run / "environment.json").read_text())["command"]
+    assert command[1:] == [*map(str, flags)]
