@@ -36,7 +36,7 @@ def state() -> GanState:
 
 
 def test_the_two_can_swap_their_states(state: GanState) -> None:
-    """I3AD's weights work in AEGAN, and I3AD, whose hole is the whole image but whose input is unmasked, takes AEGAN's step."""
+    """I3AD's weights work in AEGAN, whose step is I3AD's with masks of ones and inputs without holes."""
     ones = jnp.ones_like(IMAGES[..., :1])
     assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(AEGAN.init, KEY))
     stepped, losses = jax.jit(AEGAN.step)(state, IMAGES, KEY)

@@ -8,20 +8,19 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from i3ad_jax.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from i3ad_jax.errors import InputError
-from i3ad_jax.methods import build
-from i3ad_jax.methods.autoencoder import AutoencoderModel, l2_ae, ssim_ae, unet
+from i3ad_jax.methods.autoencoder import AutoencoderMethod, L2Autoencoder, SsimAutoencoder, UNetMethod
+from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.nn.autoencoder import Autoencoder, widths
 from i3ad_jax.nn.unet import UNet
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
 
 
-def config(size: int = 32, **network: Any) -> Config:
-    return Config(
-        data=DataConfig(image_size=size),
-        network=NetworkConfig(**{"width": 8, "latent_size": 16, **network}),
-        training=TrainingConfig(generator_learning_rate=3e-3, adam_beta1=0.9),
-    )
+def build(kind: type[AutoencoderMethod], *, size: int = 32, **settings: Any) -> AutoencoderMethod:
+    own: Any = type(kind.presets["quick"][0])
+    training = own(**{"width": 8, "latent_size": 16, "learning_rate": 3e-3, **settings})
+    return kind(training, NoSettings(), size, SsimSettings(), ThroughputSettings())
 
 
 def stripes(count: int, *, size: int = 32) -> np.ndarray:
@@ -33,9 +32,9 @@ def stripes(count: int, *, size: int = 32) -> np.ndarray:
     return (0.8 * waves[..., None] * rng.uniform(0.3, 1, (count, 1, 1, 3))).astype(np.float32)
 
 
-def trained(model: AutoencoderModel, images: Any, *, steps: int) -> tuple[Any, list[float]]:
+def trained(method: AutoencoderMethod, images: Any, *, steps: int) -> tuple[Any, list[float]]:
     """The state after some steps on the same images, and the loss before each."""
-    step, state, losses = jax.jit(model.step), jax.jit(model.init)(jax.random.key(0)), []
+    step, state, losses = jax.jit(method.step), jax.jit(method.init)(jax.random.key(0)), []
     for _ in range(steps):
         state, metrics = step(state, images, jax.random.key(0))
         losses.append(float(metrics["reconstruction_loss"]))
@@ -46,9 +45,9 @@ def trained(model: AutoencoderModel, images: Any, *, steps: int) -> tuple[Any, l
 @pytest.mark.parametrize("size", [32, 48])
 def test_networks_give_images_of_the_same_size(network: Any, size: int) -> None:
     images = jnp.asarray(stripes(2, size=size))
-    repeated, _ = jax.jit(network.init_with_output)(jax.random.key(0), images)
-    assert repeated.shape == images.shape
-    assert jnp.abs(repeated).max() < 1
+    reconstructions, _ = jax.jit(network.init_with_output)(jax.random.key(0), images)
+    assert reconstructions.shape == images.shape
+    assert jnp.abs(reconstructions).max() < 1
 
 
 def test_widths_are_those_of_bergmann_and_others() -> None:
@@ -56,72 +55,71 @@ def test_widths_are_those_of_bergmann_and_others() -> None:
     assert widths(32, 256) == [32, 32, 32, 64, 128]
 
 
-def rank_of_gradients(model: AutoencoderModel) -> int:
+def rank_of_gradients(method: AutoencoderMethod) -> int:
     """How many of eight random combinations of output pixels depend on the image in ways of their own."""
-    state = jax.jit(model.init)(jax.random.key(0))
+    state = jax.jit(method.init)(jax.random.key(0))
     image = jnp.asarray(stripes(1)[0])
     combinations = jax.random.normal(jax.random.key(1), (8, *image.shape))
-    backward = jax.vjp(lambda x: model.repeat(state, x), image)[1]
+    backward = jax.vjp(lambda x: method.autoencode(state, x), image)[1]
     gradients = jax.jit(jax.vmap(lambda c: backward(c)[0]))(combinations)
     return np.linalg.matrix_rank(gradients.reshape(8, -1), rtol=1e-3)
 
 
-@pytest.mark.parametrize("make", [l2_ae, unet], ids=["autoencoder", "unet"])
-def test_everything_goes_through_the_latent_vector(make: Any) -> None:
-    assert rank_of_gradients(make(config(width=2, latent_size=3))) == 3
+@pytest.mark.parametrize("kind", [L2Autoencoder, UNetMethod], ids=lambda kind: kind.name)
+def test_all_of_an_image_goes_through_the_latent_vector(kind: type[AutoencoderMethod]) -> None:
+    assert rank_of_gradients(build(kind, width=2, latent_size=3)) == 3
 
 
 @pytest.mark.parametrize("skip", [1, 2, 3, 4])
 def test_a_skip_goes_past_the_latent_vector(skip: int) -> None:
-    assert rank_of_gradients(unet(config(width=2, latent_size=3, skips=(skip,)))) == 8
+    assert rank_of_gradients(build(UNetMethod, width=2, latent_size=3, skips=(skip,))) == 8
 
 
-@pytest.mark.parametrize("make", [l2_ae, ssim_ae], ids=["l2_ae", "ssim_ae"])
-def test_learns_four_images_by_heart(make: Any) -> None:
-    _, losses = trained(make(config()), stripes(4), steps=600)
+@pytest.mark.parametrize("kind", [L2Autoencoder, SsimAutoencoder], ids=lambda kind: kind.name)
+def test_learns_four_images_by_heart(kind: type[AutoencoderMethod]) -> None:
+    _, losses = trained(build(kind), stripes(4), steps=600)
     assert losses[-1] < losses[0] / 100
 
 
 def test_a_skip_next_to_the_image_passes_anomalies_on() -> None:
-    """The paper, section 4: what the latent vector cannot hold is repeated all the same."""
+    """The paper, section 4: what the latent vector cannot hold is reconstructed all the same."""
     normal, spot = stripes(8, size=16), np.zeros((16, 16, 1), bool)
     spot[5:11, 4:10] = True
     anomalous = np.where(spot, normal[::-1], normal)  # a piece of another image
     errors = {}
     for skips in ((), (1,)):
-        model = unet(config(size=16, width=4, latent_size=4, skips=skips))
-        state, _ = trained(model, normal, steps=300)
-        repeated = np.asarray(jax.jit(jax.vmap(lambda x: model.repeat(state, x)))(anomalous))  # noqa: B023
-        errors[skips] = ((anomalous - repeated) ** 2)[:, spot[..., 0]].mean()
+        method = build(UNetMethod, size=16, width=4, latent_size=4, skips=skips)
+        state, _ = trained(method, normal, steps=300)
+        reconstructions = np.asarray(jax.jit(jax.vmap(lambda x: method.autoencode(state, x)))(anomalous))  # noqa: B023
+        errors[skips] = ((anomalous - reconstructions) ** 2)[:, spot[..., 0]].mean()
     assert errors[1,] < errors[()] / 3
-    # Without, the spot is missed nearly as much as if what was there before had been repeated.
+    # Without, the spot is missed nearly as much as if what was there before had been reconstructed.
     covered = ((anomalous - normal) ** 2)[:, spot[..., 0]].mean()
     assert errors[()] > 0.5 * covered
 
 
 def test_losses_are_l2_and_ssim() -> None:
     images = stripes(2)
-    for make in (l2_ae, ssim_ae):
-        model = make(config())
-        state = jax.jit(model.init)(jax.random.key(0))
-        repeated = np.asarray(jax.vmap(lambda x: model.repeat(state, x))(images))  # noqa: B023
-        loss = float(jax.jit(model.step)(state, images, jax.random.key(0))[1]["reconstruction_loss"])
-        if make is l2_ae:
-            assert loss == pytest.approx(((images - repeated) ** 2).mean(), rel=1e-5)
+    for kind in (L2Autoencoder, SsimAutoencoder):
+        method = build(kind)
+        state = jax.jit(method.init)(jax.random.key(0))
+        reconstructions = np.asarray(jax.vmap(lambda x: method.autoencode(state, x))(images))  # noqa: B023
+        loss = float(jax.jit(method.step)(state, images, jax.random.key(0))[1]["reconstruction_loss"])
+        if kind is L2Autoencoder:
+            assert loss == pytest.approx(((images - reconstructions) ** 2).mean(), rel=1e-5)
         else:
             options = {"channel_axis": -1, "data_range": 1, "gaussian_weights": True, "sigma": 1.5}
             similarities = [
                 structural_similarity(x, y, use_sample_covariance=False, full=True, **options)[1].mean()
-                for x, y in zip((images + 1) / 2, (repeated + 1) / 2, strict=True)
+                for x, y in zip((images + 1) / 2, (reconstructions + 1) / 2, strict=True)
             ]
             assert loss == pytest.approx(1 - np.mean(similarities), abs=1e-4)
 
 
 def test_settings_that_make_no_sense() -> None:
-    with pytest.raises(InputError, match=r"^--skips 1 5: give numbers from 1 to 4"):
-        unet(config(skips=(1, 5)))
-    small = Config(method="unet", data=DataConfig(image_size=40))
+    with pytest.raises(InputError, match=r"^--skips 1 5: must be at least 1 and at most 4"):
+        build(UNetMethod, skips=(1, 5))
     with pytest.raises(InputError, match=r"^--image-size 40: .*multiples of 16"):
-        build(small)
+        build(UNetMethod, size=40)
     with pytest.raises(InputError, match=r"^--image-size 33: "):
-        build(Config(method="l2_ae", data=DataConfig(image_size=33)))
+        build(L2Autoencoder, size=33)

@@ -1,0 +1,129 @@
+"""The table of scores, and the maps that it gives against NumPy and scikit-image."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+from skimage.transform import downscale_local_mean, resize
+
+import i3ad_jax
+from i3ad_jax.config import default_config
+from i3ad_jax.methods import METHODS
+from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES, Pair, image_scores, l2_map, plain_maps
+from i3ad_jax.scoring.ssim import SsimSettings
+
+RNG = np.random.default_rng(0)
+IMAGE, RECONSTRUCTION = (RNG.uniform(-1, 1, (32, 48, 3)).astype(np.float32) for _ in range(2))
+FEATURES = tuple(RNG.normal(size=(2, 7)).astype(np.float32))
+PAIR = Pair(jnp.asarray(IMAGE), jnp.asarray(RECONSTRUCTION))
+WITH_FEATURES = Pair(PAIR.image, PAIR.reconstruction, (jnp.asarray(FEATURES[0]), jnp.asarray(FEATURES[1])))
+SSIM = SsimSettings()
+
+
+def distance_by_skimage(image: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
+    """1 - SSIM in float64, by the constants of Wang et al."""
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    pair = ((np.float64(x) + 1) / 2 for x in (image, reconstruction))
+    result: Any = structural_similarity(*pair, data_range=1, channel_axis=-1, full=True, **options)
+    return 1 - result[1].mean(axis=-1)
+
+
+def test_every_row_has_a_name_and_a_label_of_its_own() -> None:
+    rows = (*PLAIN, *CALIBRATED)
+    assert list(SCORES.values()) == list(rows)
+    for texts in ([row.name for row in rows], [row.label for row in rows]):
+        assert all(texts)
+        assert set(Counter(texts).values()) == {1}
+    for name, row in SCORES.items():
+        assert row.name == name
+        assert row.heat_limit > 0
+
+
+def test_calibrated_rows_come_from_plain_ones() -> None:
+    assert [row.source for row in CALIBRATED] == [row.name for row in PLAIN if row.calibrated]
+    for row in CALIBRATED:
+        assert row.name == f"{row.source}_calibrated"
+        assert row.map is None  # it is made of the source's
+        assert SCORES[str(row.source)] in PLAIN
+    assert all(row.map is not None and row.source is None for row in PLAIN)
+
+
+def test_no_other_module_spells_a_score() -> None:
+    """A new score is a function and a row: the rest goes by the table. SSIM is what is shown by default."""
+    names, spelt = SCORES.keys() - {"ssim"}, []
+    for file in Path(i3ad_jax.__file__).parent.rglob("*.py"):
+        texts = {
+            node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)
+        }
+        spelt += [file.name] * bool(texts & names)
+    assert spelt == ["maps.py"]
+
+
+def test_every_plain_row_gives_a_map_where_its_features_are() -> None:
+    assert list(plain_maps(WITH_FEATURES, SSIM)) == [row.name for row in PLAIN]
+    assert list(plain_maps(PAIR, SSIM)) == [row.name for row in PLAIN if not row.needs_features]
+    assert [row.name for row in PLAIN if row.needs_features] == ["l2_ld"]
+    for values in plain_maps(WITH_FEATURES, SSIM).values():
+        assert values.shape == (32, 48)
+        assert values.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_l2_ld_is_for_methods_with_features(name: str) -> None:
+    method = default_config(name).with_settings({"image_size": 32}).build()
+    assert method.has_features == (name in ("f_anogan", "aegan"))
+    state = jax.eval_shape(method.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((32, 32, 3), jnp.float32)
+    assert (jax.eval_shape(method.features, state, image) is None) == (not method.has_features)
+
+
+def test_maps_equal_numpy_and_scikit_image() -> None:
+    maps = plain_maps(WITH_FEATURES, SSIM)
+    l2 = ((np.float64(IMAGE) - RECONSTRUCTION) ** 2).mean(axis=-1)
+    np.testing.assert_allclose(maps["l2"], l2, rtol=0, atol=1e-6)
+    distance = ((FEATURES[0] - FEATURES[1]) ** 2).mean()
+    np.testing.assert_allclose(maps["l2_ld"], l2 + distance, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(maps["ssim"], distance_by_skimage(IMAGE, RECONSTRUCTION), rtol=0, atol=1e-5)
+    halves = (downscale_local_mean(x, (2, 2, 1)) for x in (IMAGE, RECONSTRUCTION))
+    coarse = resize(distance_by_skimage(*halves), (32, 48), order=1, mode="edge")
+    both = (distance_by_skimage(IMAGE, RECONSTRUCTION) + coarse) / 2  # a third scale would be too small
+    np.testing.assert_allclose(maps["ms_ssim"], both, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ssim", "ms_ssim"])
+def test_half_the_ssim_score_halves_its_maps(name: str) -> None:
+    half = plain_maps(PAIR, SsimSettings(ssim_score="half"))[name]
+    np.testing.assert_allclose(half, plain_maps(PAIR, SSIM)[name] / 2, rtol=0, atol=1e-6)
+
+
+def test_a_perfect_reconstruction_has_no_anomaly() -> None:
+    features = WITH_FEATURES.features
+    assert features is not None
+    maps = plain_maps(Pair(PAIR.image, PAIR.image, (features[0], features[0])), SSIM)
+    for values in maps.values():
+        np.testing.assert_allclose(values, 0, rtol=0, atol=1e-5)
+
+
+def test_l2_map_reaches_four() -> None:
+    white = jnp.ones((2, 3, 3))
+    np.testing.assert_array_equal(l2_map(white, -white), np.full((2, 3), 4))
+
+
+def test_image_score_is_the_mean_of_the_map() -> None:
+    maps = RNG.normal(1000, 1, (3, 32, 48)).astype(np.float32)
+    found = image_scores(maps)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, [np.float64(values).mean() for values in maps], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.5, 768), (0.01, 15), (1e-9, 1)])
+def test_image_score_of_the_highest_pixels(fraction: float, count: int) -> None:
+    maps = RNG.normal(size=(3, 32, 48)).astype(np.float32)
+    expected = [np.sort(np.float64(values).ravel())[-count:].mean() for values in maps]
+    np.testing.assert_allclose(image_scores(maps, top_fraction=fraction), expected, rtol=1e-12)
