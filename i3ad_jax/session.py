@@ -45,52 +45,32 @@ def train_and_test(
     """Trains, calibrates and tests; returns what `results.json` holds, None for data without test images.
 
     Args:
-        config, folder, resume, command: as for `train_run`.
+        config: all settings; with `resume`, those of the run but for more steps.
+        folder: of the run; made here unless `resume`.
+        resume: go on from the newest checkpoint.
+        command: for the run's record.
 
     Raises:
-        InputError, Interrupted: as `train_run`.
+        InputError: the data or the folder cannot be used, another training works in it, files trained on or
+            held out have changed since the run began, or training diverged; the last good checkpoint is
+            kept.
+        Interrupted: on Ctrl-C or SIGTERM during training, after saving.
     """
     if not resume:
         folder.check_free()
     data = config.data
     # Before the folder is made: data that cannot be read leave none behind.
     dataset = load_dataset(data.data, image_size=data.image_size, aspect=data.aspect, progress=True)
-    detector = train_run(config, folder, dataset.train, resume=resume, command=command)
-    if not len(dataset.test):
-        return None
-    evaluation = evaluate(detector, dataset, progress=True)
-    return write_evaluation(evaluation, folder, run=folder, data=data.data, command=command)
-
-
-def train_run(
-    config: Config[Any, Any],
-    folder: RunFolder,
-    train: Split,
-    *,
-    resume: bool = False,
-    command: Sequence[str] = (),
-) -> Detector:
-    """Trains in a run folder, or goes on from its newest checkpoint, and calibrates.
-
-    Args:
-        config: all settings; with `resume`, those of the run but for more steps.
-        folder: of the run; made here unless `resume`.
-        train: the normal training images that the settings name.
-        resume: go on from the newest checkpoint.
-        command: for the run's record.
-
-    Raises:
-        InputError: the folder cannot be used, another training works in it, files trained on or held out
-            have changed since the run began, or training diverged; the last good checkpoint is kept.
-        Interrupted: on Ctrl-C or SIGTERM during training, after saving.
-    """
     with folder.lock():
-        kept, held_out = _begin(config, folder, train, resume=resume, command=command)
+        kept, held_out = _begin(config, folder, dataset.train, resume=resume, command=command)
         step, state = _train(config.build(), config.seed, folder, kept.images, held_out.images)
         files = folder.read_files()
         detector = Detector.calibrated(config, state, files, held_out.images, step=step, progress=True)
         detector.calibration.write(folder)
-        return detector
+        if not len(dataset.test):
+            return None
+        evaluation = evaluate(detector, dataset, progress=True)
+        return write_evaluation(evaluation, folder, run=folder, data=data.data, command=command)
 
 
 def _begin(

@@ -19,9 +19,10 @@ from conftest import Fails, FlagsOf, tiny_settings
 from jax.extend.core import jaxprs_in_params
 from PIL import Image
 
-from i3ad_jax import Detector, command_line, evaluate, predict, train
+from i3ad_jax import Detector, command_line, evaluate, predict, session, train
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import ChangedFilesWarning, InputError
+from i3ad_jax.evaluation import write_evaluation
 from i3ad_jax.fit import fresh_state, training_steps
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
@@ -312,6 +313,22 @@ def test_a_second_training_in_the_folder_is_refused(
     assert [file.name for file in new.iterdir()] == [".lock"]
     with RunFolder(new).lock(), pytest.raises(InputError, match="another training"):
         Detector.load(run).save(new)
+
+
+def test_the_lock_holds_until_the_results_are_written(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = []
+
+    def write_and_try(*arguments: Any, **keywords: Any) -> Any:
+        with pytest.raises(InputError, match="another training"), RunFolder(run).lock():
+            pass
+        refused.append(True)
+        return write_evaluation(*arguments, **keywords)
+
+    monkeypatch.setattr(session, "write_evaluation", write_and_try)
+    train.main(["--run", str(run), "--resume"])
+    assert refused == [True]
+    with RunFolder(run).lock():
+        pass
 
 
 def test_the_lock_holds_between_processes_and_ends_with_its_process(fails: Fails, run: Path) -> None:
