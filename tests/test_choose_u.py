@@ -94,6 +94,11 @@ def test_u_does_not_depend_on_the_iterations_of_the_loop() -> None:
     assert errors_of(longer, ROUGH) != never["u_errors"]
 
 
+def test_both_loops_give_the_rule_the_same_errors() -> None:
+    fixed = replace(METHOD, test=replace(METHOD.test, loop="fixed"))
+    assert errors_of(fixed, ROUGH) == pytest.approx(errors_of(METHOD, ROUGH), rel=1e-4)
+
+
 def test_the_rule_looks_at_a_random_sample() -> None:
     """Of 40 images the first 16 are flat, all others alike: an error tells how many of these are in 16."""
     flat, rough = np.full_like(ROUGH[0], 200), ROUGH[0]

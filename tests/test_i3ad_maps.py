@@ -99,8 +99,6 @@ def test_the_fixed_loop_and_the_queue_agree(base: Any, u: float, state: GanState
     of_fixed, of_queue = (method.predict(state, {"u": u}, IMAGES, 2) for method in (fixed, queue))
     np.testing.assert_allclose(of_fixed.reconstructions, expected.images[:, -1], rtol=0, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), of_queue, of_fixed)
-    errors = [method.tune(state, PIXELS, seed=0)["u_errors"] for method in (fixed, queue)]
-    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
 
 
 @pytest.mark.parametrize(("loop", "turns"), [("fixed", NUM_CHECKERBOARDS + 3), ("queue", NUM_CHECKERBOARDS)])
