@@ -1,5 +1,6 @@
 """What held-out normal images teach a detector: test-time parameters, statistics, thresholds."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Calibration:
 
     Attributes:
         step: number of training steps of the weights that it was made with.
+        weights: their `state_digest`.
         tuned: what the method's test-time procedure takes from them, such as u.
         standardise: by the name of each calibrated score, how its map is standardised, and why.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated score.
@@ -40,6 +42,7 @@ class Calibration:
     """
 
     step: int
+    weights: str
     tuned: Mapping[str, Any]
     standardise: Mapping[str, Any]
     statistics: Mapping[str, Statistics]
@@ -59,6 +62,7 @@ class Calibration:
         """All but the statistics as JSON values."""
         return {
             "step": self.step,
+            "weights": self.weights,
             "tuned": dict(self.tuned),
             "standardise": dict(self.standardise),
             "thresholds": dict(self.thresholds),
@@ -78,13 +82,14 @@ class Calibration:
             write_json(folder.calibration, self.to_json())
 
     @classmethod
-    def read(cls, folder: RunFolder, *, method: Method, step: int) -> "Calibration":
+    def read(cls, folder: RunFolder, *, method: Method, step: int, state: State) -> "Calibration":
         """What `write` wrote.
 
         Args:
             folder: of the run or of results.
             method: that it is for.
-            step: of the weights that it is for.
+            step: number of training steps of the weights that it is for.
+            state: these weights.
 
         Raises:
             InputError: a file is missing or damaged, or belongs to another method or other weights.
@@ -95,6 +100,7 @@ class Calibration:
         try:
             found = cls(
                 step=_whole(values["step"]),
+                weights=str(values["weights"]),
                 tuned=dict(values["tuned"]),
                 standardise=dict(values["standardise"]),
                 statistics={s.name: _read_statistics(folder, s.name, method.image_size) for s in CALIBRATED},
@@ -110,6 +116,11 @@ class Calibration:
             raise InputError(
                 f"{folder.calibration}: made with the weights of step {found.step}, but the newest are of"
                 f" step {step}; {again}"
+            )
+        if found.weights != state_digest(state):
+            raise InputError(
+                f"{folder.calibration}: made with other weights than those of step {step} in"
+                f" {folder.source().checkpoints}, which are damaged or another run's: put the right ones back"
             )
         return found
 
@@ -143,7 +154,17 @@ def calibrate(
         standardise[score.name] = {"by": how, **reason}
         found[score.name] = statistics(source, how)
     ordered = {name: thresholds[name] for name in SCORES if name in thresholds}
-    return Calibration(step, tuned, standardise, found, ordered)
+    return Calibration(step, state_digest(state), tuned, standardise, found, ordered)
+
+
+def state_digest(state: State) -> str:
+    """SHA-256, in hex, of all arrays of a state, with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def plain_anomaly_maps(

@@ -221,7 +221,7 @@ class Detector:
         config = run.read_config()
         files = run.read_files()
         step, state = load_weights(run, config)
-        calibration = Calibration.read(run, method=config.build(), step=step)
+        calibration = Calibration.read(run, method=config.build(), step=step, state=state)
         return cls(config, state, calibration, files)
 
 

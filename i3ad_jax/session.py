@@ -84,7 +84,10 @@ def _begin(
     files = folder.read_files()
     if changes := files.changes(train):
         raise InputError(changes[0] + (f" (and {len(changes) - 1} more)" if changes[1:] else ""))
-    if config != folder.read_config():  # more steps: what is there so far is not of the run any more
+    stored = folder.read_config()  # again, now that no other training can change it
+    if config.flat().get("steps", 0) < stored.flat().get("steps", 0):
+        raise InputError(f"--run {folder.path}: has been trained for more steps meanwhile; resume it again")
+    if config != stored:  # more steps: what is there so far is not of the run any more
         with folder.writing():
             for file in (folder.results, folder.calibration):
                 file.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from i3ad_jax import Detector, command_line, train
-from i3ad_jax.calibration import Calibration
+from i3ad_jax.calibration import Calibration, state_digest
 from i3ad_jax.config import default_config
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.fit import fresh_state
@@ -142,10 +142,12 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     thresholds = {score.name: 0.5 for score in PLAIN if not score.needs_features} | dict.fromkeys(
         calibrated, 1.0
     )
-    calibration = Calibration(6, {"u": 0.3, "u_reason": "given by --u"}, {}, calibrated, thresholds)
+    state = fresh_state(jax.random.key(0), config.build())
+    tuned = {"u": 0.3, "u_reason": "given by --u"}
+    calibration = Calibration(6, state_digest(state), tuned, {}, calibrated, thresholds)
     files = TrainingFiles({"train/good/0.png": "0" * 64}, {"train/good/1.png": "1" * 64})
     run = tmp_path_factory.mktemp("untrained") / "run"
-    Detector(config, fresh_state(jax.random.key(0), config.build()), calibration, files).save(run)
+    Detector(config, state, calibration, files).save(run)
     return run
 
 

@@ -82,7 +82,7 @@ def test_files_hold_all_of_it(state: State, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     written = calibrated(state)
     written.write(folder)
-    read = Calibration.read(folder, method=METHOD, step=1)
+    read = Calibration.read(folder, method=METHOD, step=1, state=state)
     assert read.to_json() == written.to_json()
     assert list(read.statistics) == list(written.statistics) == [score.name for score in CALIBRATED]
     for name, found in written.statistics.items():
@@ -90,7 +90,7 @@ def test_files_hold_all_of_it(state: State, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.statistics[name].sd, found.sd)
     (folder.statistics / "ssim_calibrated.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"ssim_calibrated\.npy: cannot be read"):
-        Calibration.read(folder, method=METHOD, step=1)
+        Calibration.read(folder, method=METHOD, step=1, state=state)
 
 
 def test_one_held_out_image_is_enough(state: State) -> None:

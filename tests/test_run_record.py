@@ -426,6 +426,36 @@ def test_a_calibration_of_other_weights_is_refused(
         assert f"--run {run} --resume" in message
 
 
+def test_weights_of_another_training_with_as_many_steps_are_refused(
+    fails: Fails, untrained_run: Path, tmp_path: Path, data: Path
+) -> None:
+    run = shutil.copytree(untrained_run, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        checkpoints.save(6, fresh_state(jax.random.key(1), Detector.load(untrained_run).method))
+    message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
+    assert f"{run / 'calibration.json'}: made with other weights" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_with_a_flipped_bit_are_refused_or_the_same(untrained_run: Path, tmp_path: Path) -> None:
+    largest = max(untrained_run.glob("checkpoints/6/**/d/*"), key=lambda file: file.stat().st_size)
+    good, refused = largest.read_bytes(), 0
+    expected = jax.tree.leaves(Detector.load(untrained_run).state)
+    for place in np.linspace(0, len(good) - 1, 12).astype(int):
+        run = shutil.copytree(untrained_run, tmp_path / str(place))
+        file = run / largest.relative_to(untrained_run)
+        file.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        try:
+            state = Detector.load(run).state
+        except InputError as error:
+            assert str(run) in str(error)
+            refused += 1
+        else:
+            jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(state), expected)
+    assert refused >= 6
+
+
 @pytest.mark.parametrize("u", [float("nan"), float("inf"), "0.3", None, [0.3], {}, True, -0.1, 2.5], ids=str)
 def test_an_impossible_u_is_refused(
     fails: Fails, untrained_run: Path, tmp_path: Path, data: Path, u: Any
