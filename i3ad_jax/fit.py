@@ -1,7 +1,8 @@
 """Training as an iterator of steps, without disk, progress bars or signals: `session.py` adds these."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -68,41 +69,50 @@ def training_steps(
     if not isinstance(method.training, StepSettings):
         return
     init_key, train_key = jax.random.split(jax.random.key(seed))
+    order_key, step_key = jax.random.split(train_key)
     state = fresh_state(init_key, method) if state is None else state
-    step_once = _compiled_step(train_key, method, batch_size=method.training.batch_size)
     on_device = jnp.asarray(images)
     for done in range(start, method.training.steps):
-        state, metrics = step_once(state, on_device, done)
+        state, metrics = _step_once(method, state, on_device, done, order_key, step_key)
         yield Step(done + 1, state, metrics)
 
 
 def fresh_state(key: PRNGKey, method: Method) -> State:
     """What `method.init` gives."""
-    # Run once, and mostly random numbers: optimising this program takes longer than running it.
-    return jax.jit(method.init, compiler_options={"xla_backend_optimization_level": 0})(key)
+    return _init(method, key)
 
 
+@cache
 def state_shapes(method: Method) -> State:
     """The structure of the method's states, with `jax.ShapeDtypeStruct` leaves."""
     return jax.eval_shape(method.init, jax.random.key(0))
 
 
-def _compiled_step(
-    key: PRNGKey, method: Method, *, batch_size: int
-) -> Callable[[State, Array, int], tuple[State, Metrics]]:
+# Run once, and mostly random numbers: optimising this program takes longer than running it.
+@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+def _init(method: Method, key: PRNGKey) -> State:
+    return method.init(key)
+
+
+@jit(static_argnums=0, donate_argnums=1)
+def _step_once(
+    method: Method,
+    state: State,
+    images: Array,
+    index: int | Int[Array, ""],
+    order_key: PRNGKey,
+    step_key: PRNGKey,
+) -> tuple[State, Metrics]:
     """One training step as one program: its batch from the epoch's shuffled images, then the method's step.
 
     The state is donated: the new one takes its memory.
     """
-    order_key, step_key = jax.random.split(key)
+    settings = method.training
+    assert isinstance(settings, StepSettings)
 
-    @jit(donate_argnums=0)
-    def step_once(state: State, images: Array, index: int | Int[Array, ""]) -> tuple[State, Metrics]:
-        def draw(position: Array) -> Array:
-            epoch, place = jnp.divmod(position, len(images))
-            return jax.random.permutation(jax.random.fold_in(order_key, epoch), len(images))[place]
+    def draw(position: Array) -> Array:
+        epoch, place = jnp.divmod(position, len(images))
+        return jax.random.permutation(jax.random.fold_in(order_key, epoch), len(images))[place]
 
-        chosen = jax.vmap(draw)(index * batch_size + jnp.arange(batch_size))
-        return method.step(state, to_float(images[chosen]), jax.random.fold_in(step_key, index))
-
-    return step_once
+    chosen = jax.vmap(draw)(index * settings.batch_size + jnp.arange(settings.batch_size))
+    return method.step(state, to_float(images[chosen]), jax.random.fold_in(step_key, index))

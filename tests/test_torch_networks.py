@@ -38,11 +38,8 @@ def params() -> Any:
 @pytest.fixture(scope="module")
 def discriminator() -> Any:
     images, masks = random_batch(32, 32)
-
-    def init() -> Any:
-        return PATCHGAN.init(jax.random.key(0), images, masks, update_stats=False)
-
-    return random_weights(jax.eval_shape(init))
+    init = partial(PATCHGAN.init, update_stats=False)
+    return random_weights(jax.eval_shape(init, jax.random.key(0), images, masks))
 
 
 def to_torch(images: Any) -> Any:
@@ -82,7 +79,7 @@ def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
 
     @jax.jit
     @jax.grad
-    def gradient(params: Any) -> Any:
+    def gradient(params: Any, images: Any, masked: Any, masks: Any, weights: Any) -> Any:
         outputs: Any = INPAINTER.apply({"params": params}, masked, masks)
         fake = masks * outputs[1] + (1 - masks) * images
         logits: Any = PATCHGAN.apply(discriminator, fake, masks, update_stats=False)
@@ -99,7 +96,9 @@ def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
     loss.backward()
 
     # Loading gradients as if they were weights brings them into PyTorch's names and layout.
-    expected = dict(torch_networks.load_generator(gradient(params)).named_parameters())
+    expected = dict(
+        torch_networks.load_generator(gradient(params, images, masked, masks, weights)).named_parameters()
+    )
     for name, parameter in generator.named_parameters():
         if name == "attention.key.bias":
             continue  # moves all keys alike, which softmax does not see: a gradient of 0 but for rounding
