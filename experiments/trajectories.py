@@ -11,7 +11,7 @@ from i3ad_jax.data.dataset import Split
 from i3ad_jax.detector import Detector
 from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.methods.i3ad import I3AD
-from i3ad_jax.methods.method import State
+from i3ad_jax.methods.method import Queue, State
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import copied_to, devices_for, shard_over_devices
 from i3ad_jax.runtime.queues import by_queues
@@ -89,7 +89,7 @@ def _trace(
     together = method.throughput.test_batch_size // devices
 
     def shard(images: Images, count: Int[Array, ""]) -> tuple[Trajectory, Int[Array, " b"]]:
-        return method.trajectories_and_ends(state, parameters, images, count=count, together=together)
+        return method.trajectories_and_ends(state, parameters, Queue(images, count, together))
 
     traced, iterations = shard_over_devices(shard, images, count=count, devices=devices)
     l2 = jax.vmap(lambda image, states: jax.vmap(lambda x: l2_map(image, x))(states))

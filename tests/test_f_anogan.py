@@ -21,8 +21,6 @@ SETTINGS = FAnoganSettings(
     steps=1200,
     generator_learning_rate=3e-3,
     discriminator_learning_rate=3e-3,
-    adam_beta1=0.0,
-    adam_beta2=0.9,
     critic_steps=3,
     encoder_fraction=0.4,
 )

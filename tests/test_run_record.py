@@ -83,28 +83,22 @@ def add(_: Path, data: Path) -> str:
     return "train/good/00.png: added"
 
 
-def change_trained(run: Path, data: Path) -> str:
-    path = next(iter(read(run / "files.json")["trained"]))
-    write_picture(data / path)
-    return f"{path}: changed"
+def damage_first(part: str, *, remove: bool) -> Callable[[Path, Path], str]:
+    """Changes or removes the first file of a part of the list; gives what the message has to say."""
+
+    def damage(run: Path, data: Path) -> str:
+        path = next(iter(read(run / "files.json")[part]))
+        if remove:
+            (data / path).unlink()
+            return f"{path}: missing"
+        write_picture(data / path)
+        return f"{path}: changed"
+
+    return damage
 
 
-def remove_trained(run: Path, data: Path) -> str:
-    path = next(iter(read(run / "files.json")["trained"]))
-    (data / path).unlink()
-    return f"{path}: missing"
-
-
-def change_held_out(run: Path, data: Path) -> str:
-    path = next(iter(read(run / "files.json")["held_out"]))
-    write_picture(data / path)
-    return f"{path}: changed"
-
-
-def remove_held_out(run: Path, data: Path) -> str:
-    path = next(iter(read(run / "files.json")["held_out"]))
-    (data / path).unlink()
-    return f"{path}: missing"
+change_trained, remove_trained = (damage_first("trained", remove=remove) for remove in (False, True))
+change_held_out, remove_held_out = (damage_first("held_out", remove=remove) for remove in (False, True))
 
 
 def test_a_run_records_every_training_image_once(run: Path, data: Path) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.method import Metrics, StepSettings, check_image_size
+from i3ad_jax.methods.method import AdversarialSettings, Metrics, check_image_size
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.dcgan import MIN_SIZE, SIZE_MULTIPLE, Generator, ImageEncoder
 from i3ad_jax.settings import Settings, setting
@@ -16,21 +16,13 @@ from i3ad_jax.shapes import Image, Images, PRNGKey
 
 
 @dataclass(frozen=True)
-class LatentGanSettings(StepSettings):
+class LatentGanSettings(AdversarialSettings):
     """Networks and training of a GAN that makes images of latent vectors."""
 
     width: int = setting(64, minimum=1)
     """Channels of the networks' first layer."""
     latent_size: int = setting(100, minimum=1)
     """Length of the vectors from which images are generated."""
-    generator_learning_rate: float = setting(2e-4, above=0)
-    """Adam's step size for the generator."""
-    discriminator_learning_rate: float = setting(2e-4, above=0)
-    """Adam's step size for the discriminator, or critic."""
-    adam_beta1: float = setting(0.5, minimum=0, below=1)
-    """Adam's decay of the first moment."""
-    adam_beta2: float = setting(0.999, minimum=0, below=1)
-    """Adam's decay of the second moment."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +36,12 @@ class LatentSearchSettings(Settings):
     feature_weight: float = setting(0.1, minimum=0, maximum=1)
     """Weight of the distance between discriminator features; the pixels' is 1 minus it (Schlegl et
     al. 2017)."""
+
+
+# Not in the paper: Radford et al. 2016.
+_PAPER = LatentGanSettings(
+    20_000, batch_size=64, generator_learning_rate=2e-4, discriminator_learning_rate=2e-4
+)
 
 
 @jax.tree_util.register_dataclass
@@ -129,18 +127,10 @@ class Anogan(ReconstructionMethod):
     name: ClassVar[str] = "anogan"
     presets: ClassVar = {
         "quick": (
-            LatentGanSettings(
-                steps=1500,
-                batch_size=16,
-                width=16,
-                latent_size=32,
-                generator_learning_rate=1e-3,
-                discriminator_learning_rate=4e-4,
-            ),
+            LatentGanSettings(1500, batch_size=16, width=16, latent_size=32, generator_learning_rate=1e-3),
             LatentSearchSettings(),
         ),
-        # Not in the paper: Radford et al. 2016.
-        "paper": (LatentGanSettings(steps=20_000, batch_size=64), LatentSearchSettings()),
+        "paper": (_PAPER, LatentSearchSettings()),
     }
 
     def __post_init__(self) -> None:

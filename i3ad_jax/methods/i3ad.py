@@ -16,7 +16,7 @@ from i3ad_jax.inpainting.masks import brush_mask
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, State, Trajectory, refine, trace
 from i3ad_jax.methods.inpainting_gan import QUICK, GanSettings, GanState, InpaintingGan, paste
-from i3ad_jax.methods.method import ComputeSettings, Method, Metrics, Tuned, check_image_size
+from i3ad_jax.methods.method import ComputeSettings, Method, Metrics, Queue, Tuned, check_image_size
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import in_batches
@@ -135,40 +135,19 @@ class I3AD(Method):
 
         return inpaint
 
-    def reconstruct(
-        self,
-        state: GanState,
-        parameters: Float[Array, ""],
-        images: Images,
-        *,
-        count: Int[Array, ""],
-        together: int,
-    ) -> Images:
+    def reconstruct(self, state: GanState, parameters: Float[Array, ""], queue: Queue) -> Images:
         """The images after all iterations of the loop."""
-        return self._refined(state, parameters, images, count, together, self.test.refine).image
+        return self._refined(state, parameters, queue, self.test.refine).image
 
-    def trajectories(
-        self,
-        state: GanState,
-        parameters: Float[Array, ""],
-        images: Images,
-        *,
-        count: Int[Array, ""],
-        together: int,
-    ) -> Trajectory:
+    def trajectories(self, state: GanState, parameters: Float[Array, ""], queue: Queue) -> Trajectory:
         """Every state of the loop."""
-        return self.trajectories_and_ends(state, parameters, images, count=count, together=together)[0]
+        return self.trajectories_and_ends(state, parameters, queue)[0]
 
     def trajectories_and_ends(
-        self,
-        state: GanState,
-        parameters: Float[Array, ""],
-        images: Images,
-        *,
-        count: Int[Array, ""],
-        together: int,
+        self, state: GanState, parameters: Float[Array, ""], queue: Queue
     ) -> tuple[Trajectory, Int[Array, " b"]]:
         """Every state of the loop, and after how many iterations each image stays as it is."""
+        images, count, together = queue
         options = {"u": parameters, "settings": self.test.refine, "ssim": self.ssim}
         if self.test.loop == "fixed":
             one = jax.vmap(partial(trace, self.inpaint(state), **options))
@@ -176,14 +155,9 @@ class I3AD(Method):
         return trace_queue(self.inpaint(state), images, count=count, slots=together, **options)
 
     def _refined(
-        self,
-        state: GanState,
-        u: Float[Array, "..."],
-        images: Images,
-        count: Int[Array, ""],
-        together: int,
-        settings: LoopSettings,
+        self, state: GanState, u: Float[Array, "..."], queue: Queue, settings: LoopSettings
     ) -> State:
+        images, count, together = queue
         options = {"settings": settings, "ssim": self.ssim}
         if self.test.loop == "fixed":
             each = jnp.broadcast_to(u, len(images))
@@ -203,7 +177,8 @@ class I3AD(Method):
         candidates = U_CANDIDATES[loop.base]
         each = len(candidates)
         repeated, u = jnp.repeat(images, each, axis=0), jnp.tile(jnp.array(candidates), len(images))
-        refined = self._refined(state, u, repeated, count * each, self.throughput.test_batch_size, loop)
+        queue = Queue(repeated, count * each, self.throughput.test_batch_size)
+        refined = self._refined(state, u, queue, loop)
         return (jnp.mean(jnp.abs(refined.image - repeated), axis=(1, 2, 3)) / 2).reshape(-1, each)
 
 

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.losses import discounted_l1_loss, discriminator_hinge_loss, generator_hinge_loss
-from i3ad_jax.methods.method import Metrics, StepSettings
+from i3ad_jax.methods.method import AdversarialSettings, Metrics
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 from i3ad_jax.settings import SettingError, setting
@@ -20,7 +20,7 @@ POWER_ITERATIONS_AT_START = 15  # a fresh vector is random: let it find the larg
 
 
 @dataclass(frozen=True)
-class GanSettings(StepSettings):
+class GanSettings(AdversarialSettings):
     """Networks and training of the inpainting GAN."""
 
     width: int = setting(24, minimum=1)
@@ -31,14 +31,6 @@ class GanSettings(StepSettings):
     """Channels of the discriminator's first layer; later layers have 2, then 4 times as many."""
     discriminator_depth: int = setting(6, minimum=1)
     """Number of stride-2 convolutions of the discriminator."""
-    generator_learning_rate: float = setting(1e-4, above=0)
-    """Adam's step size for the generator."""
-    discriminator_learning_rate: float = setting(4e-4, above=0)
-    """Adam's step size for the discriminator."""
-    adam_beta1: float = setting(0.5, minimum=0, below=1)
-    """Adam's decay of the first moment. Not in the paper; Yu et al. 2019."""
-    adam_beta2: float = setting(0.999, minimum=0, below=1)
-    """Adam's decay of the second moment. Not in the paper; Yu et al. 2019."""
     reconstruction_weight: float = setting(1.0, minimum=0)
     """Weight of the discounted L1 term in the generator's loss. Not in the paper; Yu et al. 2019."""
     adversarial_weight: float = setting(1.0, minimum=0)

@@ -30,6 +30,20 @@ Tuned = Mapping[str, Any]  # JSON values
 Parameters = Any  # a pytree of arrays
 
 
+class Queue(NamedTuple):
+    """Images on their way through a test-time program.
+
+    Attributes:
+        images: in [-1, 1].
+        num_images: how many of them mean something; the others fill up the shape.
+        together: how many are worked on at a time.
+    """
+
+    images: Images
+    num_images: Int[Array, ""]
+    together: int
+
+
 class Predicted(NamedTuple):
     """What a method gives for images: the map of each score that is not calibrated, and reconstructions."""
 
@@ -54,6 +68,20 @@ class StepSettings(Settings):
     """Steps between checkpoints."""
     sample_every: int = setting(500, minimum=1)
     """Steps between sample pictures."""
+
+
+@dataclass(frozen=True)
+class AdversarialSettings(StepSettings):
+    """Training of two networks against each other."""
+
+    generator_learning_rate: float = setting(1e-4, above=0)
+    """Adam's step size for the generator."""
+    discriminator_learning_rate: float = setting(4e-4, above=0)
+    """Adam's step size for the discriminator, or critic."""
+    adam_beta1: float = setting(0.5, minimum=0, below=1)
+    """Adam's decay of the first moment. Not in the paper; Yu et al. 2019."""
+    adam_beta2: float = setting(0.999, minimum=0, below=1)
+    """Adam's decay of the second moment. Not in the paper; Yu et al. 2019."""
 
 
 @dataclass(frozen=True)
@@ -139,16 +167,12 @@ class Method(ABC):
         return ()
 
     @abstractmethod
-    def reconstruct(
-        self, state: State, parameters: Parameters, images: Images, *, count: Int[Array, ""], together: int
-    ) -> Images:
-        """The reconstructions of the first `count` images, `together` at a time. Traced by `jax.jit`."""
+    def reconstruct(self, state: State, parameters: Parameters, queue: Queue) -> Images:
+        """The reconstructions of a queue. Traced by `jax.jit`."""
 
     @abstractmethod
-    def trajectories(
-        self, state: State, parameters: Parameters, images: Images, *, count: Int[Array, ""], together: int
-    ) -> Trajectory:
-        """The states that lead to the reconstructions of the first `count` images. Traced by `jax.jit`."""
+    def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
+        """The states that lead to the reconstructions of a queue. Traced by `jax.jit`."""
 
     @property
     def has_features(self) -> bool:
@@ -186,7 +210,7 @@ class Method(ABC):
             return plain_maps(Pair(image, reconstruction, features), self.ssim)
 
         def shard(images: Images, count: Int[Array, ""]) -> Predicted:
-            found = self.reconstruct(state, parameters, images, count=count, together=together)
+            found = self.reconstruct(state, parameters, Queue(images, count, together))
             pairs = jax.vmap(lambda pair: compare(*pair))
             return Predicted(in_batches(pairs, (images, found), count=count, batch_size=together), found)
 
@@ -199,7 +223,7 @@ class Method(ABC):
         together = self.throughput.test_batch_size // devices
 
         def shard(images: Images, count: Int[Array, ""]) -> Trajectory:
-            return self.trajectories(state, parameters, images, count=count, together=together)
+            return self.trajectories(state, parameters, Queue(images, count, together))
 
         return shard_over_devices(shard, images, count=count, devices=devices)
 

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.refine import Trajectory
-from i3ad_jax.methods.method import Method, Parameters, State
+from i3ad_jax.methods.method import Method, Parameters, Queue, State
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import in_batches
 from i3ad_jax.scoring.ssim import ssim_anomaly
@@ -59,19 +59,15 @@ class ReconstructionMethod(Method):
         search = self._search(state, image, self.begin(state, image), self.iterations)
         return self.reconstruction(state, search)
 
-    def reconstruct(
-        self, state: State, parameters: Parameters, images: Images, *, count: Int[Array, ""], together: int
-    ) -> Images:
+    def reconstruct(self, state: State, parameters: Parameters, queue: Queue) -> Images:
         """As `Method.reconstruct`."""
         one = jax.vmap(lambda image: self.reconstruct_one(state, image))
-        return in_batches(one, images, count=count, batch_size=together)
+        return in_batches(one, queue.images, count=queue.num_images, batch_size=queue.together)
 
-    def trajectories(
-        self, state: State, parameters: Parameters, images: Images, *, count: Int[Array, ""], together: int
-    ) -> Trajectory:
+    def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
         """As `Method.trajectories`; masks are all ones, as every pixel is reconstructed."""
         one = jax.vmap(lambda image: self._trajectory(state, image))
-        return in_batches(one, images, count=count, batch_size=together)
+        return in_batches(one, queue.images, count=queue.num_images, batch_size=queue.together)
 
     def _trajectory(self, state: State, image: Image) -> Trajectory:
         score = ssim_anomaly(image, self.ssim)
