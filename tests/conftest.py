@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -24,6 +25,10 @@ from i3ad_jax.settings import flag
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 FlagsOf = Callable[[str], list[str]]
+# The same examples in every run, however long one takes: a failure is the change's.
+hypothesis.settings.register_profile("suite", max_examples=50, derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("suite")
+
 Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
 
 # Of the smallest training that does everything, whatever the method.

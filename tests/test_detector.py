@@ -81,7 +81,7 @@ def test_fit_gives_the_bits_of_the_command_from_a_folder_from_paths_and_from_arr
     assert_same(fitted, trained)
     assert fitted.config == trained.config
     assert fitted.files == trained.files
-    for images in (files, pixels(files), np.stack(pixels(files)), iter(files), [str(file) for file in files]):
+    for images in (np.stack(pixels(files)), iter(files), [str(file) for file in files]):
         other = Detector.fit(images, **settings)
         assert_same(other, trained)
         # The same images serve the training, whatever they are called.

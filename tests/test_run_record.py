@@ -2,12 +2,14 @@
 
 import csv
 import hashlib
+import inspect
 import json
 import shutil
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,13 @@ from conftest import Fails, FlagsOf, tiny_settings
 from jax.extend.core import jaxprs_in_params
 from PIL import Image
 
-from i3ad_jax import Detector, command_line, evaluate, predict, session, train
+from i3ad_jax import Detector, command_line, evaluate, fit, predict, session, train
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.evaluation import write_evaluation
 from i3ad_jax.fit import fresh_state, training_steps
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.runtime import compiler
 
 RECALIBRATE = ("--standardise", "global")  # a setting of the test that makes evaluate calibrate anew
 
@@ -443,7 +444,7 @@ def test_weights_with_a_flipped_bit_are_refused_or_the_same(untrained_run: Path,
     largest = max(untrained_run.glob("checkpoints/6/**/d/*"), key=lambda file: file.stat().st_size)
     good, refused = largest.read_bytes(), 0
     expected = jax.tree.leaves(Detector.load(untrained_run).state)
-    for place in np.linspace(0, len(good) - 1, 12).astype(int):
+    for place in np.linspace(0, len(good) - 1, 6).astype(int):
         run = shutil.copytree(untrained_run, tmp_path / str(place))
         file = run / largest.relative_to(untrained_run)
         file.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
@@ -453,7 +454,7 @@ def test_weights_with_a_flipped_bit_are_refused_or_the_same(untrained_run: Path,
             refused += 1
         else:
             jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(found), expected)
-    assert refused >= 6
+    assert refused >= 3
 
 
 @pytest.mark.parametrize("u", [float("nan"), float("inf"), "0.3", None, [0.3], {}, True, -0.1, 2.5], ids=str)
@@ -555,16 +556,14 @@ def float_sizes(jaxpr: Any) -> list[int]:
     return sizes
 
 
-def test_the_training_set_stays_in_bytes_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Only programs without options of the compiler can be traced inside another.
-    monkeypatch.setattr(compiler, "compiler_options", dict)
+def test_the_training_set_stays_in_bytes_on_the_device() -> None:
     config = default_config("l2_ae").with_settings({**tiny_settings("l2_ae"), "steps": 2})
     method = config.build()
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype(np.uint8)
-    state = fresh_state(jax.random.key(0), method)
-    program = jax.make_jaxpr(lambda state: next(training_steps(method, images, seed=0, state=state)).state)(
-        state
-    )
+    key = jax.random.key(0)
+    # A program with options of the compiler cannot be traced inside another.
+    step = partial(inspect.unwrap(fit._step_once), method)
+    program = jax.make_jaxpr(step)(fresh_state(key, method), jnp.asarray(images), 0, key, key)
     assert 0 < max(float_sizes(program.jaxpr)) < images.size
     for _ in training_steps(method, images, seed=0):
         on_device = [array.dtype for array in jax.live_arrays() if array.size == images.size]
