@@ -36,7 +36,7 @@ loops = strategies.sampled_from(
         for tolerance in (0.0, 0.2)
     ]
 )
-fifteen = hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None)
+ten = hypothesis.settings(max_examples=10, deadline=None, derandomize=True, database=None)
 
 
 def random_images(seed: int) -> np.ndarray:
@@ -90,7 +90,7 @@ def counting(inpaint: Inpaint) -> tuple[Inpaint, Callable[[], int]]:
     return counted, count
 
 
-@fifteen
+@ten
 @hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2), settings=loops)
 def test_a_queue_with_a_slot_for_each_image_gives_the_bits_of_the_fixed_loop(
     seed: int, u: float, settings: LoopSettings
@@ -147,7 +147,7 @@ def test_the_trace_of_a_period_2_cycle_alternates_to_its_end_but_is_not_computed
     np.testing.assert_array_equal(found.masks[0, -1], found.masks[0, -3])
 
 
-@fifteen
+@ten
 @hypothesis.given(
     seed=strategies.integers(0, 10**6),
     u=strategies.floats(0.02, 1.2),
@@ -168,7 +168,7 @@ def test_a_queue_in_any_order_equals_the_fixed_loop(
     assert_near(queued.score, fixed.score)
 
 
-@fifteen
+@ten
 @hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2), settings=loops)
 def test_a_queue_keeps_every_state_of_the_loop(seed: int, u: float, settings: LoopSettings) -> None:
     images = random_images(seed)
