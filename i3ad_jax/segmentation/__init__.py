@@ -1,0 +1,1 @@
+"""Learning to mark anomalous pixels from synthetic defects; knows no network."""
