@@ -73,6 +73,11 @@ class I3AD(Method):
         """Every iteration."""
         return range(self.test.refine.iterations + 1)
 
+    @property
+    def fill_patches(self) -> int:
+        """As `Method.fill_patches`."""
+        return self.test.refine.patches
+
     def init(self, key: PRNGKey) -> GanState:
         """Fresh weights and optimisers."""
         return self.gan.init(key)
@@ -138,6 +143,13 @@ class I3AD(Method):
     def reconstruct(self, state: GanState, parameters: Float[Array, ""], queue: Queue) -> Images:
         """The images after all iterations of the loop."""
         return self._refined(state, parameters, queue, self.test.refine).image
+
+    @jit(static_argnums=0)
+    def reconstruct_once(self, state: GanState, images: Images) -> Images:
+        """The images after the checkerboard pass."""
+        queue = Queue(images, jnp.int32(len(images)), self.throughput.test_batch_size)
+        u = jnp.float32(0)  # no iteration asks for it
+        return self._refined(state, u, queue, replace(self.test.refine, iterations=0)).image
 
     def trajectories(self, state: GanState, parameters: Float[Array, ""], queue: Queue) -> Trajectory:
         """Every state of the loop."""

@@ -129,6 +129,11 @@ class Method(ABC):
     def trace_iterations(self) -> Sequence[int]:
         """After how many iterations of the test-time loop each state of a trace stands, from 0 to all."""
 
+    @property
+    def fill_patches(self) -> int | None:
+        """The checkerboard's patches in `reconstruct_once`; None for a method that sees every pixel."""
+        return None
+
     @abstractmethod
     def init(self, key: PRNGKey) -> State:
         """Fresh weights and optimisers. Can be jitted."""
@@ -173,6 +178,14 @@ class Method(ABC):
     @abstractmethod
     def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
         """The states that lead to the reconstructions of a queue. Traced by `jax.jit`."""
+
+    def reconstruct_once(self, state: State, images: Images) -> Images | None:
+        """What the networks make of images in one pass, compiled for each shape of `images`.
+
+        It tells what training has taught, without a test-time search. None from a method that has nothing
+        else.
+        """
+        return None
 
     @property
     def has_features(self) -> bool:

@@ -64,6 +64,14 @@ class ReconstructionMethod(Method):
         one = jax.vmap(lambda image: self.reconstruct_one(state, image))
         return in_batches(one, queue.images, count=queue.num_images, batch_size=queue.together)
 
+    @jit(static_argnums=0)
+    def reconstruct_once(self, state: State, images: Images) -> Images | None:
+        """As `Method.reconstruct_once`: the reconstructions themselves, unless they are searched for."""
+        if self.iterations:
+            return None
+        queue = Queue(images, jnp.int32(len(images)), self.throughput.test_batch_size)
+        return self.reconstruct(state, (), queue)
+
     def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
         """As `Method.trajectories`; masks are all ones, as every pixel is reconstructed."""
         one = jax.vmap(lambda image: self._trajectory(state, image))
