@@ -164,7 +164,8 @@ def _generator_alone(state: GanState) -> GanState:
 
 
 def _test_images(config: Config) -> np.ndarray:
-    data = load_dataset(config.data.data, image_size=config.data.image_size, aspect=config.data.aspect)
+    size = config.data.image_size
+    data = load_dataset(config.data.data, size=(size, size), aspect=config.data.aspect)
     return np.asarray(to_float(jnp.asarray(data.test.images)))
 
 

@@ -158,7 +158,7 @@ def _parts(kept: Bool[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
 
 @cache
 def _dataset(data: DataSettings) -> Dataset:
-    return load_dataset(data.data, image_size=data.image_size, aspect=data.aspect)
+    return load_dataset(data.data, size=(data.image_size, data.image_size), aspect=data.aspect)
 
 
 def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:

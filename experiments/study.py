@@ -207,7 +207,8 @@ def labelled_data(config: Config) -> Dataset:
     Raises:
         InputError: it cannot be read, or its test images are not of both classes.
     """
-    data = load_dataset(config.data.data, image_size=config.data.image_size, aspect=config.data.aspect)
+    size = config.data.image_size
+    data = load_dataset(config.data.data, size=(size, size), aspect=config.data.aspect)
     if len(set(data.test.labels.tolist())) < 2:
         raise InputError(f"--data {data.name}: a study needs normal and anomalous test images")
     return data

@@ -149,7 +149,9 @@ class Detector:
     def stream(self, images: ImagesLike) -> Iterator[Prediction]:
         """What `score` gives, image by image as it comes, in the memory of two queues."""
         data, size = self.config.data, self.config.throughput.queue_size
-        for chunk in as_pictures(images, image_size=data.image_size, aspect=data.aspect, chunk=size):
+        for chunk in as_pictures(
+            images, size=(data.image_size, data.image_size), aspect=data.aspect, chunk=size
+        ):
             maps = self.anomaly_maps(np.stack([picture.pixels for picture in chunk]))
             scores = scores_of(maps, self.config.scoring)
             for i, picture in enumerate(chunk):
@@ -232,7 +234,9 @@ def load_train(config: Config[Settings, Settings], *, progress: bool = False) ->
         InputError: they cannot be read.
     """
     data = config.data
-    dataset = load_dataset(data.data, image_size=data.image_size, aspect=data.aspect, progress=progress)
+    dataset = load_dataset(
+        data.data, size=(data.image_size, data.image_size), aspect=data.aspect, progress=progress
+    )
     return dataset.train
 
 
@@ -274,7 +278,7 @@ def _as_split(images: ImagesLike, config: Config[Settings, Settings]) -> Split:
         InputError: there is none, or one cannot be used.
     """
     data = config.data
-    chunks = as_pictures(images, image_size=data.image_size, aspect=data.aspect, chunk=64)
+    chunks = as_pictures(images, size=(data.image_size, data.image_size), aspect=data.aspect, chunk=64)
     pixels = [picture.pixels for chunk in chunks for picture in chunk]
     if not pixels:
         raise InputError("no images given; give at least one")

@@ -65,7 +65,7 @@ def evaluate_run(
     if not (same and out.is_same(run)):
         check_results_folder(out, run)
     size, aspect = config.data.image_size, config.data.aspect
-    tested = load_dataset(data, image_size=size, aspect=aspect, progress=True)
+    tested = load_dataset(data, size=(size, size), aspect=aspect, progress=True)
     detector = load_as(run, config, train=tested.train if data == stored.data.data else None)
     evaluation = evaluate(detector, tested, progress=True)
     return write_evaluation(evaluation, out, run=run, data=data, command=command)

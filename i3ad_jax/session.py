@@ -60,7 +60,9 @@ def train_and_test(
         folder.check_free()
     data = config.data
     # Before the folder is made: data that cannot be read leave none behind.
-    dataset = load_dataset(data.data, image_size=data.image_size, aspect=data.aspect, progress=True)
+    dataset = load_dataset(
+        data.data, size=(data.image_size, data.image_size), aspect=data.aspect, progress=True
+    )
     with folder.lock():
         kept, held_out = _begin(config, folder, dataset.train, resume=resume, command=command)
         step, state = _train(config.build(), config.seed, folder, kept.images, held_out.images)

@@ -375,7 +375,7 @@ def test_the_trace_ends_in_the_reconstruction(
     for prediction, scores in zip(found.score(files), traced.scores, strict=True):
         np.testing.assert_allclose(scores[-1], prediction.small_maps["ssim"], atol=1e-5)
     working = np.stack(
-        [preprocess(Image.open(f).convert("RGB"), image_size=32, aspect="stretch") for f in files]
+        [preprocess(Image.open(f).convert("RGB"), size=(32, 32), aspect="stretch") for f in files]
     )
     again = found.trace_pixels(working)
     np.testing.assert_array_equal(again.reconstructions, traced.reconstructions)

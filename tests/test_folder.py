@@ -35,7 +35,7 @@ def write_train(root: Path) -> None:
 
 
 def read(root: Path):
-    return read_folder(root, image_size=8, aspect="stretch")
+    return read_folder(root, size=(8, 8), aspect="stretch")
 
 
 def assert_refused(root: Path, file: Path, *words: str) -> None:
@@ -69,17 +69,17 @@ def test_every_image_goes_through_the_one_pre_processing(tmp_path):
     write_image(tmp_path / "test/good/a.png", seed=3, size=(10, 20))
     write_image(tmp_path / "test/hole/b.png", seed=4, size=(20, 10))
     write_mask(tmp_path / "ground_truth/hole/b_mask.png", seed=5, size=(20, 10))
-    data = read_folder(tmp_path, image_size=8, aspect="pad")
+    data = read_folder(tmp_path, size=(8, 8), aspect="pad")
     assert data.name == tmp_path.name
     assert data.train.images.dtype == np.uint8
     assert data.test.masks.dtype == bool
     for split in (data.train, data.test):
         for image, path in zip(split.images, split.paths, strict=True):
-            expected = preprocess(read_image(tmp_path / path), image_size=8, aspect="pad")
+            expected = preprocess(read_image(tmp_path / path), size=(8, 8), aspect="pad")
             np.testing.assert_array_equal(image, expected)
     mask = read_mask(tmp_path / "ground_truth/hole/b_mask.png")
     assert data.test.paths == ("test/good/a.png", "test/hole/b.png")
-    np.testing.assert_array_equal(data.test.masks[1], preprocess_mask(mask, image_size=8, aspect="pad"))
+    np.testing.assert_array_equal(data.test.masks[1], preprocess_mask(mask, size=(8, 8), aspect="pad"))
     assert not data.test.masks[0].any()
 
 
@@ -105,7 +105,7 @@ def test_masks_belong_to_images_by_stem(tmp_path):
     assert data.paths == ("test/hole/1.png", "test/hole/10.png", "test/hole/2.png")
     for mask, path in zip(data.masks, data.paths, strict=True):
         own = read_mask(tmp_path / f"ground_truth/hole/{Path(path).stem}_mask.png")
-        np.testing.assert_array_equal(mask, preprocess_mask(own, image_size=8, aspect="stretch"))
+        np.testing.assert_array_equal(mask, preprocess_mask(own, size=(8, 8), aspect="stretch"))
 
 
 @pytest.mark.parametrize("mask", ["a_mask.png", "a.png", "a_mask.BMP", "a.tif"])
@@ -371,7 +371,7 @@ def test_arrays_of_another_type_or_shape_are_refused(images):
 
 
 def test_mvtec_bottle(real_data):
-    data = read_folder(real_data("mvtec_bottle"), image_size=SIZE, aspect="stretch")
+    data = read_folder(real_data("mvtec_bottle"), size=(SIZE, SIZE), aspect="stretch")
     classes, counts = np.unique(data.test.defects, return_counts=True)
     assert len(data.train) == 209
     expected = {"broken_large": 20, "broken_small": 22, "contamination": 21, "good": 20}
@@ -381,7 +381,7 @@ def test_mvtec_bottle(real_data):
 
 
 def test_magnetic_tile(real_data):
-    data = read_folder(real_data("magnetic_tile"), image_size=SIZE, aspect="pad")
+    data = read_folder(real_data("magnetic_tile"), size=(SIZE, SIZE), aspect="pad")
     assert (len(data.train), len(data.test)) == (762, 582)
     assert data.test.annotated.all()
     empty = (data.test.labels == 1) & ~data.test.masks.any(axis=(1, 2))

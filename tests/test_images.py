@@ -221,57 +221,57 @@ sizes = st.integers(1, 40)
 def test_a_square_of_the_right_size_stays_as_it_is(aspect):
     square, mask = RGB[:7], MASK[:7]
     image = Image.fromarray(square)
-    np.testing.assert_array_equal(preprocess(image, image_size=7, aspect=aspect), square)
-    np.testing.assert_array_equal(preprocess_mask(mask, image_size=7, aspect=aspect), mask)
+    np.testing.assert_array_equal(preprocess(image, size=(7, 7), aspect=aspect), square)
+    np.testing.assert_array_equal(preprocess_mask(mask, size=(7, 7), aspect=aspect), mask)
     map_ = square[..., 0].astype(np.float32)
     np.testing.assert_array_equal(restore_map(map_, original_size=(7, 7), aspect=aspect), map_)
 
 
 @given(sizes, sizes, sizes, st.sampled_from(ASPECTS))
 @settings(max_examples=50, deadline=None, derandomize=True)
-def test_one_colour_stays_that_colour_at_any_size(height, width, image_size, aspect):
-    image = preprocess(Image.new("RGB", (width, height), (3, 141, 255)), image_size=image_size, aspect=aspect)
-    assert image.shape == (image_size, image_size, 3)
+def test_one_colour_stays_that_colour_at_any_size(height, width, side, aspect):
+    image = preprocess(Image.new("RGB", (width, height), (3, 141, 255)), size=(side, side), aspect=aspect)
+    assert image.shape == (side, side, 3)
     assert image.dtype == np.uint8
     assert (image == (3, 141, 255)).all()
 
 
 def test_resizing_is_anti_aliased_bilinear():
     ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (256, 1))).convert("RGB")
-    small = preprocess(ramp, image_size=64, aspect="stretch")[5, :, 0]
+    small = preprocess(ramp, size=(64, 64), aspect="stretch")[5, :, 0]
     centres = 4 * np.arange(64) + 1.5  # A straight line keeps its values at the pixels' centres ...
     assert np.abs(small[1:-1] - centres[1:-1]).max() <= 0.5
     stripes = Image.fromarray(np.tile(np.array([0, 200], np.uint8), (64, 32))).convert("RGB")
-    grey = preprocess(stripes, image_size=8, aspect="stretch")[:, 1:-1]
+    grey = preprocess(stripes, size=(8, 8), aspect="stretch")[:, 1:-1]
     assert np.abs(grey.astype(int) - 100).max() <= 1  # ... and what is too fine to show is averaged.
 
 
 def test_pad_keeps_proportions_and_repeats_the_border():
     wide = RNG.integers(0, 256, (8, 16, 3)).astype(np.uint8)
-    padded = preprocess(Image.fromarray(wide), image_size=16, aspect="pad")
+    padded = preprocess(Image.fromarray(wide), size=(16, 16), aspect="pad")
     np.testing.assert_array_equal(padded[4:12], wide)
     np.testing.assert_array_equal(padded[:4], np.repeat(wide[:1], 4, axis=0))
     np.testing.assert_array_equal(padded[12:], np.repeat(wide[-1:], 4, axis=0))
-    tall = preprocess(Image.fromarray(wide.swapaxes(0, 1)), image_size=16, aspect="pad")
+    tall = preprocess(Image.fromarray(wide.swapaxes(0, 1)), size=(16, 16), aspect="pad")
     np.testing.assert_array_equal(tall, padded.swapaxes(0, 1))
 
 
 def test_crop_is_stretch_of_the_central_square():
     wide = RNG.integers(0, 256, (20, 33, 3)).astype(np.uint8)
-    cropped = preprocess(Image.fromarray(wide), image_size=9, aspect="crop")
+    cropped = preprocess(Image.fromarray(wide), size=(9, 9), aspect="crop")
     centre = Image.fromarray(wide[:, 6:26])
-    np.testing.assert_array_equal(cropped, preprocess(centre, image_size=9, aspect="stretch"))
+    np.testing.assert_array_equal(cropped, preprocess(centre, size=(9, 9), aspect="stretch"))
 
 
 def test_a_mask_pixel_is_defective_where_half_of_its_area_is():
     mask = RNG.random((32, 48)) < 0.5
     share = mask.reshape(8, 4, 8, 6).mean(axis=(1, 3))
-    small = preprocess_mask(mask, image_size=8, aspect="stretch")
+    small = preprocess_mask(mask, size=(8, 8), aspect="stretch")
     clear = np.abs(share - 0.5) > 1e-6  # Sixths are not exact in binary: leave ties out.
     assert clear.sum() > 40
     np.testing.assert_array_equal(small[clear], (share >= 0.5)[clear])
     half = np.repeat([True, False, True, False], 2)[None].repeat(8, axis=0)
-    assert preprocess_mask(half, image_size=2, aspect="stretch").all()
+    assert preprocess_mask(half, size=(2, 2), aspect="stretch").all()
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.sampled_from(["stretch", "pad"]), st.data())
@@ -280,7 +280,7 @@ def test_a_defect_of_one_pixel_never_vanishes_and_stays_in_its_place(height, wid
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     mask = np.zeros((height, width), bool)
     mask[row, column] = True
-    small = preprocess_mask(mask, image_size=8, aspect=aspect)
+    small = preprocess_mask(mask, size=(8, 8), aspect=aspect)
     back = restore_map(small.astype(np.float32), original_size=(height, width), aspect=aspect)
     peaks = np.argwhere(back == back.max())
     reach = max(height, width) / 8 + 1
@@ -295,15 +295,15 @@ def test_mask_and_image_have_the_same_geometry(height, width, aspect, data):
     mask = np.zeros((height, width), bool)
     mask[top : data.draw(st.integers(top + 4, height)), left : data.draw(st.integers(left + 4, width))] = True
     picture = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).convert("RGB")
-    image = preprocess(picture, image_size=16, aspect=aspect)[..., 0]
-    small = preprocess_mask(mask, image_size=16, aspect=aspect)
+    image = preprocess(picture, size=(16, 16), aspect=aspect)[..., 0]
+    small = preprocess_mask(mask, size=(16, 16), aspect=aspect)
     assert not small[image == 0].any()
     if aspect != "pad":
         assert small[image == 255].all()
 
 
 def test_the_margins_of_pad_are_not_defective():
-    mask = preprocess_mask(np.ones((8, 16), bool), image_size=16, aspect="pad")
+    mask = preprocess_mask(np.ones((8, 16), bool), size=(16, 16), aspect="pad")
     np.testing.assert_array_equal(mask.all(axis=1), np.repeat([False, True, False], [4, 8, 4]))
     assert not mask[[0, -1]].any()
 
@@ -314,7 +314,7 @@ def test_restore_undoes_preprocess_on_smooth_pictures(aspect, height, width):
     rows, columns = np.mgrid[:height, :width]
     smooth = 120 + 50 * np.sin(3 * rows / height) + 50 * np.cos(2 * columns / width)
     picture = Image.fromarray(np.rint(smooth).astype(np.uint8)).convert("RGB")
-    map_ = preprocess(picture, image_size=32, aspect=aspect)[..., 0].astype(np.float32)
+    map_ = preprocess(picture, size=(32, 32), aspect=aspect)[..., 0].astype(np.float32)
     back = restore_map(map_, original_size=(height, width), aspect=aspect)
     assert back.shape == (height, width)
     assert back.dtype == np.float32

@@ -19,16 +19,16 @@ def write_image(path: Path) -> None:
 
 
 def test_textures_without_a_kind_are_the_weave():
-    weave = load_dataset("textures", image_size=32, aspect="stretch")
-    named = load_dataset("textures:weave", image_size=32, aspect="stretch")
-    mesh = load_dataset("textures:mesh", image_size=32, aspect="stretch")
+    weave = load_dataset("textures", size=(32, 32), aspect="stretch")
+    named = load_dataset("textures:weave", size=(32, 32), aspect="stretch")
+    mesh = load_dataset("textures:mesh", size=(32, 32), aspect="stretch")
     np.testing.assert_array_equal(weave.train.images, named.train.images)
     assert not np.array_equal(weave.train.images, mesh.train.images)
 
 
 def test_a_path_is_read_as_a_folder(tmp_path):
     write_image(tmp_path / "train/good/a.png")
-    data = load_dataset(str(tmp_path), image_size=8, aspect="pad")
+    data = load_dataset(str(tmp_path), size=(8, 8), aspect="pad")
     assert data.train.paths == ("train/good/a.png",)
     assert (data.train.images == (1, 2, 3)).all()
 
@@ -39,7 +39,7 @@ def test_a_path_is_read_as_a_folder(tmp_path):
 def test_what_does_not_exist_is_refused(tmp_path, monkeypatch, data):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
-        load_dataset(data, image_size=32, aspect="stretch")
+        load_dataset(data, size=(32, 32), aspect="stretch")
     message = str(caught.value)
     assert message.startswith(f"--data {data}")
     assert "\n" not in message
@@ -47,7 +47,7 @@ def test_what_does_not_exist_is_refused(tmp_path, monkeypatch, data):
 
 def test_a_missing_folder_is_answered_with_the_accepted_forms():
     with pytest.raises(InputError, match=r"MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"):
-        load_dataset("no/such/folder", image_size=32, aspect="stretch")
+        load_dataset("no/such/folder", size=(32, 32), aspect="stretch")
 
 
 @pytest.mark.parametrize("package", ["tensorflow_datasets", "array_record", "importlib_resources"])
@@ -57,7 +57,7 @@ def test_a_missing_package_is_answered_with_the_way_to_install_it(monkeypatch, p
     monkeypatch.delitem(sys.modules, "i3ad_jax.data.mvtec_ad", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError) as caught:
-        load_dataset("tfds:mvtec_ad/bottle", image_size=32, aspect="stretch")
+        load_dataset("tfds:mvtec_ad/bottle", size=(32, 32), aspect="stretch")
     message = str(caught.value)
     assert message.startswith("--data tfds:mvtec_ad/bottle: ")
     assert package in message.partition("run pip install")[0]
@@ -72,7 +72,7 @@ def test_an_absolute_source_is_the_same_folder_from_every_working_directory(tmp_
     sources = [absolute_source(data) for data in ("bottle", "./bottle/", "../here/bottle")]
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert sources == [str(tmp_path / "here/bottle")] * 3
-    assert load_dataset(sources[0], image_size=8, aspect="pad").train.paths == ("train/good/a.png",)
+    assert load_dataset(sources[0], size=(8, 8), aspect="pad").train.paths == ("train/good/a.png",)
     assert absolute_source(sources[0]) == sources[0]
 
 

@@ -188,6 +188,7 @@ def make_split(masks, defects, annotated):
         masks=masks,
         annotated=np.array(annotated),
         hashes=("0" * 64,) * len(masks),
+        original_sizes=(masks.shape[1:],) * len(masks),
     )
 
 

@@ -48,7 +48,7 @@ def manual(tmp_path, monkeypatch) -> Path:
 
 
 def load(category: str = "bottle"):
-    return load_dataset(f"tfds:mvtec_ad/{category}", image_size=8, aspect="pad")
+    return load_dataset(f"tfds:mvtec_ad/{category}", size=(8, 8), aspect="pad")
 
 
 def assert_same(a, b) -> None:
@@ -66,7 +66,7 @@ def assert_same(a, b) -> None:
 def test_its_arrays_are_those_of_the_folder(tmp_path, manual, source, channels):
     original = tmp_path / "original/bottle"
     write_category(original, channels=channels)
-    expected = read_folder(original, image_size=8, aspect="pad")
+    expected = read_folder(original, size=(8, 8), aspect="pad")
     if source == "folder":
         original.rename(manual / "bottle")
     else:
@@ -101,7 +101,7 @@ def test_tensorflow_is_not_imported(manual):
 import sys
 from i3ad_jax.data.load import load_dataset
 assert "tensorflow_datasets" not in sys.modules
-load_dataset("tfds:mvtec_ad/bottle", image_size=8, aspect="stretch")
+load_dataset("tfds:mvtec_ad/bottle", size=(8, 8), aspect="stretch")
 assert "tensorflow_datasets" in sys.modules
 assert "tensorflow" not in sys.modules
 """
@@ -138,7 +138,7 @@ def test_damaged_data_are_not_taken_for_prepared(manual):
     damaged.write_bytes(content[:100])
     assert_refused(str(damaged))
     damaged.write_bytes(content)
-    assert_same(load(), read_folder(manual / "bottle", image_size=8, aspect="pad"))
+    assert_same(load(), read_folder(manual / "bottle", size=(8, 8), aspect="pad"))
 
 
 @pytest.mark.parametrize("part", ["train", "test", "ground_truth"])

@@ -77,6 +77,7 @@ def random_split(count: int, size: int = 6) -> Split:
         masks=masks,
         annotated=np.arange(count) < count - 1,
         hashes=(64 * "0",) * count,
+        original_sizes=((size, size),) * count,
     )
 
 

@@ -22,7 +22,7 @@ SIZE = 32
 
 @pytest.fixture(scope="module", params=TEXTURES)
 def dataset(request):
-    return make_textures(request.param, image_size=SIZE)
+    return make_textures(request.param, size=(SIZE, SIZE))
 
 
 def test_sizes_and_types(dataset):
@@ -57,7 +57,7 @@ def test_no_two_images_are_equal(dataset):
 
 def test_a_second_call_gives_the_same_bytes(dataset):
     kind = dataset.name.removeprefix("textures:")
-    again = make_textures(kind, image_size=SIZE)
+    again = make_textures(kind, size=(SIZE, SIZE))
     assert again.name == dataset.name
     for split, other in ((dataset.train, again.train), (dataset.test, again.test)):
         assert split.paths == other.paths
@@ -97,12 +97,12 @@ def test_brick_trains_on_the_left_half_and_tests_on_the_right(monkeypatch):
     halves = np.zeros((512, 512), np.uint8)
     halves[:, 256:] = 200
     monkeypatch.setattr(textures, "_brick_wall", lambda: halves)
-    dataset = make_textures("brick", image_size=SIZE)
+    dataset = make_textures("brick", size=(SIZE, SIZE))
     assert dataset.train.images.max() < 30  # Noise alone.
     assert dataset.test.images[dataset.test.labels == 0].min() > 100
 
 
 def test_an_unknown_kind_is_the_users_mistake():
     with pytest.raises(InputError, match=r"--data textures:wool.*textures:weave.*textures:brick") as error:
-        make_textures("wool", image_size=SIZE)
+        make_textures("wool", size=(SIZE, SIZE))
     assert "\n" not in str(error.value)

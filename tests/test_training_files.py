@@ -31,7 +31,7 @@ def write_image(path: Path, value: int) -> None:
 
 
 def read(root: Path) -> Split:
-    return read_folder(root, image_size=8, aspect="stretch").train
+    return read_folder(root, size=(8, 8), aspect="stretch").train
 
 
 @pytest.fixture

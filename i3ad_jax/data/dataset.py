@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from i3ad_jax.data.images import Size
 from i3ad_jax.errors import InputError
 
 NORMAL = "good"
@@ -27,6 +28,7 @@ class Split:
             came without a mask: such an image has no part in pixel metrics.
         hashes: SHA-256 of each image's content, 64 hex digits: of its encoded file, or of its pixels
             (`images[i]`, row by row) if it never was a file.
+        original_sizes: the upright size of each picture before it was brought to the size of `images`.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]
@@ -35,6 +37,7 @@ class Split:
     masks: Bool[np.ndarray, "n h w"]
     annotated: Bool[np.ndarray, " n"]
     hashes: tuple[str, ...]
+    original_sizes: tuple[Size, ...]
 
     @classmethod
     def of_normal_images(cls, images: np.ndarray) -> "Split":
@@ -59,6 +62,7 @@ class Split:
             masks=np.zeros(found.shape[:3], bool),
             annotated=np.ones(len(found), bool),
             hashes=tuple(content_hash(image.tobytes()) for image in found),
+            original_sizes=(found.shape[1:3],) * len(found),
         )
 
     @property
@@ -78,6 +82,7 @@ class Split:
             masks=self.masks[indices],
             annotated=self.annotated[indices],
             hashes=tuple(self.hashes[i] for i in indices),
+            original_sizes=tuple(self.original_sizes[i] for i in indices),
         )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -24,6 +25,7 @@ from i3ad_jax.data.dataset import NORMAL, Dataset, Split, content_hash
 from i3ad_jax.data.images import (
     SUFFIXES,
     Aspect,
+    Size,
     preprocess,
     preprocess_mask,
     read_bytes,
@@ -50,7 +52,7 @@ class Sample:
     mask: Path | bytes | None
 
 
-def read_folder(root: Path, *, image_size: int, aspect: Aspect, progress: bool = False) -> Dataset:
+def read_folder(root: Path, *, size: Size, aspect: Aspect, progress: bool = False) -> Dataset:
     """The data set in `root`, named after it; images in the order of their paths.
 
     The test split is empty if there are no test images: enough for training.
@@ -61,7 +63,7 @@ def read_folder(root: Path, *, image_size: int, aspect: Aspect, progress: bool =
             normal image has a mask that marks a defect.
     """
     splits = (
-        read_split(samples.__getitem__, len(samples), image_size=image_size, aspect=aspect, progress=progress)
+        read_split(samples.__getitem__, len(samples), size=size, aspect=aspect, progress=progress)
         for samples in (list_train(root), list_test(root))
     )
     return Dataset(root.resolve().name, *splits)
@@ -102,7 +104,7 @@ def read_split(
     sample_at: Callable[[int], Sample],
     count: int,
     *,
-    image_size: int,
+    size: Size,
     aspect: Aspect,
     progress: bool = False,
 ) -> Split:
@@ -111,34 +113,35 @@ def read_split(
     Args:
         sample_at: gives the sample of an index; called in several threads.
         count: number of samples.
-        image_size, aspect: as for `preprocess`.
+        size, aspect: as for `preprocess`.
         progress: show a progress bar.
 
     Raises:
         InputError: as for `read_sample`.
     """
-    images = np.zeros((count, image_size, image_size, 3), np.uint8)
-    masks = np.zeros((count, image_size, image_size), bool)
+    images = np.zeros((count, *size, 3), np.uint8)
+    masks = np.zeros((count, *size), bool)
 
-    def read(i: int) -> tuple[str, str, bool, str]:
+    def read(i: int) -> _Label:
         sample = sample_at(i)
         image, mask, image_hash = read_sample(sample)
-        images[i] = preprocess(image, image_size=image_size, aspect=aspect)
+        images[i] = preprocess(image, size=size, aspect=aspect)
         if mask is not None:
-            masks[i] = preprocess_mask(mask, image_size=image_size, aspect=aspect)
-        return sample.path, sample.defect, mask is not None or sample.defect == NORMAL, image_hash
+            masks[i] = preprocess_mask(mask, size=size, aspect=aspect)
+        annotated = mask is not None or sample.defect == NORMAL
+        return _Label(sample.path, sample.defect, annotated, image_hash, (image.height, image.width))
 
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
         done = pool.map(read, range(count))
-        label = "reading images"
-        labels = list(tqdm(done, label, count, unit="image", leave=False, disable=not progress))
+        labels = list(tqdm(done, "reading images", count, unit="image", leave=False, disable=not progress))
     return Split(
         images=images,
-        paths=tuple(path for path, _, _, _ in labels),
-        defects=tuple(defect for _, defect, _, _ in labels),
+        paths=tuple(label.path for label in labels),
+        defects=tuple(label.defect for label in labels),
         masks=masks,
-        annotated=np.array([annotated for _, _, annotated, _ in labels], bool),
-        hashes=tuple(image_hash for _, _, _, image_hash in labels),
+        annotated=np.array([label.annotated for label in labels], bool),
+        hashes=tuple(label.image_hash for label in labels),
+        original_sizes=tuple(label.original_size for label in labels),
     )
 
 
@@ -164,6 +167,16 @@ def read_sample(sample: Sample) -> tuple[Image.Image, Bool[np.ndarray, "height w
     if sample.defect == NORMAL and mask.any():
         raise InputError(f"{mask_name}: marks a defect in a normal image; correct one or remove the mask")
     return image, mask, image_hash
+
+
+class _Label(NamedTuple):
+    """What a `Split` says of an image."""
+
+    path: str
+    defect: str
+    annotated: bool
+    image_hash: str
+    original_size: Size
 
 
 def _name(source: Path | bytes, otherwise: str) -> str:

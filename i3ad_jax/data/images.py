@@ -5,7 +5,8 @@ predict command go through it. `preprocess_mask` and `restore_map` follow the sa
 """
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,6 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from i3ad_jax.errors import InputError
 
 Aspect = Literal["stretch", "pad", "crop"]
+Size = tuple[int, int]
+"""Height and width in pixels."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MAX_PIXELS = 100_000_000
@@ -97,29 +100,50 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarr
     return defective if defective.any() else values != 0
 
 
-def preprocess(image: Image.Image, *, image_size: int, aspect: Aspect) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture as a square of `image_size` pixels a side, resized by anti-aliased bilinear weights.
+def working_size(original_sizes: Sequence[Size], *, resolution: int, smallest: int, aspect: Aspect) -> Size:
+    """The size to bring a data set to: about `resolution` squared pixels in the pictures' proportions.
+
+    The proportions are the median over the pictures, of log(width / height), as far as `smallest` leaves
+    room for them; with "crop" the size is square. The sides are multiples of 8.
+
+    Args:
+        original_sizes: of the pictures, at least one.
+        resolution: side in pixels of the square of the same area.
+        smallest: what each side has at least, in pixels, rounded up to a multiple of 8.
+        aspect: how the pictures will be brought to the size, as for `preprocess`.
+    """
+    smallest = 8 * math.ceil(smallest / 8)
+    resolution = max(resolution, smallest)
+    heights, widths = np.array(original_sizes).T
+    elongation = 1.0 if aspect == "crop" else np.exp(np.median(np.log(widths / heights)) / 2)
+    elongation = np.clip(elongation, smallest / resolution, resolution / smallest)
+    return 8 * round(resolution / elongation / 8), 8 * round(resolution * elongation / 8)
+
+
+def preprocess(image: Image.Image, *, size: Size, aspect: Aspect) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture in the working size, resized by anti-aliased bilinear weights.
 
     Args:
         image: an RGB picture of any size.
-        image_size: side of the result in pixels.
-        aspect: "stretch" fills the square with the whole picture (Nakanishi et al. 2020, the paper);
-            "pad" keeps its proportions and repeats its border; "crop" keeps its central square.
+        size: the working size, that of the result.
+        aspect: "stretch" fills the size with the whole picture (Nakanishi et al. 2020, the paper); "pad"
+            keeps the picture's proportions and repeats its border; "crop" keeps its largest central
+            rectangle of the size's proportions.
     """
-    place = _placement(image.size, image_size, aspect)
+    place = _placement((image.height, image.width), size, aspect)
     resized = image.crop(place.box).resize(place.size, Image.Resampling.BILINEAR)
     return np.pad(np.asarray(resized), (*place.margins, (0, 0)), mode="edge")
 
 
 def preprocess_mask(
-    mask: Bool[np.ndarray, "height width"], *, image_size: int, aspect: Aspect
+    mask: Bool[np.ndarray, "height width"], *, size: Size, aspect: Aspect
 ) -> Bool[np.ndarray, "h w"]:
     """True where at least half of the pixel's area is defective, in the geometry of `preprocess`.
 
     A defect too small to cover half of any pixel keeps the pixels that it covers most, so that it
     never vanishes unless "crop" cuts it off. The margins that "pad" adds are not defective.
     """
-    place = _placement((mask.shape[1], mask.shape[0]), image_size, aspect)
+    place = _placement(mask.shape, size, aspect)
     picture = Image.fromarray(mask.astype(np.float32))
     coverage = np.asarray(picture.crop(place.box).resize(place.size, Image.Resampling.BOX))
     defective = (coverage > 0) & (coverage >= min(0.5, coverage.max()))
@@ -127,7 +151,7 @@ def preprocess_mask(
 
 
 def restore_map(
-    map_: Float[np.ndarray, "h w"], *, original_size: tuple[int, int], aspect: Aspect
+    map_: Float[np.ndarray, "h w"], *, original_size: Size, aspect: Aspect
 ) -> Float[np.ndarray, "height width"]:
     """An anomaly map at the resolution of the picture that it belongs to, float32.
 
@@ -135,12 +159,12 @@ def restore_map(
     cut off has no scores of its own: it repeats the map's border values.
 
     Args:
-        map_: float32, square, in the size that `preprocess` gave the picture.
-        original_size: (height, width) of the picture in pixels.
+        map_: float32, in the working size.
+        original_size: of the picture.
         aspect: what `preprocess` was given.
     """
     height, width = original_size
-    place = _placement((width, height), len(map_), aspect)
+    place = _placement(original_size, map_.shape, aspect)
     (row, _), (column, _) = place.margins
     inside = map_[row : row + place.size[1], column : column + place.size[0]].astype(np.float32)
     left, top, right, bottom = place.box
@@ -150,30 +174,35 @@ def restore_map(
 
 class _Placement(NamedTuple):
     """The part `box` (left, top, right, bottom) of a picture fills `size` (width, height) pixels of
-    the square; `margins` ((top, bottom), (left, right)) are what remains of the square."""
+    the working size; `margins` ((top, bottom), (left, right)) are what remains of it."""
 
     box: tuple[int, int, int, int]
     size: tuple[int, int]
     margins: tuple[tuple[int, int], tuple[int, int]]
 
 
-def _placement(size: tuple[int, int], image_size: int, aspect: Aspect) -> _Placement:
-    """Where a picture of `size` (width, height) lands in the square."""
-    width, height = size
-    whole, square, no_margins = (0, 0, width, height), (image_size, image_size), ((0, 0), (0, 0))
+def _placement(original_size: Size, size: Size, aspect: Aspect) -> _Placement:
+    """Where a picture of `original_size` lands in the working size."""
+    (height, width), (new_height, new_width) = original_size, size
+    whole, full, no_margins = (0, 0, width, height), (new_width, new_height), ((0, 0), (0, 0))
     match aspect:
         case "stretch":
-            return _Placement(whole, square, no_margins)
+            return _Placement(whole, full, no_margins)
         case "pad":
-            scale = image_size / max(width, height)
-            new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
-            left, top = (image_size - new_width) // 2, (image_size - new_height) // 2
-            margins = ((top, image_size - new_height - top), (left, image_size - new_width - left))
-            return _Placement(whole, (new_width, new_height), margins)
+            fitted_height, fitted_width = _fit(original_size, into=size)
+            top, left = (new_height - fitted_height) // 2, (new_width - fitted_width) // 2
+            margins = ((top, new_height - fitted_height - top), (left, new_width - fitted_width - left))
+            return _Placement(whole, (fitted_width, fitted_height), margins)
         case "crop":
-            side = min(width, height)
-            left, top = (width - side) // 2, (height - side) // 2
-            return _Placement((left, top, left + side, top + side), square, no_margins)
+            box_height, box_width = _fit(size, into=original_size)
+            top, left = (height - box_height) // 2, (width - box_width) // 2
+            return _Placement((left, top, left + box_width, top + box_height), full, no_margins)
+
+
+def _fit(size: Size, *, into: Size) -> Size:
+    """The largest size of the proportions of `size` inside `into`, in whole pixels."""
+    scale = min(into[0] / size[0], into[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _decode(source: Path | bytes, name: str) -> Image.Image:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from i3ad_jax.data.images import SUFFIXES, Aspect, preprocess, read_image, to_rgb
+from i3ad_jax.data.images import SUFFIXES, Aspect, Size, preprocess, read_image, to_rgb
 from i3ad_jax.errors import InputError
 
 ImageLike = str | Path | np.ndarray | Image.Image
@@ -31,16 +31,14 @@ class Picture(NamedTuple):
     pixels: UInt8[np.ndarray, "h w 3"]
 
 
-def as_pictures(
-    images: ImagesLike, *, image_size: int, aspect: Aspect, chunk: int
-) -> Iterator[list[Picture]]:
+def as_pictures(images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int) -> Iterator[list[Picture]]:
     """The images in lists of at most `chunk`; the next list is read while one is worked on.
 
     Args:
         images: a path of a file or folder, an array (uint8 or 16-bit; `h w`, `h w 1`, `h w 3` or `h w 4`, or
             a batch `n h w 1`, `n h w 3` or `n h w 4`), a Pillow picture, or an iterable of these, taken as it
             comes. An alpha channel is ignored.
-        image_size, aspect: as for `preprocess`.
+        size, aspect: as for `preprocess`.
         chunk: number of images.
 
     Raises:
@@ -48,7 +46,7 @@ def as_pictures(
     """
 
     def read(numbered: list[tuple[int, ImageLike]]) -> list[Picture]:
-        return [_picture(number, image, image_size, aspect) for number, image in numbered]
+        return [_picture(number, image, size, aspect) for number, image in numbered]
 
     waiting = None
     source = enumerate(_each(images))
@@ -101,14 +99,14 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
                 yield image
 
 
-def _picture(number: int, image: ImageLike, image_size: int, aspect: Aspect) -> Picture:
+def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Picture:
     if isinstance(image, str | Path):
         name, original = str(image), read_image(Path(image))
     else:
         name = str(number)
         picture = image if isinstance(image, Image.Image) else _from_array(name, image)
         original = to_rgb(picture, name=f"image {name}")
-    return Picture(name, original, preprocess(original, image_size=image_size, aspect=aspect))
+    return Picture(name, original, preprocess(original, size=size, aspect=aspect))
 
 
 def _from_array(name: str, image: object) -> Image.Image:

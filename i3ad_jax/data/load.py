@@ -6,7 +6,7 @@ from pathlib import Path
 
 from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.folder import read_folder
-from i3ad_jax.data.images import Aspect
+from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import Settings, setting
@@ -33,14 +33,14 @@ class DataSettings(Settings):
     """Fraction of the normal training images kept from training; u and thresholds come from them."""
 
 
-def load_dataset(data: str, *, image_size: int, aspect: Aspect, progress: bool = False) -> Dataset:
+def load_dataset(data: str, *, size: Size, aspect: Aspect, progress: bool = False) -> Dataset:
     """The data set that `data` names, in memory.
 
     Args:
         data: `textures:KIND` (`textures` alone is the weave), `tfds:mvtec_ad/CATEGORY`, or the path
             of a folder in MVTec layout.
-        image_size: side of every image in pixels.
-        aspect: how an image that is not square becomes square; see `images.preprocess`.
+        size: of every image.
+        aspect: how an image of other proportions gets this size; see `images.preprocess`.
         progress: show a progress bar.
 
     Raises:
@@ -48,14 +48,14 @@ def load_dataset(data: str, *, image_size: int, aspect: Aspect, progress: bool =
     """
     source, _, name = data.partition(":")
     if source == _BUILT_IN:
-        return make_textures(name or "weave", image_size=image_size)
+        return make_textures(name or "weave", size=size)
     if source == _TFDS:
-        return _load_tfds(name, image_size=image_size, aspect=aspect, progress=progress)
+        return _load_tfds(name, size=size, aspect=aspect, progress=progress)
     if data == ARRAYS:
         raise InputError(f"--data {data}: the run was trained on images given in Python; name a data set")
     if not os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises where a parent folder is closed)
         raise InputError(f"--data {data}: no such folder; give {_FORMS}")
-    return read_folder(Path(data), image_size=image_size, aspect=aspect, progress=progress)
+    return read_folder(Path(data), size=size, aspect=aspect, progress=progress)
 
 
 def absolute_source(data: str) -> str:
@@ -78,7 +78,7 @@ def absolute_source(data: str) -> str:
     return os.path.abspath(data)  # noqa: PTH100 (Path.absolute keeps "..")
 
 
-def _load_tfds(name: str, *, image_size: int, aspect: Aspect, progress: bool) -> Dataset:
+def _load_tfds(name: str, *, size: Size, aspect: Aspect, progress: bool) -> Dataset:
     collection, _, category = name.partition("/")
     if collection != "mvtec_ad":
         raise InputError(f"--data tfds:{name}: only tfds:mvtec_ad/CATEGORY is known; give {_FORMS}")
@@ -90,4 +90,4 @@ def _load_tfds(name: str, *, image_size: int, aspect: Aspect, progress: bool) ->
         raise InputError(
             f"--data tfds:{name}: {reason}; run {install}, or give the extracted folder"
         ) from error
-    return load_mvtec_ad(category, image_size=image_size, aspect=aspect, progress=progress)
+    return load_mvtec_ad(category, size=size, aspect=aspect, progress=progress)

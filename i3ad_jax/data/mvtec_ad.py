@@ -26,7 +26,7 @@ from PIL import Image
 
 from i3ad_jax.data.dataset import NORMAL, Dataset, Split
 from i3ad_jax.data.folder import Sample, list_test, list_train, read_sample, read_split
-from i3ad_jax.data.images import Aspect
+from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.errors import InputError
 
 CATEGORIES = (
@@ -111,7 +111,7 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def load_mvtec_ad(category: str, *, image_size: int, aspect: Aspect, progress: bool = False) -> Dataset:
+def load_mvtec_ad(category: str, *, size: Size, aspect: Aspect, progress: bool = False) -> Dataset:
     """A category of MVTec AD, with the same arrays that `read_folder` gives for its folder.
 
     The first call prepares the category in the folder that the environment variable TFDS_DATA_DIR names
@@ -134,13 +134,13 @@ def load_mvtec_ad(category: str, *, image_size: int, aspect: Aspect, progress: b
             download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
         )
     splits = (
-        _read_prepared(builder, name, image_size=image_size, aspect=aspect, progress=progress)
+        _read_prepared(builder, name, size=size, aspect=aspect, progress=progress)
         for name in ("train", "test")
     )
     return Dataset(f"mvtec_ad/{category}", *splits)
 
 
-def _read_prepared(builder: MvtecAd, name: str, *, image_size: int, aspect: Aspect, progress: bool) -> Split:
+def _read_prepared(builder: MvtecAd, name: str, *, size: Size, aspect: Aspect, progress: bool) -> Split:
     """A prepared split in the order of its paths; TFDS stores it shuffled."""
     files = builder.info.splits[name].filepaths if name in builder.info.splits else []
     if not files or not all(file.exists() for file in files):
@@ -154,7 +154,7 @@ def _read_prepared(builder: MvtecAd, name: str, *, image_size: int, aspect: Aspe
         path, defect = example["path"].decode(), example["defect"].decode()
         return Sample(path, defect, example["image"], example["mask"])
 
-    split = read_split(sample_at, len(examples), image_size=image_size, aspect=aspect, progress=progress)
+    split = read_split(sample_at, len(examples), size=size, aspect=aspect, progress=progress)
     return split.take(np.argsort(split.paths))
 
 

@@ -3,7 +3,7 @@
 It needs no download. `weave` and `mesh` are drawn by formula; `brick` is cut from the photograph of a
 brick wall that scikit-image ships. Training images and normal test images are alike; each anomalous test
 image has one defect of `i3ad_jax.data.defects`. An image of twice the side shows the same scene at twice
-the resolution: lengths are in units of 1/64 of the side.
+the resolution: lengths are in units of 1/64 of the side. Scenes are square; another size stretches them.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from skimage import data as photographs
 
 from i3ad_jax.data.dataset import NORMAL, Dataset, Split, content_hash
 from i3ad_jax.data.defects import DEFECTS, UNITS, Picture, Plane, pixel_centres
+from i3ad_jax.data.images import Size, preprocess, preprocess_mask
 from i3ad_jax.errors import InputError
 
 NUM_TRAIN = 200
@@ -31,12 +32,12 @@ _PITCH = 8.0  # Distance between threads, or between holes, in units.
 Draw = Callable[[np.random.Generator, int], Picture]
 
 
-def make_textures(kind: str, *, image_size: int) -> Dataset:
+def make_textures(kind: str, *, size: Size) -> Dataset:
     """The data set `textures:KIND`: 200 normal images to train on; 40 normal, 72 anomalous to test.
 
     Args:
         kind: one of `TEXTURES`.
-        image_size: side of the images in pixels.
+        size: of the images; they are drawn as squares of its longer side.
 
     Raises:
         InputError: there is no such kind.
@@ -47,17 +48,19 @@ def make_textures(kind: str, *, image_size: int) -> Dataset:
     anomalous = [defect for defect in DEFECTS for _ in range(NUM_TEST_PER_DEFECT)]
     return Dataset(
         name=f"textures:{kind}",
-        train=_make_split(kind, "train", [NORMAL] * NUM_TRAIN, image_size=image_size),
-        test=_make_split(kind, "test", [NORMAL] * NUM_TEST_NORMAL + anomalous, image_size=image_size),
+        train=_make_split(kind, "train", [NORMAL] * NUM_TRAIN, size=size),
+        test=_make_split(kind, "test", [NORMAL] * NUM_TEST_NORMAL + anomalous, size=size),
     )
 
 
-def _make_split(kind: str, part: Literal["train", "test"], defects: list[str], *, image_size: int) -> Split:
+def _make_split(kind: str, part: Literal["train", "test"], defects: list[str], *, size: Size) -> Split:
     """One image per entry of `defects`, in that order; the seeds follow from `kind` and `part`."""
     draw = TEXTURES[kind][part]
     seeds = np.random.SeedSequence(list(f"{kind}/{part}".encode())).spawn(len(defects))
-    pairs = [_photograph(s, draw, d, image_size=image_size) for s, d in zip(seeds, defects, strict=True)]
-    images, masks = zip(*pairs, strict=True)
+    side = max(size)
+    pairs = [_photograph(s, draw, d, image_size=side) for s, d in zip(seeds, defects, strict=True)]
+    images = [preprocess(Image.fromarray(image), size=size, aspect="stretch") for image, _ in pairs]
+    masks = [preprocess_mask(mask, size=size, aspect="stretch") for _, mask in pairs]
     return Split(
         images=np.stack(images),
         paths=tuple(f"{part}/{d}/{defects[:i].count(d):03d}.png" for i, d in enumerate(defects)),
@@ -65,6 +68,7 @@ def _make_split(kind: str, part: Literal["train", "test"], defects: list[str], *
         masks=np.stack(masks),
         annotated=np.ones(len(defects), bool),
         hashes=tuple(content_hash(image.tobytes()) for image in images),
+        original_sizes=((side, side),) * len(defects),
     )
 
 
