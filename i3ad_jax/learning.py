@@ -1,0 +1,161 @@
+"""Whether a method has learned anything: its reconstructions of held-out normal images against simple ones.
+
+Two replacements know nothing of an image but what takes no network to see: the mean training image, and the
+nearest known pixels of each hole. What reconstructs no better than they do has not learned.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from i3ad_jax.inpainting.masks import checkerboard_masks
+from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.shapes import Images, Masks
+
+COLLAPSED = 0.2  # a smaller `Learned.spread` is that of one picture for all images
+ROUNDING = 1e-6  # mean differences of pixels in float32 below this are none
+ADVICE = "results mean little (train longer, or on more images)"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How well held-out normal images are reconstructed. Errors are mean absolute ones, of all pixels.
+
+    Attributes:
+        l1: the reconstructions' error.
+        mean_image_l1: the error of the mean training image in place of every image.
+        fill_l1: the error of `neighbour_fill_pass`; None for a method that sees every pixel.
+        spread: standard deviation over reconstructions, averaged over pixels and channels, by that over
+            images; None where the images do not differ.
+    """
+
+    l1: float
+    mean_image_l1: float
+    fill_l1: float | None
+    spread: float | None
+
+    @property
+    def to_mean_image(self) -> float | None:
+        """The error by that of the mean training image; None where that has no error."""
+        return _ratio(self.l1, self.mean_image_l1)
+
+    @property
+    def to_fill(self) -> float | None:
+        """The error by that of the neighbour fill; None where there is none or it has no error."""
+        return None if self.fill_l1 is None else _ratio(self.l1, self.fill_l1)
+
+    def as_metrics(self) -> dict[str, float]:
+        """The error, its ratios, and the spread, by the names of a run's metrics; None is left out."""
+        values = {
+            "held_out_l1": self.l1,
+            "held_out_l1_to_mean_image": self.to_mean_image,
+            "held_out_l1_to_fill": self.to_fill,
+            "spread_over_images": self.spread,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def problem(self, *, aligned: bool) -> str | None:
+        """One line for people if the method has learned too little to detect anything, else None.
+
+        Args:
+            aligned: whether images show the same thing at the same place, so that their mean is a picture of
+                it. Where they do not, only the neighbour fill is worth a comparison.
+        """
+        ratio = self.to_mean_image if aligned else self.to_fill
+        if aligned and self.spread is not None and self.spread < COLLAPSED:
+            return (
+                "the method gives almost the same picture for every image: on held-out normal images its "
+                f"reconstructions vary {self.spread:.2f} times as much as the images do; {ADVICE}"
+            )
+        if ratio is None or ratio < 1:
+            return None
+        known = "the mean training image knows" if aligned else "the nearest pixels of each hole tell"
+        return (
+            f"the method has learned less than {known}: its error on held-out normal images is {ratio:.2f} "
+            f"times as large; {ADVICE}"
+        )
+
+
+def measure(
+    images: Float[np.ndarray | Array, "n h w c"],
+    reconstructions: Float[np.ndarray | Array, "n h w c"],
+    *,
+    mean_image: Float[np.ndarray | Array, "h w c"],
+    patches: int | None,
+) -> Learned:
+    """What reconstructions of held-out normal images say of the training.
+
+    Args:
+        images: held-out normal images, as the networks take them.
+        reconstructions: of each of them, in one pass.
+        mean_image: of the training images.
+        patches: along each side of the checkerboard by which holes were filled; None without holes.
+    """
+    fill = None if patches is None else neighbour_fill_pass(jnp.asarray(images), patches=patches)
+    return Learned(
+        l1=_l1(reconstructions, images),
+        mean_image_l1=_l1(mean_image, images),
+        fill_l1=None if fill is None else _l1(fill, images),
+        spread=_ratio(_variation(reconstructions), _variation(images)),
+    )
+
+
+@jit(static_argnames="patches")
+def neighbour_fill_pass(images: Images, *, patches: int) -> Images:
+    """Every pixel of the images filled by `neighbour_fill` as a hole of one of the four checkerboards.
+
+    This is what I3AD's first pass would be with this fill in place of the generator.
+    """
+    _, height, width, _ = images.shape
+    filled = jnp.zeros_like(images)
+    for board in checkerboard_masks(height=height, width=width, patches=patches):
+        masks = jnp.broadcast_to(board, (*images.shape[:-1], 1))
+        filled += masks * neighbour_fill(images, masks)
+    return filled
+
+
+def neighbour_fill(images: Images, masks: Masks) -> Images:
+    """The images, each hole filled from the nearest known pixels to its left, right, top and bottom.
+
+    A pixel of a hole becomes the mean of those that exist, weighted by the inverse of their distances; 0
+    where none exists.
+    """
+    sides = [
+        _nearest_known(images, masks, axis=axis, beyond=beyond) for axis in (1, 2) for beyond in (False, True)
+    ]
+    total = sum(weights for _, weights in sides)
+    mean = sum(weights * values for values, weights in sides) / jnp.where(total > 0, total, 1)
+    return jnp.where(masks > 0, mean, images)
+
+
+def _nearest_known(images: Images, masks: Masks, *, axis: int, beyond: bool) -> tuple[Images, Masks]:
+    """The nearest known pixel before or beyond each pixel along an axis, and its weight: 0 if there is none.
+
+    Known pixels find themselves.
+    """
+    size = masks.shape[axis]
+    position = lax.broadcasted_iota(jnp.int32, masks.shape, axis)
+    if beyond:
+        nearest = lax.cummin(jnp.where(masks > 0, size, position), axis=axis, reverse=True)
+    else:
+        nearest = lax.cummax(jnp.where(masks > 0, -1, position), axis=axis)
+    exists = (nearest >= 0) & (nearest < size)
+    values = jnp.take_along_axis(images, jnp.clip(nearest, 0, size - 1), axis=axis)
+    distance = jnp.maximum(jnp.abs(nearest - position), 1)
+    return values, jnp.where(exists, 1 / distance, 0.0)
+
+
+def _ratio(value: float, reference: float) -> float | None:
+    return value / reference if reference > ROUNDING else None
+
+
+def _l1(images: Float[np.ndarray | Array, "..."], others: Float[np.ndarray | Array, "n h w c"]) -> float:
+    return float(np.abs(np.asarray(images) - np.asarray(others)).mean(dtype=np.float64))
+
+
+def _variation(images: Float[np.ndarray | Array, "n h w c"]) -> float:
+    """Standard deviation over images, averaged over pixels and channels."""
+    return float(np.asarray(images).std(axis=0, dtype=np.float64).mean())
