@@ -55,6 +55,7 @@ def assert_same(a, b) -> None:
         np.testing.assert_array_equal(split_a.annotated, split_b.annotated)
         assert (split_a.paths, split_a.defects) == (split_b.paths, split_b.defects)
         assert split_a.hashes == split_b.hashes
+        assert split_a.original_sizes == split_b.original_sizes
 
 
 def write_test(root: Path) -> None:
@@ -64,23 +65,26 @@ def write_test(root: Path) -> None:
         write_mask(root / f"ground_truth/hole/{i}_mask.png", seed=30 + i)
 
 
-def test_every_image_goes_through_the_one_pre_processing(tmp_path):
+@pytest.mark.parametrize("size", [(8, 8), (8, 12)])
+def test_every_image_goes_through_the_one_pre_processing(tmp_path, size):
     write_train(tmp_path)
     write_image(tmp_path / "test/good/a.png", seed=3, size=(10, 20))
     write_image(tmp_path / "test/hole/b.png", seed=4, size=(20, 10))
     write_mask(tmp_path / "ground_truth/hole/b_mask.png", seed=5, size=(20, 10))
-    data = read_folder(tmp_path, size=(8, 8), aspect="pad")
+    data = read_folder(tmp_path, size=size, aspect="pad")
     assert data.name == tmp_path.name
     assert data.train.images.dtype == np.uint8
     assert data.test.masks.dtype == bool
     for split in (data.train, data.test):
         for image, path in zip(split.images, split.paths, strict=True):
-            expected = preprocess(read_image(tmp_path / path), size=(8, 8), aspect="pad")
+            expected = preprocess(read_image(tmp_path / path), size=size, aspect="pad")
             np.testing.assert_array_equal(image, expected)
     mask = read_mask(tmp_path / "ground_truth/hole/b_mask.png")
     assert data.test.paths == ("test/good/a.png", "test/hole/b.png")
-    np.testing.assert_array_equal(data.test.masks[1], preprocess_mask(mask, size=(8, 8), aspect="pad"))
+    np.testing.assert_array_equal(data.test.masks[1], preprocess_mask(mask, size=size, aspect="pad"))
     assert not data.test.masks[0].any()
+    assert data.train.original_sizes == ((12, 12),) * 3
+    assert data.test.original_sizes == ((10, 20), (20, 10))
 
 
 def test_every_format_is_read_and_everything_else_ignored(tmp_path):
@@ -233,7 +237,9 @@ def test_sizes_are_compared_upright(tmp_path):
     (tmp_path / "test/hole").mkdir(parents=True)
     Image.new("RGB", (20, 10)).save(tmp_path / "test/hole/a.jpg", exif=exif)
     write_mask(tmp_path / "ground_truth/hole/a_mask.png", seed=0, size=(20, 10))
-    assert read(tmp_path).test.annotated.all()
+    test = read(tmp_path).test
+    assert test.annotated.all()
+    assert test.original_sizes == ((20, 10),)
 
 
 def test_a_normal_image_may_have_an_empty_mask_only(tmp_path):
@@ -282,8 +288,10 @@ def test_hashes_are_those_of_the_files(tmp_path):
 def test_a_part_of_a_split_keeps_what_belongs_together(tmp_path):
     write_train(tmp_path)
     write_test(tmp_path)
+    write_image(tmp_path / "test/good/a.png", seed=10, size=(12, 16))
     split = read(tmp_path).test
     part = split.take(np.array([2, 0]))
+    assert part.original_sizes == ((12, 12), (12, 16))
     assert part.paths == ("test/hole/1.png", "test/good/a.png")
     assert part.hashes == tuple(
         hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() for path in part.paths
@@ -347,6 +355,7 @@ def test_arrays_make_a_split_of_normal_images():
     np.testing.assert_array_equal(split.images, images)
     assert split.paths == tuple(str(i) for i in range(11))
     assert set(split.defects) == {"good"}
+    assert split.original_sizes == ((3, 4),) * 11
     assert split.masks.shape == (11, 3, 4)
     assert not split.masks.any()
     assert split.annotated.all()

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from i3ad_jax.data.images import preprocess, preprocess_mask, read_bytes, read_image, read_mask, restore_map
+from i3ad_jax.data.images import (
+    preprocess,
+    preprocess_mask,
+    read_bytes,
+    read_image,
+    read_mask,
+    restore_map,
+    working_size,
+)
+from i3ad_jax.data.inputs import as_pictures
 from i3ad_jax.errors import InputError
 
 ASPECTS = ("stretch", "pad", "crop")
@@ -214,26 +223,30 @@ def test_an_empty_mask_is_empty(dtype):
     assert not read_mask(to_bytes(Image.fromarray(np.zeros((3, 4), dtype)), "PNG"), name="x").any()
 
 
-sizes = st.integers(1, 40)
+sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
 @pytest.mark.parametrize("aspect", ASPECTS)
-def test_a_square_of_the_right_size_stays_as_it_is(aspect):
-    square, mask = RGB[:7], MASK[:7]
-    image = Image.fromarray(square)
-    np.testing.assert_array_equal(preprocess(image, size=(7, 7), aspect=aspect), square)
-    np.testing.assert_array_equal(preprocess_mask(mask, size=(7, 7), aspect=aspect), mask)
-    map_ = square[..., 0].astype(np.float32)
-    np.testing.assert_array_equal(restore_map(map_, original_size=(7, 7), aspect=aspect), map_)
+@pytest.mark.parametrize("size", [(7, 7), (9, 7), (5, 7)])
+def test_a_picture_of_the_working_size_stays_as_it_is(aspect, size):
+    pixels, mask = RGB[: size[0]], RNG.random(size) < 0.5
+    np.testing.assert_array_equal(preprocess(Image.fromarray(pixels), size=size, aspect=aspect), pixels)
+    np.testing.assert_array_equal(preprocess_mask(mask, size=size, aspect=aspect), mask)
+    map_ = pixels[..., 0].astype(np.float32)
+    np.testing.assert_array_equal(restore_map(map_, original_size=size, aspect=aspect), map_)
 
 
-@given(sizes, sizes, sizes, st.sampled_from(ASPECTS))
+@given(sizes, sizes, st.sampled_from(ASPECTS))
 @settings(max_examples=50, deadline=None, derandomize=True)
-def test_one_colour_stays_that_colour_at_any_size(height, width, side, aspect):
-    image = preprocess(Image.new("RGB", (width, height), (3, 141, 255)), size=(side, side), aspect=aspect)
-    assert image.shape == (side, side, 3)
+def test_one_colour_stays_that_colour_at_any_size(original_size, size, aspect):
+    image = preprocess(Image.new("RGB", original_size[::-1], (3, 141, 255)), size=size, aspect=aspect)
+    assert image.shape == (*size, 3)
     assert image.dtype == np.uint8
     assert (image == (3, 141, 255)).all()
+    map_ = np.full(size, 0.25, np.float32)
+    np.testing.assert_array_equal(
+        restore_map(map_, original_size=original_size, aspect=aspect), np.full(original_size, 0.25)
+    )
 
 
 def test_resizing_is_anti_aliased_bilinear():
@@ -256,11 +269,28 @@ def test_pad_keeps_proportions_and_repeats_the_border():
     np.testing.assert_array_equal(tall, padded.swapaxes(0, 1))
 
 
-def test_crop_is_stretch_of_the_central_square():
+@pytest.mark.parametrize(("size", "margins"), [((12, 16), (2, 0)), ((8, 20), (0, 2)), ((16, 16), (4, 0))])
+def test_pad_fits_the_whole_picture_into_a_rectangle(size, margins):
+    wide = RNG.integers(0, 256, (8, 16, 3)).astype(np.uint8)
+    (vertical, horizontal) = margins
+    padded = np.pad(wide, ((vertical, vertical), (horizontal, horizontal), (0, 0)), mode="edge")
+    np.testing.assert_array_equal(preprocess(Image.fromarray(wide), size=size, aspect="pad"), padded)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((9, 9), slice(None), slice(6, 26)),
+        ((10, 15), slice(None), slice(1, 31)),  # 2:3 of the whole height
+        ((4, 11), slice(4, 16), slice(None)),  # 4:11 of the whole width
+        ((40, 20), slice(None), slice(11, 21)),
+    ],
+)
+def test_crop_is_stretch_of_the_largest_central_part_of_the_same_proportions(size, rows, columns):
     wide = RNG.integers(0, 256, (20, 33, 3)).astype(np.uint8)
-    cropped = preprocess(Image.fromarray(wide), size=(9, 9), aspect="crop")
-    centre = Image.fromarray(wide[:, 6:26])
-    np.testing.assert_array_equal(cropped, preprocess(centre, size=(9, 9), aspect="stretch"))
+    cropped = preprocess(Image.fromarray(wide), size=size, aspect="crop")
+    centre = Image.fromarray(wide[rows, columns])
+    np.testing.assert_array_equal(cropped, preprocess(centre, size=size, aspect="stretch"))
 
 
 def test_a_mask_pixel_is_defective_where_half_of_its_area_is():
@@ -272,31 +302,46 @@ def test_a_mask_pixel_is_defective_where_half_of_its_area_is():
     np.testing.assert_array_equal(small[clear], (share >= 0.5)[clear])
     half = np.repeat([True, False, True, False], 2)[None].repeat(8, axis=0)
     assert preprocess_mask(half, size=(2, 2), aspect="stretch").all()
+    np.testing.assert_array_equal(
+        preprocess_mask(half, size=(2, 4), aspect="stretch"), np.tile([True, False], (2, 2))
+    )
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.sampled_from(["stretch", "pad"]), st.data())
+@given(
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.sampled_from([(8, 8), (6, 13), (12, 8)]),
+    st.sampled_from(["stretch", "pad"]),
+    st.data(),
+)
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_a_defect_of_one_pixel_never_vanishes_and_stays_in_its_place(height, width, aspect, data):
+def test_a_defect_of_one_pixel_never_vanishes_and_stays_in_its_place(height, width, size, aspect, data):
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     mask = np.zeros((height, width), bool)
     mask[row, column] = True
-    small = preprocess_mask(mask, size=(8, 8), aspect=aspect)
+    small = preprocess_mask(mask, size=size, aspect=aspect)
     back = restore_map(small.astype(np.float32), original_size=(height, width), aspect=aspect)
     peaks = np.argwhere(back == back.max())
-    reach = max(height, width) / 8 + 1
+    reach = max(height / size[0], width / size[1]) + 1
     assert small.any()
     assert np.abs(peaks - (row, column)).max(axis=1).min() <= reach
 
 
-@given(st.integers(8, 32), st.integers(8, 32), st.sampled_from(ASPECTS), st.data())
+@given(
+    st.integers(8, 32),
+    st.integers(8, 32),
+    st.sampled_from([(16, 16), (12, 20), (20, 9)]),
+    st.sampled_from(ASPECTS),
+    st.data(),
+)
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_mask_and_image_have_the_same_geometry(height, width, aspect, data):
+def test_mask_and_image_have_the_same_geometry(height, width, size, aspect, data):
     top, left = data.draw(st.integers(0, height - 4)), data.draw(st.integers(0, width - 4))
     mask = np.zeros((height, width), bool)
     mask[top : data.draw(st.integers(top + 4, height)), left : data.draw(st.integers(left + 4, width))] = True
     picture = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).convert("RGB")
-    image = preprocess(picture, size=(16, 16), aspect=aspect)[..., 0]
-    small = preprocess_mask(mask, size=(16, 16), aspect=aspect)
+    image = preprocess(picture, size=size, aspect=aspect)[..., 0]
+    small = preprocess_mask(mask, size=size, aspect=aspect)
     assert not small[image == 0].any()
     if aspect != "pad":
         assert small[image == 255].all()
@@ -310,18 +355,21 @@ def test_the_margins_of_pad_are_not_defective():
 
 @pytest.mark.parametrize("aspect", ASPECTS)
 @pytest.mark.parametrize(("height", "width"), [(90, 60), (60, 90), (20, 13), (64, 64)])
-def test_restore_undoes_preprocess_on_smooth_pictures(aspect, height, width):
+@pytest.mark.parametrize("size", [(32, 32), (24, 40), (40, 24)])
+def test_restore_undoes_preprocess_on_smooth_pictures(aspect, height, width, size):
     rows, columns = np.mgrid[:height, :width]
     smooth = 120 + 50 * np.sin(3 * rows / height) + 50 * np.cos(2 * columns / width)
     picture = Image.fromarray(np.rint(smooth).astype(np.uint8)).convert("RGB")
-    map_ = preprocess(picture, size=(32, 32), aspect=aspect)[..., 0].astype(np.float32)
+    map_ = preprocess(picture, size=size, aspect=aspect)[..., 0].astype(np.float32)
     back = restore_map(map_, original_size=(height, width), aspect=aspect)
     assert back.shape == (height, width)
     assert back.dtype == np.float32
-    side, edge = min(height, width), 2
     if aspect == "crop":
-        top, left = (height - side) // 2, (width - side) // 2
-        back, smooth = (a[top : top + side, left : left + side] for a in (back, smooth))
+        kept_height = min(height, round(width * size[0] / size[1]))
+        kept_width = min(width, round(height * size[1] / size[0]))
+        top, left = (height - kept_height) // 2, (width - kept_width) // 2
+        back, smooth = (a[top : top + kept_height, left : left + kept_width] for a in (back, smooth))
+    edge = 2
     inner = (slice(edge, -edge), slice(edge, -edge))
     assert np.abs(back - smooth)[inner].max() < 4
 
@@ -340,3 +388,57 @@ def test_restore_leaves_the_margins_of_pad_out():
     back = restore_map(map_, original_size=(40, 80), aspect="pad")
     assert back.shape == (40, 80)
     assert back.max() < 1.001
+
+
+def test_pictures_in_memory_and_in_files_get_the_working_size(tmp_path):
+    file = tmp_path / "a.png"
+    Image.fromarray(RGB).save(file)
+    (chunk,) = as_pictures([RGB, file], size=(4, 6), aspect="pad", chunk=2)
+    expected = preprocess(Image.fromarray(RGB), size=(4, 6), aspect="pad")
+    for picture in chunk:
+        np.testing.assert_array_equal(picture.pixels, expected)
+        np.testing.assert_array_equal(np.asarray(picture.original), RGB)
+
+
+@pytest.mark.parametrize(
+    ("original_sizes", "arguments", "expected"),
+    [
+        ([(900, 900)], {}, (64, 64)),
+        ([(20, 20)], {"resolution": 256}, (256, 256)),  # small pictures are enlarged
+        ([(100, 400)], {}, (32, 128)),
+        ([(400, 100)], {}, (128, 32)),
+        ([(1024, 1000)], {}, (64, 64)),  # to the nearest multiple of 8
+        ([(100, 400), (1, 90), (100, 400), (100, 100), (100, 400)], {}, (32, 128)),  # the median
+        ([(100, 100), (100, 1600)], {}, (32, 128)),  # the middle of 1:1 and 1:16 is 1:4
+        ([(100, 400)], {"aspect": "crop"}, (64, 64)),
+        ([(100, 1600)], {"smallest": 32}, (32, 128)),  # not (16, 256): the area remains
+        ([(1600, 100)], {"smallest": 26}, (128, 32)),
+        ([(100, 400)], {"resolution": 16, "smallest": 32}, (32, 32)),
+    ],
+)
+def test_the_working_size_of_known_cases(original_sizes, arguments, expected):
+    arguments = {"resolution": 64, "smallest": 8, "aspect": "stretch", **arguments}
+    assert working_size(original_sizes, **arguments) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=7),
+    st.integers(32, 300),
+    st.sampled_from([8, 16, 32]),
+    st.sampled_from(["stretch", "pad"]),
+)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_the_working_size_keeps_area_and_proportions(original_sizes, resolution, smallest, aspect):
+    options = {"resolution": resolution, "smallest": smallest, "aspect": aspect}
+    height, width = working_size(original_sizes, **options)
+    assert height % 8 == width % 8 == 0
+    assert min(height, width) >= smallest
+    # Rounding moves each side by at most 4.
+    assert abs(height * width - resolution**2) <= 4 * (height + width) + 16
+    ratios = sorted(w / h for h, w in original_sizes)
+    lowest, highest = ratios[(len(ratios) - 1) // 2], ratios[len(ratios) // 2]
+    if min(height, width) > smallest:
+        assert lowest <= (width + 4) / (height - 4)
+        assert highest >= (width - 4) / (height + 4)
+    turned = working_size([(w, h) for h, w in original_sizes], **options)
+    assert turned == (width, height)

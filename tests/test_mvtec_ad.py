@@ -58,6 +58,7 @@ def assert_same(a, b) -> None:
         np.testing.assert_array_equal(split_a.annotated, split_b.annotated)
         assert (split_a.paths, split_a.defects) == (split_b.paths, split_b.defects)
         assert split_a.hashes == split_b.hashes
+        assert split_a.original_sizes == split_b.original_sizes
     assert a.digest == b.digest
 
 

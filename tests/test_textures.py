@@ -4,9 +4,11 @@ import hashlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from i3ad_jax.data import textures
 from i3ad_jax.data.defects import DEFECTS
+from i3ad_jax.data.images import preprocess, preprocess_mask
 from i3ad_jax.data.textures import (
     NOISE,
     NUM_TEST_NORMAL,
@@ -34,6 +36,7 @@ def test_sizes_and_types(dataset):
         assert split.masks.dtype == bool
         assert split.masks.shape == (len(split), SIZE, SIZE)
         assert split.annotated.all()
+        assert split.original_sizes == ((SIZE, SIZE),) * len(split)
 
 
 def test_masks_are_empty_exactly_for_normal_images(dataset):
@@ -69,6 +72,19 @@ def test_a_second_call_gives_the_same_bytes(dataset):
 def test_hashes_are_those_of_the_pixels(dataset):
     for split in (dataset.train, dataset.test):
         assert split.hashes == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in split.images)
+
+
+def test_a_rectangle_shows_the_stretched_square(dataset):
+    size = (24, SIZE)
+    stretched = make_textures(dataset.name.removeprefix("textures:"), size=size)
+    for square, split in ((dataset.train, stretched.train), (dataset.test, stretched.test)):
+        assert split.original_sizes == square.original_sizes
+        assert split.hashes == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in split.images)
+        for i in range(len(split)):
+            image = preprocess(Image.fromarray(square.images[i]), size=size, aspect="stretch")
+            np.testing.assert_array_equal(split.images[i], image)
+            mask = preprocess_mask(square.masks[i], size=size, aspect="stretch")
+            np.testing.assert_array_equal(split.masks[i], mask)
 
 
 @pytest.mark.parametrize("kind", TEXTURES)
