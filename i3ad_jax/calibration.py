@@ -2,20 +2,33 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
+from sklearn.metrics import roc_auc_score
 
+from i3ad_jax.data.defects import damage
+from i3ad_jax.data.images import Size
 from i3ad_jax.errors import InputError
+from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.runtime.queues import by_queues
-from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES, AnomalyMaps, image_scores
+from i3ad_jax.scoring.maps import (
+    CALIBRATED,
+    COMBINED,
+    PLAIN,
+    POOLINGS,
+    SCORES,
+    AnomalyMaps,
+    Pooling,
+    image_scores,
+)
 from i3ad_jax.scoring.standardisation import (
     ScoringSettings,
     Standardise,
@@ -35,16 +48,26 @@ class Calibration:
     Attributes:
         step: number of training steps of the weights that it was made with.
         weights: their `state_digest`.
+        learned: how well held-out images are reconstructed, as `Learned.as_metrics`; empty for some methods.
+        problem: what is wrong with that, in one line; None if nothing.
         tuned: what the method's test-time procedure takes from them, such as u.
         standardise: by the name of each calibrated score, how its map is standardised, and why.
+        pooling: by the name of each score, how an image score is made of its map.
+        headline: the name of the score that tells planted defects from normal images best.
+        planted_auroc: image AUROC of planted defects, by score and pooling: what both were chosen by.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated score.
         thresholds: by the name of each score; an image counts as anomalous above it.
     """
 
     step: int
     weights: str
+    learned: Mapping[str, float]
+    problem: str | None
     tuned: Mapping[str, Any]
     standardise: Mapping[str, Any]
+    pooling: Mapping[str, Pooling]
+    headline: str
+    planted_auroc: Mapping[str, Mapping[str, float]]
     statistics: Mapping[str, Statistics]
     thresholds: Mapping[str, float]
 
@@ -53,18 +76,25 @@ class Calibration:
         calibrated = {
             score.name: self.statistics[score.name].standardise(maps[score.source])
             for score in CALIBRATED
-            if score.source is not None
+            if score.source in maps
         }
-        both = {**maps, **calibrated}
-        return {name: both[name] for name in SCORES if name in both}
+        return {**maps, **calibrated, COMBINED.name: _combined(calibrated)}
+
+    def image_scores(self, maps: AnomalyMaps) -> dict[str, Float[np.ndarray, " n"]]:
+        """Image scores by name, of the maps that `complete` gives."""
+        return {name: image_scores(own, self.pooling[name]) for name, own in maps.items()}
 
     def to_json(self) -> dict[str, Any]:
         """All but the statistics as JSON values."""
         return {
             "step": self.step,
             "weights": self.weights,
+            "learned": {**self.learned, "problem": self.problem},
             "tuned": dict(self.tuned),
             "standardise": dict(self.standardise),
+            "pooling": dict(self.pooling),
+            "headline": self.headline,
+            "planted_auroc": {name: dict(own) for name, own in self.planted_auroc.items()},
             "thresholds": dict(self.thresholds),
         }
 
@@ -82,12 +112,13 @@ class Calibration:
             write_json(folder.calibration, self.to_json())
 
     @classmethod
-    def read(cls, folder: RunFolder, *, method: Method, step: int, state: State) -> "Calibration":
+    def read(cls, folder: RunFolder, *, method: Method, size: Size, step: int, state: State) -> "Calibration":
         """What `write` wrote.
 
         Args:
             folder: of the run or of results.
             method: that it is for.
+            size: the working size.
             step: number of training steps of the weights that it is for.
             state: these weights.
 
@@ -96,14 +127,21 @@ class Calibration:
         """
         values = read_json(folder.calibration)
         again = f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
-        names = [score.name for score in SCORES.values() if method.has_features or not score.needs_features]
+        names = score_names(method)
         try:
             found = cls(
                 step=_whole(values["step"]),
                 weights=str(values["weights"]),
+                learned={key: value for key, value in values["learned"].items() if key != "problem"},
+                problem=values["learned"]["problem"],
                 tuned=dict(values["tuned"]),
                 standardise=dict(values["standardise"]),
-                statistics={s.name: _read_statistics(folder, s.name, method.image_size) for s in CALIBRATED},
+                pooling={name: _pooling(values["pooling"][name]) for name in names},
+                headline=_one_of(values["headline"], names),
+                planted_auroc=dict(values["planted_auroc"]),
+                statistics={
+                    s.name: _read_statistics(folder, s.name, size) for s in CALIBRATED if s.name in names
+                },
                 thresholds={name: _finite(values["thresholds"][name]) for name in names},
             )
             parameters = method.parameters(found.tuned)
@@ -130,6 +168,7 @@ def calibrate(
     state: State,
     held_out: UInt8[np.ndarray, "n h w 3"],
     *,
+    preprocessing: Preprocessing,
     scoring: ScoringSettings,
     seed: int,
     step: int,
@@ -137,24 +176,77 @@ def calibrate(
 ) -> Calibration:
     """The calibration by held-out normal images, at least one.
 
-    A calibrated score's threshold comes from scores of these images of which each is standardised by all
-    others: by statistics that it had a part in, an image would look more normal than a new one.
+    Calibrated scores of these images are standardised by all others: by statistics that it had a part in, an
+    image would look more normal than a new one. So are those of the copies with planted defects, by which
+    poolings and the headline score are chosen.
     """
-    tuned = method.tune(state, held_out, seed=seed, progress=progress)
-    maps = plain_anomaly_maps(method, state, tuned, held_out, label="calibrate" if progress else None)
-    thresholds = {name: defect_threshold(image_scores(own)) for name, own in maps.items()}
+    learned = examine(method, state, held_out, preprocessing)
+    tuned = method.tune(state, preprocessing.squares(held_out, seed=seed), seed=seed, progress=progress)
+
+    def plain(images: np.ndarray, label: str) -> AnomalyMaps:
+        shown = label if progress else None
+        return plain_anomaly_maps(method, state, tuned, images, preprocessing=preprocessing, label=shown)
+
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(len(held_out))[: scoring.planted_images])
+    damaged = np.stack([damage(rng, held_out[i]) for i in chosen])
+    normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
     standardise, found = {}, {}
+    normal_z, planted_z = {}, {}
     for score in CALIBRATED:
-        source = maps[str(score.source)]
+        if score.source not in normal:
+            continue
+        source = normal[score.source]
         how, reason = _standardise(source, scoring)
-        others = leave_one_out(source, how)
-        unseen = np.stack([other.standardise(own) for own, other in zip(source, others, strict=True)])
-        scores = image_scores(unseen, top_fraction=scoring.top_fraction)
-        thresholds[score.name] = defect_threshold(scores)
+        others = list(leave_one_out(source, how))
+        normal_z[score.name] = np.stack([o.standardise(x) for o, x in zip(others, source, strict=True)])
+        planted_z[score.name] = np.stack(
+            [others[i].standardise(x) for i, x in zip(chosen, planted[score.source], strict=True)]
+        )
         standardise[score.name] = {"by": how, **reason}
         found[score.name] = statistics(source, how)
-    ordered = {name: thresholds[name] for name in SCORES if name in thresholds}
-    return Calibration(step, state_digest(state), tuned, standardise, found, ordered)
+    normal |= normal_z | {COMBINED.name: _combined(normal_z)}
+    planted |= planted_z | {COMBINED.name: _combined(planted_z)}
+    pooling, auroc = choose_poolings(normal, planted, scoring.pooling)
+    return Calibration(
+        step=step,
+        weights=state_digest(state),
+        learned=learned.as_metrics() if learned else {},
+        problem=learned.problem(aligned=preprocessing.aligned) if learned else None,
+        tuned=tuned,
+        standardise=standardise,
+        pooling=pooling,
+        headline=max(pooling, key=lambda name: auroc[name][pooling[name]]),
+        planted_auroc=auroc,
+        statistics=found,
+        thresholds={name: defect_threshold(image_scores(x, pooling[name])) for name, x in normal.items()},
+    )
+
+
+def choose_poolings(
+    normal: AnomalyMaps, planted: AnomalyMaps, pooling: Literal["auto"] | Pooling
+) -> tuple[dict[str, Pooling], dict[str, dict[str, float]]]:
+    """How each score is pooled, and the image AUROC of planted defects by score and pooling.
+
+    Plain scores are means, as in the paper; `pooling` is that of the others, "auto" the best for each.
+    """
+    auroc: dict[str, dict[str, float]] = {}
+    chosen: dict[str, Pooling] = {}
+    for name in normal:
+        plain = SCORES[name] in PLAIN
+        candidates = ("mean",) if plain else POOLINGS if pooling == "auto" else (pooling,)
+        auroc[name] = {}
+        for candidate in candidates:
+            scores = [image_scores(maps[name], candidate) for maps in (normal, planted)]
+            labels = np.repeat([0, 1], [len(each) for each in scores])
+            auroc[name][candidate] = float(roc_auc_score(labels, np.concatenate(scores)))
+        chosen[name] = max(candidates, key=auroc[name].__getitem__)
+    return chosen, auroc
+
+
+def score_names(method: Method) -> list[str]:
+    """The scores of a method, in the order of the table."""
+    return [score.name for score in SCORES.values() if score.needs is None or score.needs in method.gives]
 
 
 def state_digest(state: State) -> str:
@@ -173,24 +265,17 @@ def plain_anomaly_maps(
     tuned: Mapping[str, Any],
     images: UInt8[np.ndarray, "n h w 3"],
     *,
+    preprocessing: Preprocessing,
     label: str | None = None,
 ) -> AnomalyMaps:
     """Maps of all images by the scores that are not calibrated; `label` names the progress bar, if any."""
-    maps: Any = by_queues(
+    maps: Any = preprocessing.apply(
         lambda queue, count: method.predict(state, tuned, queue, count).maps,
         images,
-        size=method.throughput.queue_size,
+        queue_size=method.throughput.queue_size,
         label=label,
     )
     return {score.name: maps[score.name] for score in PLAIN if score.name in maps}
-
-
-def scores_of(maps: AnomalyMaps, scoring: ScoringSettings) -> dict[str, Float[np.ndarray, " n"]]:
-    """Image scores by name: the mean of a map (the paper's), or for a calibrated score of its top pixels."""
-    return {
-        name: image_scores(values, top_fraction=scoring.top_fraction if SCORES[name].source else 1.0)
-        for name, values in maps.items()
-    }
 
 
 def defect_threshold(normal_scores: Float[np.ndarray, " n"]) -> float:
@@ -209,11 +294,26 @@ def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardis
     return chosen, {"reason": "predicts held-out images best", "log_likelihoods": fit}
 
 
-def _read_statistics(folder: RunFolder, name: str, image_size: int) -> Statistics:
+def _combined(calibrated: AnomalyMaps) -> Float[np.ndarray, "n h w"]:
+    """The mean of all calibrated maps."""
+    return np.mean(list(calibrated.values()), axis=0)
+
+
+def _pooling(value: Any) -> Pooling:
+    return cast(Pooling, _one_of(value, POOLINGS))
+
+
+def _one_of(value: Any, known: Sequence[str]) -> str:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {', '.join(known)}")
+    return value
+
+
+def _read_statistics(folder: RunFolder, name: str, size: Size) -> Statistics:
     file = folder.statistics / f"{name}.npy"
     values = read_array(file)
-    if values.shape != (2, image_size, image_size):
-        raise ValueError(f"{file.name} has the shape {values.shape}, not {(2, image_size, image_size)}")
+    if values.shape != (2, *size):
+        raise ValueError(f"{file.name} has the shape {values.shape}, not {(2, *size)}")
     try:
         return Statistics(values[0], values[1])
     except (ValueError, TypeError) as error:

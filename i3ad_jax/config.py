@@ -6,12 +6,16 @@ from typing import Any, Generic, TypeVar
 from i3ad_jax.data.load import DataSettings
 from i3ad_jax.methods import METHODS
 from i3ad_jax.methods.method import Method
+from i3ad_jax.preprocessing.preprocessing import PreprocessingSettings
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.scoring.standardisation import ScoringSettings
 from i3ad_jax.settings import SettingError, Settings, setting, settings_from_json
 
-PRESETS = {"quick": 64, "paper": 256}  # image sizes
+PRESETS = {
+    "quick": (DataSettings(image_size=64), PreprocessingSettings()),
+    "paper": (DataSettings(), PreprocessingSettings(view="whole", centre="none")),
+}
 Training = TypeVar("Training", bound=Settings, covariant=True)
 Test = TypeVar("Test", bound=Settings, covariant=True)
 
@@ -32,6 +36,7 @@ class Config(Settings, Generic[Training, Test]):
     training: Training
     test: Test
     data: DataSettings = field(default_factory=DataSettings)
+    preprocessing: PreprocessingSettings = field(default_factory=PreprocessingSettings)
     ssim: SsimSettings = field(default_factory=SsimSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
@@ -46,9 +51,13 @@ class Config(Settings, Generic[Training, Test]):
         self.build()  # a method refuses what it cannot work with
 
     def build(self) -> Method:
-        """The method, with its networks."""
-        size = self.data.image_size
-        return METHODS[self.method](self.training, self.test, size, self.ssim, self.throughput)
+        """The method, with its networks; those for whole images as long as `view` is "auto"."""
+        return METHODS[self.method](self.training, self.test, self.side, self.ssim, self.throughput)
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of the squares that networks see."""
+        return self.preprocessing.tile if self.preprocessing.view == "tiles" else self.data.image_size
 
     def with_settings(self, changes: dict[str, Any]) -> "Config[Any, Any]":
         """The same with some settings changed, each by its own name.
@@ -72,7 +81,8 @@ class Config(Settings, Generic[Training, Test]):
                 on the setting.
         """
         config = self if method == self.method else self.for_method(method)
-        fixed = {**self.training.flat(), **self.data.flat(), "seed": 0, "preset": 0, "method": 0}
+        fixed = {**self.training.flat(), **self.data.flat(), **self.preprocessing.flat()}
+        fixed |= {"seed": 0, "preset": 0, "method": 0}
         if misplaced := changes.keys() & fixed.keys():
             name = min(misplaced)
             raise misplaced_setting(name, changes[name], method=config.method)
@@ -110,7 +120,8 @@ def default_config(method: str, *, preset: str = "quick") -> Config[Any, Any]:
         SettingError: there is no such method or preset.
     """
     training, test = _presets(method, preset)
-    return Config(method, preset, training, test, data=DataSettings(image_size=PRESETS[preset]))
+    data, preprocessing = PRESETS[preset]
+    return Config(method, preset, training, test, data=data, preprocessing=preprocessing)
 
 
 def misplaced_setting(name: str, value: Any, *, method: str) -> SettingError:

@@ -1,32 +1,36 @@
 """`Detector`: a method, its settings, its weights and its calibration in one object."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps, scores_of
+from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.images import Size
 from i3ad_jax.data.inputs import ImagesLike, as_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source, load_dataset
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import Step, state_shapes, training_steps
+from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.prediction import Prediction, Trace
+from i3ad_jax.preparation import Preparation, prepare
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.runtime.queues import by_queues
 from i3ad_jax.scoring.maps import AnomalyMaps
 from i3ad_jax.settings import Settings
-from i3ad_jax.shapes import to_uint8
 
 CHECK_EVERY = 20  # steps between looks at the losses
 
@@ -40,12 +44,14 @@ class Detector:
         state: the weights, and what training needs to go on.
         calibration: what held-out normal images taught.
         files: which images were trained on and which held out.
+        preprocessing: what the networks see of an image.
     """
 
     config: Config[Settings, Settings]
     state: object
     calibration: Calibration
     files: TrainingFiles
+    preprocessing: Preprocessing
 
     @classmethod
     def fit(
@@ -73,15 +79,21 @@ class Detector:
         config = default_config(method, preset=preset).with_settings(settings)
         if isinstance(images, str | Path):
             config = config.with_settings({"data": absolute_source(str(images))})
-            train = load_train(config, progress=progress)
+            prepared = prepare(config, lambda size: load_train(config, size=size, progress=progress))
         else:
             config = config.with_settings({"data": ARRAYS})
-            train = _as_split(images, config)
-        data = config.data
-        files = TrainingFiles.choose(train, fraction=data.held_out, seed=config.seed)
-        kept, held_out = files.select(train)
-        last = _last_step(config, kept.images, progress=progress)
-        return cls.calibrated(config, last.state, files, held_out.images, step=last.number, progress=progress)
+            given = images if isinstance(images, np.ndarray | PIL.Image.Image) else list(images)
+            prepared = prepare(config, lambda size: _as_split(given, config, size))
+        last = _last_step(prepared, progress=progress)
+        return cls.calibrated(
+            prepared.config,
+            last.state,
+            prepared.files,
+            prepared.held_out.images,
+            preprocessing=prepared.preprocessing,
+            step=last.number,
+            progress=progress,
+        )
 
     @classmethod
     def calibrated(
@@ -91,20 +103,25 @@ class Detector:
         files: TrainingFiles,
         held_out: UInt8[np.ndarray, "n h w 3"],
         *,
+        preprocessing: Preprocessing,
         step: int,
         progress: bool = False,
     ) -> "Detector":
-        """A detector of weights that were trained for `step` steps, calibrated on held-out normal images."""
+        """A detector of weights that were trained for `step` steps, calibrated on held-out normal images.
+
+        The images are of the working size.
+        """
         calibration = calibrate(
             config.build(),
             state,
             held_out,
+            preprocessing=preprocessing,
             scoring=config.scoring,
             seed=config.seed,
             step=step,
             progress=progress,
         )
-        return cls(config, state, calibration, files)
+        return cls(config, state, calibration, files, preprocessing)
 
     @cached_property
     def method(self) -> Method:
@@ -131,8 +148,15 @@ class Detector:
             InputError: a setting makes no sense or belongs to training, or an image cannot be used.
         """
         config = self.config.for_test(method or self.config.method, settings)
-        images, step = _as_split(held_out, config).images, self.calibration.step
-        return Detector.calibrated(config, self.state, self.files, images, step=step, progress=progress)
+        return Detector.calibrated(
+            config,
+            self.state,
+            self.files,
+            self._resized(held_out),
+            preprocessing=self.preprocessing,
+            step=self.calibration.step,
+            progress=progress,
+        )
 
     def score(self, images: ImagesLike) -> list[Prediction]:
         """Scores, anomaly maps and verdicts.
@@ -148,12 +172,12 @@ class Detector:
 
     def stream(self, images: ImagesLike) -> Iterator[Prediction]:
         """What `score` gives, image by image as it comes, in the memory of two queues."""
-        data, size = self.config.data, self.config.throughput.queue_size
+        at_once = self.config.throughput.queue_size
         for chunk in as_pictures(
-            images, size=(data.image_size, data.image_size), aspect=data.aspect, chunk=size
+            images, size=self.preprocessing.size, aspect=self.config.data.aspect, chunk=at_once
         ):
             maps = self.anomaly_maps(np.stack([picture.pixels for picture in chunk]))
-            scores = scores_of(maps, self.config.scoring)
+            scores = self.calibration.image_scores(maps)
             for i, picture in enumerate(chunk):
                 values = {name: float(own[i]) for name, own in scores.items()}
                 yield Prediction(
@@ -162,40 +186,55 @@ class Detector:
                     anomalous={name: x > self.calibration.thresholds[name] for name, x in values.items()},
                     original=np.asarray(picture.original),
                     small_maps={name: own[i] for name, own in maps.items()},
-                    aspect=data.aspect,
+                    aspect=self.config.data.aspect,
                 )
 
     def reconstruct(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """The reconstructions of images, as `score` takes them, in the working size."""
-        found = by_queues(
-            lambda queue, count: to_uint8(
+        pixels = self._resized(images)
+        found: Any = self.preprocessing.apply(
+            lambda queue, count: (
                 self.method.predict(self.state, self.calibration.tuned, queue, count).reconstructions
             ),
-            _as_split(images, self.config).images,
-            size=self.config.throughput.queue_size,
+            pixels,
+            queue_size=self.config.throughput.queue_size,
         )
-        return np.asarray(found)
+        return self.preprocessing.pictures(found, pixels)
 
     def trace(self, images: ImagesLike) -> Trace:
         """Every state of the test-time loop for images, as `score` takes them."""
-        return self.trace_pixels(_as_split(images, self.config).images)
+        return self.trace_pixels(self._resized(images))
 
     def anomaly_maps(self, images: UInt8[np.ndarray, "n h w 3"], *, label: str | None = None) -> AnomalyMaps:
         """The map of every score for images of the working size; `label` names the progress bar, if any."""
-        plain = plain_anomaly_maps(self.method, self.state, self.calibration.tuned, images, label=label)
+        plain = plain_anomaly_maps(
+            self.method,
+            self.state,
+            self.calibration.tuned,
+            images,
+            preprocessing=self.preprocessing,
+            label=label,
+        )
         return self.calibration.complete(plain)
 
     def trace_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Trace:
         """What `trace` gives for images of the working size."""
-        states = by_queues(
-            lambda queue, count: self.method.trace(self.state, self.calibration.tuned, queue, count),
+        traced = len(images) * len(self.preprocessing.tiling.corners)
+        states: Any = self.preprocessing.apply(
+            lambda queue, count: _pixels_first(
+                self.method.trace(self.state, self.calibration.tuned, queue, count)
+            ),
             images,
-            size=min(len(images), self.config.throughput.queue_size),
+            queue_size=min(traced, self.config.throughput.queue_size),
         )
+        reconstructions = [
+            self.preprocessing.pictures(states.images[..., i, :], images)
+            for i in range(states.images.shape[3])
+        ]
         return Trace(
-            np.asarray(to_uint8(jnp.asarray(states.images))),
-            np.asarray(states.masks[..., 0] > 0),
-            np.asarray(states.scores),
+            np.stack(reconstructions, axis=1),
+            np.moveaxis(states.masks[..., 0] > 0.5, 3, 1),
+            np.moveaxis(states.scores, 3, 1),
             tuple(self.method.trace_iterations),
         )
 
@@ -207,7 +246,7 @@ class Detector:
         """
         run = RunFolder(Path(folder))
         with run.lock():
-            run.create(self.config, self.files)
+            run.create(self.config, self.files, self.preprocessing)
             with run.writing(), Checkpoints(run.checkpoints) as checkpoints:
                 checkpoints.save(self.calibration.step, self.state)
             self.calibration.write(run)
@@ -222,21 +261,26 @@ class Detector:
         run = RunFolder(Path(folder))
         config = run.read_config()
         files = run.read_files()
+        preprocessing = run.read_preprocessing()
         step, state = load_weights(run, config)
-        calibration = Calibration.read(run, method=config.build(), step=step, state=state)
-        return cls(config, state, calibration, files)
+        calibration = Calibration.read(
+            run, method=config.build(), size=preprocessing.size, step=step, state=state
+        )
+        return cls(config, state, calibration, files, preprocessing)
+
+    def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
+        """Images as `score` takes them, in the working size."""
+        return _as_split(images, self.config, self.preprocessing.size).images
 
 
-def load_train(config: Config[Settings, Settings], *, progress: bool = False) -> Split:
-    """The normal training images that the settings name.
+def load_train(config: Config[Settings, Settings], *, size: Size, progress: bool = False) -> Split:
+    """The normal training images that the settings name, in this working size.
 
     Raises:
         InputError: they cannot be read.
     """
     data = config.data
-    dataset = load_dataset(
-        data.data, size=(data.image_size, data.image_size), aspect=data.aspect, progress=progress
-    )
+    dataset = load_dataset(data.data, size=size, aspect=data.aspect, progress=progress)
     return dataset.train
 
 
@@ -256,11 +300,16 @@ def load_weights(run: RunFolder, config: Config[Settings, Settings]) -> tuple[in
         return checkpoints.latest, state
 
 
-def _last_step(
-    config: Config[Settings, Settings], images: UInt8[np.ndarray, "n h w 3"], *, progress: bool
-) -> Step:
+def _last_step(prepared: Preparation, *, progress: bool) -> Step:
     """The end of a training."""
-    steps = training_steps(config.build(), images, seed=config.seed)
+    config = prepared.config
+    steps = training_steps(
+        config.build(),
+        prepared.images.images,
+        preprocessing=prepared.preprocessing,
+        augment=config.preprocessing.augment,
+        seed=config.seed,
+    )
     last = None
     for last in tqdm(steps, "train", config.flat().get("steps", 1), unit="step", disable=not progress):
         if last.number % CHECK_EVERY == 0 and (problem := last.problem(weights=False)):
@@ -271,15 +320,21 @@ def _last_step(
     return jax.block_until_ready(last)
 
 
-def _as_split(images: ImagesLike, config: Config[Settings, Settings]) -> Split:
-    """Normal images of the working size.
+def _pixels_first(states: Trajectory) -> Trajectory:
+    """The same with the states' axis after those of the pixels."""
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 3), states)
+
+
+def _as_split(images: ImagesLike, config: Config[Settings, Settings], size: Size) -> Split:
+    """Normal images in a working size.
 
     Raises:
         InputError: there is none, or one cannot be used.
     """
     data = config.data
-    chunks = as_pictures(images, size=(data.image_size, data.image_size), aspect=data.aspect, chunk=64)
-    pixels = [picture.pixels for chunk in chunks for picture in chunk]
-    if not pixels:
+    chunks = as_pictures(images, size=size, aspect=data.aspect, chunk=64)
+    pictures = [(picture.pixels, picture.original.size) for chunk in chunks for picture in chunk]
+    if not pictures:
         raise InputError("no images given; give at least one")
-    return Split.of_normal_images(np.stack(pixels))
+    split = Split.of_normal_images(np.stack([pixels for pixels, _ in pictures]))
+    return replace(split, original_sizes=tuple((height, width) for _, (width, height) in pictures))

@@ -11,3 +11,7 @@ class InputError(Exception):
 
 class ChangedFilesWarning(UserWarning):
     """A file that a run was trained on or held out is not what it was; the message names it."""
+
+
+class LearnedLittleWarning(UserWarning):
+    """A training ended with less than the simplest replacement of the network knows; results mean little."""

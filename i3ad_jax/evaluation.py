@@ -12,7 +12,6 @@ from PIL import Image
 from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
 
-from i3ad_jax.calibration import scores_of
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.load import load_dataset
@@ -64,8 +63,8 @@ def evaluate_run(
     same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
     if not (same and out.is_same(run)):
         check_results_folder(out, run)
-    size, aspect = config.data.image_size, config.data.aspect
-    tested = load_dataset(data, size=(size, size), aspect=aspect, progress=True)
+    size, aspect = run.read_preprocessing().size, config.data.aspect
+    tested = load_dataset(data, size=size, aspect=aspect, progress=True)
     detector = load_as(run, config, train=tested.train if data == stored.data.data else None)
     evaluation = evaluate(detector, tested, progress=True)
     return write_evaluation(evaluation, out, run=run, data=data, command=command)
@@ -90,11 +89,14 @@ def load_as(run: RunFolder, config: Config[Any, Any], *, train: Split | None = N
     if config == replace(stored, throughput=config.throughput) and run.calibration.exists():
         return replace(Detector.load(run.path), config=config)
     step, state = load_weights(run, config)
-    files, train = run.read_files(), load_train(config, progress=True) if train is None else train
+    files, preprocessing = run.read_files(), run.read_preprocessing()
+    train = load_train(config, size=preprocessing.size, progress=True) if train is None else train
     for change in files.changes(train):
         warnings.warn(change, ChangedFilesWarning, stacklevel=2)
     held_out = files.select_held_out(train)
-    detector = Detector.calibrated(config, state, files, held_out.images, step=step, progress=True)
+    detector = Detector.calibrated(
+        config, state, files, held_out.images, preprocessing=preprocessing, step=step, progress=True
+    )
     if config == replace(stored, throughput=config.throughput):
         detector.calibration.write(run)
     return detector
@@ -114,8 +116,8 @@ def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Ev
     start = time.perf_counter()
     maps = detector.anomaly_maps(test.images, label="test" if progress else None)
     seconds = (time.perf_counter() - start) / len(test)
-    scores = scores_of(maps, config.scoring)
     calibration = detector.calibration
+    scores = calibration.image_scores(maps)
     results = {
         "method": config.method,
         "data": data.name,
@@ -127,7 +129,12 @@ def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Ev
         "num_test_without_mask": int((~test.annotated).sum()),
         "iterations": detector.method.trace_iterations[-1],
         **calibration.tuned,
+        "learned": {**calibration.learned, "problem": calibration.problem},
+        "preprocessing": detector.preprocessing.to_json(),
+        "headline": calibration.headline,
         "standardise": dict(calibration.standardise),
+        "pooling": dict(calibration.pooling),
+        "planted_auroc": {name: dict(own) for name, own in calibration.planted_auroc.items()},
         "thresholds": dict(calibration.thresholds),
         "scores": summarise(test, maps, scores),
         "seconds_per_image": seconds,
@@ -169,6 +176,7 @@ def write_evaluation(
             folder.point_to(weights)
             write_json(folder.environment, {**tested, "training": trained})
             write_json(folder.files, detector.files.to_json())
+            folder.write_preprocessing(detector.preprocessing)
             write_json(folder.config, config.to_json())
             detector.calibration.write(folder)
         folder.maps.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt8
 
-from i3ad_jax.methods.method import Method, Metrics, State, StepSettings
+from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.preprocessing.training_images import Augment, TrainingImages
 from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.shapes import PRNGKey, to_float
+from i3ad_jax.segmentation.planting import Planted, plant_defects
+from i3ad_jax.shapes import PRNGKey
 
+SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
 DIVERGED = 1e4  # losses here are of order one; beyond this no training comes back
 
 
@@ -44,34 +48,39 @@ def training_steps(
     method: Method,
     images: UInt8[np.ndarray, "n h w 3"],
     *,
+    preprocessing: Preprocessing,
+    augment: Augment = "none",
     seed: int,
     start: int = 0,
     state: State | None = None,
 ) -> Iterator[Step]:
     """The steps of a training, from the first or from where an earlier one ended.
 
-    Step i draws its batch and its masks from a key made of the seed and i alone, so a training that was
+    Step i draws its batch, squares and masks from a key made of the seed and i alone, so a training that was
     interrupted ends in the same bits as one that was not. A method that learns from all images at once takes
     one step.
 
     Args:
         method: to train.
-        images: normal images.
-        seed: of weights, batches and masks.
+        images: normal images of the working size.
+        preprocessing: what the networks see of them.
+        augment: how training images are mirrored and turned.
+        seed: of weights, batches, squares, masks and planted defects.
         start: number of steps that led to `state`.
         state: to go on from; None for fresh weights. It is donated.
 
     Raises:
         InputError: there are too few images for the method's settings.
     """
-    if start == 0 and (fitted := method.fit_at_once(images)) is not None:
-        yield Step(1, fitted, {})
     if not isinstance(method.training, StepSettings):
+        if start == 0:
+            squares = preprocessing.squares(images, each=SQUARES_AT_ONCE, seed=seed)
+            yield Step(1, method.fit_at_once(np.asarray(squares.images)), {})
         return
     init_key, train_key = jax.random.split(jax.random.key(seed))
     order_key, step_key = jax.random.split(train_key)
     state = fresh_state(init_key, method) if state is None else state
-    on_device = jnp.asarray(images)
+    on_device = TrainingImages.of(images, preprocessing, augment)
     for done in range(start, method.training.steps):
         state, metrics = _step_once(method, state, on_device, done, order_key, step_key)
         yield Step(done + 1, state, metrics)
@@ -98,12 +107,14 @@ def _init(method: Method, key: PRNGKey) -> State:
 def _step_once(
     method: Method,
     state: State,
-    images: Array,
+    images: TrainingImages,
     index: int | Int[Array, ""],
     order_key: PRNGKey,
     step_key: PRNGKey,
 ) -> tuple[State, Metrics]:
     """One training step as one program: its batch from the epoch's shuffled images, then the method's step.
+
+    Defects are planted for methods that use them; for the others the compiler leaves them out.
 
     The state is donated: the new one takes its memory.
     """
@@ -111,8 +122,14 @@ def _step_once(
     assert isinstance(settings, StepSettings)
 
     def draw(position: Array) -> Array:
-        epoch, place = jnp.divmod(position, len(images))
-        return jax.random.permutation(jax.random.fold_in(order_key, epoch), len(images))[place]
+        epoch, place = jnp.divmod(position, len(images.pixels))
+        return jax.random.permutation(jax.random.fold_in(order_key, epoch), len(images.pixels))[place]
 
     chosen = jax.vmap(draw)(index * settings.batch_size + jnp.arange(settings.batch_size))
-    return method.step(state, to_float(images[chosen]), jax.random.fold_in(step_key, index))
+    square_key, defect_key, method_key = jax.random.split(jax.random.fold_in(step_key, index), 3)
+    squares, centre = images.draw(square_key, chosen)
+    planted = plant_defects(defect_key, squares)
+    batch = Batch(
+        (squares - centre) / images.scale, Planted((planted.images - centre) / images.scale, planted.masks)
+    )
+    return method.step(state, batch, method_key)

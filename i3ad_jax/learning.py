@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from i3ad_jax.inpainting.masks import checkerboard_masks
+from i3ad_jax.methods.method import Method, State
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.shapes import Images, Masks
 
+EXAMINED = 64  # images, at most: a checkpoint should not take long
 COLLAPSED = 0.2  # a smaller `Learned.spread` is that of one picture for all images
 ROUNDING = 1e-6  # mean differences of pixels in float32 below this are none
 ADVICE = "results mean little (train longer, or on more images)"
@@ -79,11 +82,27 @@ class Learned:
         )
 
 
+def examine(
+    method: Method,
+    state: State,
+    held_out: UInt8[np.ndarray, "n h w 3"],
+    preprocessing: Preprocessing,
+) -> Learned | None:
+    """What a square of each of these normal images says of the training; None for a method with a search."""
+    chosen = held_out[:EXAMINED]
+    images = preprocessing.squares(chosen).images
+    reconstructions = method.reconstruct_once(state, images)
+    if reconstructions is None:
+        return None
+    mean_image = preprocessing.mean_squares(len(chosen))
+    return measure(images, reconstructions, mean_image=mean_image, patches=method.fill_patches)
+
+
 def measure(
     images: Float[np.ndarray | Array, "n h w c"],
     reconstructions: Float[np.ndarray | Array, "n h w c"],
     *,
-    mean_image: Float[np.ndarray | Array, "h w c"],
+    mean_image: Float[np.ndarray | Array, "*n h w c"],
     patches: int | None,
 ) -> Learned:
     """What reconstructions of held-out normal images say of the training.
@@ -91,7 +110,7 @@ def measure(
     Args:
         images: held-out normal images, as the networks take them.
         reconstructions: of each of them, in one pass.
-        mean_image: of the training images.
+        mean_image: of the training images, as far as each square shows of it.
         patches: along each side of the checkerboard by which holes were filled; None without holes.
     """
     fill = None if patches is None else neighbour_fill_pass(jnp.asarray(images), patches=patches)

@@ -3,29 +3,32 @@
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from i3ad_jax.config import Config
-from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.dataset import Dataset
+from i3ad_jax.data.images import Size
 from i3ad_jax.data.load import load_dataset
-from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.detector import Detector
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import evaluate, write_evaluation
 from i3ad_jax.fit import Step, state_shapes, training_steps
+from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State, StepSettings
+from i3ad_jax.preparation import Preparation, prepare
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.reporting.figures import contact_sheet
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.files import append_line, write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.shapes import to_float, to_uint8
+from i3ad_jax.shapes import to_uint8
 
 LOG_EVERY = 20
 NUM_SAMPLES = 8
@@ -58,32 +61,56 @@ def train_and_test(
     """
     if not resume:
         folder.check_free()
-    data = config.data
+    source, data = _Source(config), config.data
     # Before the folder is made: data that cannot be read leave none behind.
-    dataset = load_dataset(
-        data.data, size=(data.image_size, data.image_size), aspect=data.aspect, progress=True
-    )
+    prepared = None if resume else prepare(config, lambda size: source.read(size).train)
     with folder.lock():
-        kept, held_out = _begin(config, folder, dataset.train, resume=resume, command=command)
-        step, state = _train(config.build(), config.seed, folder, kept.images, held_out.images)
-        files = folder.read_files()
-        detector = Detector.calibrated(config, state, files, held_out.images, step=step, progress=True)
+        if prepared is None:
+            prepared = _continue(config, folder, source)
+        else:
+            folder.create(prepared.config, prepared.files, prepared.preprocessing, command=command)
+        step, state = _train(prepared, folder)
+        detector = Detector.calibrated(
+            prepared.config,
+            state,
+            prepared.files,
+            prepared.held_out.images,
+            preprocessing=prepared.preprocessing,
+            step=step,
+            progress=True,
+        )
         detector.calibration.write(folder)
+        if problem := detector.calibration.problem:
+            warnings.warn(problem, LearnedLittleWarning, stacklevel=2)
+        dataset = source.read(prepared.preprocessing.size)
         if not len(dataset.test):
             return None
         evaluation = evaluate(detector, dataset, progress=True)
         return write_evaluation(evaluation, folder, run=folder, data=data.data, command=command)
 
 
-def _begin(
-    config: Config, folder: RunFolder, train: Split, *, resume: bool, command: Sequence[str]
-) -> tuple[Split, Split]:
-    """The images to train on and those held out: of the run's record, which is made unless `resume`."""
-    if not resume:
-        files = TrainingFiles.choose(train, fraction=config.data.held_out, seed=config.seed)
-        folder.create(config, files, command=command)
-        return files.select(train)
-    files = folder.read_files()
+class _Source:
+    """The data set, read anew only for another size."""
+
+    def __init__(self, config: Config[Any, Any]) -> None:
+        self.data, self.size, self.dataset = config.data, None, None
+
+    def read(self, size: Size) -> Dataset:
+        if self.dataset is None or size != self.size:
+            data = self.data
+            self.dataset = load_dataset(data.data, size=size, aspect=data.aspect, progress=True)
+            self.size = size
+        return self.dataset
+
+
+def _continue(config: Config[Any, Any], folder: RunFolder, source: _Source) -> Preparation:
+    """What a run started from, with `config`, its settings but for more steps.
+
+    Raises:
+        InputError: files trained on or held out have changed since, or it has been trained for more steps.
+    """
+    files, preprocessing = folder.read_files(), folder.read_preprocessing()
+    train = source.read(preprocessing.size).train
     if changes := files.changes(train):
         raise InputError(changes[0] + (f" (and {len(changes) - 1} more)" if changes[1:] else ""))
     stored = folder.read_config()  # again, now that no other training can change it
@@ -94,21 +121,30 @@ def _begin(
             for file in (folder.results, folder.calibration):
                 file.unlink(missing_ok=True)
             write_json(folder.config, config.to_json())
-    return files.select(train)
+    return Preparation(config, preprocessing, files, *files.select(train))
 
 
-def _train(
-    method: Method, seed: int, folder: RunFolder, images: np.ndarray, held_out: np.ndarray
-) -> tuple[int, State]:
+def _train(prepared: Preparation, folder: RunFolder) -> tuple[int, State]:
     """The number of training steps, and the state after them; writes checkpoints, log and samples."""
+    config, preprocessing = prepared.config, prepared.preprocessing
+    method = config.build()
     settings = method.training
     by_steps = isinstance(settings, StepSettings)
     total = settings.steps if by_steps else 1
+    held_out = preprocessing.squares(prepared.held_out.images, seed=config.seed)
     with folder.writing(), Checkpoints(folder.checkpoints) as checkpoints, _signals() as received:
         start = checkpoints.latest or 0
         state = checkpoints.load(state_shapes(method)) if start else None
         folder.keep_metrics_until(start)
-        steps = training_steps(method, images, seed=seed, start=start, state=state)
+        steps = training_steps(
+            method,
+            prepared.images.images,
+            preprocessing=preprocessing,
+            augment=config.preprocessing.augment,
+            seed=config.seed,
+            start=start,
+            state=state,
+        )
         progress = tqdm(steps, "train", total, initial=start, unit="step", disable=start >= total)
         clock, step = _Clock(start), Step(start, state, {})
         for step in progress:
@@ -118,11 +154,14 @@ def _train(
                 _check(step, weights=saving, kept=checkpoints.latest)
                 losses = {name: float(value) for name, value in step.metrics.items()}
                 row = {"step": step.number, **losses, "steps_per_second": clock.rate(step.number)}
+                if saving:
+                    learned = examine(method, step.state, prepared.held_out.images, preprocessing)
+                    row |= learned.as_metrics() if learned else {}
                 append_line(folder.metrics, row)
                 short = {name.removesuffix("_loss"): f"{value:.3g}" for name, value in losses.items()}
                 progress.set_postfix(short)
             if by_steps and (step.number % settings.sample_every == 0 or step.number == total):
-                _save_samples(method, step, held_out[:NUM_SAMPLES], folder)
+                _save_samples(method, step, held_out, folder)
             if saving:
                 checkpoints.save(step.number, step.state)
             if received:
@@ -141,10 +180,11 @@ def _check(step: Step, *, weights: bool, kept: int | None) -> None:
         )
 
 
-def _save_samples(method: Method, step: Step, images: np.ndarray, folder: RunFolder) -> None:
-    rows = method.sample(step.state, to_float(jnp.asarray(images)), jax.random.key(0))
+def _save_samples(method: Method, step: Step, squares: Squares, folder: RunFolder) -> None:
+    shown = jax.tree.map(lambda x: x[:NUM_SAMPLES], squares)
+    rows = method.sample(step.state, shown.images, jax.random.key(0))
     folder.samples.mkdir(exist_ok=True)
-    sheet = contact_sheet([np.asarray(to_uint8(row)) for row in rows])
+    sheet = contact_sheet([np.asarray(to_uint8(shown.pixels(row))) for row in rows])
     sheet.save(folder.samples / f"step_{step.number:07d}.png")
 
 

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from i3ad_jax.inpainting.refine import Earlier, Inpaint, Loop, LoopSettings, State, Trajectory
-from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.inpainting.refine import AnomalyScore, Earlier, Inpaint, Loop, LoopSettings, State, Trajectory
 from i3ad_jax.shapes import Images
 
 
@@ -40,9 +39,9 @@ def refine_queue(
     *,
     count: int | Int[Array, ""],
     slots: int,
+    scores: AnomalyScore,
     u: float | Float[Array, ""] | Float[Array, " b"],
     settings: LoopSettings,
-    ssim: SsimSettings,
 ) -> State:
     """The states that `refine` gives for the first `count` images, but for rounding; zeros for the rest.
 
@@ -51,13 +50,14 @@ def refine_queue(
     depend on `len(images)` and `slots`; another `count` needs no other program.
 
     Args:
-        inpaint, settings, ssim: as for `refine`.
+        inpaint, settings: as for `refine`.
+        scores: the anomaly scores of all images, a pytree with a row for each.
         u: as for `refine`, of all images or of each.
-        images: the queue, in [-1, 1].
+        images: the queue.
         count: how many of them there are; what follows is padding and costs nothing.
         slots: images that are worked on together.
     """
-    loops = _loops(images, u, settings, ssim)
+    loops = _loops(images, scores, u, settings)
     results = _needed_steps(inpaint, loops, count=count, slots=slots, kept=1)
     return jax.tree.map(lambda x: x[:, 0], results)
 
@@ -68,26 +68,27 @@ def trace_queue(
     *,
     count: int | Int[Array, ""],
     slots: int,
+    scores: AnomalyScore,
     u: float | Float[Array, ""] | Float[Array, " b"],
     settings: LoopSettings,
-    ssim: SsimSettings,
 ) -> tuple[Trajectory, Int[Array, " b"]]:
     """What `trace` gives for the first `count` images, but for rounding, at the queue's cost.
 
     Args:
-        inpaint, images, count, slots, u, settings, ssim: as for `refine_queue`.
+        inpaint, images, count, slots, scores, u, settings: as for `refine_queue`.
     """
-    loops = _loops(images, u, settings, ssim)
+    loops = _loops(images, scores, u, settings)
     states = _needed_steps(inpaint, loops, count=count, slots=slots, kept=settings.iterations + 1)
     return jax.vmap(_trajectory)(loops, states)
 
 
 def _loops(
-    images: Images, u: float | Float[Array, "..."], settings: LoopSettings, ssim: SsimSettings
+    images: Images, scores: AnomalyScore, u: float | Float[Array, "..."], settings: LoopSettings
 ) -> Loop:
     """The loop of each image."""
     each = jnp.broadcast_to(jnp.asarray(u, jnp.float32), len(images))
-    return jax.vmap(lambda image, u: Loop.of(image, u=u, settings=settings, ssim=ssim))(images, each)
+    one = jax.vmap(lambda image, score, u: Loop.of(image, score=score, u=u, settings=settings))
+    return one(images, scores, each)
 
 
 def _needed_steps(

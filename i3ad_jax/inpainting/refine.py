@@ -1,6 +1,6 @@
 """Iterative inpainting with an SSIM mask: the paper's test-time loop (section 2.2 to 2.5).
 
-Written for one image and any `inpaint` function, so that it knows no network; the caller `vmap`s it.
+Written for one image and any functions `inpaint` and `score`: it knows no network. The caller `vmap`s it.
 `Loop.step` is the loop's one step. Two drivers take it to the end: `refine` here always takes all steps, one
 compiled program of static shapes; `queue.py` gives each of many images only the steps that it needs.
 """
@@ -16,11 +16,11 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, checkerboard_masks
-from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Image, Map, Mask
 
 Inpaint = Callable[[Image, Mask], Image]
+AnomalyScore = Callable[[Image], Map]  # of an image's reconstructions; a pytree, as `ssim_anomaly` gives it
 START = -NUM_CHECKERBOARDS  # iterations of an image none of whose checkerboard passes is done
 
 
@@ -46,9 +46,9 @@ class State(NamedTuple):
     """An image in some state of the loop.
 
     Attributes:
-        image: the reconstruction, in [-1, 1].
+        image: the reconstruction.
         mask: where it was last inpainted. All ones after the checkerboard passes, which inpaint every pixel.
-        score: its SSIM anomaly score.
+        score: its anomaly score.
         iterations: mask updates that led to it, negative before the last checkerboard pass. Less than the
             settings' if the mask stopped changing or, in the queue, if the loop has entered a period-2 cycle.
     """
@@ -86,23 +86,23 @@ class Loop:
     """The loop of one image: its step, and when it ends. A pytree, so that each image can have its own.
 
     Attributes:
-        original: the image to examine, in [-1, 1].
-        score: gives the SSIM anomaly score of each pixel of a reconstruction of it.
+        original: the image to examine.
+        score: gives the anomaly score of each pixel of a reconstruction of it.
         u: a pixel is masked where its anomaly score is at least this.
         settings: the choices that the paper leaves open.
     """
 
     original: Float[Array, "*b h w c"]
-    score: Callable[[Image], Map]
+    score: AnomalyScore
     u: Float[Array, "*b"]
     settings: LoopSettings
 
     @classmethod
     def of(
-        cls, image: Image, *, u: float | Float[Array, ""], settings: LoopSettings, ssim: SsimSettings
+        cls, image: Image, *, score: AnomalyScore, u: float | Float[Array, ""], settings: LoopSettings
     ) -> "Loop":
-        """The loop of an image in [-1, 1]."""
-        return cls(image, ssim_anomaly(image, ssim), jnp.asarray(u, jnp.float32), settings)
+        """The loop of an image."""
+        return cls(image, score, jnp.asarray(u, jnp.float32), settings)
 
     def start(self) -> State:
         """The state before the first checkerboard pass."""
@@ -172,32 +172,32 @@ def refine(
     inpaint: Inpaint,
     image: Image,
     *,
+    score: AnomalyScore,
     u: float | Float[Array, ""],
     settings: LoopSettings,
-    ssim: SsimSettings,
 ) -> State:
     """The state of the loop after all mask updates: the fixed form, which always computes every step.
 
     Args:
         inpaint: from an image whose holes are 0, and its mask, to an image; only its holes are used.
-        image: the image to examine, in [-1, 1].
+        image: the image to examine.
+        score: gives the anomaly score of each pixel of a reconstruction of it; the paper's is `ssim_anomaly`.
         u: a pixel is masked where its anomaly score is at least this.
         settings: the choices that the paper leaves open.
-        ssim: the anomaly score.
     """
-    return _all_steps(inpaint, Loop.of(image, u=u, settings=settings, ssim=ssim), keep=False)[0]
+    return _all_steps(inpaint, Loop.of(image, score=score, u=u, settings=settings), keep=False)[0]
 
 
 def trace(
     inpaint: Inpaint,
     image: Image,
     *,
+    score: AnomalyScore,
     u: float | Float[Array, ""],
     settings: LoopSettings,
-    ssim: SsimSettings,
 ) -> tuple[Trajectory, Int[Array, ""]]:
     """All states of the loop of which `refine` gives the last, and after how many iterations they repeat."""
-    loop = Loop.of(image, u=u, settings=settings, ssim=ssim)
+    loop = Loop.of(image, score=score, u=u, settings=settings)
     last, states = _all_steps(inpaint, loop, keep=True)
     states = jax.tree.map(lambda x: x[NUM_CHECKERBOARDS - 1 :], states)
     return Trajectory(states.image, states.mask, states.score), last.iterations

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from i3ad_jax.methods.inpainting_gan import QUICK, GanSettings, GanState, InpaintingGan
-from i3ad_jax.methods.method import ComputeSettings, Metrics, check_image_size
+from i3ad_jax.methods.method import Batch, ComputeSettings, Metrics, check_image_size
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE
-from i3ad_jax.shapes import Image, Images, PRNGKey
+from i3ad_jax.shapes import Image, PRNGKey
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,21 @@ class Aegan(ReconstructionMethod):
     @property
     def gan(self) -> InpaintingGan:
         """Both networks."""
-        return InpaintingGan(self.training, self.image_size, self.test.dtype)
+        return InpaintingGan(self.training, self.image_size, self.test.dtype, self.ssim)
 
     def init(self, key: PRNGKey) -> GanState:
         """Fresh weights and optimisers."""
         return self.gan.init(key)
 
-    def step(self, state: GanState, images: Images, key: PRNGKey) -> tuple[GanState, Metrics]:
+    def step(self, state: GanState, batch: Batch, key: PRNGKey) -> tuple[GanState, Metrics]:
         """One update of each network."""
+        images = batch.images
         ones = jnp.ones_like(images[..., :1])
         return self.gan.step(state, images, inputs=images, masks=ones, weights=ones)
 
     def begin(self, state: GanState, image: Image) -> Image:
         """The generator's output."""
-        _, fine = self.gan.inpaint(state.generator, image[None], jnp.ones_like(image[None, ..., :1]))
+        _, fine = self.gan.inpaint(state.average, image[None], jnp.ones_like(image[None, ..., :1]))
         return fine[0]
 
     def features(self, state: GanState, image: Image) -> Float[Array, " f"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.method import AdversarialSettings, Metrics, check_image_size
+from i3ad_jax.methods.method import AdversarialSettings, Batch, Metrics, check_image_size
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.dcgan import MIN_SIZE, SIZE_MULTIPLE, Generator, ImageEncoder
 from i3ad_jax.settings import Settings, setting
@@ -164,8 +164,9 @@ class Anogan(ReconstructionMethod):
         generator_key, discriminator_key = jax.random.split(key)
         return AnoganState(self.generator.init(generator_key), self.discriminator.init(discriminator_key))
 
-    def step(self, state: AnoganState, images: Images, key: PRNGKey) -> tuple[AnoganState, Metrics]:
+    def step(self, state: AnoganState, batch: Batch, key: PRNGKey) -> tuple[AnoganState, Metrics]:
         """One update of the discriminator, then one of the generator, on the same generated images."""
+        images = batch.images
         generator, discriminator = state.generator, state.discriminator
         latents = jax.random.normal(key, (len(images), self.training.latent_size))
         generated, backward, averages = jax.vjp(

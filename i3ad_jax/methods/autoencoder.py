@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.method import Metrics, NoSettings, StepSettings, check_image_size
+from i3ad_jax.methods.method import Batch, Metrics, NoSettings, StepSettings, check_image_size
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.autoencoder import SIZE_MULTIPLE, Autoencoder
 from i3ad_jax.nn.unet import LEVELS, UNet
 from i3ad_jax.scoring.maps import l2_map
 from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.settings import Settings, setting
-from i3ad_jax.shapes import Image, Images, Map, PRNGKey
+from i3ad_jax.shapes import Image, Map, PRNGKey
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,9 @@ class AutoencoderMethod(ReconstructionMethod):
         weights = self.network.init(key, jnp.zeros((1, self.image_size, self.image_size, 3)))["params"]
         return AutoencoderState(weights, self._adam.init(weights))
 
-    def step(self, state: AutoencoderState, images: Images, key: PRNGKey) -> tuple[AutoencoderState, Metrics]:
+    def step(self, state: AutoencoderState, batch: Batch, key: PRNGKey) -> tuple[AutoencoderState, Metrics]:
         """One step of Adam."""
+        images = batch.images
 
         def loss(weights: Any) -> Float[Array, ""]:
             reconstructions: Any = self.network.apply({"params": weights}, images)

@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from i3ad_jax.methods.anogan import LatentGanSettings, Learned, Learner
-from i3ad_jax.methods.method import Metrics, NoSettings, check_image_size
+from i3ad_jax.methods.method import Batch, Metrics, NoSettings, check_image_size
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.dcgan import MIN_SIZE, SIZE_MULTIPLE, Generator, ImageEncoder
 from i3ad_jax.settings import setting
@@ -116,11 +116,12 @@ class FAnogan(ReconstructionMethod):
         )
         return FAnoganState(*networks, steps=jnp.int32(0))
 
-    def step(self, state: FAnoganState, images: Images, key: PRNGKey) -> tuple[FAnoganState, Metrics]:
+    def step(self, state: FAnoganState, batch: Batch, key: PRNGKey) -> tuple[FAnoganState, Metrics]:
         """One update of the critic and maybe of the generator; later on, one of the encoder.
 
         The losses of networks that are not updated are 0, and so is `gradient_norm` without the critic's.
         """
+        images = batch.images
         in_gan = state.steps < self.gan_steps
         state, metrics = lax.cond(in_gan, self._train_gan, self._train_encoder, state, images, key)
         return replace(state, steps=state.steps + 1), metrics

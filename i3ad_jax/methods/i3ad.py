@@ -2,27 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jax import lax
+from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings, choose_u
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.inpainting.masks import brush_mask
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, brush_mask, checkerboard_masks
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
-from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, State, Trajectory, refine, trace
+from i3ad_jax.inpainting.refine import AnomalyScore, Inpaint, LoopSettings, State, Trajectory, refine, trace
 from i3ad_jax.methods.inpainting_gan import QUICK, GanSettings, GanState, InpaintingGan, paste
-from i3ad_jax.methods.method import ComputeSettings, Method, Metrics, Queue, Tuned, check_image_size
+from i3ad_jax.methods.method import (
+    Batch,
+    ComputeSettings,
+    Method,
+    Metrics,
+    Queue,
+    Tuned,
+    check_image_size,
+)
+from i3ad_jax.methods.segmentation_head import SegmentationHead, SegmenterSettings, SegmenterState
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import in_batches
 from i3ad_jax.runtime.queues import by_queues
+from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
-from i3ad_jax.shapes import Image, Images, Mask, Masks, PRNGKey
+from i3ad_jax.shapes import Image, Images, Map, Mask, Masks, PRNGKey
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,16 @@ class I3adSettings(GanSettings):
 
     discount: float = setting(0.99, above=0, maximum=1)
     """Base of the spatial discount: a hole pixel d pixels away from known ones weighs discount**d."""
+    segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class I3adState:
+    """The inpainting GAN, and the network that segments defects; None where the settings leave it out."""
+
+    gan: GanState
+    segmenter: SegmenterState | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,7 @@ class I3AD(Method):
     name: ClassVar[str] = "i3ad"
     start: ClassVar[str] = "checkerboard pass"
     presets: ClassVar = {
-        "quick": (I3adSettings(**QUICK), I3adTestSettings()),
+        "quick": (I3adSettings(**QUICK, segmenter=SegmenterSettings(segmenter_width=16)), I3adTestSettings()),
         "paper": (I3adSettings(), I3adTestSettings()),
     }
 
@@ -62,11 +83,30 @@ class I3AD(Method):
         check_image_size(self, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
         if (patches := self.test.refine.patches) > self.image_size:
             raise SettingError("patches", patches, f"must be at most the image size, {self.image_size}")
+        segmenter = self.training.segmenter
+        if segmenter.segmenter_width and self.image_size % 2**segmenter.segmenter_depth:
+            problem = f"the image size, {self.image_size}, is no multiple of 2 to this power"
+            raise SettingError("segmenter_depth", segmenter.segmenter_depth, problem)
 
     @property
     def gan(self) -> InpaintingGan:
         """Both networks."""
-        return InpaintingGan(self.training, self.image_size, self.test.dtype)
+        return InpaintingGan(self.training, self.image_size, self.test.dtype, self.ssim)
+
+    @property
+    def head(self) -> SegmentationHead | None:
+        """The network that segments defects."""
+        segmenter = self.training.segmenter
+        return (
+            SegmentationHead(segmenter, self.training.average, self.test.dtype)
+            if segmenter.segmenter_width
+            else None
+        )
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """As `Method.gives`."""
+        return frozenset(["segmentation"] if self.head else [])
 
     @property
     def trace_iterations(self) -> Sequence[int]:
@@ -78,35 +118,45 @@ class I3AD(Method):
         """As `Method.fill_patches`."""
         return self.test.refine.patches
 
-    def init(self, key: PRNGKey) -> GanState:
+    def init(self, key: PRNGKey) -> I3adState:
         """Fresh weights and optimisers."""
-        return self.gan.init(key)
+        segmenter_key = jax.random.fold_in(key, 1)
+        segmenter = self.head.init(segmenter_key, side=self.image_size) if self.head else None
+        return I3adState(self.gan.init(key), segmenter)
 
-    def step(self, state: GanState, images: Images, key: PRNGKey) -> tuple[GanState, Metrics]:
-        """One update of each network."""
+    def step(self, state: I3adState, batch: Batch, key: PRNGKey) -> tuple[I3adState, Metrics]:
+        """One update of each network; the segmenter's is on images with planted defects."""
+        images = batch.images
         masks = brush_masks(key, images)
         weights = discount_weights(masks, discount=self.training.discount)
-        return self.gan.step(state, images, inputs=images * (1 - masks), masks=masks, weights=weights)
+        gan, metrics = self.gan.step(
+            state.gan, images, inputs=images * (1 - masks), masks=masks, weights=weights
+        )
+        segmenter, planted = state.segmenter, batch.planted
+        if self.head is not None and segmenter is not None:
+            found = self._checkerboard_pass(gan.average, planted.images)
+            segmenter, loss = self.head.step(segmenter, planted.images, found, planted.masks)
+            metrics |= loss
+        return I3adState(gan, segmenter), metrics
 
     @jit(static_argnums=0)
-    def sample(self, state: GanState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
+    def sample(self, state: I3adState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
         """The images, their masked copies, and those inpainted."""
         masks = brush_masks(key, images)
-        _, fine = self.gan.inpaint(state.generator, images * (1 - masks), masks)
+        _, fine = self.gan.inpaint(state.gan.average, images * (1 - masks), masks)
         return jnp.stack([images, images * (1 - masks), paste(images, masks, fine)])
 
-    def tune(
-        self, state: GanState, images: UInt8[np.ndarray, "n h w 3"], *, seed: int, progress: bool = False
-    ) -> Tuned:
-        """The threshold u: what `--u` says, or the paper's rule on a random `--u-images` of the images.
+    def tune(self, state: I3adState, squares: Squares, *, seed: int, progress: bool = False) -> Tuned:
+        """The threshold u: what `--u` says, or the paper's rule on a random `--u-images` of the squares.
 
         The rule's own number of iterations decides, not the loop's: u does not depend on `--iterations`.
         """
         rule = self.test.threshold
         if rule.u is not None:
             return {"u": rule.u, "u_reason": "given by --u"}
-        count = min(rule.u_images, len(images))
-        chosen = images[np.sort(np.random.default_rng(seed).permutation(len(images))[:count])]
+        count = min(rule.u_images, len(squares.images))
+        order = np.random.default_rng(seed).permutation(len(squares.images))
+        chosen = jax.tree.map(lambda x: np.asarray(x)[np.sort(order[:count])], squares)
         candidates = U_CANDIDATES[self.test.refine.base]
         # A queue holds an image once for each candidate.
         each = by_queues(
@@ -131,55 +181,101 @@ class I3AD(Method):
             raise ValueError(f"u {u!r} is no number from 0 to 2")
         return jnp.float32(u)
 
-    def inpaint(self, state: GanState) -> Inpaint:
+    def inpaint(self, state: I3adState) -> Inpaint:
         """The trained generator as a function of one masked image and its mask."""
 
         def inpaint(image: Image, mask: Mask) -> Image:
-            _, fine = self.gan.inpaint(state.generator, image[None], mask[None])
+            _, fine = self.gan.inpaint(state.gan.average, image[None], mask[None])
             return fine[0]
 
         return inpaint
 
-    def reconstruct(self, state: GanState, parameters: Float[Array, ""], queue: Queue) -> Images:
+    def reconstruct(self, state: I3adState, parameters: Float[Array, ""], queue: Queue) -> Images:
         """The images after all iterations of the loop."""
         return self._refined(state, parameters, queue, self.test.refine).image
 
     @jit(static_argnums=0)
-    def reconstruct_once(self, state: GanState, images: Images) -> Images:
+    def reconstruct_once(self, state: I3adState, images: Images) -> Images:
         """The images after the checkerboard pass."""
-        queue = Queue(images, jnp.int32(len(images)), self.throughput.test_batch_size)
-        u = jnp.float32(0)  # no iteration asks for it
-        return self._refined(state, u, queue, replace(self.test.refine, iterations=0)).image
+        return self._checkerboard_pass(state.gan.average, images)
 
-    def trajectories(self, state: GanState, parameters: Float[Array, ""], queue: Queue) -> Trajectory:
+    def segment(self, state: I3adState, image: Image, reconstruction: Image) -> Map | None:
+        """The probability that a pixel is anomalous, in [0, 1]."""
+        if self.head is None or state.segmenter is None:
+            return None
+        logits = self.head.logits(state.segmenter.average, image[None], reconstruction[None])
+        return jax.nn.sigmoid(logits[0])
+
+    def trajectories(self, state: I3adState, parameters: Float[Array, ""], queue: Queue) -> Trajectory:
         """Every state of the loop."""
         return self.trajectories_and_ends(state, parameters, queue)[0]
 
     def trajectories_and_ends(
-        self, state: GanState, parameters: Float[Array, ""], queue: Queue
+        self, state: I3adState, parameters: Float[Array, ""], queue: Queue
     ) -> tuple[Trajectory, Int[Array, " b"]]:
         """Every state of the loop, and after how many iterations each image stays as it is."""
-        images, count, together = queue
-        options = {"u": parameters, "settings": self.test.refine, "ssim": self.ssim}
+        squares, count, together = queue
+        images, scores = squares.images, jax.vmap(self.anomaly_score)(squares)
+        settings = self.test.refine
         if self.test.loop == "fixed":
-            one = jax.vmap(partial(trace, self.inpaint(state), **options))
-            return in_batches(one, images, count=count, batch_size=together)
-        return trace_queue(self.inpaint(state), images, count=count, slots=together, **options)
+            one = jax.vmap(
+                lambda image, score: trace(
+                    self.inpaint(state), image, score=score, u=parameters, settings=settings
+                )
+            )
+            return in_batches(lambda x: one(*x), (images, scores), count=count, batch_size=together)
+        return trace_queue(
+            self.inpaint(state),
+            images,
+            count=count,
+            slots=together,
+            scores=scores,
+            u=parameters,
+            settings=settings,
+        )
+
+    def anomaly_score(self, square: Squares) -> AnomalyScore:
+        """The SSIM anomaly score of reconstructions of an image, taken of pixel values."""
+        score = ssim_anomaly(square.pixels(square.images), self.ssim)
+        return jax.tree_util.Partial(lambda square, score, found: score(square.pixels(found)), square, score)
+
+    def _checkerboard_pass(self, generator: Any, images: Images) -> Images:
+        """The pass that starts the loop (section 2.4), of a batch at once."""
+        height, width = images.shape[1:3]
+        boards = checkerboard_masks(height=height, width=width, patches=self.test.refine.patches)
+
+        def add(board: Int[Array, ""], found: Images) -> Images:
+            masks = jnp.broadcast_to(boards[board], (len(images), height, width, 1))
+            return found + masks * self.gan.inpaint(generator, images * (1 - masks), masks)[1]
+
+        return lax.fori_loop(0, NUM_CHECKERBOARDS, add, jnp.zeros_like(images))
 
     def _refined(
-        self, state: GanState, u: Float[Array, "..."], queue: Queue, settings: LoopSettings
+        self, state: I3adState, u: Float[Array, "..."], queue: Queue, settings: LoopSettings
     ) -> State:
-        images, count, together = queue
-        options = {"settings": settings, "ssim": self.ssim}
+        squares, count, together = queue
+        images, scores = squares.images, jax.vmap(self.anomaly_score)(squares)
+        each = jnp.broadcast_to(u, len(images))
         if self.test.loop == "fixed":
-            each = jnp.broadcast_to(u, len(images))
-            one = jax.vmap(lambda image, u: refine(self.inpaint(state), image, u=u, **options))
-            return in_batches(lambda x: one(*x), (images, each), count=count, batch_size=together)
-        return refine_queue(self.inpaint(state), images, count=count, slots=together, u=u, **options)
+            one = jax.vmap(
+                lambda image, score, u: refine(
+                    self.inpaint(state), image, score=score, u=u, settings=settings
+                )
+            )
+            return in_batches(lambda x: one(*x), (images, scores, each), count=count, batch_size=together)
+        return refine_queue(
+            self.inpaint(state),
+            images,
+            count=count,
+            slots=together,
+            scores=scores,
+            u=each,
+            settings=settings,
+        )
 
     @jit(static_argnums=0)
     def _l1_errors(
-        self, state: GanState, images: Images, count: Int[Array, ""]
+        self, state: I3adState, squares: Squares, count: Int[Array, ""]
     ) -> Float[Array, "b candidates"]:
         """Mean L1 error, in [0, 1], after the rule's number of iterations with each candidate u.
 
@@ -188,10 +284,12 @@ class I3AD(Method):
         loop = replace(self.test.refine, iterations=self.test.threshold.u_iterations)
         candidates = U_CANDIDATES[loop.base]
         each = len(candidates)
-        repeated, u = jnp.repeat(images, each, axis=0), jnp.tile(jnp.array(candidates), len(images))
+        repeated = jax.tree.map(lambda x: jnp.repeat(x, each, axis=0), squares)
+        u = jnp.tile(jnp.array(candidates), len(squares.images))
         queue = Queue(repeated, count * each, self.throughput.test_batch_size)
         refined = self._refined(state, u, queue, loop)
-        return (jnp.mean(jnp.abs(refined.image - repeated), axis=(1, 2, 3)) / 2).reshape(-1, each)
+        difference = jnp.abs(repeated.pixels(refined.image) - repeated.pixels(repeated.images))
+        return (jnp.mean(difference, axis=(1, 2, 3)) / 2).reshape(-1, each)
 
 
 def brush_masks(key: PRNGKey, images: Images) -> Masks:

@@ -10,9 +10,10 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.losses import discounted_l1_loss, discriminator_hinge_loss, generator_hinge_loss
-from i3ad_jax.methods.method import AdversarialSettings, Metrics
+from i3ad_jax.methods.method import AdversarialSettings, Metrics, updated_average
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
+from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
 from i3ad_jax.shapes import Images, Masks, PRNGKey
 
@@ -33,6 +34,11 @@ class GanSettings(AdversarialSettings):
     """Number of stride-2 convolutions of the discriminator."""
     reconstruction_weight: float = setting(1.0, minimum=0)
     """Weight of the discounted L1 term in the generator's loss. Not in the paper; Yu et al. 2019."""
+    average: float = setting(0.0, minimum=0, below=1)
+    """Decay, at each step, of the moving average of the generator's weights that is used; 0 uses the last
+    weights, as in the paper."""
+    ssim_weight: float = setting(0.0, minimum=0)
+    """Weight of (1 - SSIM) / 2 in the generator's loss, 0 as in the paper."""
     adversarial_weight: float = setting(1.0, minimum=0)
     """Weight of the adversarial term in the generator's loss. Not in the paper; Yu et al. 2019."""
 
@@ -53,15 +59,23 @@ QUICK = {
     "generator_learning_rate": 1e-3,
     "discriminator_learning_rate": 1e-3,
     "adversarial_weight": 1e-3,
+    "average": 0.995,
 }
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class GanState:
-    """Weights of both networks and their Adam moments; `spectral` is the memory of the power iteration."""
+    """Weights of both networks and their Adam moments.
+
+    Attributes:
+        generator: as the last step left it.
+        average: a moving average of the generator over the steps: the one that is used.
+        spectral: the memory of the power iteration.
+    """
 
     generator: Any
+    average: Any
     discriminator: Any
     spectral: Any
     generator_optimizer: optax.OptState
@@ -76,11 +90,13 @@ class InpaintingGan:
         settings: of both networks and their training.
         image_size: side in pixels.
         dtype: what both compute in.
+        ssim: of the SSIM term in the generator's loss.
     """
 
     settings: GanSettings
     image_size: int
     dtype: str
+    ssim: SsimSettings
 
     @property
     def inpainter(self) -> Inpainter:
@@ -115,6 +131,7 @@ class InpaintingGan:
         generator_adam, discriminator_adam = self._adams()
         return GanState(
             generator=generator,
+            average=jax.tree.map(jnp.array, generator),  # a copy: both are donated to the training step
             discriminator=discriminator,
             spectral=spectral,
             generator_optimizer=generator_adam.init(generator),
@@ -158,6 +175,8 @@ class InpaintingGan:
             reconstruction = sum(discounted_l1_loss(images, x, weights) for x in (coarse, fine))
             settings = self.settings
             loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
+            if settings.ssim_weight:
+                loss += settings.ssim_weight * sum(self._dissimilarity(images, x) for x in (coarse, fine))
             return loss, {"adversarial_loss": adversarial, "reconstruction_loss": jnp.asarray(reconstruction)}
 
         # The generator ran once, above; what is left of its update is the backward pass.
@@ -166,8 +185,16 @@ class InpaintingGan:
         updates, generator_optimizer = generator_adam.update(gradient, state.generator_optimizer)
         generator = optax.apply_updates(state.generator, updates)
 
-        state = GanState(generator, discriminator, spectral, generator_optimizer, discriminator_optimizer)
+        average = updated_average(state.average, generator, generator_optimizer, decay=self.settings.average)
+        state = GanState(
+            generator, average, discriminator, spectral, generator_optimizer, discriminator_optimizer
+        )
         return state, {"generator_loss": losses[0], "discriminator_loss": d_loss, **losses[1]}
+
+    def _dissimilarity(self, images: Images, inpainted: Images) -> Float[Array, ""]:
+        """Mean of (1 - SSIM) / 2, in [0, 1]."""
+        scores = jax.vmap(lambda image, other: ssim_anomaly(image, self.ssim)(other))(images, inpainted)
+        return jnp.mean(scores) / 2
 
     def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, Images]:
         """Coarse and fine images."""

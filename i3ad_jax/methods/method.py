@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+import optax
+from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.refine import Trajectory
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import (
     ThroughputSettings,
@@ -21,6 +23,7 @@ from i3ad_jax.runtime.devices import (
 )
 from i3ad_jax.scoring.maps import Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.settings import SettingError, Settings, setting
 from i3ad_jax.shapes import Image, Images, Map, Maps, PRNGKey
 
@@ -34,14 +37,26 @@ class Queue(NamedTuple):
     """Images on their way through a test-time program.
 
     Attributes:
-        images: in [-1, 1].
+        squares: what networks see of them.
         num_images: how many of them mean something; the others fill up the shape.
         together: how many are worked on at a time.
     """
 
-    images: Images
+    squares: Squares
     num_images: Int[Array, ""]
     together: int
+
+
+class Batch(NamedTuple):
+    """What a training step learns from.
+
+    Attributes:
+        images: normal ones, in units of the data.
+        planted: the same images in the same units, most of them with a planted defect, and its mask.
+    """
+
+    images: Images
+    planted: Planted
 
 
 class Predicted(NamedTuple):
@@ -82,6 +97,15 @@ class AdversarialSettings(StepSettings):
     """Adam's decay of the first moment. Not in the paper; Yu et al. 2019."""
     adam_beta2: float = setting(0.999, minimum=0, below=1)
     """Adam's decay of the second moment. Not in the paper; Yu et al. 2019."""
+
+
+def updated_average(average: Any, weights: Any, optimizer: optax.OptState, *, decay: float) -> Any:
+    """The moving average of weights after an update of `optimizer`; with decay 0 the weights themselves.
+
+    At first it forgets faster: after t steps by 9 / (10 + t) at least, so that fresh weights do not linger.
+    """
+    steps = optax.tree_utils.tree_get(optimizer, "count")
+    return optax.incremental_update(weights, average, jnp.maximum(1 - decay, 9 / (10 + steps)))
 
 
 @dataclass(frozen=True)
@@ -138,12 +162,15 @@ class Method(ABC):
     def init(self, key: PRNGKey) -> State:
         """Fresh weights and optimisers. Can be jitted."""
 
-    def step(self, state: State, images: Images, key: PRNGKey) -> tuple[State, Metrics]:
+    def step(self, state: State, batch: Batch, key: PRNGKey) -> tuple[State, Metrics]:
         """The state after one update on a batch of normal images, and its losses. Can be jitted."""
         raise TypeError(f"{self.name} does not learn by steps")
 
-    def fit_at_once(self, images: UInt8[np.ndarray, "n h w 3"]) -> State | None:
+    def fit_at_once(self, squares: Float[np.ndarray, "n h w 3"]) -> State | None:
         """The state that all training images at once lead to; None from a method that learns by steps.
+
+        Args:
+            squares: of normal images, in units of the data.
 
         Raises:
             InputError: these images are not enough.
@@ -154,14 +181,12 @@ class Method(ABC):
     def sample(self, state: State, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
         """Rows of pictures that show how training goes: the images, network inputs, outputs."""
 
-    def tune(
-        self, state: State, images: UInt8[np.ndarray, "n h w 3"], *, seed: int, progress: bool = False
-    ) -> Tuned:
+    def tune(self, state: State, squares: Squares, *, seed: int, progress: bool = False) -> Tuned:
         """What the test-time procedure takes from normal images that served no training step.
 
         Args:
             state: the weights.
-            images: held-out normal images.
+            squares: of held-out normal images.
             seed: of a random choice among them.
             progress: show a progress bar.
         """
@@ -188,57 +213,64 @@ class Method(ABC):
         return None
 
     @property
-    def has_features(self) -> bool:
-        """Whether `features` gives any."""
-        return type(self).features is not Method.features
+    def gives(self) -> frozenset[str]:
+        """Which of "features" and "segmentation" it gives: scores may need them."""
+        return frozenset() if type(self).features is Method.features else frozenset(["features"])
 
     def features(self, state: State, image: Image) -> Float[Array, " f"] | None:
         """An image as a discriminator sees it; None for a method without one."""
         return None
 
-    def predict(self, state: State, tuned: Tuned, images: Images, count: int) -> Predicted:
-        """Maps and reconstructions of images. One program for each shape of `images`.
+    def segment(self, state: State, image: Image, reconstruction: Image) -> Map | None:
+        """The probability that a pixel is anomalous, of a network that learned it; None without one."""
+        return None
 
-        Only the first `count` rows mean something: the other images fill up the shape.
+    def predict(self, state: State, tuned: Tuned, squares: Squares, count: int) -> Predicted:
+        """Maps, of pixel values, and reconstructions, in units of the data. One program for each shape.
+
+        Only the first `count` rows mean something: the others fill up the shape.
         """
-        devices = devices_for(len(images), together=self.throughput.test_batch_size)
-        arguments = state, self.parameters(tuned), images, jnp.int32(count)
+        devices = devices_for(len(squares.images), together=self.throughput.test_batch_size)
+        arguments = state, self.parameters(tuned), squares, jnp.int32(count)
         return self._predict(devices, *copied_to(devices, arguments))
 
-    def trace(self, state: State, tuned: Tuned, images: Images, count: int) -> Trajectory:
+    def trace(self, state: State, tuned: Tuned, squares: Squares, count: int) -> Trajectory:
         """The states that lead to the reconstructions, with a leading batch axis; as `predict`."""
-        devices = devices_for(len(images), together=self.throughput.test_batch_size)
-        arguments = state, self.parameters(tuned), images, jnp.int32(count)
+        devices = devices_for(len(squares.images), together=self.throughput.test_batch_size)
+        arguments = state, self.parameters(tuned), squares, jnp.int32(count)
         return self._trace(devices, *copied_to(devices, arguments))
 
     @jit(static_argnums=(0, 1))
     def _predict(
-        self, devices: int, state: State, parameters: Parameters, images: Images, count: Int[Array, ""]
+        self, devices: int, state: State, parameters: Parameters, squares: Squares, count: Int[Array, ""]
     ) -> Predicted:
         together = self.throughput.test_batch_size // devices
 
-        def compare(image: Image, reconstruction: Image) -> dict[str, Map]:
+        def compare(square: Squares, reconstruction: Image) -> dict[str, Map]:
+            image = square.images
             first, second = self.features(state, image), self.features(state, reconstruction)
             features = None if first is None or second is None else (first, second)
-            return plain_maps(Pair(image, reconstruction, features), self.ssim)
+            segmentation = self.segment(state, image, reconstruction)
+            pixels = square.pixels(image), square.pixels(reconstruction)
+            return plain_maps(Pair(*pixels, features, segmentation), self.ssim)
 
-        def shard(images: Images, count: Int[Array, ""]) -> Predicted:
-            found = self.reconstruct(state, parameters, Queue(images, count, together))
+        def shard(squares: Squares, count: Int[Array, ""]) -> Predicted:
+            found = self.reconstruct(state, parameters, Queue(squares, count, together))
             pairs = jax.vmap(lambda pair: compare(*pair))
-            return Predicted(in_batches(pairs, (images, found), count=count, batch_size=together), found)
+            return Predicted(in_batches(pairs, (squares, found), count=count, batch_size=together), found)
 
-        return shard_over_devices(shard, images, count=count, devices=devices)
+        return shard_over_devices(shard, squares, count=count, devices=devices)
 
     @jit(static_argnums=(0, 1))
     def _trace(
-        self, devices: int, state: State, parameters: Parameters, images: Images, count: Int[Array, ""]
+        self, devices: int, state: State, parameters: Parameters, squares: Squares, count: Int[Array, ""]
     ) -> Trajectory:
         together = self.throughput.test_batch_size // devices
 
-        def shard(images: Images, count: Int[Array, ""]) -> Trajectory:
-            return self.trajectories(state, parameters, Queue(images, count, together))
+        def shard(squares: Squares, count: Int[Array, ""]) -> Trajectory:
+            return self.trajectories(state, parameters, Queue(squares, count, together))
 
-        return shard_over_devices(shard, images, count=count, devices=devices)
+        return shard_over_devices(shard, squares, count=count, devices=devices)
 
 
 def check_image_size(method: Method, *, multiple: int, smallest: int) -> None:

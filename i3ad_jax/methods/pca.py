@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float
 from sklearn.decomposition import PCA
 
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.settings import SettingError, Settings, setting
-from i3ad_jax.shapes import Image, PRNGKey, to_float
+from i3ad_jax.shapes import Image, PRNGKey
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,17 @@ class Pca(ReconstructionMethod):
         pixels = 3 * self.image_size**2
         return PcaState(jnp.zeros(pixels), jnp.zeros((self.training.components, pixels)))
 
-    def fit_at_once(self, images: UInt8[np.ndarray, "n h w 3"]) -> PcaState:
+    def fit_at_once(self, squares: Float[np.ndarray, "n h w 3"]) -> PcaState:
         """The components of these images, by scikit-learn.
 
         Raises:
             SettingError: there are too few images for so many components.
         """
         count = self.training.components
-        if len(images) <= count:
-            problem = f"must be fewer than the images trained on, {len(images)}"
+        if len(squares) <= count:
+            problem = f"must be fewer than the images trained on, {len(squares)}"
             raise SettingError("components", count, problem)
-        pixels = np.asarray(to_float(jnp.asarray(images))).reshape(len(images), -1)
-        pca = PCA(count, svd_solver="full").fit(pixels)
+        pca = PCA(count, svd_solver="full").fit(squares.reshape(len(squares), -1))
         return PcaState(jnp.asarray(pca.mean_), jnp.asarray(pca.components_))
 
     def begin(self, state: PcaState, image: Image) -> Image:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.methods.method import Method, Parameters, Queue, State
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import in_batches
 from i3ad_jax.scoring.ssim import ssim_anomaly
@@ -62,7 +63,7 @@ class ReconstructionMethod(Method):
     def reconstruct(self, state: State, parameters: Parameters, queue: Queue) -> Images:
         """As `Method.reconstruct`."""
         one = jax.vmap(lambda image: self.reconstruct_one(state, image))
-        return in_batches(one, queue.images, count=queue.num_images, batch_size=queue.together)
+        return in_batches(one, queue.squares.images, count=queue.num_images, batch_size=queue.together)
 
     @jit(static_argnums=0)
     def reconstruct_once(self, state: State, images: Images) -> Images | None:
@@ -74,16 +75,19 @@ class ReconstructionMethod(Method):
 
     def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
         """As `Method.trajectories`; masks are all ones, as every pixel is reconstructed."""
-        one = jax.vmap(lambda image: self._trajectory(state, image))
-        return in_batches(one, queue.images, count=queue.num_images, batch_size=queue.together)
+        one = jax.vmap(lambda square: self._trajectory(state, square))
+        return in_batches(one, queue.squares, count=queue.num_images, batch_size=queue.together)
 
-    def _trajectory(self, state: State, image: Image) -> Trajectory:
-        score = ssim_anomaly(image, self.ssim)
+    def _trajectory(self, state: State, square: Squares) -> Trajectory:
+        image = square.images
+        score = ssim_anomaly(square.pixels(image), self.ssim)
 
         def record(search: Search, iterations: Int[Array, ""]) -> tuple[Search, Trajectory]:
             search = self._search(state, image, search, iterations)
             reconstruction = self.reconstruction(state, search)
-            return search, Trajectory(reconstruction, jnp.ones_like(image[..., :1]), score(reconstruction))
+            return search, Trajectory(
+                reconstruction, jnp.ones_like(image[..., :1]), score(square.pixels(reconstruction))
+            )
 
         strides = jnp.diff(jnp.array(self.trace_iterations), prepend=0)
         return lax.scan(record, self.begin(state, image), strides)[1]

@@ -12,8 +12,9 @@ from filelock import FileLock, Timeout
 from i3ad_jax.config import Config
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import read_json, write_json, write_text
+from i3ad_jax.runs.files import read_array, read_json, write_array, write_json, write_text
 from i3ad_jax.settings import SettingError
 
 
@@ -30,6 +31,8 @@ class RunFolder:
         self.config = path / "config.json"
         self.environment = path / "environment.json"
         self.files = path / "files.json"
+        self.preprocessing = path / "preprocessing.json"
+        self.mean_image = path / "mean_image.npy"
         self.weights = path / "weights.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
@@ -42,8 +45,15 @@ class RunFolder:
         self.report = path / "report.html"
         self.cases = path / "cases.png"
 
-    def create(self, config: Config, files: TrainingFiles, *, command: Sequence[str] = ()) -> None:
-        """Makes the folder and writes settings, environment and the files trained on and held out.
+    def create(
+        self,
+        config: Config,
+        files: TrainingFiles,
+        preprocessing: Preprocessing,
+        *,
+        command: Sequence[str] = (),
+    ) -> None:
+        """Makes the folder and writes settings, environment, preprocessing, files trained on and held out.
 
         Raises:
             InputError: there is a run already, or the folder cannot be written to.
@@ -53,6 +63,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.environment, {"seed": config.seed, **environment(command=command)})
             write_json(self.files, files.to_json())
+            self.write_preprocessing(preprocessing)
             write_json(self.config, config.to_json())
 
     def check_free(self) -> None:
@@ -144,6 +155,22 @@ class RunFolder:
         except InputError as error:
             message = str(error)
             raise InputError(message if str(self.files) in message else f"{self.files}: {error}") from error
+
+    def write_preprocessing(self, preprocessing: Preprocessing) -> None:
+        """Writes `mean_image.npy`, and `preprocessing.json`, all else."""
+        write_array(self.mean_image, preprocessing.units.mean_image)
+        write_json(self.preprocessing, preprocessing.to_json())
+
+    def read_preprocessing(self) -> Preprocessing:
+        """What networks see of an image.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        try:
+            return Preprocessing.from_json(read_json(self.preprocessing), read_array(self.mean_image))
+        except ValueError as error:
+            raise InputError(f"{self.preprocessing}: damaged ({error}); train a new run") from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`; a last line that was cut short is left out."""

@@ -13,7 +13,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from i3ad_jax.settings import Settings, setting
-from i3ad_jax.shapes import Images
 
 Results = TypeVar("Results")  # a pytree of arrays
 _AXIS = "device"
@@ -52,8 +51,8 @@ def copied_to(devices: int, arrays: Results) -> Results:
 
 
 def shard_over_devices(
-    function: Callable[[Images, Int[Array, ""]], Results],
-    images: Images,
+    function: Callable[[Any, Int[Array, ""]], Results],
+    images: Any,
     *,
     count: int | Int[Array, ""],
     devices: int,
@@ -65,27 +64,30 @@ def shard_over_devices(
 
     Args:
         function: from images and the number of them that mean something to arrays with a row for each image.
-        images: in [-1, 1].
+        images: a pytree of arrays with a row for each image.
         count: how many of them mean something.
         devices: how many to shard them over.
     """
     if devices == 1:
         return function(images, jnp.asarray(count))
-    rows = -(-len(images) // devices)
-    padding = [(0, rows * devices - len(images)), (0, 0), (0, 0), (0, 0)]
-    shards = jnp.pad(images, padding).reshape(rows, devices, *images.shape[1:]).swapaxes(0, 1)
+    total = len(jax.tree.leaves(images)[0])
+    rows = -(-total // devices)
+
+    def split(x: Array) -> Array:
+        padded = jnp.pad(x, [(0, rows * devices - total)] + [(0, 0)] * (x.ndim - 1))
+        return padded.reshape(rows, devices, *x.shape[1:]).swapaxes(0, 1)
+
     counts = (count - jnp.arange(devices) + devices - 1) // devices
 
-    def one_device(shard: Images, count: Int[Array, " 1"]) -> Results:
-        return jax.tree.map(lambda x: x[None], function(shard[0], count[0]))
+    def one_device(shard: Any, count: Int[Array, " 1"]) -> Results:
+        own = jax.tree.map(lambda x: x[0], shard)
+        return jax.tree.map(lambda x: x[None], function(own, count[0]))
 
     each = PartitionSpec(_AXIS)
     sharded = jax.shard_map(one_device, mesh=_mesh(devices), in_specs=each, out_specs=each, check_vma=False)(
-        shards, counts
+        jax.tree.map(split, images), counts
     )
-    return jax.tree.map(
-        lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[: len(images)], sharded
-    )
+    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[:total], sharded)
 
 
 def in_batches(

@@ -4,39 +4,31 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
 from tqdm import tqdm
-
-from i3ad_jax.shapes import Images, to_float
 
 Results = TypeVar("Results")
 
 
 def by_queues(
-    function: Callable[[Images, int], Results],
-    images: UInt8[np.ndarray, "n h w 3"],
-    *,
-    size: int,
-    label: str | None = None,
+    function: Callable[[Any, int], Results], images: Any, *, size: int, label: str | None = None
 ) -> Results:
     """What `function` gives for all images, as NumPy arrays.
 
     Args:
-        function: from `size` images in [-1, 1], and how many of them mean something, to a pytree of arrays
-            with a row for each image.
-        images: at least one.
-        size: images of a queue; the last one is filled up by copies.
+        function: from a queue of `size` rows, and how many of them mean something, to a pytree of arrays with
+            a row for each.
+        images: a pytree of arrays with a row for each image; at least one.
+        size: rows of a queue; the last one is filled up by copies.
         label: of the progress bar; without one there is none.
     """
     parts: list[Any] = []
-    with tqdm(total=len(images), desc=label, unit="image", disable=label is None) as progress:
-        for first in range(0, len(images), size):
-            queue = images[first : first + size]
-            count = len(queue)
-            padded = np.concatenate([queue, np.repeat(queue[-1:], size - count, axis=0)])
-            results = function(to_float(jnp.asarray(padded)), count)
+    total = len(jax.tree.leaves(images)[0])
+    with tqdm(total=total, desc=label, unit="image", disable=label is None) as progress:
+        for first in range(0, total, size):
+            count = min(size, total - first)
+            rows = np.minimum(first + np.arange(size), total - 1)
+            results = function(jax.tree.map(lambda x: x[rows], images), count)  # noqa: B023 (done at once)
             parts.append(jax.tree.map(lambda x: np.asarray(x)[:count], results))  # noqa: B023 (done at once)
             progress.update(count)
     return jax.tree.map(lambda *x: np.concatenate(x), *parts)

@@ -4,13 +4,16 @@ A score has a map, higher where a pixel looks more anomalous, and an image score
 scores are made of the maps of others: see `standardisation.py`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.ndimage import gaussian_filter
 
 from i3ad_jax.scoring.multi_scale import multi_scale
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
@@ -28,11 +31,13 @@ class Pair:
         image: in [-1, 1].
         reconstruction: in [-1, 1].
         features: of both, as a discriminator sees them; None for a method without one.
+        segmentation: probability that a pixel is anomalous; None for a method that learns none.
     """
 
     image: Float[Array, "*b h w c"]
     reconstruction: Float[Array, "*b h w c"]
     features: tuple[Float[Array, "*b f"], Float[Array, "*b f"]] | None = None
+    segmentation: Float[Array, "*b h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Score:
         map: gives the map of a pair; None for a calibrated score, whose map is made of another's.
         heat_limit: the map's value of the hottest colour in pictures.
         calibrated: whether there is also a calibrated score of this map, named NAME_calibrated.
-        needs_features: whether it exists only for methods that have features.
+        needs: what it needs besides the images: it exists only for methods that give it.
         source: the name of the score that a calibrated one is made of.
     """
 
@@ -54,7 +59,7 @@ class Score:
     map: Callable[[Pair, SsimSettings], Map] | None
     heat_limit: float
     calibrated: bool = True
-    needs_features: bool = False
+    needs: str | None = None
     source: str | None = None
 
 
@@ -85,19 +90,40 @@ def _l2_ld(pair: Pair, _: SsimSettings) -> Map:
     return l2_map(pair.image, pair.reconstruction) + jnp.mean((of_image - of_reconstruction) ** 2)
 
 
+def _segmentation(pair: Pair, _: SsimSettings) -> Map:
+    assert pair.segmentation is not None
+    return pair.segmentation
+
+
 PLAIN = (
     Score("l2", "L2", _l2, heat_limit=0.25),
     Score("ssim", "SSIM", _ssim, heat_limit=1.0),
     Score("ms_ssim", "MS-SSIM", _ms_ssim, heat_limit=1.0),
-    Score("l2_ld", "L2 + L_D", _l2_ld, heat_limit=0.25, calibrated=False, needs_features=True),
+    Score("l2_ld", "L2 + L_D", _l2_ld, heat_limit=0.25, calibrated=False, needs="features"),
+    Score("segmentation", "Segmentation", _segmentation, heat_limit=1.0, needs="segmentation"),
 )
 # Of each calibrated map ten standard deviations are the hottest colour.
 CALIBRATED = tuple(
-    Score(f"{s.name}_calibrated", f"{s.label} calibrated", None, 10.0, calibrated=False, source=s.name)
+    Score(
+        f"{s.name}_calibrated",
+        f"{s.label} calibrated",
+        None,
+        10.0,
+        calibrated=False,
+        needs=s.needs,
+        source=s.name,
+    )
     for s in PLAIN
     if s.calibrated
 )
-SCORES = {score.name: score for score in (*PLAIN, *CALIBRATED)}
+COMBINED = Score("combined", "Combined", None, 10.0, calibrated=False)
+"""Its map is the mean of all calibrated maps."""
+SCORES = {score.name: score for score in (*PLAIN, *CALIBRATED, COMBINED)}
+
+Pooling = Literal["mean", "top_1", "top_01", "peak"]
+POOLINGS: tuple[Pooling, ...] = ("mean", "top_1", "top_01", "peak")
+TOP_FRACTIONS = {"top_1": 0.01, "top_01": 0.001}
+PEAK_SD = 1 / 128  # of the square root of a map's number of pixels: what a peak is smoothed by
 
 
 def plain_maps(pair: Pair, ssim: SsimSettings) -> dict[str, Map]:
@@ -105,18 +131,24 @@ def plain_maps(pair: Pair, ssim: SsimSettings) -> dict[str, Map]:
     return {
         score.name: score.map(pair, ssim)
         for score in PLAIN
-        if score.map is not None and (pair.features is not None or not score.needs_features)
+        if score.map is not None and (score.needs is None or getattr(pair, score.needs) is not None)
     }
 
 
-def image_scores(maps: Float[np.ndarray, "n h w"], *, top_fraction: float = 1.0) -> Float[np.ndarray, " n"]:
-    """Anomaly score of each image, float64, never clamped: the mean of its map (paper, section 3.1).
+def image_scores(maps: Float[np.ndarray, "n h w"], pooling: Pooling = "mean") -> Float[np.ndarray, " n"]:
+    """Anomaly score of each image, float64, never clamped.
 
-    With a `top_fraction` below 1 the mean of that fraction of its pixels, the highest, at least one: a small
-    defect then counts as much as a large one. Not in the paper.
+    Args:
+        maps: of one score.
+        pooling: "mean" of the map (paper, section 3.1); the mean of its highest 1 % ("top_1") or 0.1 % of
+            pixels ("top_01"), at least one, so that a small defect counts as much as a large one; or the
+            "peak", the maximum of the smoothed map. Not in the paper but for the mean.
     """
-    if top_fraction == 1:
+    if pooling == "mean":
         return maps.mean(axis=(1, 2), dtype=np.float64)
+    if pooling == "peak":
+        sd = PEAK_SD * math.sqrt(maps[0].size)
+        return np.array([gaussian_filter(map_, sd).max() for map_ in maps], np.float64)
     pixels = maps.reshape(len(maps), -1)
-    count = max(round(top_fraction * pixels.shape[1]), 1)
+    count = max(round(TOP_FRACTIONS[pooling] * pixels.shape[1]), 1)
     return np.partition(pixels, -count)[:, -count:].mean(axis=1, dtype=np.float64)

@@ -35,8 +35,13 @@ class ScoringSettings(Settings):
     standardise: Literal["auto", "pixel", "global", "none"] = "auto"
     """Calibrated maps are in standard deviations from what held-out normal images show: at each pixel, for
     objects that always lie alike, or at all together, for textures; auto lets those images decide."""
-    top_fraction: float = setting(0.01, above=0, maximum=1)
-    """A calibrated image score is the mean of this fraction of the map's pixels, the highest."""
+    pooling: Literal["auto", "mean", "top_1", "top_01", "peak"] = "auto"
+    """A calibrated image score is the mean of its map, the mean of the highest 1 % (top_1) or 0.1 % of its
+    pixels (top_01), or the peak of the smoothed map; auto takes what finds most of the defects that are
+    planted in held-out normal images."""
+    planted_images: int = setting(48, minimum=1)
+    """At most this many held-out images get planted defects, by which poolings and the headline score are
+    chosen."""
 
 
 @dataclass(frozen=True)

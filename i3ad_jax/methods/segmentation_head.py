@@ -1,0 +1,97 @@
+"""A network that learns, from defects planted on normal images, where image and reconstruction differ.
+
+The paper's section 5 thinks of a discriminator's score as mask; Zavrtanik et al. 2021 (DRAEM) train a U-Net
+on image and reconstruction. A residual counts every grain that a generator cannot predict: this network
+learns which differences normal images have anyway. Not in the paper.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from i3ad_jax.methods.method import Metrics, updated_average
+from i3ad_jax.nn.segmenter import Segmenter
+from i3ad_jax.segmentation.loss import segmentation_loss
+from i3ad_jax.settings import Settings, setting
+from i3ad_jax.shapes import Images, Maps, Masks, PRNGKey
+
+
+@dataclass(frozen=True)
+class SegmenterSettings(Settings):
+    """The network that segments planted defects."""
+
+    segmenter_width: int = setting(0, minimum=0)
+    """Channels of its first layer, an even number; 0 leaves it out, as in the paper."""
+    segmenter_depth: int = setting(4, minimum=1)
+    """How often it halves height and width; the images' side is a multiple of 2 to this power."""
+    segmenter_learning_rate: float = setting(2e-3, above=0)
+    """Adam's step size for it."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SegmenterState:
+    """Weights and Adam moments; `average`, a moving average of the weights, is what is used."""
+
+    weights: Any
+    average: Any
+    optimizer: optax.OptState
+
+
+@dataclass(frozen=True)
+class SegmentationHead:
+    """The network and its training.
+
+    Attributes:
+        settings: of both.
+        average: decay of the moving average of its weights.
+        dtype: what it computes in.
+    """
+
+    settings: SegmenterSettings
+    average: float
+    dtype: str
+
+    @property
+    def network(self) -> Segmenter:
+        """The U-Net."""
+        return Segmenter(self.settings.segmenter_width, self.settings.segmenter_depth, jnp.dtype(self.dtype))
+
+    @property
+    def _adam(self) -> optax.GradientTransformation:
+        return optax.adam(self.settings.segmenter_learning_rate)
+
+    def init(self, key: PRNGKey, *, side: int) -> SegmenterState:
+        """Fresh weights and optimiser, for squares of this side."""
+        weights = self.network.init(key, jnp.zeros((1, side, side, 6)))["params"]
+        return SegmenterState(weights, jax.tree.map(jnp.array, weights), self._adam.init(weights))
+
+    def step(
+        self, state: SegmenterState, images: Images, reconstructions: Images, masks: Masks
+    ) -> tuple[SegmenterState, Metrics]:
+        """One update.
+
+        Args:
+            images: some with a planted defect.
+            reconstructions: of them.
+            masks: 1 on planted defects.
+        """
+
+        def loss(weights: Any) -> Float[Array, ""]:
+            return segmentation_loss(self.logits(weights, images, reconstructions), masks)
+
+        value, gradient = jax.value_and_grad(loss)(state.weights)
+        updates, optimizer = self._adam.update(gradient, state.optimizer)
+        weights = optax.apply_updates(state.weights, updates)
+        average = updated_average(state.average, weights, optimizer, decay=self.average)
+        return SegmenterState(weights, average, optimizer), {"segmentation_loss": value}
+
+    def logits(self, weights: Any, images: Images, reconstructions: Images) -> Maps:
+        """Of the probability that a pixel is anomalous."""
+        pairs = jnp.concatenate([images, reconstructions], axis=-1)
+        logits: Any = self.network.apply({"params": weights}, pairs)
+        return logits

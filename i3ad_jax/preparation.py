@@ -1,0 +1,68 @@
+"""From normal images to what a training needs of them: the view, the units, and which images are held out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from i3ad_jax.config import Config
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.images import Size, working_size
+from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What a training starts from.
+
+    Attributes:
+        config: the settings, with the view that was chosen.
+        preprocessing: what networks see of an image.
+        files: which images are trained on and which held out.
+        images: those trained on, of the working size.
+        held_out: the others.
+    """
+
+    config: Config[Any, Any]
+    preprocessing: Preprocessing
+    files: TrainingFiles
+    images: Split
+    held_out: Split
+
+
+def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparation:
+    """Divides normal images, and chooses by the held-out ones what networks see of an image.
+
+    Args:
+        config: the settings.
+        read: gives the normal images in a working size; called twice where tiles are chosen.
+
+    Raises:
+        InputError: the images cannot be read, or are too few.
+    """
+    data, settings = config.data, config.preprocessing
+    whole = (data.image_size, data.image_size)
+    train = read(whole)
+    files = TrainingFiles.choose(train, fraction=data.held_out, seed=config.seed)
+    images, held_out = files.select(train)
+    if settings.view == "auto":
+        small = _learn(config, images, held_out)
+        config = config.with_settings({"view": "whole" if small.aligned else "tiles"})
+    if config.preprocessing.view == "tiles":
+        sizes, aspect = train.original_sizes, data.aspect
+        size = working_size(sizes, resolution=settings.resolution, smallest=config.side, aspect=aspect)
+        if size != whole:
+            images, held_out = files.select(read(size))
+    return Preparation(config, _learn(config, images, held_out), files, images, held_out)
+
+
+def _learn(config: Config[Any, Any], images: Split, held_out: Split) -> Preprocessing:
+    """What networks will see of images in the size of these."""
+    settings = config.preprocessing
+    return Preprocessing.learn(
+        images.images,
+        held_out.images,
+        side=config.side,
+        levelling=settings.levelling,
+        centre=settings.centre,
+    )

@@ -1,0 +1,1 @@
+"""How pixels become a network's input, and how maps and pictures come back."""

@@ -1,0 +1,229 @@
+"""`Preprocessing`: the one way from the pixels of a data set to what networks see of them, and back."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from i3ad_jax.data.images import Size
+from i3ad_jax.preprocessing.tiles import Place, Tiling
+from i3ad_jax.preprocessing.units import Centre, Units, choose_centre, choose_level, level
+from i3ad_jax.settings import Settings, setting
+from i3ad_jax.shapes import Images, to_uint8
+
+View = Literal["whole", "tiles"]
+_MEASURES = ("working_size", "side", "scale", "mean_intensity")
+ALIGNED = 0.5  # of the variance of unseen images that the mean image explains: then objects always lie alike
+
+
+@dataclass(frozen=True)
+class PreprocessingSettings(Settings):
+    """What networks see of an image. Not in the paper, whose networks see whole images, in pixel values."""
+
+    view: Literal["auto", "whole", "tiles"] = "auto"
+    """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole images of
+    objects that always lie alike and tiles of surfaces, told apart by normal images."""
+    resolution: int = setting(256, minimum=8)
+    """Square root of the number of pixels to which an image is resized before it is cut into tiles; its
+    proportions are kept."""
+    tile: int = setting(64, minimum=8)
+    """Side of a tile in pixels."""
+    levelling: Literal["auto", "yes", "no"] = "auto"
+    """Bring all images to one mean intensity; auto does so where that makes the grain of normal images more
+    alike: where exposure differs."""
+    centre: Literal["auto", "none", "colour", "image"] = "auto"
+    """What is subtracted from an image before it is divided by how much normal images vary: their mean colour
+    or their mean image; none leaves pixels in [-1, 1], as in the paper. auto takes what leaves least of
+    held-out normal images."""
+    augment: Literal["none", "flip", "turn"] = "none"
+    """Training images are also mirrored left to right (flip), or mirrored and turned by quarters (turn)."""
+
+
+class Squares(NamedTuple):
+    """What networks see of some images. A pytree; each row stands for itself.
+
+    Attributes:
+        images: in units of the data.
+        centre: what was subtracted, in pixel values.
+        scale: what the rest was divided by.
+    """
+
+    images: Float[Array, "*n s s 3"]
+    centre: Float[Array, "*n s s 3"]
+    scale: Float[Array, "*n"]
+
+    @classmethod
+    def of_pixels(cls, images: Images) -> "Squares":
+        """Images in [-1, 1] as they are."""
+        return cls(images, jnp.zeros_like(images), jnp.ones(images.shape[:-3]))
+
+    def pixels(self, images: Float[Array, "*n s s 3"]) -> Float[Array, "*n s s 3"]:
+        """Pixel values of images in units of the data, in [-1, 1] but for what networks overshoot."""
+        return images * self.scale[..., None, None, None] + self.centre
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """How images of the working size become squares in units of the data, and results come back.
+
+    Attributes:
+        size: the working size: height, width.
+        side: of the squares that networks see.
+        units: what is subtracted, and the scale.
+        reasons: for people and files: what was chosen, and by which figures.
+    """
+
+    size: Size
+    side: int
+    units: Units
+    reasons: Mapping[str, Any]
+
+    @classmethod
+    def learn(
+        cls,
+        images: UInt8[np.ndarray, "n h w 3"],
+        held_out: UInt8[np.ndarray, "m h w 3"],
+        *,
+        side: int,
+        levelling: Literal["auto", "yes", "no"] = "auto",
+        centre: Literal["auto"] | Centre = "auto",
+    ) -> "Preprocessing":
+        """What normal images give.
+
+        Args:
+            images: those trained on, of the working size.
+            held_out: normal images that serve no training step.
+            side: of the squares that networks see.
+            levelling, centre: as in `PreprocessingSettings`.
+        """
+        levels, spread = choose_level(images)
+        levels = levels if levelling == "auto" else levelling == "yes"
+        chosen, explained = choose_centre(images, held_out, level=levels)
+        chosen = chosen if centre == "auto" else centre
+        reasons = {
+            "level": levels,
+            "spread_of_grain": spread,
+            "centre": chosen,
+            "explained_by_mean_image": explained,
+        }
+        return cls(images.shape[1:3], side, Units.of(images, level=levels, centre=chosen), reasons)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the mean image as JSON values."""
+        return {
+            "working_size": list(self.size),
+            "side": self.side,
+            "scale": self.units.scale,
+            "mean_intensity": self.units.level,
+            **self.reasons,
+        }
+
+    @classmethod
+    def from_json(cls, values: Any, mean_image: np.ndarray) -> "Preprocessing":
+        """What `to_json` gave, and the mean image.
+
+        Raises:
+            ValueError: a value is missing or makes no sense. The message is one line without a file name.
+        """
+        try:
+            height, width = (int(length) for length in values["working_size"])
+            side, scale = int(values["side"]), float(values["scale"])
+            level = None if values["mean_intensity"] is None else float(values["mean_intensity"])
+            reasons = {key: value for key, value in values.items() if key not in _MEASURES}
+            explained = float(reasons["explained_by_mean_image"])
+        except KeyError as error:
+            raise ValueError(f"{error} is missing") from error
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        if not (0 < side <= min(height, width) and 0 < scale < math.inf and math.isfinite(explained)):
+            raise ValueError("a size or the scale is out of range")
+        if level is not None and not 0 <= level <= 1:
+            raise ValueError(f"mean_intensity {level} is not in [0, 1]")
+        if reasons.get("centre") not in get_args(Centre):
+            raise ValueError(f"centre must be one of {', '.join(get_args(Centre))}")
+        if mean_image.shape != (height, width, 3) or not np.isfinite(mean_image).all():
+            raise ValueError(f"the mean image must be finite, of shape {(height, width, 3)}")
+        units = Units(level, mean_image.astype(np.float32), reasons["centre"], scale)
+        return cls((height, width), side, units, reasons)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether objects always lie alike: the mean image explains most of what unseen images show."""
+        return self.reasons["explained_by_mean_image"] >= ALIGNED
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        """How images are cut into squares."""
+        return Tiling(self.size, self.side)
+
+    def apply(
+        self,
+        function: Callable[[Squares, int], Any],
+        images: UInt8[np.ndarray, "n h w 3"],
+        *,
+        queue_size: int,
+        label: str | None = None,
+    ) -> Any:
+        """What `function` gives for the squares of images, put together to results for whole images.
+
+        Args:
+            function: from `queue_size` squares, and how many of them mean something, to a pytree of arrays
+                `squares side side ...`.
+            images: of the working size, at least one.
+            queue_size: squares of a call; the last one is filled up by copies.
+            label: of the progress bar; without one there is none.
+
+        Returns:
+            The same pytree with arrays `n h w ...`, float32.
+        """
+
+        def of_places(places: list[Place]) -> Any:
+            squares = self._squares(images, places + places[-1:] * (queue_size - len(places)))
+            results = function(squares, len(places))
+            return jax.tree.map(lambda x: x[: len(places)], results)
+
+        return self.tiling.map(of_places, len(images), at_once=queue_size, label=label)
+
+    def squares(self, images: UInt8[np.ndarray, "n h w 3"], *, each: int = 1, seed: int = 0) -> Squares:
+        """Squares of images: the images themselves, or `each` random tiles of every image."""
+        return self._squares(images, self._places(len(images), each, seed))
+
+    def mean_squares(self, num_images: int, *, seed: int = 0) -> Float[np.ndarray, "n s s 3"]:
+        """What the mean training image shows in each of the squares of so many images, in the same units."""
+        in_units = (self.units.mean_image - self.units.centre) / np.float32(self.units.scale)
+        return np.stack([self._cut(in_units, place) for place in self._places(num_images, 1, seed)])
+
+    def _places(self, num_images: int, each: int, seed: int) -> list[Place]:
+        rng = np.random.default_rng(seed)
+        free = [length - self.side + 1 for length in self.size]
+        each = each if max(free) > 1 else 1
+        corners = rng.integers(0, free, (num_images * each, 2)).tolist()
+        return [Place(i // each, *corner) for i, corner in enumerate(corners)]
+
+    def _cut(self, array: np.ndarray, place: Place) -> np.ndarray:
+        return array[place.top : place.top + self.side, place.left : place.left + self.side]
+
+    def pictures(
+        self, values: Float[np.ndarray, "n h w 3"], images: UInt8[np.ndarray, "n h w 3"]
+    ) -> UInt8[np.ndarray, "n h w 3"]:
+        """8-bit pixels of results for whole images that are pictures, such as reconstructions."""
+        gains = np.array([self.units.gain(image) for image in images], np.float32)
+        levelled = values * np.float32(self.units.scale) + self.units.centre
+        pixels = (levelled + 1) / gains[:, None, None, None] - 1
+        return np.asarray(to_uint8(jnp.asarray(pixels)))
+
+    def _squares(self, images: UInt8[np.ndarray, "n h w 3"], places: list[Place]) -> Squares:
+        gains = {i: self.units.gain(images[i]) for i in {place.image for place in places}}
+
+        pixels = np.stack([self._cut(images[place.image], place) for place in places])
+        centre = jnp.asarray(np.stack([self._cut(self.units.centre, place) for place in places]))
+        gain = np.array([gains[place.image] for place in places], np.float32)
+        scale = jnp.full(len(places), self.units.scale, jnp.float32)
+        levelled = level(jnp.asarray(pixels), jnp.asarray(gain))
+        return Squares((levelled - centre) / self.units.scale, centre, scale)

@@ -1,0 +1,127 @@
+"""Images of any size through a network of one size: overlapping tiles, and their results in one piece."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from i3ad_jax.data.images import Size
+
+OVERLAP = 0.25  # of a tile's side, at least
+MARGIN = 0.0625  # of a tile's side: so near its border its results do not count where another tile has them
+_ALMOST_NOTHING = 1e-3  # but they do where no other tile has any
+
+
+class Place(NamedTuple):
+    """Where a tile lies: which image, and the tile's first row and column."""
+
+    image: int
+    top: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How images of one size are cut into tiles; a single tile if it has their size.
+
+    Attributes:
+        size: of the images: height, width.
+        side: of a tile, in pixels; at most the images' height and width.
+    """
+
+    size: Size
+    side: int
+
+    @cached_property
+    def corners(self) -> list[tuple[int, int]]:
+        """First row and column of each tile: evenly spaced, at least a quarter of a tile over each other."""
+        rows, columns = (_starts(length, self.side) for length in self.size)
+        return [(top, left) for top in rows for left in columns]
+
+    @cached_property
+    def weights(self) -> Float[np.ndarray, "side side"]:
+        """Of a tile's pixels where tiles overlap: falling from the middle to the border."""
+        position = np.arange(self.side) + 0.5
+        inside = np.minimum(position, self.side - position) - MARGIN * self.side
+        line = np.maximum(inside / self.side, _ALMOST_NOTHING)
+        return np.outer(line, line).astype(np.float32)
+
+    def places(self, num_images: int) -> Iterator[Place]:
+        """All tiles of so many images, image by image."""
+        for image in range(num_images):
+            for top, left in self.corners:
+                yield Place(image, top, left)
+
+    def map(
+        self,
+        function: Callable[[list[Place]], Any],
+        num_images: int,
+        *,
+        at_once: int,
+        label: str | None = None,
+    ) -> Any:
+        """What `function` gives for all tiles, put together to results for whole images.
+
+        Where tiles overlap, a pixel's result is their weighted mean. Memory is that of the results and of
+        one call, whatever the number of tiles.
+
+        Args:
+            function: from at most `at_once` places to a pytree of arrays `tiles side side ...`.
+            num_images: at least one.
+            at_once: tiles of a call.
+            label: of the progress bar; without one there is none.
+
+        Returns:
+            The same pytree with arrays `num_images height width ...`, float32.
+        """
+        places = list(self.places(num_images))
+        if len(self.corners) == 1:
+            total = None
+        else:
+            total = np.zeros(self.size, np.float32)
+            for top, left in self.corners:
+                total[top : top + self.side, left : left + self.side] += self.weights
+        whole: Any = None
+        with tqdm(total=num_images, desc=label, unit="image", disable=label is None) as progress:
+            for first in range(0, len(places), at_once):
+                part = places[first : first + at_once]
+                results = jax.tree.map(np.asarray, function(part))
+                if whole is None:
+                    whole = self._zeros(num_images, results)
+                self._add(part, results, whole, total)
+                done = (first + len(part)) // len(self.corners)
+                progress.update(done - progress.n)
+        return whole
+
+    def _zeros(self, num_images: int, results: Any) -> Any:
+        """What the results of these tiles become for whole images, filled with 0."""
+        shape = (num_images, *self.size)
+        return jax.tree.map(lambda x: np.zeros((*shape, *x.shape[3:]), np.float32), results)
+
+    def _add(self, places: list[Place], results: Any, whole: Any, total: np.ndarray | None) -> None:
+        """Adds weighted results of tiles to those of the images."""
+        for row, (image, top, left) in enumerate(places):
+            window = image, slice(top, top + self.side), slice(left, left + self.side)
+            share = None if total is None else self.weights / total[window[1:]]
+
+            def add(all_images: np.ndarray, tiles: np.ndarray) -> None:
+                if share is None:  # noqa: B023 (called at once)
+                    all_images[window] = tiles[row]  # noqa: B023
+                else:
+                    extra = (1,) * (tiles.ndim - 3)
+                    all_images[window] += share.reshape(*share.shape, *extra) * tiles[row]  # noqa: B023
+
+            jax.tree.map(add, whole, results)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """First positions of tiles along a line: as few as overlap enough, evenly spaced, the ends flush."""
+    if length == side:
+        return [0]
+    count = int(np.ceil((length - side) / ((1 - OVERLAP) * side))) + 1
+    return [round(start) for start in np.linspace(0, length - side, count)]

@@ -1,0 +1,125 @@
+"""Images in units of their data set: less what all normal images share, over how much they vary.
+
+Not in the paper, whose networks see pixels in [-1, 1]. On objects that always lie alike the mean training
+image explains nearly all of a pixel: a network that sees raw pixels learns that image, and hardly anything
+else. What is left after the mean image has been taken away is what tells one normal image from another.
+
+Where exposure differs from image to image, the grain of bright ones is stronger, and every residual with it.
+Levelled images, all of one mean intensity, have the same grain.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+from scipy.ndimage import gaussian_filter
+
+from i3ad_jax.shapes import Images, to_float
+
+Centre = Literal["none", "colour", "image"]
+
+SPREAD = 4.0  # standard deviations that become 1: few pixels leave the range of tanh
+SMALLEST_SCALE = 1e-2  # of images that do not differ at all; about one grey level of 255
+CLEARLY = 0.9  # what does more to images must leave less than this fraction of what the simpler way leaves
+DARKEST = 1 / 255  # mean intensity, of 1: a black image is not levelled beyond all bounds
+GRAIN_SD = 1.5  # pixels: what varies more slowly is no grain
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The units of a data set.
+
+    Attributes:
+        level: mean intensity, in [0, 1], to which each image is brought by a factor; None leaves them alone.
+        mean_image: of the levelled training images, float32, in [-1, 1].
+        subtract: what is subtracted from a levelled image: that, its mean colour, or nothing.
+        scale: what is left is divided by it.
+    """
+
+    level: float | None
+    mean_image: Float[np.ndarray, "h w 3"]
+    subtract: Centre
+    scale: float
+
+    @cached_property
+    def centre(self) -> Float[np.ndarray, "h w 3"]:
+        """What is subtracted from levelled images, float32."""
+        if self.subtract == "image":
+            return self.mean_image
+        colour = self.mean_image.mean(axis=(0, 1)) if self.subtract == "colour" else np.zeros(3, np.float32)
+        return np.broadcast_to(colour, self.mean_image.shape)
+
+    @classmethod
+    def of(cls, images: UInt8[np.ndarray, "n h w 3"], *, level: bool, centre: Centre) -> "Units":
+        """The units that these normal images give.
+
+        Args:
+            images: of the working size.
+            level: whether to bring all images to one mean intensity, that of these.
+            centre: what to subtract; for "none" nothing is scaled either: the paper's units.
+        """
+        target = float(images.mean(dtype=np.float64) / 255) if level else None
+        mean = np.zeros(images.shape[1:])
+        units = cls(target, mean.astype(np.float32), "none", 1.0)
+        for image in images:  # one by one: as float64, all of them together may be large
+            mean += units.levelled(image)
+        units = cls(target, (mean / len(images)).astype(np.float32), centre, 1.0)
+        if centre == "none":
+            return units
+        deviation = np.sqrt(np.mean([units.squared_deviation(image) for image in images]))
+        return replace(units, scale=max(float(SPREAD * deviation), SMALLEST_SCALE))
+
+    def gain(self, image: UInt8[np.ndarray, "h w 3"]) -> float:
+        """The factor that brings the image's intensities to the level."""
+        if self.level is None:
+            return 1.0
+        return float(self.level / max(image.mean(dtype=np.float64) / 255, DARKEST))
+
+    def levelled(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
+        """Pixel values of the levelled image, float32; in [-1, 1] but where it became brighter than white."""
+        return np.float32(self.gain(image)) * (image.astype(np.float32) / 127.5) - 1
+
+    def squared_deviation(self, image: UInt8[np.ndarray, "h w 3"]) -> float:
+        """Mean square of what is left of an image, in levelled pixel values."""
+        return float(np.mean((self.levelled(image) - self.centre) ** 2))
+
+
+def level(pixels: UInt8[Array, "*b h w 3"], gain: Float[Array, "*b"]) -> Images:
+    """Levelled pixel values of images, float32."""
+    return gain[..., None, None, None] * (to_float(pixels) + 1) - 1
+
+
+def choose_level(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[bool, dict[str, float]]:
+    """Whether levelling makes the grain of normal images clearly more alike.
+
+    Returns:
+        The choice, and the standard deviation over images of the logarithm of their grain, with and without.
+    """
+    gains = np.array([Units.of(images[:1], level=True, centre="none").gain(image) for image in images])
+    grain = np.log([max(_grain(image), DARKEST) for image in images])
+    spread = {"as_they_are": float(np.std(grain)), "levelled": float(np.std(grain + np.log(gains)))}
+    return spread["levelled"] < CLEARLY * spread["as_they_are"], spread
+
+
+def choose_centre(
+    images: UInt8[np.ndarray, "n h w 3"], held_out: UInt8[np.ndarray, "m h w 3"], *, level: bool
+) -> tuple[Centre, float]:
+    """Whether to subtract the mean image or only the mean colour, by what is left of unseen normal images.
+
+    Returns:
+        The choice, and how much of the variance of unseen images the mean image explains: near 1 for objects
+        that always lie alike, 0 or below for textures.
+    """
+    colour, image = (Units.of(images, level=level, centre=centre) for centre in ("colour", "image"))
+    left = [(colour.squared_deviation(x), image.squared_deviation(x)) for x in held_out]
+    of_colour, of_image = np.mean(left, axis=0)
+    explained = 1 - float(of_image / of_colour) if of_colour > 0 else 1.0
+    return ("image" if of_image < CLEARLY * of_colour else "colour"), explained
+
+
+def _grain(image: UInt8[np.ndarray, "h w 3"]) -> float:
+    """Mean absolute difference of intensities from their smooth part, in [0, 1]."""
+    values = image / 255
+    return float(np.abs(values - gaussian_filter(values, (GRAIN_SD, GRAIN_SD, 0))).mean())
