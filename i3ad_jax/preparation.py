@@ -42,17 +42,22 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
     """
     data, settings = config.data, config.preprocessing
     whole = (data.image_size, data.image_size)
-    train = read(whole)
-    files = TrainingFiles.choose(train, fraction=data.held_out, seed=config.seed)
-    images, held_out = files.select(train)
+
+    def divide(size: Size) -> tuple[TrainingFiles, Split, Split]:
+        # Anew for each size: what never was a file is recorded by its pixels. The division stays the same.
+        train = read(size)
+        files = TrainingFiles.choose(train, fraction=data.held_out, seed=config.seed)
+        return files, *files.select(train)
+
+    files, images, held_out = divide(whole)
     if settings.view == "auto":
         small = _learn(config, images, held_out)
         config = config.with_settings({"view": "whole" if small.aligned else "tiles"})
     if config.preprocessing.view == "tiles":
-        sizes, aspect = train.original_sizes, data.aspect
-        size = working_size(sizes, resolution=settings.resolution, smallest=config.side, aspect=aspect)
+        sizes = images.original_sizes + held_out.original_sizes
+        size = working_size(sizes, resolution=settings.resolution, smallest=config.side, aspect=data.aspect)
         if size != whole:
-            images, held_out = files.select(read(size))
+            files, images, held_out = divide(size)
     return Preparation(config, _learn(config, images, held_out), files, images, held_out)
 
 

@@ -70,7 +70,7 @@ class ReconstructionMethod(Method):
         """As `Method.reconstruct_once`: the reconstructions themselves, unless they are searched for."""
         if self.iterations:
             return None
-        queue = Queue(images, jnp.int32(len(images)), self.throughput.test_batch_size)
+        queue = Queue(Squares.of_pixels(images), jnp.int32(len(images)), self.throughput.test_batch_size)
         return self.reconstruct(state, (), queue)
 
     def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
