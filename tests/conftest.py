@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from i3ad_jax import Detector, command_line, train
-from i3ad_jax.calibration import Calibration, state_digest
+from i3ad_jax.calibration import Calibration, score_names, state_digest
 from i3ad_jax.config import default_config
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.fit import fresh_state
-from i3ad_jax.scoring.maps import CALIBRATED, PLAIN
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES
 from i3ad_jax.scoring.standardisation import Statistics
 from i3ad_jax.settings import flag
 
@@ -34,10 +35,13 @@ Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
 # Of the smallest training that does everything, whatever the method.
 TINY_SETTINGS = {
     "image_size": 32,
+    "view": "whole",
     "width": 2,
     "dilations": (2,),
     "discriminator_width": 2,
     "discriminator_depth": 2,
+    "segmenter_width": 2,
+    "segmenter_depth": 2,
     "latent_size": 3,
     "components": 3,
     "batch_size": 3,
@@ -57,6 +61,11 @@ def tiny_settings(method: str) -> dict[str, Any]:
     """Those of `TINY_SETTINGS` that a method has."""
     own = default_config(method).flat()
     return {name: value for name, value in TINY_SETTINGS.items() if name in own}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Trainings here are so short that they learn little: tests that are about the warning ask for it."""
+    config.addinivalue_line("filterwarnings", "ignore::i3ad_jax.errors.LearnedLittleWarning")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -142,17 +151,29 @@ def pca_run(tmp_path_factory: pytest.TempPathFactory, flags_of: FlagsOf) -> Path
 def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of I3AD as it would be without any training, which takes most of the time."""
     config = default_config("i3ad").with_settings(tiny_settings("i3ad"))
+    method = config.build()
+    names = score_names(method)
     flat = Statistics(np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32))
-    calibrated = {score.name: flat for score in CALIBRATED}
-    thresholds = {score.name: 0.5 for score in PLAIN if not score.needs_features} | dict.fromkeys(
-        calibrated, 1.0
+    calibrated = {score.name: flat for score in CALIBRATED if score.name in names}
+    state = fresh_state(jax.random.key(0), method)
+    calibration = Calibration(
+        step=6,
+        weights=state_digest(state),
+        learned={},
+        problem=None,
+        tuned={"u": 0.3, "u_reason": "given by --u"},
+        standardise={},
+        pooling=dict.fromkeys(names, "mean"),
+        headline="ssim",
+        planted_auroc={},
+        statistics=calibrated,
+        thresholds={name: 0.5 if SCORES[name] in PLAIN else 1.0 for name in names},
     )
-    state = fresh_state(jax.random.key(0), config.build())
-    tuned = {"u": 0.3, "u_reason": "given by --u"}
-    calibration = Calibration(6, state_digest(state), tuned, {}, calibrated, thresholds)
+    grey = np.full((1, 32, 32, 3), 127, np.uint8)
+    preprocessing = Preprocessing.learn(grey, grey, side=32, levelling="no", centre="none")
     files = TrainingFiles({"train/good/0.png": "0" * 64}, {"train/good/1.png": "1" * 64})
     run = tmp_path_factory.mktemp("untrained") / "run"
-    Detector(config, state, calibration, files).save(run)
+    Detector(config, state, calibration, files, preprocessing).save(run)
     return run
 
 
