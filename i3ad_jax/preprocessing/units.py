@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from scipy.ndimage import gaussian_filter
 
-from i3ad_jax.shapes import Images, to_float
+from i3ad_jax.shapes import to_float
 
 Centre = Literal["none", "colour", "image"]
 
@@ -60,7 +60,7 @@ class Units:
             level: whether to bring all images to one mean intensity, that of these.
             centre: what to subtract; for "none" nothing is scaled either: the paper's units.
         """
-        target = float(images.mean(dtype=np.float64) / 255) if level else None
+        target = _intensity(images) if level else None
         mean = np.zeros(images.shape[1:])
         units = cls(target, mean.astype(np.float32), "none", 1.0)
         for image in images:  # one by one: as float64, all of them together may be large
@@ -75,7 +75,7 @@ class Units:
         """The factor that brings the image's intensities to the level."""
         if self.level is None:
             return 1.0
-        return float(self.level / max(image.mean(dtype=np.float64) / 255, DARKEST))
+        return self.level / _intensity(image)
 
     def levelled(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
         """Pixel values of the levelled image, float32; in [-1, 1] but where it became brighter than white."""
@@ -86,7 +86,7 @@ class Units:
         return float(np.mean((self.levelled(image) - self.centre) ** 2))
 
 
-def level(pixels: UInt8[Array, "*b h w 3"], gain: Float[Array, "*b"]) -> Images:
+def level(pixels: UInt8[Array, "*b h w 3"], gain: Float[Array, "*b"]) -> Float[Array, "*b h w 3"]:
     """Levelled pixel values of images, float32."""
     return gain[..., None, None, None] * (to_float(pixels) + 1) - 1
 
@@ -97,9 +97,9 @@ def choose_level(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[bool, dict[str, 
     Returns:
         The choice, and the standard deviation over images of the logarithm of their grain, with and without.
     """
-    gains = np.array([Units.of(images[:1], level=True, centre="none").gain(image) for image in images])
+    intensity = np.log([_intensity(image) for image in images])
     grain = np.log([max(_grain(image), DARKEST) for image in images])
-    spread = {"as_they_are": float(np.std(grain)), "levelled": float(np.std(grain + np.log(gains)))}
+    spread = {"as_they_are": float(np.std(grain)), "levelled": float(np.std(grain - intensity))}
     return spread["levelled"] < CLEARLY * spread["as_they_are"], spread
 
 
@@ -117,6 +117,11 @@ def choose_centre(
     of_colour, of_image = np.mean(left, axis=0)
     explained = 1 - float(of_image / of_colour) if of_colour > 0 else 1.0
     return ("image" if of_image < CLEARLY * of_colour else "colour"), explained
+
+
+def _intensity(images: UInt8[np.ndarray, "*n h w 3"]) -> float:
+    """Mean intensity, in (0, 1]."""
+    return max(float(images.mean(dtype=np.float64) / 255), DARKEST)
 
 
 def _grain(image: UInt8[np.ndarray, "h w 3"]) -> float:
