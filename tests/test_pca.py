@@ -10,15 +10,13 @@ from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.pca import Pca, PcaSettings
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
-from i3ad_jax.shapes import to_float
 
 METHOD = Pca(PcaSettings(components=5), NoSettings(), 16, SsimSettings(), ThroughputSettings())
-PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
-IMAGES = np.asarray(to_float(jnp.asarray(PIXELS)))
+IMAGES = np.random.default_rng(0).uniform(-1, 1, (12, 16, 16, 3)).astype(np.float32)
 
 
 def test_reconstruction_is_scikit_learns() -> None:
-    state = METHOD.fit_at_once(PIXELS[:8])
+    state = METHOD.fit_at_once(IMAGES[:8])
     pca = PCA(5, svd_solver="full").fit(IMAGES[:8].reshape(8, -1))
     expected = pca.inverse_transform(pca.transform(IMAGES.reshape(12, -1))).reshape(IMAGES.shape)
     for image, reconstruction in zip(IMAGES, expected, strict=True):
@@ -27,4 +25,4 @@ def test_reconstruction_is_scikit_learns() -> None:
 
 def test_fewer_components_than_images() -> None:
     with pytest.raises(InputError, match=r"^--components 5: .*fewer than the images trained on, 5"):
-        METHOD.fit_at_once(PIXELS[:5])
+        METHOD.fit_at_once(IMAGES[:5])

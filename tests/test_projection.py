@@ -10,6 +10,7 @@ from random_weights import random_weights
 
 from i3ad_jax.methods.autoencoder import AutoencoderSettings, AutoencoderState
 from i3ad_jax.methods.projection import L2Projection, ProjectionMethod, ProjectionSettings, SsimProjection
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.maps import Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
@@ -85,7 +86,7 @@ def test_energy_falls_on_average(method: ProjectionMethod, state: AutoencoderSta
 
 
 def test_a_batch_equals_single_images(method: ProjectionMethod, state: AutoencoderState) -> None:
-    maps = method.predict(state, {}, IMAGES, len(IMAGES)).maps
+    maps = method.predict(state, {}, Squares.of_pixels(IMAGES), len(IMAGES)).maps
     one = jax.jit(lambda image: plain_maps(Pair(image, method.reconstruct_one(state, image)), method.ssim))
     for index, image in enumerate(IMAGES):
         for kind, single in one(image).items():

@@ -20,7 +20,7 @@ from toy_inpainting import blur, random_image
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, refine, trace
-from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 
 SETTINGS = LoopSettings(iterations=8, patches=4)
 SSIM = SsimSettings()
@@ -46,28 +46,36 @@ def random_images(seed: int) -> np.ndarray:
     return images
 
 
+def scores_of(images: Any) -> Any:
+    return jax.vmap(lambda image: ssim_anomaly(image, SSIM))(images)
+
+
 @partial(jax.jit, static_argnames=("settings", "inpaint"))
 def batch(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
-    return jax.vmap(partial(refine, inpaint, u=u, settings=settings, ssim=SSIM))(images)
+    one = partial(refine, inpaint, u=u, settings=settings)
+    return jax.vmap(lambda image, score: one(image, score=score))(images, scores_of(images))
 
 
 @partial(jax.jit, static_argnames=("settings", "inpaint"))
 def states(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
-    return jax.vmap(partial(trace, inpaint, u=u, settings=settings, ssim=SSIM))(images)
+    one = partial(trace, inpaint, u=u, settings=settings)
+    return jax.vmap(lambda image, score: one(image, score=score))(images, scores_of(images))
 
 
 @partial(jax.jit, static_argnames=("slots", "settings", "inpaint"))
 def queue(
     images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
 ) -> Any:
-    return refine_queue(inpaint, images, count=count, slots=slots, u=u, settings=settings, ssim=SSIM)
+    options = {"scores": scores_of(images), "u": u, "settings": settings}
+    return refine_queue(inpaint, images, count=count, slots=slots, **options)
 
 
 @partial(jax.jit, static_argnames=("slots", "settings", "inpaint"))
 def queue_states(
     images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
 ) -> Any:
-    return trace_queue(inpaint, images, count=count, slots=slots, u=u, settings=settings, ssim=SSIM)
+    options = {"scores": scores_of(images), "u": u, "settings": settings}
+    return trace_queue(inpaint, images, count=count, slots=slots, **options)
 
 
 def assert_near(actual: Any, expected: Any) -> None:
@@ -208,7 +216,7 @@ def test_another_count_or_threshold_is_the_same_program() -> None:
         shapes.append(masked.shape)
         return blur(masked, mask)
 
-    run = jax.jit(partial(refine_queue, counted, slots=3, settings=SETTINGS, ssim=SSIM))
+    run = jax.jit(partial(queue.__wrapped__, slots=3, settings=SETTINGS, inpaint=counted))
     for count, u in ((CAPACITY, 0.3), (2, 0.6)):
         run(random_images(0), count=count, u=u)
     assert len(shapes) == 1  # traced once: all slots in one call, checkerboards too

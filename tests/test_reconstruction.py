@@ -10,6 +10,7 @@ import pytest
 
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.multi_scale import multi_scale
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
@@ -46,6 +47,7 @@ ARGUMENTS = NoSettings(), NoSettings(), 16, SSIM, ThroughputSettings(test_batch_
 METHOD = Halving(*ARGUMENTS)
 STATE = jnp.float32(0.5)
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (10, 16, 16, 3)), jnp.float32)
+SQUARES = Squares.of_pixels(IMAGES)
 
 
 def plainly(image: Any) -> np.ndarray:
@@ -57,7 +59,7 @@ def plainly(image: Any) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def maps() -> dict[str, np.ndarray]:
-    return jax.device_get(METHOD.predict(STATE, {}, IMAGES, len(IMAGES)).maps)
+    return jax.device_get(METHOD.predict(STATE, {}, SQUARES, len(IMAGES)).maps)
 
 
 def test_maps_equal_a_loop_over_single_images(maps: dict[str, np.ndarray]) -> None:
@@ -76,7 +78,7 @@ def test_maps_equal_a_loop_over_single_images(maps: dict[str, np.ndarray]) -> No
 
 @pytest.mark.parametrize("count", [0, 1, 4, 7])
 def test_only_the_images_that_count_are_mapped(maps: dict[str, np.ndarray], count: int) -> None:
-    some = METHOD.predict(STATE, {}, IMAGES, count).maps
+    some = METHOD.predict(STATE, {}, SQUARES, count).maps
     for kind, values in some.items():
         np.testing.assert_array_equal(values[:count], maps[kind][:count])
         assert not np.asarray(values[-(-count // 4) * 4 :]).any()
@@ -91,15 +93,15 @@ def test_one_program_serves_all_counts() -> None:
             return super().improve(state, image, search)
 
     method = Counting(*ARGUMENTS)
-    method.predict(STATE, {}, IMAGES, 3)
+    method.predict(STATE, {}, SQUARES, 3)
     traced = len(calls)
     for count in (1, 10, 0):
-        method.predict(STATE, {}, IMAGES, count)
+        method.predict(STATE, {}, SQUARES, count)
     assert len(calls) == traced
 
 
 def test_trace_ends_where_the_maps_are_taken(maps: dict[str, np.ndarray]) -> None:
-    traced = METHOD.trace(STATE, {}, IMAGES[:2], 2)
+    traced = METHOD.trace(STATE, {}, Squares.of_pixels(IMAGES[:2]), 2)
     assert METHOD.trace_iterations[0] == 0
     assert METHOD.trace_iterations[-1] == 60
     assert traced.images.shape == (2, 51, 16, 16, 3)
@@ -110,7 +112,7 @@ def test_trace_ends_where_the_maps_are_taken(maps: dict[str, np.ndarray]) -> Non
 
 
 def test_a_queue_smaller_than_a_batch() -> None:
-    maps = METHOD.predict(STATE, {}, IMAGES[:3], 3).maps
+    maps = METHOD.predict(STATE, {}, Squares.of_pixels(IMAGES[:3]), 3).maps
     assert maps["l2"].shape == (3, 16, 16)
 
 

@@ -23,7 +23,7 @@ from i3ad_jax import inpainting
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, refine, trace
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 
 SETTINGS = LoopSettings(iterations=8, patches=4)
 BOTH_BASES = [replace(SETTINGS, base="previous"), replace(SETTINGS, base="original")]
@@ -55,25 +55,27 @@ SQUARE_IMAGES = np.stack([random_image(seed, (32, 32)) for seed in range(3)])
 def by_fixed(
     image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur, ssim: SsimSettings = SSIM
 ) -> Any:
-    return refine(inpaint, image, u=u, settings=settings, ssim=ssim)
+    return refine(inpaint, image, score=ssim_anomaly(image, ssim), u=u, settings=settings)
 
 
 @partial(jax.jit, static_argnames=("inpaint", "settings", "ssim"))
 def by_queue(
     image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur, ssim: SsimSettings = SSIM
 ) -> Any:
-    state = refine_queue(inpaint, image[None], count=1, slots=1, u=u, settings=settings, ssim=ssim)
+    scores = jax.vmap(lambda image: ssim_anomaly(image, ssim))(image[None])
+    state = refine_queue(inpaint, image[None], count=1, slots=1, scores=scores, u=u, settings=settings)
     return jax.tree.map(itemgetter(0), state)
 
 
 @partial(jax.jit, static_argnames=("inpaint", "settings"))
 def fixed_trace(image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
-    return trace(inpaint, image, u=u, settings=settings, ssim=SSIM)
+    return trace(inpaint, image, score=ssim_anomaly(image, SSIM), u=u, settings=settings)
 
 
 @partial(jax.jit, static_argnames=("inpaint", "settings"))
 def queue_trace(image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
-    found = trace_queue(inpaint, image[None], count=1, slots=1, u=u, settings=settings, ssim=SSIM)
+    scores = jax.vmap(lambda image: ssim_anomaly(image, SSIM))(image[None])
+    found = trace_queue(inpaint, image[None], count=1, slots=1, scores=scores, u=u, settings=settings)
     return jax.tree.map(itemgetter(0), found)
 
 
@@ -136,9 +138,16 @@ def test_equals_the_plain_loop_with_scikit_images_ssim(driver: Driver) -> None:
 
 
 def test_a_network_and_a_batch_equal_the_plain_loop_too() -> None:
-    options = {"u": 0.7, "settings": BOTH_BASES[1], "ssim": SSIM}
-    batched = jax.jit(jax.vmap(partial(refine, NETWORK, **options)))(SQUARE_IMAGES)
-    queued = jax.jit(partial(refine_queue, NETWORK, count=3, slots=2, **options))(SQUARE_IMAGES)
+    options = {"u": 0.7, "settings": BOTH_BASES[1]}
+
+    def one(image: Any) -> Any:
+        return refine(NETWORK, image, score=ssim_anomaly(image, SSIM), **options)
+
+    def all_of_them(images: Any) -> Any:
+        scores = jax.vmap(lambda image: ssim_anomaly(image, SSIM))(images)
+        return refine_queue(NETWORK, images, count=3, slots=2, scores=scores, **options)
+
+    batched, queued = jax.jit(jax.vmap(one))(SQUARE_IMAGES), jax.jit(all_of_them)(SQUARE_IMAGES)
     for index, image in enumerate(SQUARE_IMAGES):
         plain = plain_loop(jax.jit(NETWORK), image, u=0.7, settings=BOTH_BASES[1])
         # Masks are the same to the pixel, images but for rounding: a batch may add in another order.
@@ -187,8 +196,10 @@ def test_batch_is_one_program_with_one_loop() -> None:
         return blur(masked, mask)
 
     def run(images: Any, u: Any) -> Any:
-        one = partial(refine, counted, u=u, settings=SETTINGS, ssim=SSIM)
-        return jax.vmap(lambda image: one(image).image)(images)
+        def one(image: Any) -> Any:
+            return refine(counted, image, score=ssim_anomaly(image, SSIM), u=u, settings=SETTINGS).image
+
+        return jax.vmap(one)(images)
 
     jitted = jax.jit(run)
     for seed, u in ((0, 0.3), (1, 0.6)):
