@@ -143,8 +143,8 @@ class Preprocessing:
             raise ValueError(str(error)) from error
         if not (0 < side <= min(height, width) and 0 < scale < math.inf and math.isfinite(explained)):
             raise ValueError("a size or the scale is out of range")
-        if level is not None and not 0 <= level <= 1:
-            raise ValueError(f"mean_intensity {level} is not in [0, 1]")
+        if level is not None and not 0 < level <= 1:
+            raise ValueError(f"mean_intensity {level} is not in (0, 1]")
         if reasons.get("centre") not in get_args(Centre):
             raise ValueError(f"centre must be one of {', '.join(get_args(Centre))}")
         if mean_image.shape != (height, width, 3) or not np.isfinite(mean_image).all():

@@ -14,7 +14,7 @@ from i3ad_jax.data.images import Size
 
 OVERLAP = 0.25  # of a tile's side, at least
 MARGIN = 0.0625  # of a tile's side: so near its border its results do not count where another tile has them
-_ALMOST_NOTHING = 1e-3  # but they do where no other tile has any
+_ALMOST_NOTHING = 1e-9  # but they do where no other tile has any
 
 
 class Place(NamedTuple):
