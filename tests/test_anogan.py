@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from batches import without_defects
 from jax import lax
 
 from i3ad_jax.errors import InputError
@@ -32,7 +33,7 @@ def state() -> AnoganState:
 
 @pytest.fixture(scope="module")
 def stepped(state: AnoganState) -> tuple[AnoganState, Any]:
-    return jax.jit(METHOD.step)(state, IMAGES, KEY)
+    return jax.jit(METHOD.step)(state, without_defects(IMAGES), KEY)
 
 
 def run_search(state: AnoganState, image: Any, count: Any) -> Any:

@@ -9,11 +9,11 @@ from toy_inpainting import blur, random_image
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings, choose_u
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, State, refine
-from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adTestSettings
+from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings
-from i3ad_jax.scoring.ssim import SsimSettings
-from i3ad_jax.shapes import to_float, to_uint8
+from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 
 CANDIDATES = [0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50]
 
@@ -48,7 +48,7 @@ def test_takes_the_smallest_u_of_equal_errors() -> None:
 class BlurringI3AD(I3AD):
     """I3AD with box means in place of its network."""
 
-    def inpaint(self, state: GanState) -> Inpaint:  # noqa: ARG002 (it has no weights)
+    def inpaint(self, state: I3adState) -> Inpaint:  # noqa: ARG002 (it has no weights)
         return blur
 
 
@@ -59,12 +59,12 @@ METHOD = BlurringI3AD(
     SsimSettings(),
     ThroughputSettings(),
 )
-NO_STATE = GanState({}, {}, {}, (), ())
-ROUGH = np.asarray(to_uint8(jnp.asarray(np.stack([random_image(seed, (32, 32)) for seed in range(3)]))))
+NO_STATE = I3adState(GanState({}, {}, {}, {}, (), ()), None)
+ROUGH = np.stack([random_image(seed, (32, 32)) for seed in range(3)])
 
 
-def errors_of(method: I3AD, pixels: np.ndarray, *, seed: int = 0) -> dict[str, float]:
-    return method.tune(NO_STATE, pixels, seed=seed)["u_errors"]
+def errors_of(method: I3AD, images: np.ndarray, *, seed: int = 0) -> dict[str, float]:
+    return method.tune(NO_STATE, Squares.of_pixels(jnp.asarray(images)), seed=seed)["u_errors"]
 
 
 def with_iterations(iterations: int) -> I3AD:
@@ -78,16 +78,18 @@ def test_errors_are_those_of_the_loop_after_the_rules_iterations() -> None:
     three = replace(METHOD.test.refine, iterations=3)
 
     def refined(image: jnp.ndarray, u: float) -> State:
-        return refine(blur, image, u=u, settings=three, ssim=METHOD.ssim)
+        return refine(blur, image, score=ssim_anomaly(image, METHOD.ssim), u=u, settings=three)
 
     for u in (0.1, 0.5, 1.0):
-        images = to_float(jnp.asarray(ROUGH))
-        expected = np.mean([np.abs(refined(image, u).image - image).mean() / 2 for image in images])
+        expected = np.mean(
+            [np.abs(refined(image, u).image - image).mean() / 2 for image in jnp.asarray(ROUGH)]
+        )
         assert found[f"{u:.2f}"] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_u_does_not_depend_on_the_iterations_of_the_loop() -> None:
-    never, often = (with_iterations(count).tune(NO_STATE, ROUGH, seed=0) for count in (0, 30))
+    squares = Squares.of_pixels(jnp.asarray(ROUGH))
+    never, often = (with_iterations(count).tune(NO_STATE, squares, seed=0) for count in (0, 30))
     assert never == often
     assert len({*never["u_errors"].values()}) > 5
     longer = replace(METHOD, test=replace(METHOD.test, threshold=ThresholdSettings(u_iterations=8)))
@@ -101,13 +103,13 @@ def test_both_loops_give_the_rule_the_same_errors() -> None:
 
 def test_the_rule_looks_at_a_random_sample() -> None:
     """Of 40 images the first 16 are flat, all others alike: an error tells how many of these are in 16."""
-    flat, rough = np.full_like(ROUGH[0], 200), ROUGH[0]
-    pixels = np.stack([flat] * 16 + [rough] * 24)
+    flat, rough = np.full_like(ROUGH[0], 0.6), ROUGH[0]
+    images = np.stack([flat] * 16 + [rough] * 24)
     easy, hard = (errors_of(METHOD, image[None])["0.50"] for image in (flat, rough))
     assert hard > 2 * easy
 
     def rough_ones(seed: int) -> float:
-        return 16 * (errors_of(METHOD, pixels, seed=seed)["0.50"] - easy) / (hard - easy)
+        return 16 * (errors_of(METHOD, images, seed=seed)["0.50"] - easy) / (hard - easy)
 
     counts = np.array([rough_ones(seed) for seed in range(20)])
     np.testing.assert_allclose(counts, np.round(counts), rtol=0, atol=1e-3)

@@ -16,6 +16,7 @@ from i3ad_jax.inpainting.masks import checkerboard_masks
 from i3ad_jax.learning import Learned, measure, neighbour_fill, neighbour_fill_pass
 from i3ad_jax.methods import METHODS
 from i3ad_jax.methods.method import Method
+from i3ad_jax.preprocessing.preprocessing import Squares
 
 SEARCHING = ("anogan", "l2_ae_projection", "ssim_ae_projection")
 SIDES = ((0, -1), (0, 1), (-1, 0), (1, 0))
@@ -148,7 +149,7 @@ def test_one_pass_gives_an_image_for_each_image(name: str) -> None:
 def test_one_pass_is_the_first_state_of_a_trace(name: str) -> None:
     method, state = method_and_state(name)
     images = jnp.asarray(RNG.uniform(-1, 1, (6, 32, 32, 3)), jnp.float32)
-    states = method.trace(state, {"u": 0.3}, images, len(images)).images
+    states = method.trace(state, {"u": 0.3}, Squares.of_pixels(images), len(images)).images
     once: Any = method.reconstruct_once(state, images)
     np.testing.assert_allclose(once, states[:, 0], rtol=0, atol=1e-5)
     assert np.std(once, axis=0).max() > 1e-3

@@ -11,7 +11,7 @@ from toy_inpainting import random_image
 
 from i3ad_jax.inpainting.refine import LoopSettings, refine
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.scoring.ssim import SsimSettings, ssim_with
+from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly, ssim_with
 
 torch = pytest.importorskip("torch")
 from benchmarks import torch_loop  # noqa: E402  (it needs torch)
@@ -43,9 +43,12 @@ def test_maps(params: Any, iterations: int) -> None:
         outputs: Any = INPAINTER.apply({"params": params}, masked[None], mask[None])
         return outputs[1][0]
 
-    settings, ssim, u = LoopSettings(iterations=iterations, patches=4), SsimSettings(), 0.91
-    loop = jax.vmap(lambda image: refine(inpaint, image, u=u, settings=settings, ssim=ssim))
-    ours = jax.jit(loop)(IMAGES)
+    settings, u = LoopSettings(iterations=iterations, patches=4), 0.91
+
+    def loop(image: Any) -> Any:
+        return refine(inpaint, image, score=ssim_anomaly(image, SsimSettings()), u=u, settings=settings)
+
+    ours = jax.jit(jax.vmap(loop))(IMAGES)
     generator = load_generator(params).eval()
     theirs = torch_loop.refine(generator, TENSORS, u=u, iterations=iterations, patches=4)
     assert 0 < float(np.mean(np.asarray(ours.score) >= u)) < 1

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from batches import without_defects
 from random_weights import random_weights
 
 from i3ad_jax.config import default_config
@@ -31,17 +32,17 @@ def test_losses_of_three_steps() -> None:
     """Both go the same way. Their power iterations are a step apart, hence the tolerance."""
     method, key = CONFIG.build(), jax.random.key(0)
     state = jax.jit(method.init)(key)
-    weights = random_weights(jax.eval_shape(lambda: state.generator), gain=2)
-    state = replace(state, generator=weights)
+    weights = random_weights(jax.eval_shape(lambda: state.gan.generator), gain=2)
+    state = replace(state, gan=replace(state.gan, generator=weights))
     images = jax.random.uniform(key, (2, 32, 32, 3), minval=-1, maxval=1)
     masks = brush_masks(key, images)
     given = (images, masks, discount_weights(masks, discount=CONFIG.training.discount))
     tensors = [torch.from_numpy(np.array(x)).permute(0, 3, 1, 2) for x in given]
-    theirs = training_step(state, CONFIG.training, compiled=False, device="cpu")
+    theirs = training_step(state.gan, CONFIG.training, compiled=False, device="cpu")
     ours = jax.jit(method.step)
     losses = []
     for _ in range(3):
-        state, metrics = ours(state, images, key)
+        state, metrics = ours(state, without_defects(images), key)
         expected = theirs(*tensors)
         for name, value in expected.items():
             assert metrics[name] == pytest.approx(float(value), rel=0.02)
