@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import without_defects
 from random_weights import random_weights
 
 from i3ad_jax.methods.aegan import Aegan
-from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adTestSettings
+from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanSettings, GanState
 from i3ad_jax.methods.method import ComputeSettings
 from i3ad_jax.runtime.devices import ThroughputSettings
@@ -32,29 +33,29 @@ KEY = jax.random.key(1)
 
 @pytest.fixture(scope="module")
 def state() -> GanState:
-    return jax.jit(I3AD_METHOD.init)(jax.random.key(0))
+    return jax.jit(I3AD_METHOD.init)(jax.random.key(0)).gan
 
 
 def test_the_two_can_swap_their_states(state: GanState) -> None:
     """I3AD's weights work in AEGAN, whose step is I3AD's with masks of ones and inputs without holes."""
     ones = jnp.ones_like(IMAGES[..., :1])
     assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(AEGAN.init, KEY))
-    stepped, losses = jax.jit(AEGAN.step)(state, IMAGES, KEY)
+    stepped, losses = jax.jit(AEGAN.step)(state, without_defects(IMAGES), KEY)
     masked, masked_losses = jax.jit(
         lambda state: I3AD_METHOD.gan.step(state, IMAGES, inputs=IMAGES, masks=ones, weights=ones)
     )(state)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), stepped, masked)
+    jax.tree.map(np.testing.assert_array_equal, stepped.average, stepped.generator)  # without a decay
     assert losses["reconstruction_loss"] == pytest.approx(float(masked_losses["reconstruction_loss"]))
 
 
 def test_the_reconstruction_depends_on_every_pixel_shown(state: GanState) -> None:
-    # Fresh gates let hardly anything through.
-    state = replace(state, generator=random_weights(state.generator, gain=2))
+    state = replace(state, average=random_weights(state.average, gain=2))
     image = IMAGES[0]
-    _, fine = I3AD_METHOD.gan.inpaint(state.generator, image[None], jnp.ones((1, 32, 32, 1)))
+    _, fine = I3AD_METHOD.gan.inpaint(state.average, image[None], jnp.ones((1, 32, 32, 1)))
     np.testing.assert_allclose(AEGAN.begin(state, image), fine[0], atol=1e-6)
     # I3AD, whose hole is the whole image, is given no pixel of it.
-    blind = I3AD_METHOD.inpaint(state)(jnp.zeros_like(image), jnp.ones((32, 32, 1)))
+    blind = I3AD_METHOD.inpaint(I3adState(state, None))(jnp.zeros_like(image), jnp.ones((32, 32, 1)))
     assert jnp.abs(blind - fine[0]).max() > 1e-3
 
 

@@ -12,8 +12,9 @@ import pytest
 from jax import lax
 from random_weights import random_weights
 
+from i3ad_jax.config import default_config
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.nn.layers import DownsampleConv, GatedConv, SelfAttention, UpsampleConv
+from i3ad_jax.nn.layers import ACTIVATION_GAIN, DownsampleConv, GatedConv, SelfAttention, UpsampleConv
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)), jnp.float32)
@@ -61,6 +62,29 @@ def test_inpainter_gives_two_images_that_depend_on_the_known_pixels() -> None:
         assert 0.1 < np.abs(before).max() <= 1
         assert np.abs(before - after)[0, 8:24, 8:24].max() > 1e-4
         np.testing.assert_allclose(before[1], after[1], rtol=0, atol=1e-6)
+
+
+def test_an_image_reaches_the_output_of_a_fresh_generator() -> None:
+    """But for the gain of the gated layers' activations, which is to keep it alive, nothing would be left."""
+    settings: Any = default_config("i3ad").training
+    inpainter = Inpainter(settings.width, settings.dilations)
+    images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)), jnp.float32)
+    masks = jnp.zeros((3, 32, 32, 1))
+    fresh = jax.jit(inpainter.init)(jax.random.key(0), images, masks)
+
+    def as_lecun_normal(path: Any, x: Any) -> Any:
+        names = [key.key for key in path]
+        if names[-1] != "kernel" or {"rgb", "attention"} & {*names}:
+            return x  # of no gated layer
+        return x / np.repeat([ACTIVATION_GAIN, 1], x.shape[-1] // 2)
+
+    def variation(variables: Any) -> float:
+        outputs: Any = apply(variables, images, masks)
+        return float(np.std(outputs[1], axis=0).mean())
+
+    apply = jax.jit(inpainter.apply)
+    assert variation(fresh) > 1e-3
+    assert variation(jax.tree_util.tree_map_with_path(as_lecun_normal, fresh)) < 1e-5
 
 
 def attention_by_loop(x: np.ndarray, params: Any) -> np.ndarray:
