@@ -9,16 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from random_weights import random_weights
+from toy_inpainting import blur, random_image
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, Trajectory
-from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adTestSettings
+from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import Tuned
+from i3ad_jax.methods.segmentation_head import SegmenterSettings, SegmenterState
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
-from i3ad_jax.shapes import to_float
 
 TEST = I3adTestSettings(
     refine=LoopSettings(iterations=3, patches=4, base="original"),
@@ -32,42 +34,42 @@ METHOD = I3AD(
     SsimSettings(ssim_score="half"),
     ThroughputSettings(),
 )
-PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-IMAGES = to_float(jnp.asarray(PIXELS))
+IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)), jnp.float32)
+SQUARES = Squares.of_pixels(IMAGES)
 U = {"u": 0.5}
 
 
 @pytest.fixture(scope="module")
-def state() -> GanState:
-    """Maps need the generator alone."""
-    shapes = jax.eval_shape(METHOD.init, jax.random.key(0)).generator
-    return GanState(random_weights(shapes, gain=2), {}, {}, (), ())
+def state() -> I3adState:
+    """Maps need the averaged generator alone."""
+    shapes = jax.eval_shape(METHOD.init, jax.random.key(0)).gan.average
+    return I3adState(GanState({}, random_weights(shapes, gain=2), {}, {}, (), ()), None)
 
 
-def trace(method: I3AD, state: GanState, tuned: Tuned, images: Any) -> Trajectory:
-    return method.trace(state, tuned, images, len(images))
+def trace(method: I3AD, state: I3adState, tuned: Tuned, squares: Squares) -> Trajectory:
+    return method.trace(state, tuned, squares, len(squares.images))
 
 
-def test_a_given_u_is_taken(state: GanState) -> None:
+def test_a_given_u_is_taken(state: I3adState) -> None:
     method = replace(METHOD, test=replace(TEST, threshold=ThresholdSettings(u=0.37)))
-    assert method.tune(state, PIXELS, seed=0) == {"u": 0.37, "u_reason": "given by --u"}
+    assert method.tune(state, SQUARES, seed=0) == {"u": 0.37, "u_reason": "given by --u"}
 
 
-def test_u_by_the_rule(state: GanState) -> None:
-    tuned = METHOD.tune(state, PIXELS, seed=0)
+def test_u_by_the_rule(state: I3adState) -> None:
+    tuned = METHOD.tune(state, SQUARES, seed=0)
     assert json.loads(json.dumps(tuned)) == tuned
     errors = tuned["u_errors"]
     assert list(errors) == [f"{u:.2f}" for u in U_CANDIDATES["original"]]
     # No candidate comes near the tolerance here.
     assert tuned["u"] == float(min(errors, key=errors.get)) == 0.5
     assert tuned["u_reason"].startswith("no u")
-    after_u_iterations = trace(METHOD, state, U, IMAGES).images[:, 2]
+    after_u_iterations = trace(METHOD, state, U, SQUARES).images[:, 2]
     assert errors["0.50"] == pytest.approx(float(jnp.abs(after_u_iterations - IMAGES).mean()) / 2, rel=1e-5)
 
 
-def test_maps_are_of_the_last_image_of_the_trace(state: GanState) -> None:
-    maps, reconstructions = METHOD.predict(state, U, IMAGES, 2)
-    states = trace(METHOD, state, U, IMAGES)
+def test_maps_are_of_the_last_image_of_the_trace(state: I3adState) -> None:
+    maps, reconstructions = METHOD.predict(state, U, SQUARES, 2)
+    states = trace(METHOD, state, U, SQUARES)
     assert set(maps) == {"l2", "ms_ssim", "ssim"}
     assert states.images.shape == (2, 4, 32, 32, 3)
     assert 0 < states.masks[:, -1].mean() < states.masks[:, 1].mean() < 1
@@ -77,39 +79,39 @@ def test_maps_are_of_the_last_image_of_the_trace(state: GanState) -> None:
     np.testing.assert_allclose(maps["ssim"], states.scores[:, -1], rtol=0, atol=1e-5)
 
 
-def test_images_of_a_batch_do_not_touch_each_other(state: GanState) -> None:
-    maps = METHOD.predict(state, U, IMAGES, 2).maps
-    padded = METHOD.predict(state, U, IMAGES.at[1].set(0), 2).maps
+def test_images_of_a_batch_do_not_touch_each_other(state: I3adState) -> None:
+    maps = METHOD.predict(state, U, SQUARES, 2).maps
+    padded = METHOD.predict(state, U, Squares.of_pixels(IMAGES.at[1].set(0)), 2).maps
     for name in maps:
         np.testing.assert_array_equal(maps[name][0], padded[name][0])
 
 
 @pytest.mark.parametrize(("base", "u"), [("previous", 0.54), ("original", 0.48)])
-def test_the_fixed_loop_and_the_queue_agree(base: Any, u: float, state: GanState) -> None:
+def test_the_fixed_loop_and_the_queue_agree(base: Any, u: float, state: I3adState) -> None:
     loop = replace(TEST.refine, base=base)
     queue, fixed = (
         replace(METHOD, test=replace(TEST, refine=loop, loop=kind)) for kind in ("queue", "fixed")
     )
-    expected, found = (trace(method, state, {"u": u}, IMAGES) for method in (fixed, queue))
+    expected, found = (trace(method, state, {"u": u}, SQUARES) for method in (fixed, queue))
     assert jnp.abs(expected.scores - u).min() > 1e-5  # rounding decides no pixel of a mask
     assert 0 < expected.masks[:, -1].mean() < expected.masks[:, 1].mean() < 1
     np.testing.assert_array_equal(found.masks, expected.masks)
     np.testing.assert_allclose(found.images, expected.images, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-5)
-    of_fixed, of_queue = (method.predict(state, {"u": u}, IMAGES, 2) for method in (fixed, queue))
+    of_fixed, of_queue = (method.predict(state, {"u": u}, SQUARES, 2) for method in (fixed, queue))
     np.testing.assert_allclose(of_fixed.reconstructions, expected.images[:, -1], rtol=0, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), of_queue, of_fixed)
 
 
 @pytest.mark.parametrize(("loop", "turns"), [("fixed", NUM_CHECKERBOARDS + 3), ("queue", NUM_CHECKERBOARDS)])
 def test_only_the_fixed_loop_computes_steps_that_nothing_needs(
-    loop: Any, turns: int, state: GanState
+    loop: Any, turns: int, state: I3adState
 ) -> None:
     """With a u that masks no pixel nothing is left to inpaint after the checkerboard passes."""
     calls = []
 
     class Counting(I3AD):
-        def inpaint(self, state: GanState) -> Inpaint:
+        def inpaint(self, state: I3adState) -> Inpaint:
             inpaint = super().inpaint(state)
 
             def counted(image: Any, mask: Any) -> Any:
@@ -120,20 +122,85 @@ def test_only_the_fixed_loop_computes_steps_that_nothing_needs(
 
     test = replace(TEST, refine=replace(TEST.refine, base="previous"), loop=loop)
     method = Counting(METHOD.training, test, 32, METHOD.ssim, ThroughputSettings(test_batch_size=2))
-    method.predict(state, {"u": 2.0}, IMAGES, 2)
+    method.predict(state, {"u": 2.0}, SQUARES, 2)
     jax.effects_barrier()
     assert len(calls) == turns
 
 
+class Blurring(I3AD):
+    """I3AD with box means in place of its network."""
+
+    def inpaint(self, state: I3adState) -> Inpaint:  # noqa: ARG002 (it has no weights)
+        return blur
+
+
+SCALE, CENTRE = 0.3, np.random.default_rng(1).uniform(-0.4, 0.4, (32, 32, 3)).astype(np.float32)
+
+
+class BlurringInUnits(I3AD):
+    """The same of pixel values, which box means are taken of in other units."""
+
+    def inpaint(self, state: I3adState) -> Inpaint:  # noqa: ARG002 (it has no weights)
+        return lambda masked, mask: SCALE * blur((masked - CENTRE) / SCALE * (1 - mask), mask) + CENTRE
+
+
 @pytest.mark.parametrize("loop", ["queue", "fixed"])
-def test_the_test_time_program_moves_nothing_between_host_and_device(loop: Any, state: GanState) -> None:
+def test_scores_masks_and_u_are_those_of_pixel_values(loop: Any, state: I3adState) -> None:
+    options = replace(TEST, refine=replace(TEST.refine, base="previous"), loop=loop)
+    arguments = METHOD.training, options, 32, METHOD.ssim, ThroughputSettings()
+    pixels = jnp.asarray(np.stack([random_image(seed, (32, 32)) for seed in range(3)]))
+    centre = jnp.broadcast_to(CENTRE, pixels.shape)
+    squares = Squares((pixels - centre) / SCALE, centre, jnp.full(3, SCALE))
+    of_pixels, in_units = BlurringInUnits(*arguments), Blurring(*arguments)
+    plain, u = Squares.of_pixels(pixels), {"u": 0.52}
+    expected, found = trace(of_pixels, state, u, plain), trace(in_units, state, u, squares)
+    assert jnp.abs(expected.scores - u["u"]).min() > 1e-5  # rounding decides no pixel of a mask
+    assert 0 < expected.masks[:, 1:].mean() < 1
+    np.testing.assert_array_equal(found.masks, expected.masks)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-4)
+    expected, found = of_pixels.predict(state, u, plain, 3), in_units.predict(state, u, squares, 3)
+    for name, maps in found.maps.items():
+        np.testing.assert_allclose(maps, expected.maps[name], rtol=0, atol=1e-4)
+    rebuilt = squares.pixels(found.reconstructions)
+    np.testing.assert_allclose(rebuilt, expected.reconstructions, rtol=0, atol=1e-5)
+    errors = [
+        method.tune(state, given, seed=0)["u_errors"]
+        for method, given in ((of_pixels, plain), (in_units, squares))
+    ]
+    assert errors[1] == pytest.approx(errors[0], rel=1e-4)
+
+
+def test_a_segmenter_adds_its_map(state: I3adState) -> None:
+    segmenter = SegmenterSettings(segmenter_width=2, segmenter_depth=2)
+    method = Blurring(replace(METHOD.training, segmenter=segmenter), TEST, 32, METHOD.ssim, METHOD.throughput)
+    shapes: Any = jax.eval_shape(method.init, jax.random.key(0)).segmenter
+    weights = random_weights(shapes.average)
+    state = replace(state, segmenter=SegmenterState({}, weights, ()))
+    assert method.gives == {"segmentation"}
+    predicted = method.predict(state, U, SQUARES, 2)
+    assert set(predicted.maps) == {"l2", "ms_ssim", "ssim", "segmentation"}
+    maps = predicted.maps["segmentation"]
+    assert ((maps >= 0) & (maps <= 1)).all()
+    assert maps.std() > 0.01
+    for map_, image, reconstruction in zip(maps, IMAGES, predicted.reconstructions, strict=True):
+        np.testing.assert_allclose(method.segment(state, image, reconstruction), map_, rtol=0, atol=1e-5)
+
+
+def test_without_a_segmenter_there_is_none() -> None:
+    assert METHOD.gives == frozenset()
+    assert METHOD.head is None
+    assert jax.eval_shape(METHOD.init, jax.random.key(0)).segmenter is None
+
+
+@pytest.mark.parametrize("loop", ["queue", "fixed"])
+def test_the_test_time_program_moves_nothing_between_host_and_device(loop: Any, state: I3adState) -> None:
     method = replace(METHOD, test=replace(TEST, loop=loop))
-    weights, u, images, count = jax.device_put((state, method.parameters(U), IMAGES, jnp.int32(2)))
+    weights, u, squares, count = jax.device_put((state, method.parameters(U), SQUARES, jnp.int32(2)))
     with jax.transfer_guard("disallow"):
-        predicted = method._predict(1, weights, u, images, count)
-        states = method._trace(1, weights, u, images, count)
+        predicted = method._predict(1, weights, u, squares, count)
+        states = method._trace(1, weights, u, squares, count)
         jax.block_until_ready((predicted, states))
-        given: Any = np.asarray(IMAGES)
+        given: Any = jax.tree.map(np.asarray, SQUARES)
         with pytest.raises(Exception, match="Disallowed host-to-device transfer"):  # the guard is awake
             method._predict(1, weights, u, given, count)
     assert set(predicted.maps) == {"l2", "ms_ssim", "ssim"}
