@@ -139,7 +139,7 @@ class Preprocessing:
             explained = float(reasons["explained_by_mean_image"])
         except KeyError as error:
             raise ValueError(f"{error} is missing") from error
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise ValueError(str(error)) from error
         if not (0 < side <= min(height, width) and 0 < scale < math.inf and math.isfinite(explained)):
             raise ValueError("a size or the scale is out of range")
