@@ -9,20 +9,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.signal import convolve
 from skimage.metrics import structural_similarity
 from skimage.transform import downscale_local_mean, resize
 
 import i3ad_jax
 from i3ad_jax.config import default_config
 from i3ad_jax.methods import METHODS
-from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES, Pair, image_scores, l2_map, plain_maps
+from i3ad_jax.scoring.maps import (
+    CALIBRATED,
+    COMBINED,
+    PLAIN,
+    POOLINGS,
+    SCORES,
+    Pair,
+    Pooling,
+    image_scores,
+    l2_map,
+    plain_maps,
+)
 from i3ad_jax.scoring.ssim import SsimSettings
 
 RNG = np.random.default_rng(0)
 IMAGE, RECONSTRUCTION = (RNG.uniform(-1, 1, (32, 48, 3)).astype(np.float32) for _ in range(2))
 FEATURES = tuple(RNG.normal(size=(2, 7)).astype(np.float32))
 PAIR = Pair(jnp.asarray(IMAGE), jnp.asarray(RECONSTRUCTION))
-WITH_FEATURES = Pair(PAIR.image, PAIR.reconstruction, (jnp.asarray(FEATURES[0]), jnp.asarray(FEATURES[1])))
+SEGMENTATION = RNG.random((32, 48)).astype(np.float32)
+COMPLETE = Pair(
+    PAIR.image,
+    PAIR.reconstruction,
+    (jnp.asarray(FEATURES[0]), jnp.asarray(FEATURES[1])),
+    jnp.asarray(SEGMENTATION),
+)
 SSIM = SsimSettings()
 
 
@@ -35,7 +53,7 @@ def distance_by_skimage(image: np.ndarray, reconstruction: np.ndarray) -> np.nda
 
 
 def test_every_row_has_a_name_and_a_label_of_its_own() -> None:
-    rows = (*PLAIN, *CALIBRATED)
+    rows = (*PLAIN, *CALIBRATED, COMBINED)
     assert list(SCORES.values()) == list(rows)
     for texts in ([row.name for row in rows], [row.label for row in rows]):
         assert all(texts)
@@ -50,13 +68,15 @@ def test_calibrated_rows_come_from_plain_ones() -> None:
     for row in CALIBRATED:
         assert row.name == f"{row.source}_calibrated"
         assert row.map is None  # it is made of the source's
+        assert row.needs == SCORES[str(row.source)].needs
         assert SCORES[str(row.source)] in PLAIN
     assert all(row.map is not None and row.source is None for row in PLAIN)
 
 
 def test_no_other_module_spells_a_score() -> None:
     """A new score is a function and a row: the rest goes by the table. SSIM is what is shown by default."""
-    names, spelt = SCORES.keys() - {"ssim"}, []
+    needs = {row.needs for row in PLAIN}  # what a method gives, which is called so too
+    names, spelt = SCORES.keys() - {"ssim"} - needs, []
     for file in Path(i3ad_jax.__file__).parent.rglob("*.py"):
         texts = {
             node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)
@@ -65,26 +85,32 @@ def test_no_other_module_spells_a_score() -> None:
     assert spelt == ["maps.py"]
 
 
-def test_every_plain_row_gives_a_map_where_its_features_are() -> None:
-    assert list(plain_maps(WITH_FEATURES, SSIM)) == [row.name for row in PLAIN]
-    assert list(plain_maps(PAIR, SSIM)) == [row.name for row in PLAIN if not row.needs_features]
-    assert [row.name for row in PLAIN if row.needs_features] == ["l2_ld"]
-    for values in plain_maps(WITH_FEATURES, SSIM).values():
+def test_every_plain_row_gives_a_map_where_what_it_needs_is_there() -> None:
+    assert list(plain_maps(COMPLETE, SSIM)) == [row.name for row in PLAIN]
+    assert list(plain_maps(PAIR, SSIM)) == [row.name for row in PLAIN if row.needs is None]
+    needs = {row.name: row.needs for row in PLAIN if row.needs is not None}
+    assert needs == {"l2_ld": "features", "segmentation": "segmentation"}
+    for values in plain_maps(COMPLETE, SSIM).values():
         assert values.shape == (32, 48)
         assert values.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_l2_ld_is_for_methods_with_features(name: str) -> None:
+def test_a_method_gives_what_it_says(name: str) -> None:
     method = default_config(name).with_settings({"image_size": 32}).build()
-    assert method.has_features == (name in ("f_anogan", "aegan"))
+    gives = {"f_anogan": {"features"}, "aegan": {"features"}, "i3ad": {"segmentation"}}
+    assert method.gives == gives.get(name, set())
     state = jax.eval_shape(method.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((32, 32, 3), jnp.float32)
-    assert (jax.eval_shape(method.features, state, image) is None) == (not method.has_features)
+    assert (jax.eval_shape(method.features, state, image) is None) == ("features" not in method.gives)
+    segmentation = jax.eval_shape(method.segment, state, image, image)
+    assert (segmentation is None) == ("segmentation" not in method.gives)
+    assert segmentation is None or segmentation.shape == (32, 32)
 
 
 def test_maps_equal_numpy_and_scikit_image() -> None:
-    maps = plain_maps(WITH_FEATURES, SSIM)
+    maps = plain_maps(COMPLETE, SSIM)
+    np.testing.assert_array_equal(maps["segmentation"], SEGMENTATION)
     l2 = ((np.float64(IMAGE) - RECONSTRUCTION) ** 2).mean(axis=-1)
     np.testing.assert_allclose(maps["l2"], l2, rtol=0, atol=1e-6)
     distance = ((FEATURES[0] - FEATURES[1]) ** 2).mean()
@@ -103,9 +129,10 @@ def test_half_the_ssim_score_halves_its_maps(name: str) -> None:
 
 
 def test_a_perfect_reconstruction_has_no_anomaly() -> None:
-    features = WITH_FEATURES.features
+    features = COMPLETE.features
     assert features is not None
     maps = plain_maps(Pair(PAIR.image, PAIR.image, (features[0], features[0])), SSIM)
+    assert set(maps) == {row.name for row in PLAIN} - {"segmentation"}
     for values in maps.values():
         np.testing.assert_allclose(values, 0, rtol=0, atol=1e-5)
 
@@ -122,8 +149,33 @@ def test_image_score_is_the_mean_of_the_map() -> None:
     np.testing.assert_allclose(found, [np.float64(values).mean() for values in maps], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("fraction", "count"), [(0.5, 768), (0.01, 15), (1e-9, 1)])
-def test_image_score_of_the_highest_pixels(fraction: float, count: int) -> None:
+@pytest.mark.parametrize(("pooling", "count"), [("top_1", 15), ("top_01", 2)])
+def test_image_score_of_the_highest_pixels(pooling: Pooling, count: int) -> None:
     maps = RNG.normal(size=(3, 32, 48)).astype(np.float32)
     expected = [np.sort(np.float64(values).ravel())[-count:].mean() for values in maps]
-    np.testing.assert_allclose(image_scores(maps, top_fraction=fraction), expected, rtol=1e-12)
+    np.testing.assert_allclose(image_scores(maps, pooling), expected, rtol=1e-12)
+
+
+def test_the_highest_pixels_are_one_at_least() -> None:
+    maps = RNG.normal(size=(3, 5, 7)).astype(np.float32)
+    for pooling in ("top_1", "top_01"):
+        np.testing.assert_array_equal(image_scores(maps, pooling), maps.max(axis=(1, 2)))
+
+
+def test_the_peak_is_that_of_the_smoothed_map() -> None:
+    maps = RNG.normal(size=(3, 128, 128)).astype(np.float32)
+    x = np.arange(-4, 5)  # SciPy cuts the Gaussian off after 4 standard deviations, here of a pixel
+    kernel = np.exp(-(x**2) / 2) / np.exp(-(x**2) / 2).sum()
+    for values, found in zip(maps, image_scores(maps, "peak"), strict=True):
+        smooth = convolve(np.pad(np.float64(values), 4, mode="symmetric"), np.outer(kernel, kernel), "valid")
+        assert found == pytest.approx(smooth.max(), rel=1e-5)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_image_scores_are_float64_and_one_for_each_map(pooling: Pooling) -> None:
+    maps = RNG.normal(size=(4, 16, 24)).astype(np.float32)
+    found = image_scores(maps, pooling)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, [image_scores(own[None], pooling)[0] for own in maps])
+    constant = image_scores(np.full((1, 16, 24), -2.5, np.float32), pooling)
+    np.testing.assert_allclose(constant, -2.5, rtol=1e-6)

@@ -137,12 +137,12 @@ def test_numbers_of_numpy_and_whole_floats_become_python_s() -> None:
             "width": np.int64(4),
             "learning_rate": np.float32(0.5),
             "held_out": np.float64(0.25),
-            "top_fraction": 1,
+            "adam_beta1": 0,
             "skips": [np.int8(1), 2],
         }
     )
-    found = [config.flat()[name] for name in ("width", "learning_rate", "held_out", "top_fraction", "skips")]
-    assert found == [4, 0.5, 0.25, 1.0, (1, 2)]
+    found = [config.flat()[name] for name in ("width", "learning_rate", "held_out", "adam_beta1", "skips")]
+    assert found == [4, 0.5, 0.25, 0.0, (1, 2)]
     assert [type(value) for value in found] == [int, float, float, float, tuple]
     assert [type(item) for item in found[-1]] == [int, int]
     assert hash(config) == hash(Config.from_json(json.loads(json.dumps(config.to_json()))))
@@ -292,6 +292,24 @@ def test_a_size_that_the_networks_cannot_take_is_refused_on_construction() -> No
             default_config(method).with_settings({"image_size": size})
     with pytest.raises(SettingError, match=r"^--patches 33: "):
         default_config("i3ad").with_settings({"image_size": 32, "patches": 33})
+    with pytest.raises(SettingError, match=r"^--segmenter-depth 6: "):
+        default_config("i3ad").with_settings({"image_size": 32, "segmenter_depth": 6})
+
+
+def test_networks_have_the_side_of_a_tile_where_images_are_cut() -> None:
+    config = default_config("i3ad").with_settings({"image_size": 96, "tile": 32, "segmenter_depth": 5})
+    for view, side in (("auto", 96), ("whole", 96), ("tiles", 32)):
+        changed = config.with_settings({"view": view})
+        assert changed.side == changed.build().image_size == side
+    with pytest.raises(SettingError, match="i3ad takes multiples of 8 from 32 upwards"):
+        config.with_settings({"view": "tiles", "tile": 36})
+
+
+def test_the_paper_preset_is_the_paper_s() -> None:
+    config = default_config("i3ad", preset="paper")
+    assert (config.preprocessing.view, config.preprocessing.centre) == ("whole", "none")
+    assert config.training.segmenter.segmenter_width == 0
+    assert "segmentation" not in config.build().gives
 
 
 def test_settings_of_another_method_are_refused_with_those_that_have_it() -> None:
@@ -305,8 +323,10 @@ def test_settings_of_another_method_are_refused_with_those_that_have_it() -> Non
 
 def test_a_test_cannot_change_what_the_weights_depend_on() -> None:
     config = default_config("l2_ae")
+    owners = (config.training, config.data, config.preprocessing)
+    fixed = {"seed", "preset", "method"}.union(*(owner.flat() for owner in owners))
     for name, value in config.flat().items():
-        if name in {**config.training.flat(), **config.data.flat(), "seed": 0, "preset": 0, "method": 0}:
+        if name in fixed:
             with pytest.raises(SettingError, match=rf"^{flag(name)} .*train a new run"):
                 config.for_test("l2_ae", {name: value})
         else:
