@@ -1,0 +1,129 @@
+"""From normal images to what a training starts from: the view that suits them, and which are held out."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from i3ad_jax import InputError
+from i3ad_jax.config import Config, default_config
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.images import Size, preprocess
+from i3ad_jax.data.textures import make_textures
+from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.preparation import prepare
+from i3ad_jax.preprocessing.units import Units
+
+SIZE = (96, 128)
+RNG = np.random.default_rng(0)
+
+
+def objects() -> list[Image.Image]:
+    """Pictures of one object, always at the same place, and noise."""
+    picture = RNG.integers(40, 200, (12, 16, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    noise = RNG.integers(0, 20, (12, *SIZE, 3))
+    return [Image.fromarray(image) for image in (picture + noise).astype(np.uint8)]
+
+
+def surfaces() -> list[Image.Image]:
+    return [Image.fromarray(image) for image in make_textures("weave", size=SIZE).train.images[:12]]
+
+
+PICTURES = {"objects": objects(), "surfaces": surfaces()}
+
+
+class Source:
+    """Reads pictures in a working size, as a data set would, and remembers which sizes were asked for."""
+
+    def __init__(self, pictures: list[Image.Image]) -> None:
+        self.pictures, self.sizes = pictures, list[Size]()
+
+    def __call__(self, size: Size) -> Split:
+        self.sizes.append(size)
+        images = [preprocess(picture, size=size, aspect="stretch") for picture in self.pictures]
+        split = Split.of_normal_images(np.stack(images))
+        return replace(split, original_sizes=tuple(x.size[::-1] for x in self.pictures))
+
+
+def config(**settings: Any) -> Config[Any, Any]:
+    small = {"image_size": 32, "tile": 16, "resolution": 55, "held_out": 0.25}
+    return default_config("pca").with_settings(small | settings)
+
+
+@pytest.mark.parametrize(("kind", "view"), [("objects", "whole"), ("surfaces", "tiles")])
+def test_view_follows_the_images(kind: str, view: str) -> None:
+    source = Source(PICTURES[kind])
+    prepared = prepare(config(), source)
+    assert prepared.config.preprocessing.view == view
+    assert prepared.config == config(view=view)
+    assert prepared.preprocessing.aligned == (view == "whole")
+    sizes = {"whole": [(32, 32)], "tiles": [(32, 32), (48, 64)]}[view]  # in the pictures' proportions
+    assert source.sizes == sizes
+    assert prepared.preprocessing.size == sizes[-1]
+    assert prepared.preprocessing.side == {"whole": 32, "tiles": 16}[view]
+    for part in (prepared.images, prepared.held_out):
+        assert part.images.shape[1:3] == sizes[-1]
+
+
+@pytest.mark.parametrize(("kind", "view"), [("objects", "tiles"), ("surfaces", "whole")])
+def test_view_that_was_asked_for_is_taken(kind: str, view: str) -> None:
+    prepared = prepare(config(view=view), Source(PICTURES[kind]))
+    assert prepared.config == config(view=view)
+    assert prepared.preprocessing.side == {"whole": 32, "tiles": 16}[view]
+
+
+def test_tiles_of_the_size_that_was_read_are_not_read_again() -> None:
+    source = Source([picture.resize((96, 96)) for picture in PICTURES["surfaces"]])
+    prepared = prepare(config(view="tiles", resolution=32), source)
+    assert source.sizes == [(32, 32)]
+    assert prepared.preprocessing.size == (32, 32)
+
+
+@pytest.mark.parametrize("view", ["whole", "tiles"])
+def test_held_out_images_are_those_that_the_files_say(view: str) -> None:
+    source = Source(PICTURES["surfaces"])
+    prepared = prepare(config(view=view, seed=3), source)
+    train = source(prepared.preprocessing.size)
+    assert prepared.files == TrainingFiles.choose(train, fraction=0.25, seed=3)
+    # What is read in the working size is what was recorded, or the run could not be continued.
+    for part, expected in zip(
+        (prepared.images, prepared.held_out), prepared.files.select(train), strict=True
+    ):
+        assert part.paths == expected.paths
+        np.testing.assert_array_equal(part.images, expected.images)
+    assert (len(prepared.images), len(prepared.held_out)) == (9, 3)
+
+
+def test_division_does_not_depend_on_the_view() -> None:
+    whole, tiles = (prepare(config(view=view), Source(PICTURES["surfaces"])) for view in ("whole", "tiles"))
+    assert whole.held_out.paths == tiles.held_out.paths
+
+
+@pytest.mark.parametrize("view", ["whole", "tiles"])
+@pytest.mark.parametrize("levelling", ["yes", "no"])
+def test_units_are_those_of_the_images_trained_on(view: str, levelling: str) -> None:
+    settings = config(view=view, levelling=levelling, centre="image")
+    prepared = prepare(settings, Source(PICTURES["surfaces"]))
+    expected = Units.of(prepared.images.images, level=levelling == "yes", centre="image")
+    found = prepared.preprocessing.units
+    assert (found.level, found.subtract, found.scale) == (expected.level, "image", expected.scale)
+    np.testing.assert_array_equal(found.mean_image, expected.mean_image)
+
+
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 2 are needed"):
+        prepare(config(), Source(PICTURES["objects"][:1]))
+
+
+def test_textures_that_are_drawn_anew_for_each_size() -> None:
+    # They never were files: what is recorded of them is their pixels, other ones at another size.
+    def read(size: Size) -> Split:
+        return make_textures("mesh", size=size).train
+
+    prepared = prepare(config(resolution=48), read)
+    assert prepared.preprocessing.size == (48, 48)
+    images, held_out = prepared.files.select(read((48, 48)))
+    np.testing.assert_array_equal(prepared.images.images, images.images)
+    np.testing.assert_array_equal(prepared.held_out.images, held_out.images)
