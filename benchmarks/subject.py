@@ -24,11 +24,12 @@ from i3ad_jax.inpainting.queue import refine_queue
 from i3ad_jax.inpainting.refine import State as LoopState
 from i3ad_jax.inpainting.refine import refine
 from i3ad_jax.methods.anogan import Anogan, first_latent
-from i3ad_jax.methods.i3ad import I3AD
+from i3ad_jax.methods.i3ad import I3AD, I3adState
 from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import ComputeSettings, Method, State
 from i3ad_jax.methods.projection import L2Projection
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.compiler import compiler_options
 from i3ad_jax.runtime.devices import shard_over_devices
 from i3ad_jax.scoring.ssim import ssim_anomaly
@@ -75,24 +76,28 @@ class Subject:
         """All iterations for a batch, as a function of weights and images to SSIM maps."""
         method = self.method
 
-        def one(state: State, image: Image) -> Map:
-            if isinstance(method, I3AD):
-                options = {"u": self.u, "settings": method.test.refine, "ssim": method.ssim}
-                return refine(method.inpaint(state), image, **options).score
+        def refined(state: State, images: Images) -> Maps:
+            assert isinstance(method, I3AD)
+            inpaint, options = method.inpaint(state), {"u": self.u, "settings": method.test.refine}
+            scores = jax.vmap(method.anomaly_score)(Squares.of_pixels(images))
+            return jax.vmap(lambda x, score: refine(inpaint, x, score=score, **options).score)(images, scores)
+
+        def reconstructed(state: State, image: Image) -> Map:
             assert isinstance(method, ReconstructionMethod)
             return ssim_anomaly(image, method.ssim)(method.reconstruct_one(state, image))
 
-        return jax.vmap(one, in_axes=(None, 0))
+        return refined if isinstance(method, I3AD) else jax.vmap(reconstructed, in_axes=(None, 0))
 
     def queue(self, *, slots: int, devices: int) -> Callable[[State, Images, Any], LoopState]:
         """I3AD's queue as a function of weights, images and their count; `slots` on each device."""
         method = self.method
         assert isinstance(method, I3AD)
-        options = {"slots": slots, "u": self.u, "settings": method.test.refine, "ssim": method.ssim}
+        options = {"slots": slots, "u": self.u, "settings": method.test.refine}
 
         def run(state: State, images: Images, count: Any) -> LoopState:
             def shard(images: Images, count: Any) -> LoopState:
-                return refine_queue(method.inpaint(state), images, count=count, **options)
+                scores = jax.vmap(method.anomaly_score)(Squares.of_pixels(images))
+                return refine_queue(method.inpaint(state), images, count=count, scores=scores, **options)
 
             return shard_over_devices(shard, images, count=count, devices=devices)
 
@@ -140,12 +145,15 @@ def load_subject(run: Path) -> Subject:
     """A trained run of I3AD and its test images, to compute in float32.
 
     Raises:
-        InputError: the run cannot be used.
+        InputError: the run cannot be used. PyTorch's loop knows whole images in pixel values alone.
     """
     detector = Detector.load(run)
     if not isinstance(detector.method, I3AD):
         raise InputError(f"--run {run}: a run of {detector.method.name}; give one of i3ad")
-    assert isinstance(detector.state, GanState)
+    given = detector.preprocessing
+    if given.size != (given.side, given.side) or given.units.level or given.units.subtract != "none":
+        raise InputError(f"--run {run}: give one trained with --view whole --levelling no --centre none")
+    assert isinstance(detector.state, I3adState)
     state, u = _generator_alone(detector.state), float(detector.calibration.tuned["u"])
     return Subject(detector.method, state, u, _test_images(detector.config)).computing_in("float32")
 
@@ -154,13 +162,13 @@ def untrained(config: Config) -> Subject:
     """Weights as they are drawn: a loop of fixed length takes as long with them as with others."""
     method = config.build()
     state = fresh_state(jax.random.key(0), method)
-    if isinstance(state, GanState):
+    if isinstance(state, I3adState):
         state = _generator_alone(state)
     return Subject(method, state, UNTRAINED_U, _test_images(config))
 
 
-def _generator_alone(state: GanState) -> GanState:
-    return GanState(state.generator, {}, {}, (), ())
+def _generator_alone(state: I3adState) -> I3adState:
+    return I3adState(GanState({}, state.gan.average, {}, {}, (), ()), None)
 
 
 def _test_images(config: Config) -> np.ndarray:
@@ -178,7 +186,7 @@ def _torch_module(module: Any, *, compiled: bool) -> Any:
 def _torch_i3ad(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor]:
     method = subject.method
     assert isinstance(method, I3AD)
-    generator = load_generator(jax.device_get(subject.state.generator)).eval()
+    generator = load_generator(jax.device_get(subject.state.gan.average)).eval()
     network = _torch_module(generator, compiled=compiled)
     loop, in_bfloat16 = method.test.refine, method.test.dtype == "bfloat16"
     options = {"u": subject.u, "iterations": loop.iterations, "patches": loop.patches}

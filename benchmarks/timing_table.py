@@ -59,8 +59,9 @@ class Flags:
     out: Path = Path("timing_table")
     """Folder for the table."""
     run: Path | None = None
-    """A trained run of I3AD: its weights, image size, u and test images, and rows for the early exit. Without
-    it, the paper's networks (256 x 256) with weights as they are drawn."""
+    """A run of I3AD trained with --view whole --levelling no --centre none: its weights, image size, u and
+    test images, and rows for the early exit. Without it, the paper's networks (256 x 256) with weights as
+    they are drawn."""
     methods: tuple[str, ...] = ("i3ad", "l2_ae_projection")
     """Methods to time without a run: i3ad, l2_ae_projection, anogan (minutes for each image on a CPU)."""
     batches: tuple[int, ...] = ()

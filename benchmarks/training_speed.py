@@ -18,13 +18,15 @@ from i3ad_jax import command_line
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.methods.i3ad import I3adSettings, brush_masks
+from i3ad_jax.methods.i3ad import I3adSettings, I3adState, brush_masks
 from i3ad_jax.methods.inpainting_gan import GanState
-from i3ad_jax.methods.method import Method
+from i3ad_jax.methods.method import Batch, Method
 from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.shapes import Images
 
 PROGRAM = "python -m benchmarks.training_speed"
+GAN_ALONE = {"segmenter_width": 0, "average": 0.0}  # what PyTorch's step has too
 COLUMNS = (
     *("preset", "framework", "variant", "batch", "image_size", "steps_per_second", "p95_step_seconds"),
     *("ratio_to_best_torch", "first_step_seconds"),
@@ -35,7 +37,8 @@ COLUMNS = (
 class Flags:
     """Time training steps in JAX and in PyTorch, in turns, and write training_speed.json and .md to OUT.
 
-    Ours draws its masks in the step; PyTorch's are drawn beforehand and not clocked.
+    The step is the GAN's, without the segmenter and the moving average. Ours draws its masks in the step;
+    PyTorch's are drawn beforehand and not clocked.
     """
 
     out: Path = Path("training_speed")
@@ -51,13 +54,13 @@ class Flags:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, times, writes and prints the table."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    config = default_config("i3ad", preset=flags.preset)
+    config = default_config("i3ad", preset=flags.preset).with_settings(GAN_ALONE)
     batch = flags.batch or config.training.batch_size
     method = config.build()
     state = fresh_state(jax.random.key(0), method)
     images = random_images(config, batch)
     # PyTorch copies its weights first: our step takes the state's memory.
-    in_torch = torch_steps(config.training, state, images)
+    in_torch = torch_steps(config.training, state.gan, images)
     steps = {"JAX": jax_step(method, state, images), **in_torch}
     firsts = {}
     for name, step in steps.items():
@@ -84,13 +87,14 @@ def main(arguments: Sequence[str]) -> None:
     publish(flags.out, "training_speed", COLUMNS, rows, notes=machine())
 
 
-def jax_step(method: Method, state: GanState, images: Images) -> Callable[[], Any]:
+def jax_step(method: Method, state: I3adState, images: Images) -> Callable[[], Any]:
     """Our step; each call goes on from the last."""
     step, number = jit(donate_argnums=0)(method.step), 0
+    batch = Batch(images, Planted(images, jnp.zeros_like(images[..., :1])))
 
     def run() -> Any:
         nonlocal state, number
-        state, losses = step(state, images, jax.random.key(number))
+        state, losses = step(state, batch, jax.random.key(number))
         number += 1
         return jax.block_until_ready(losses)
 

@@ -60,8 +60,10 @@ def test_more_devices_than_there_are(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @compiles
-def test_timing_table(tmp_path: Path, tiny_run: Path) -> None:
-    timing_table.main(["--run", str(tiny_run), "--batches", "2", "--rounds", "1", "--out", str(tmp_path)])
+def test_timing_table(tmp_path: Path, untrained_run: Path) -> None:
+    timing_table.main(
+        ["--run", str(untrained_run), "--batches", "2", "--rounds", "1", "--out", str(tmp_path)]
+    )
     rows = json.loads((tmp_path / "timing_table.json").read_text())
     assert {row["framework"] for row in rows[3:]} == {"JAX", "PyTorch"}
     queues = [(row["early_exit"], row["batch"]) for row in rows if row["variant"] == "queue on 1 device"]
@@ -70,6 +72,12 @@ def test_timing_table(tmp_path: Path, tiny_run: Path) -> None:
         assert row["seconds_per_image"] > 0
         assert row["ratio_to_best_torch"] > 0
     assert "| JAX | queue on 1 device |" in (tmp_path / "timing_table.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_that_does_not_see_pixel_values(tmp_path: Path, tiny_run: Path) -> None:
+    with pytest.raises(InputError, match=r"^--run .*--view whole --levelling no --centre none"):
+        timing_table.main(["--run", str(tiny_run), "--out", str(tmp_path)])
 
 
 @pytest.mark.slow

@@ -76,6 +76,21 @@ def test_maps_equal_a_loop_over_single_images(maps: dict[str, np.ndarray]) -> No
         np.testing.assert_allclose(maps["ms_ssim"][i], scales, atol=1e-4)
 
 
+def test_maps_and_trace_are_of_pixel_values() -> None:
+    squares = Squares(IMAGES, 0.3 * IMAGES[::-1], jnp.full(10, 0.5))
+    predicted = METHOD.predict(STATE, {}, squares, 10)
+    np.testing.assert_allclose(predicted.reconstructions[3], plainly(IMAGES[3]), atol=1e-6)
+    pixels, rebuilt = squares.pixels(IMAGES), squares.pixels(predicted.reconstructions)
+    l2 = np.mean((pixels - rebuilt) ** 2, axis=-1)
+    distances = np.mean((IMAGES - predicted.reconstructions).mean(axis=(1, 2)) ** 2, axis=-1)
+    np.testing.assert_allclose(predicted.maps["l2"], l2, atol=1e-5)
+    np.testing.assert_allclose(predicted.maps["l2_ld"], l2 + distances[:, None, None], atol=1e-5)
+    ssim = jax.vmap(lambda image, other: ssim_anomaly(image, SSIM)(other))(pixels, rebuilt)
+    np.testing.assert_allclose(predicted.maps["ssim"], ssim, atol=1e-4)
+    traced = METHOD.trace(STATE, {}, jax.tree.map(lambda x: x[:2], squares), 2)
+    np.testing.assert_allclose(traced.scores[:, -1], ssim[:2], atol=1e-4)
+
+
 @pytest.mark.parametrize("count", [0, 1, 4, 7])
 def test_only_the_images_that_count_are_mapped(maps: dict[str, np.ndarray], count: int) -> None:
     some = METHOD.predict(STATE, {}, SQUARES, count).maps
