@@ -171,8 +171,9 @@ class Detector:
         return list(self.stream(images))
 
     def stream(self, images: ImagesLike) -> Iterator[Prediction]:
-        """What `score` gives, image by image as it comes, in the memory of two queues."""
-        at_once = self.config.throughput.queue_size
+        """What `score` gives, image by image as it comes, in the memory of two queues, or of two images."""
+        tiles = len(self.preprocessing.tiling.corners)
+        at_once = max(self.config.throughput.queue_size // tiles, 1)
         for chunk in as_pictures(
             images, size=self.preprocessing.size, aspect=self.config.data.aspect, chunk=at_once
         ):
