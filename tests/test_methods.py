@@ -17,6 +17,7 @@ from i3ad_jax import evaluate, predict, train
 from i3ad_jax.config import PRESETS, default_config
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.scoring.maps import SCORES
 
 BASELINES = [name for name in METHODS if name != "i3ad"]
@@ -44,7 +45,7 @@ def test_defaults_of_every_method_can_be_built(preset: str, name: str) -> None:
     assert (config.preset, config.method) == (preset, name)
     method = config.build()
     assert type(method) is METHODS[name]
-    assert method.image_size == PRESETS[preset]
+    assert method.image_size == PRESETS[preset][0].image_size
     assert method.trace_iterations[0] == 0
 
 
@@ -55,7 +56,8 @@ def test_settings_identify_a_method(name: str) -> None:
     assert method is not again
     assert method == again
     assert hash(method) == hash(again)
-    changes = {key: value for key, value in tiny_settings(name).items() if value != default.flat()[key]}
+    own = {key: value for key, value in default.flat().items() if key not in default.preprocessing.flat()}
+    changes = {key: value for key, value in tiny_settings(name).items() if value != own.get(key, value)}
     for change in ({"ssim_window": "uniform"}, *({key: value} for key, value in changes.items())):
         other = default.with_settings(change).build()
         assert other != method, change
@@ -71,11 +73,11 @@ def test_a_second_instance_compiles_nothing(name: str, compiled: list[str]) -> N
     config = default_config(name).with_settings(tiny_settings(name))
     method, again = config.build(), config.build()
     weights = random_weights(jax.eval_shape(method.init, jax.random.key(0)))
-    state, images = jax.tree.map(jnp.asarray, weights), jnp.zeros((2, 32, 32, 3))
-    method.predict(state, {"u": 0.5}, images, 2)
+    state, squares = jax.tree.map(jnp.asarray, weights), Squares.of_pixels(jnp.zeros((2, 32, 32, 3)))
+    method.predict(state, {"u": 0.5}, squares, 2)
     assert any("backend_compile" in event for event in compiled)
     compiled.clear()
-    again.predict(state, {"u": 0.5}, images, 1)
+    again.predict(state, {"u": 0.5}, squares, 1)
     assert compiled == []
 
 
@@ -89,7 +91,8 @@ def run(request: pytest.FixtureRequest, flags_of: FlagsOf, tmp_path_factory: pyt
 def test_baseline_from_training_to_verdicts(run: Path, tiny_folder: Path, tmp_path: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["method"] == run.name
-    names = [name for name, score in SCORES.items() if run.name in WITH_FEATURES or not score.needs_features]
+    given = {None, "features"} if run.name in WITH_FEATURES else {None}
+    names = [name for name, score in SCORES.items() if score.needs in given]
     assert list(results["scores"]) == list(results["thresholds"]) == names
     assert "checkerboard" not in (run / "report.html").read_text()
     with (run / "scores.csv").open() as file:

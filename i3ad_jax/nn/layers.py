@@ -37,7 +37,7 @@ def gate(x: Features) -> Features:
     return elu * nn.sigmoid(gates)
 
 
-def gated_kernel_init(key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Any:
+def gated_kernel_init(key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     """LeCun-normal kernels whose activation half is `ACTIVATION_GAIN` times larger.
 
     A gate lets half of its input pass, and ELU flattens the negative half of that: with both halves alike
@@ -90,7 +90,7 @@ class GatedUpsample(nn.Module):
     def __call__(self, x: Features) -> Features:
         batch, height, width, channels = x.shape
         shape = (3, 3, channels, 2 * self.features)
-        kernel = self.param("kernel", gated_kernel_init, shape)
+        kernel = self.param("kernel", gated_kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:])
         kernels = jnp.einsum("pax,qby,xyio->abipqo", _TAPS, _TAPS, kernel, precision="highest")
         # One convolution gives all four phases, as groups of output channels.
