@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from PIL import Image
 import i3ad_jax
 from i3ad_jax import Detector, InputError, Prediction, Trace, evaluate, predict, train
 from i3ad_jax.data.images import preprocess, restore_map
+from i3ad_jax.scoring.maps import image_scores
 
 README = Path(__file__).parents[1] / "README.md"
 RNG = np.random.default_rng(0)
@@ -47,6 +49,8 @@ def assert_same(left: Detector, right: Detector) -> None:
     for a, b in zip(jax.tree.leaves(left.state), jax.tree.leaves(right.state), strict=True):
         np.testing.assert_array_equal(a, b)
     assert left.calibration.to_json() == right.calibration.to_json()
+    assert left.preprocessing.to_json() == right.preprocessing.to_json()
+    np.testing.assert_array_equal(left.preprocessing.units.mean_image, right.preprocessing.units.mean_image)
     for name, found in left.calibration.statistics.items():
         np.testing.assert_array_equal(found.mean, right.calibration.statistics[name].mean)
         np.testing.assert_array_equal(found.sd, right.calibration.statistics[name].sd)
@@ -104,10 +108,8 @@ def test_seed_and_settings_reach_the_training(tiny_folder: Path, detector: Detec
     assert detector.config.data.data == str(tiny_folder)
     other = Detector.fit(tiny_folder, method="pca", **{**tiny_settings("pca"), "seed": 1})
     assert other.files.held_out != detector.files.held_out
-    assert (
-        Detector.fit("textures:mesh", method="pca", components=3, image_size=16).config.data.data
-        == "textures:mesh"
-    )
+    cloth = Detector.fit("textures:mesh", method="pca", components=3, image_size=16, view="whole")
+    assert cloth.config.data.data == "textures:mesh"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_fit_and_score_touch_neither_signals_nor_jax_s_settings_nor_files_nor_th
     found.score(tiny_folder / "test")
     found.trace(COLOUR)
     found.reconstruct(COLOUR)
-    found.recalibrated(COLOUR[None], top_fraction=0.5)
+    found.recalibrated(COLOUR[None], pooling="top_1")
     assert surroundings() == before
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
     assert {file: file.read_bytes() for file in tiny_folder.rglob("*") if file.is_file()} == data
@@ -263,8 +265,9 @@ def test_predictions_hold_together(detector: Detector) -> None:
             assert small.shape == (32, 32)
             expected = restore_map(small, original_size=image.shape[:2], aspect="stretch")
             np.testing.assert_array_equal(map_, expected)
-            pooled = np.sort(small.ravel())[-10:] if name.endswith("calibrated") else small  # 1 % of 32 x 32
-            assert score == pytest.approx(pooled.mean(dtype=np.float64), rel=1e-6)
+            pooling = detector.calibration.pooling[name]
+            assert pooling == "mean" or name.endswith("calibrated") or name == "combined"
+            assert score == pytest.approx(image_scores(small[None], pooling)[0], rel=1e-6)
 
 
 def test_images_of_many_sizes_come_back_in_their_order(detector: Detector, tiny_folder: Path) -> None:
@@ -292,7 +295,7 @@ def test_a_stream_takes_no_more_images_than_two_queues_ahead(detector: Detector,
             yield COLOUR
 
     config = detector.config.with_settings({"queue_size": queue_size})
-    stream = Detector(config, detector.state, detector.calibration, detector.files).stream(camera())
+    stream = replace(detector, config=config).stream(camera())
     expected = detector.score(COLOUR)
     for number, prediction in enumerate(itertools.islice(stream, 5)):
         assert prediction.name == str(number)
@@ -381,6 +384,24 @@ def test_the_trace_ends_in_the_reconstruction(
     np.testing.assert_array_equal(again.reconstructions, traced.reconstructions)
 
 
+def test_a_detector_of_tiles_gives_whole_images(tiny_folder: Path, tmp_path: Path) -> None:
+    tiles = {"view": "tiles", "tile": 16, "resolution": 44, "components": 3, "queue_size": 4}
+    found = Detector.fit(tiny_folder, method="pca", **tiles)
+    height, width = found.preprocessing.size
+    assert (height, width) == (40, 48)  # about 44 x 44 pixels in the pictures' proportions
+    files = sorted((tiny_folder / "test").rglob("*.png"))
+    traced, reconstructions = found.trace(files), found.reconstruct(files)
+    assert reconstructions.shape == (6, height, width, 3)
+    np.testing.assert_array_equal(traced.reconstructions[:, -1], reconstructions)
+    predictions = found.score(files)
+    for prediction, scores in zip(predictions, traced.scores, strict=True):
+        assert prediction.small_maps["ssim"].shape == (height, width)
+        np.testing.assert_allclose(scores[-1], prediction.small_maps["ssim"], atol=1e-5)
+        assert prediction.anomaly_map(score="ssim").shape == (40, 48)
+    found.save(tmp_path / "run")
+    assert_same_predictions(Detector.load(tmp_path / "run").score(files), predictions)
+
+
 # Recalibration
 
 
@@ -390,9 +411,9 @@ def test_recalibration_is_that_of_evaluate_and_leaves_the_detector_as_it_was(
     found = Detector.load(pca_run)
     before = found.calibration.to_json()
     held_out = [tiny_folder / path for path in found.files.held_out]
-    again = found.recalibrated(held_out, standardise="global", top_fraction=0.1)
+    again = found.recalibrated(held_out, standardise="global", pooling="peak")
     evaluate.main(
-        [str(pca_run), "--standardise", "global", "--top-fraction", "0.1", "--out", str(tmp_path / "out")]
+        [str(pca_run), "--standardise", "global", "--pooling", "peak", "--out", str(tmp_path / "out")]
     )
     assert_same(again, Detector.load(tmp_path / "out"))
     assert again.state is found.state
@@ -400,7 +421,8 @@ def test_recalibration_is_that_of_evaluate_and_leaves_the_detector_as_it_was(
 
 
 def test_recalibration_takes_only_settings_of_the_test(detector: Detector) -> None:
-    for name, value in {**detector.config.training.flat(), **detector.config.data.flat(), "seed": 1}.items():
+    owners = (detector.config.training, detector.config.data, detector.config.preprocessing)
+    for name, value in {"seed": 1, **{k: v for owner in owners for k, v in owner.flat().items()}}.items():
         if name != "held_out":  # which is an argument already
             with pytest.raises(InputError, match="the weights depend on it; train a new run"):
                 detector.recalibrated(COLOUR[None], **{name: value})

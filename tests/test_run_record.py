@@ -26,6 +26,8 @@ from i3ad_jax.config import default_config
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.evaluation import write_evaluation
 from i3ad_jax.fit import fresh_state, training_steps
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.preprocessing.training_images import TrainingImages
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 
@@ -385,6 +387,13 @@ CALIBRATION_DAMAGE = {
     ),
     "no thresholds": damage_values(lambda c: c.pop("thresholds"), "'thresholds' is missing"),
     "thresholds in a list": damage_values(lambda c: c.update(thresholds=[1.0]), "calibration.json"),
+    "no pooling": damage_values(lambda c: c.pop("pooling"), "'pooling' is missing"),
+    "no pooling of a score": damage_values(lambda c: c["pooling"].pop("ssim"), "'ssim' is missing"),
+    "an unknown pooling": damage_values(lambda c: c["pooling"].update(l2="median"), "'median' is none of"),
+    "no headline": damage_values(lambda c: c.pop("headline"), "'headline' is missing"),
+    "an unknown headline": damage_values(lambda c: c.update(headline="l3"), "'l3' is none of"),
+    "a headline in a list": damage_values(lambda c: c.update(headline=["l2"]), "calibration.json"),
+    "nothing learned": damage_values(lambda c: c.pop("learned"), "'learned' is missing"),
     "no step": damage_values(lambda c: c.pop("step"), "'step' is missing"),
     "a step of text": damage_values(lambda c: c.update(step="one"), "calibration.json"),
     "half a step": damage_values(lambda c: c.update(step=1.5), "calibration.json"),
@@ -405,6 +414,37 @@ def test_a_damaged_calibration_is_refused_by_predict_and_evaluate(
         assert str(run) in message
         assert named in message
     assert not out.exists()
+
+
+PREPROCESSING_DAMAGE: dict[str, Callable[[Any], object]] = {
+    "no scale": lambda values: values.pop("scale"),
+    "a scale of 0": lambda values: values.update(scale=0.0),
+    "a scale of NaN": lambda values: values.update(scale=float("nan")),
+    "another working size": lambda values: values.update(working_size=[40, 32]),
+    "a square larger than the image": lambda values: values.update(side=64),
+    "an unknown centre": lambda values: values.update(centre="median"),
+    "a mean intensity of 2": lambda values: values.update(mean_intensity=2.0),
+}
+
+
+@pytest.mark.parametrize("change", PREPROCESSING_DAMAGE.values(), ids=[*PREPROCESSING_DAMAGE])
+def test_a_damaged_preprocessing_is_refused(fails: Fails, run: Path, data: Path, change: Callable) -> None:
+    edit(run / "preprocessing.json", change)
+    for message in (
+        fails(predict.main, [run, data / "test", "--out", run / "out"]),
+        fails(evaluate.main, [run]),
+        fails(train.main, ["--run", run, "--resume"]),
+    ):
+        assert f"{run / 'preprocessing.json'}: damaged" in message
+
+
+def test_a_damaged_or_missing_mean_image_is_refused(fails: Fails, run: Path) -> None:
+    mean = np.load(run / "mean_image.npy")
+    for damaged in (mean[:16], np.full_like(mean, np.nan)):
+        np.save(run / "mean_image.npy", damaged)
+        assert "the mean image must be finite, of shape (32, 32, 3)" in fails(evaluate.main, [run])
+    (run / "mean_image.npy").unlink()
+    assert f"{run / 'mean_image.npy'}: " in fails(evaluate.main, [run])
 
 
 def test_a_calibration_of_other_weights_is_refused(
@@ -563,9 +603,12 @@ def test_the_training_set_stays_in_bytes_on_the_device() -> None:
     key = jax.random.key(0)
     # A program with options of the compiler cannot be traced inside another.
     step = partial(inspect.unwrap(fit._step_once), method)
-    program = jax.make_jaxpr(step)(fresh_state(key, method), jnp.asarray(images), 0, key, key)
+    preprocessing = Preprocessing.learn(images[:60], images[60:], side=32)
+    on_device = TrainingImages.of(images, preprocessing, "none")
+    program = jax.make_jaxpr(step)(fresh_state(key, method), on_device, 0, key, key)
     assert 0 < max(float_sizes(program.jaxpr)) < images.size
-    for _ in training_steps(method, images, seed=0):
+    del on_device
+    for _ in training_steps(method, images, preprocessing=preprocessing, seed=0):
         on_device = [array.dtype for array in jax.live_arrays() if array.size == images.size]
         assert on_device == [np.uint8]
 
