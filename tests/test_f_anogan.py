@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import without_defects
 from test_nn import halve
 
 from i3ad_jax.errors import InputError
@@ -48,7 +49,7 @@ def fresh() -> FAnoganState:
 def trained(fresh: FAnoganState) -> tuple[FAnoganState, list[Any]]:
     state, history = fresh, []
     for number in range(SETTINGS.steps):
-        state, metrics = STEP(state, IMAGES, jax.random.fold_in(KEY, number))
+        state, metrics = STEP(state, without_defects(IMAGES), jax.random.fold_in(KEY, number))
         history.append(metrics)
     return state, jax.device_get(history)
 
@@ -132,7 +133,7 @@ def test_each_part_changes_its_own_networks(fresh: FAnoganState) -> None:
     }
     for steps, networks in expected.items():
         state = replace(fresh, steps=jnp.int32(steps))
-        stepped, metrics = STEP(state, IMAGES, KEY)
+        stepped, metrics = STEP(state, without_defects(IMAGES), KEY)
         assert changed(state, stepped) == networks, steps
         assert stepped.steps == steps + 1
         computed = {name.removesuffix("_loss") for name, value in metrics.items() if value != 0}
@@ -155,7 +156,7 @@ def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState, weight: float) -
     method = replace(METHOD, training=replace(SETTINGS, gradient_penalty=weight))
     step, state, history = jax.jit(method.step), fresh, []
     for number in range(250):
-        state, metrics = step(state, IMAGES, jax.random.fold_in(KEY, number))
+        state, metrics = step(state, without_defects(IMAGES), jax.random.fold_in(KEY, number))
         history.append((metrics["gradient_norm"], metrics["critic_loss"]))
     norm, loss = np.mean(history[-100:], axis=0)
     distance = (weight * (norm - 1) ** 2 - loss) / norm
@@ -177,7 +178,7 @@ def test_features_are_what_the_encoder_loss_compares(trained: tuple[FAnoganState
     assert features(IMAGES).shape == (8, 4 * 4 * 16)
     reconstructions = jax.vmap(lambda image: METHOD.begin(state, image))(IMAGES)
     distance = np.mean((features(IMAGES) - features(reconstructions)) ** 2)
-    _, metrics = STEP(state, IMAGES, KEY)
+    _, metrics = STEP(state, without_defects(IMAGES), KEY)
     expected = np.mean((reconstructions - IMAGES) ** 2) + distance
     assert metrics["encoder_loss"] == pytest.approx(float(expected), rel=1e-3)
 

@@ -183,7 +183,8 @@ def test_a_segmenter_adds_its_map(state: I3adState) -> None:
     assert ((maps >= 0) & (maps <= 1)).all()
     assert maps.std() > 0.01
     for map_, image, reconstruction in zip(maps, IMAGES, predicted.reconstructions, strict=True):
-        np.testing.assert_allclose(method.segment(state, image, reconstruction), map_, rtol=0, atol=1e-5)
+        segmented: Any = method.segment(state, image, reconstruction)
+        np.testing.assert_allclose(segmented, map_, rtol=0, atol=1e-5)
 
 
 def test_without_a_segmenter_there_is_none() -> None:

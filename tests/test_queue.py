@@ -216,7 +216,11 @@ def test_another_count_or_threshold_is_the_same_program() -> None:
         shapes.append(masked.shape)
         return blur(masked, mask)
 
-    run = jax.jit(partial(queue.__wrapped__, slots=3, settings=SETTINGS, inpaint=counted))
+    @jax.jit
+    def run(images: Any, count: Any, u: Any) -> Any:
+        options = {"scores": scores_of(images), "u": u, "settings": SETTINGS}
+        return refine_queue(counted, images, count=count, slots=3, **options)
+
     for count, u in ((CAPACITY, 0.3), (2, 0.6)):
         run(random_images(0), count=count, u=u)
     assert len(shapes) == 1  # traced once: all slots in one call, checkerboards too
