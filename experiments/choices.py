@@ -57,30 +57,21 @@ def choices(stored: Config) -> dict[str, dict[str, Any]]:
 
 def measure(subject: Subject) -> Measured:
     """Tests every run under every choice."""
-    data, stored = subject.data, subject.runs[0].detector.config
-    found: dict[str, dict[str, list[float]]] = {}
-    options = choices(stored)
-    # Loops that differ by their stop_tolerance alone are one trajectory, ended sooner or later.
-    loops: dict[Config, list[str]] = {}
-    for name, changes in options.items():
-        loops.setdefault(stored.with_settings({**changes, "stop_tolerance": 0.0}), []).append(name)
-    with tqdm(total=len(loops) * len(subject.runs), unit="run") as progress:
-        for names in loops.values():
-            progress.set_description(names[0])
-            changes = {**options[names[0]], "stop_tolerance": 0.0}
+    data, found = subject.data, {}
+    options = choices(subject.runs[0].detector.config)
+    with tqdm(total=len(options) * len(subject.runs), unit="run") as progress:
+        for name, changes in options.items():
+            progress.set_description(name)
             for run in subject.runs:
                 if changes.keys() & NEW_U:
                     detector = recalibrated(run.detector, data, **changes)
                 else:
                     detector = with_settings(run.detector, **changes)
                 traced = trajectories(detector, data.test.images)
-                for name in names:
-                    tolerance = stored.with_settings(options[name]).test.refine.stop_tolerance
-                    figures = _figures(data.test, detector.calibration.tuned, traced.stopped(tolerance))
-                    for figure, value in figures.items():
-                        found.setdefault(name, {}).setdefault(figure, []).append(value)
+                for figure, value in _figures(data.test, detector.calibration.tuned, traced).items():
+                    found.setdefault(name, {}).setdefault(figure, []).append(value)
                 progress.update()
-    return {name: found[name] for name in options}
+    return found
 
 
 def _figures(test: Split, tuned: Mapping[str, Any], traced: Trajectories) -> dict[str, float]:

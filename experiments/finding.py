@@ -98,7 +98,8 @@ def _circumstances(subject: Subject) -> dict[str, Any]:
     bases = [x.config.flat()["base"] for x in detectors if x.config.method == "i3ad"]
     return {
         "data": subject.name,
-        "image size": detectors[0].config.data.image_size,
+        "image size": " x ".join(map(str, detectors[0].preprocessing.size)),
+        "side of the squares that networks see": detectors[0].preprocessing.side,
         "test images": len(subject.data.test),
         "runs": [f"{x.config.method} seed {x.config.seed}" for x in detectors],
         **({"base": bases[0]} if bases else {}),

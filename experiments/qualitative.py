@@ -60,16 +60,17 @@ def load_methods(chosen: Sequence[RunFolder]) -> Subject:
             i3ad none.
     """
     configs = [folder.read_config() for folder in chosen]
-    for folder, config in zip(chosen, configs, strict=True):
+    sizes = [folder.read_preprocessing().size for folder in chosen]
+    for folder, config, size in zip(chosen, configs, sizes, strict=True):
         data, first = config.data, configs[0].data
-        if (data.data, data.image_size, data.aspect) != (first.data, first.image_size, first.aspect):
-            raise InputError(f"--runs {folder.path}: other data, image size or aspect than {chosen[0].path}")
+        if (data.data, data.aspect, size) != (first.data, first.aspect, sizes[0]):
+            raise InputError(f"--runs {folder.path}: other data, size or aspect than {chosen[0].path}")
     methods = [config.method for config in configs]
     if twice := [name for name in methods if methods.count(name) > 1]:
         raise InputError(f"--runs: {len(twice)} runs of {twice[0]}; give one of each method")
     if "i3ad" not in methods:
         raise InputError("--runs: none of i3ad among them, whose masks and scores choose what is shown")
-    return Subject([Loaded.of(folder) for folder in chosen], labelled_data(configs[0]))
+    return Subject([Loaded.of(folder) for folder in chosen], labelled_data(chosen[0]))
 
 
 def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.ndarray, " k"]:
@@ -80,11 +81,12 @@ def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.nd
     return np.array([of[np.argsort(scores[of], kind="stable")[(len(of) - 1) // 2]] for of in members])
 
 
-def draw(figure: Figure, test: Split, traces: Traces, *, patches: int) -> None:
-    """The checkerboard pass of one image above, then a row for each image."""
+def draw(figure: Figure, test: Split, traces: Traces, *, patches: int, side: int) -> None:
+    """The checkerboard pass of a square of this side of one image above, then a row for each image."""
     above, below = figure.subfigures(2, 1, height_ratios=(1.15, len(test)), squeeze=False)[:, 0]
     ours = traces["i3ad"]
-    _draw_checkerboards(above, test.images[-1], ours.reconstructions[-1, 0], patches=patches)
+    square = np.s_[:side, :side]  # the first one of an image in tiles
+    _draw_checkerboards(above, test.images[-1][square], ours.reconstructions[-1, 0][square], patches=patches)
     iterations = [i for i in SHOWN_MASKS if i in ours.iterations]
     panels = below.subplots(len(test), 1 + 2 * len(traces) + len(iterations), squeeze=False)
     titles = [
@@ -177,7 +179,13 @@ def report(subject: Subject) -> Finding:
         ],
         header=header,
         lines=lines,
-        draw=lambda figure: draw(figure, chosen, traces, patches=ours.detector.config.flat()["patches"]),
+        draw=lambda figure: draw(
+            figure,
+            chosen,
+            traces,
+            patches=ours.detector.config.flat()["patches"],
+            side=ours.detector.preprocessing.side,
+        ),
         size=(CELL * columns, CELL * (len(chosen) + 1.6)),
     )
 

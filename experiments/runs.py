@@ -81,7 +81,8 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
     for run, config in planned.items():
         folder = run_folder(out, run)
         if folder.config.exists() or folder.results.exists():
-            asked, stored = config.flat(), folder.read_config().flat()
+            stored = folder.read_config()
+            asked, stored = with_view_of(config, stored).flat(), stored.flat()
             for name, value in asked.items():
                 if value != stored[name]:
                     here = f"{folder.path} was trained with {stored[name]}"
@@ -89,6 +90,13 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
         if folder.results.exists():
             results[run] = read_json(folder.results)
     return results
+
+
+def with_view_of(config: Config, stored: Config) -> Config:
+    """The settings with the view that the training of a run with `stored` settings chose, if it had to."""
+    if config.preprocessing.view != "auto":
+        return config
+    return config.with_settings({"view": stored.preprocessing.view})
 
 
 def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
@@ -109,9 +117,12 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
             source = run_folder(out, autoencoder)
             if not source.results.exists():  # it failed: its weights may be there, half trained
                 raise InputError(f"takes the weights of {autoencoder}, which is not finished; see there")
+            config = with_view_of(config, source.read_config())
             evaluate_run(source, config, data=config.data.data, out=folder, command=sys.argv)
         else:
-            train_and_test(config, folder, resume=folder.config.exists(), command=sys.argv)
+            if resume := folder.config.exists():
+                config = with_view_of(config, folder.read_config())
+            train_and_test(config, folder, resume=resume, command=sys.argv)
     return read_json(folder.results)
 
 

@@ -19,6 +19,7 @@ from experiments.comparison import Cell
 from experiments.finding import over_seeds
 from i3ad_jax import command_line
 from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.data.images import Size
 from i3ad_jax.data.load import DataSettings, load_dataset
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.environment import environment
@@ -29,14 +30,14 @@ from i3ad_jax.scoring.metrics import image_auroc, pixel_aupro, pixel_auroc
 
 PROGRAM = "python -m experiments.scores"
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
-# Each row of the table: the map, and whether the image's score is the mean of its highest pixels alone.
-SCORES = {
-    f"{score.label}, {part}": (score.name, part == "top")
-    for calibrated in maps.CALIBRATED
-    for score in (maps.SCORES[str(calibrated.source)], calibrated)
-    for part in ("mean", "top")
+HEADLINE = "headline"
+# Each row of the table: the map, and its pooling; None for the one that each run chose.
+SCORES: dict[str, tuple[str, maps.Pooling | None]] = {
+    **{f"{s.label}, mean": (s.name, "mean") for s in maps.SCORES.values()},
+    **{f"{s.label}, chosen": (s.name, None) for s in (*maps.CALIBRATED, maps.COMBINED)},
+    HEADLINE: (HEADLINE, None),
 }
-PLAIN, CALIBRATED = "SSIM, mean", "SSIM calibrated, top"  # the paper's score, and the one it is compared with
+PLAIN = "SSIM, mean"  # the paper's score, with which the headline is compared
 ALL = "all"
 
 
@@ -45,7 +46,7 @@ class Flags(study.Flags):
     """Compare image scores from the maps of finished runs; write scores.csv, .md, .png and .svg to OUT.
 
     The paper's score is the mean of a map; others take the highest pixels, or the map in units of what
-    held-out normal images show, or both.
+    held-out normal images show, or both. The headline is what each run chose by planted defects.
     """
 
     runs: tuple[Path, ...] = ()
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     for folder in tqdm(_folders(flags), unit="run"):
         config = folder.read_config()
         (data,) = categories([config.data.data])
-        dataset = _dataset(config.data)
+        dataset = _dataset(config.data, folder.read_preprocessing().size)
         if read_json(folder.results)["data_digest"] != dataset.digest:
             raise InputError(f"{folder.results}: of other images than {config.data.data}; evaluate it again")
         names = [_names(path) & left_out for path in dataset.test.paths]
@@ -87,8 +88,7 @@ def main(arguments: Sequence[str]) -> None:
             if config.seed in seeds:
                 same = f"{data}, {config.method}, seed {config.seed}"
                 raise InputError(f"--runs {folder.path}: a second run of {same}; name one of them")
-            top = config.scoring.top_fraction
-            seeds[config.seed] = measure(folder, dataset.test, chosen, top_fraction=top)
+            seeds[config.seed] = measure(folder, dataset.test, chosen)
     if unknown := left_out - found:
         raise InputError(f"--without {flags.without}: {min(unknown)} is no test image of these runs")
     _write(flags.out, measured, arguments)
@@ -110,27 +110,31 @@ def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
     return [RunFolder(folder) for folder in dict.fromkeys(found)]
 
 
-def measure(
-    folder: RunFolder, test: Split, chosen: Bool[np.ndarray, " n"], *, top_fraction: float
-) -> dict[str, dict[str, float]]:
-    """Every metric of each score of `SCORES` on the chosen test images; NaN where the data gives none."""
+def measure(folder: RunFolder, test: Split, chosen: Bool[np.ndarray, " n"]) -> dict[str, dict[str, float]]:
+    """Every metric of each score of `SCORES` that the run has, on the chosen test images.
+
+    NaN where the data gives none.
+    """
     annotated = chosen & test.annotated
+    results = read_json(folder.results)
     stored, pixels = {}, {}
-    for name in dict.fromkeys(name for name, _ in SCORES.values()):
+    for name in results["pooling"]:
         stored[name] = read_array(folder.maps / f"{name}.npy")
         truth, own = test.masks[annotated], stored[name][annotated]
         pixels[name] = pixel_auroc(truth, own), pixel_aupro(truth, own)
     found = {}
-    for score, (name, top) in SCORES.items():
-        images = maps.image_scores(stored[name][chosen], top_fraction=top_fraction if top else 1.0)
-        values = image_auroc(test.labels[chosen], images), *pixels[name]
-        found[score] = {of: np.nan if v is None else v for of, v in zip(METRICS, values, strict=True)}
+    for score, (name, pooling) in SCORES.items():
+        name = results["headline"] if name == HEADLINE else name
+        if name in stored:
+            images = maps.image_scores(stored[name][chosen], pooling or results["pooling"][name])
+            values = image_auroc(test.labels[chosen], images), *pixels[name]
+            found[score] = {of: np.nan if v is None else v for of, v in zip(METRICS, values, strict=True)}
     return found
 
 
 def gain(seeds: Mapping[int, Mapping[str, Mapping[str, float]]], metric: str) -> Cell:
-    """The calibrated score's metric less the plain one's, seed by seed."""
-    return over_seeds([values[CALIBRATED][metric] - values[PLAIN][metric] for values in seeds.values()])
+    """The headline score's metric less the plain one's, seed by seed."""
+    return over_seeds([values[HEADLINE][metric] - values[PLAIN][metric] for values in seeds.values()])
 
 
 def _folders(flags: Flags) -> list[RunFolder]:
@@ -157,8 +161,8 @@ def _parts(kept: Bool[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
 
 
 @cache
-def _dataset(data: DataSettings) -> Dataset:
-    return load_dataset(data.data, size=(data.image_size, data.image_size), aspect=data.aspect)
+def _dataset(data: DataSettings, size: Size) -> Dataset:
+    return load_dataset(data.data, size=size, aspect=data.aspect)
 
 
 def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
@@ -166,6 +170,7 @@ def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
     rows = {
         (key, score): [over_seeds([v[score][metric] for v in measured[key].values()]) for metric in METRICS]
         for key, score in product(sorted(measured), SCORES)
+        if all(score in values for values in measured[key].values())
     }
     header = [
         *Key._fields,
@@ -178,8 +183,8 @@ def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
         for (key, score), cells in rows.items()
     ]
     conclusion = [
-        f"- {key.data} ({key.images} images), {key.method}: image AUROC {rows[key, PLAIN][0]} by the mean,"
-        f" {rows[key, CALIBRATED][0]} calibrated; gain {gain(measured[key], 'image_auroc')}"
+        f"- {key.data} ({key.images} images), {key.method}: image AUROC {rows[key, PLAIN][0]} by the mean of"
+        f" SSIM, {rows[key, HEADLINE][0]} by the headline score; gain {gain(measured[key], 'image_auroc')}"
         for key in sorted(measured)
     ]
     try:
@@ -206,7 +211,8 @@ def _markdown(
     notes = {
         "command": f"{PROGRAM} {shlex.join(arguments)}",
         "seeds": sorted({seed for seeds in measured.values() for seed in seeds}),
-        "scores": "mean: of all pixels, as in the paper; top: of the highest pixels alone; calibrated: of the"
+        "scores": "mean: of all pixels, as in the paper; chosen: by the pooling, headline: by the score and"
+        " pooling that tell planted defects from held-out normal images best in each run; calibrated: of the"
         " map in standard deviations from what held-out normal images show; MS-SSIM: SSIM at several sizes",
         "cells": "mean ± standard deviation over seeds; a gain is taken seed by seed",
         **environment(),
@@ -224,7 +230,9 @@ def _figure(measured: Measured) -> Figure:
     for axes, (data, images) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         for index, method in enumerate(methods):
             seeds = measured.get(Key(data, images, method), {})
-            values = np.array([[run[score]["image_auroc"] for score in SCORES] for run in seeds.values()])
+            blank = {"image_auroc": np.nan}  # of a score that the method does not have
+            every = [[run.get(score, blank)["image_auroc"] for score in SCORES] for run in seeds.values()]
+            values = np.array(every)
             if len(values):
                 x = places + 0.6 * ((index + 0.5) / len(methods) - 0.5)
                 axes.plot(np.tile(x, len(values)), values.ravel(), "o", color=f"C{index}", markersize=3)

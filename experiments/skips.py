@@ -80,7 +80,7 @@ def load_networks(chosen: Sequence[RunFolder]) -> Subject:
             )
     if all(map(_skips, runs)):
         raise InputError("--runs: none is without skip connections, which the others are measured against")
-    data = labelled_data(first)
+    data = labelled_data(chosen[0])
     if not data.test.masks.any():
         raise InputError(f"--data {data.name}: no test image has a mask, by which defects are measured")
     return Subject(runs, data)

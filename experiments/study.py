@@ -176,7 +176,7 @@ def load_seeds(
                 )
     if len({config.seed for config in configs}) < len(configs):
         raise InputError(f"--runs {chosen[-1].path}: two of the runs have one seed; give each seed once")
-    data, runs = labelled_data(first), [Loaded.of(folder) for folder in chosen]
+    data, runs = labelled_data(chosen[0]), [Loaded.of(folder) for folder in chosen]
     if base is not None and base != first.test.refine.base:
         runs = [run._replace(detector=recalibrated(run.detector, data, base=base)) for run in runs]
     return Subject(runs, data)
@@ -201,14 +201,14 @@ def with_settings(detector: Detector, **settings: Any) -> Detector:
     return replace(detector, config=config.for_test(config.method, settings))
 
 
-def labelled_data(config: Config) -> Dataset:
-    """The data of a run.
+def labelled_data(run: RunFolder) -> Dataset:
+    """The data of a run, in its working size.
 
     Raises:
         InputError: it cannot be read, or its test images are not of both classes.
     """
-    size = config.data.image_size
-    data = load_dataset(config.data.data, size=(size, size), aspect=config.data.aspect)
+    config = run.read_config().data
+    data = load_dataset(config.data, size=run.read_preprocessing().size, aspect=config.aspect)
     if len(set(data.test.labels.tolist())) < 2:
         raise InputError(f"--data {data.name}: a study needs normal and anomalous test images")
     return data

@@ -13,7 +13,7 @@ from experiments import markdown
 from experiments.comparison import Cell
 from experiments.finding import Finding, over_seeds, publish
 from experiments.study import LoopFlags, Subject, folders, load_seeds
-from experiments.trajectories import MEAN, METRICS, auroc
+from experiments.trajectories import MEAN, METRICS, SCORES, auroc
 from i3ad_jax import command_line
 from i3ad_jax.calibration import plain_anomaly_maps
 from i3ad_jax.errors import InputError
@@ -75,8 +75,14 @@ def measure(subject: Subject) -> Curves:
     with tqdm(total=len(detectors) * len(candidates), unit="run") as progress:
         for detector, u in product(detectors, candidates):
             progress.set_description(f"u = {u:.2f}")
-            maps = plain_anomaly_maps(detector.method, detector.state, {"u": u}, test.images)
-            found.append(auroc(test, maps))
+            maps = plain_anomaly_maps(
+                detector.method,
+                detector.state,
+                {"u": u},
+                test.images,
+                preprocessing=detector.preprocessing,
+            )
+            found.append(auroc(test, {score: maps[score] for score in SCORES}))
             progress.update()
     shape = (len(detectors), len(candidates))
     return Curves(

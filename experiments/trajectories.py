@@ -1,6 +1,6 @@
 """Every state of the test-time loop of I3AD for many images, and what metrics say of each state."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.methods.i3ad import I3AD
 from i3ad_jax.methods.method import Queue, State
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import copied_to, devices_for, shard_over_devices
-from i3ad_jax.runtime.queues import by_queues
 from i3ad_jax.scoring.maps import image_scores, l2_map
 from i3ad_jax.scoring.metrics import image_auroc, pixel_auroc
-from i3ad_jax.shapes import Images
+from i3ad_jax.shapes import Images, Maps
 
 MEMORY = 1 << 30  # bytes that the states of one queue may take
 METRICS = ("image", "pixel")  # what an AUROC ranks
@@ -31,50 +31,41 @@ class Trajectories(NamedTuple):
     Attributes:
         maps: the anomaly maps of each score, float32.
         masks: where each state was last inpainted; everywhere for the checkerboard pass.
-        iterations: after how many each image stayed as it was.
+        iterations: after how many each image stayed as it was; of an image in tiles, its last tile.
     """
 
     maps: dict[str, Float[np.ndarray, "n t h w"]]
     masks: Bool[np.ndarray, "n t h w"]
     iterations: Int[np.ndarray, " n"]
 
-    def stopped(self, tolerance: float) -> "Trajectories":
-        """The states of loops that stop once a mask differs by at most this fraction from the one before.
-
-        What the loop gives with that `stop_tolerance`, without another run of it.
-        """
-        sizes = self.masks.sum(axis=(2, 3))
-        changes = (self.masks[:, 1:] ^ self.masks[:, :-1]).sum(axis=(2, 3))
-        ends = np.zeros(sizes.shape, bool)
-        # Not the checkerboard pass, which is no application of its mask.
-        ends[:, 1:-1] = changes[:, 1:] <= tolerance * sizes[:, 1:-1]
-        ends[:, -1] = True
-        last = ends.argmax(axis=1)
-        state = np.minimum(np.arange(self.masks.shape[1]), last[:, None])[..., None, None]
-        states = {name: np.take_along_axis(maps, state, axis=1) for name, maps in self.maps.items()}
-        return Trajectories(states, np.take_along_axis(self.masks, state, axis=1), last)
-
 
 def trajectories(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Trajectories:
-    """The states of all images, by as few queues as memory allows; each image costs its own iterations.
+    """The states of all images, by as few queues as memory allows; each square costs its own iterations.
 
     Args:
         detector: of I3AD.
         images: to examine, of the detector's working size.
     """
-    method = detector.method
+    method, preprocessing = detector.method, detector.preprocessing
     assert isinstance(method, I3AD)
-    # Image, mask and score of each state; a queue's end, where its slowest image runs alone, is dear.
-    bytes_per_image = 4 * (3 + 1 + 1) * images[0, ..., 0].size * (method.test.refine.iterations + 1)
-    size = max(1, min(len(images), MEMORY // bytes_per_image))
+    squares = len(images) * len(preprocessing.tiling.corners)
+    # Image, mask and score of each state; a queue's end, where its slowest square runs alone, is dear.
+    bytes_per_square = 4 * (3 + 1 + 1) * preprocessing.side**2 * (method.test.refine.iterations + 1)
+    size = max(1, min(squares, MEMORY // bytes_per_square))
     devices = devices_for(size, together=method.throughput.test_batch_size)
     weights = detector.state, method.parameters(detector.calibration.tuned)
     state, parameters = copied_to(devices, weights)
+    ends: list[np.ndarray] = []
 
-    def trace(queue: Images, count: int) -> Trajectories:
-        return _trace(method, devices, state, parameters, *copied_to(devices, (queue, jnp.int32(count))))
+    def trace(queue: Squares, count: int) -> Any:
+        arguments = copied_to(devices, (queue, jnp.int32(count)))
+        states, iterations = _trace(method, devices, state, parameters, *arguments)
+        ends.append(np.asarray(iterations[:count]))
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 3), states)  # states after pixels
 
-    return by_queues(trace, images, size=size)
+    whole: Any = preprocessing.apply(trace, images, queue_size=size)
+    maps, masks = jax.tree.map(lambda x: np.moveaxis(x, 3, 1), whole)
+    return Trajectories(maps, masks > 0.5, np.concatenate(ends).reshape(len(images), -1).max(axis=1))
 
 
 @jit(static_argnums=(0, 1))
@@ -83,18 +74,22 @@ def _trace(
     devices: int,
     state: State,
     parameters: Float[Array, ""],
-    images: Images,
+    squares: Squares,
     count: Int[Array, ""],
-) -> Trajectories:
+) -> tuple[tuple[dict[str, Float[Array, "n t s s"]], Float[Array, "n t s s"]], Int[Array, " n"]]:
+    """Maps and masks of all states, and after how many iterations each square stayed as it was."""
     together = method.throughput.test_batch_size // devices
 
-    def shard(images: Images, count: Int[Array, ""]) -> tuple[Trajectory, Int[Array, " b"]]:
-        return method.trajectories_and_ends(state, parameters, Queue(images, count, together))
+    def shard(squares: Squares, count: Int[Array, ""]) -> tuple[Trajectory, Int[Array, " b"]]:
+        return method.trajectories_and_ends(state, parameters, Queue(squares, count, together))
 
-    traced, iterations = shard_over_devices(shard, images, count=count, devices=devices)
-    l2 = jax.vmap(lambda image, states: jax.vmap(lambda x: l2_map(image, x))(states))
-    maps = {"l2": l2(images, traced.images), "ssim": traced.scores}
-    return Trajectories(maps, traced.masks[..., 0] > 0, iterations)  # pyright: ignore
+    def l2(square: Squares, states: Images) -> Maps:
+        image = square.pixels(square.images)
+        return jax.vmap(lambda x: l2_map(image, square.pixels(x)))(states)
+
+    traced, iterations = shard_over_devices(shard, squares, count=count, devices=devices)
+    maps = {"l2": jax.vmap(l2)(squares, traced.images), "ssim": traced.scores}
+    return (maps, traced.masks[..., 0]), iterations
 
 
 def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:

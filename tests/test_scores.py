@@ -21,7 +21,7 @@ def runs(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
     for seed in ("0", "1"):
         flags = ["--method", "pca", "--components", "2", "--held-out", "0.4", "--seed", seed]
-        size = ["--image-size", "32", "--test-batch-size", "4"]
+        size = ["--image-size", "32", "--view", "whole", "--test-batch-size", "4"]
         run = str(root / f"pca-seed{seed}")
         train.main(["--data", str(tiny_folder), *size, *flags, "--run", run])
     return root
@@ -36,23 +36,30 @@ def results(run: Path) -> dict[str, dict[str, float]]:
     return json.loads((run / "results.json").read_text())["scores"]
 
 
+def kind_of(score: str, run: Path) -> str:
+    """The name of a row's score in the results of a run."""
+    name, _ = scores.SCORES[score]
+    return json.loads((run / "results.json").read_text())["headline"] if name == scores.HEADLINE else name
+
+
 def test_rows_are_the_results_of_the_runs(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     scores.main(["--runs", str(runs), "--out", str(tmp_path)])
     rows = {row["score"]: row for row in read(tmp_path / "scores.csv")}
-    assert list(rows) == list(scores.SCORES)
-    stored_scores = {"SSIM, mean": "ssim", "MS-SSIM, mean": "ms_ssim", "L2 calibrated, top": "l2_calibrated"}
-    for score, kind in {**stored_scores, "SSIM calibrated, top": "ssim_calibrated"}.items():
+    own = ("SSIM, mean", "MS-SSIM, mean", "L2 calibrated, chosen", "Combined, chosen", "headline")
+    lacking = {score for score, (name, _) in scores.SCORES.items() if "segm" in name or name == "l2_ld"}
+    assert list(rows) == [score for score in scores.SCORES if score not in lacking]
+    for score in own:
         assert rows[score]["seeds"] == "2"
         for name, stored in (
             ("image_auroc", "image_auroc"),
             ("pixel_auroc", "pixel_auroc"),
             ("aupro", "pixel_aupro"),
         ):
-            values = [results(run)[kind][stored] for run in sorted(runs.iterdir())]
+            values = [results(run)[kind_of(score, run)][stored] for run in sorted(runs.iterdir())]
             assert float(rows[score][f"{name}_mean"]) == pytest.approx(np.mean(values))
             assert float(rows[score][f"{name}_sd"]) == pytest.approx(np.std(values, ddof=1))
     gains = [
-        results(run)["ssim_calibrated"]["image_auroc"] - results(run)["ssim"]["image_auroc"]
+        results(run)[kind_of("headline", run)]["image_auroc"] - results(run)["ssim"]["image_auroc"]
         for run in runs.iterdir()
     ]
     text = (tmp_path / "scores.md").read_text()
@@ -92,17 +99,15 @@ def test_listed_images_are_left_out(runs: Path, tmp_path: Path) -> None:
 
 
 def test_every_map_has_its_scores() -> None:
-    calibrated = [name for name in maps.SCORES if name.endswith("_calibrated")]
-    assert calibrated
-    for name in (*calibrated, *(name.removesuffix("_calibrated") for name in calibrated)):
-        assert [top for map_of, top in scores.SCORES.values() if map_of == name] == [False, True]
-    assert scores.SCORES[scores.PLAIN] == ("ssim", False)  # the paper's
-    assert scores.SCORES[scores.CALIBRATED] == ("ssim_calibrated", True)
+    for name in maps.SCORES:
+        poolings = [pooling for map_of, pooling in scores.SCORES.values() if map_of == name]
+        assert poolings == (["mean"] if maps.SCORES[name] in maps.PLAIN else ["mean", None])
+    assert scores.SCORES[scores.PLAIN] == ("ssim", "mean")  # the paper's
 
 
 def test_another_test_inside_a_run_is_no_run(runs: Path, tmp_path: Path) -> None:
     run = shutil.copytree(runs / "pca-seed0", tmp_path / "runs/run")
-    evaluate.main([str(run), "--top-fraction", "0.5"])
+    evaluate.main([str(run), "--pooling", "peak"])
     assert (run / "evaluation/results.json").exists()
     assert [folder.path for folder in scores.find_runs([tmp_path / "runs"])] == [run]
     assert [folder.path for folder in scores.find_runs([run / "evaluation"])] == [run / "evaluation"]

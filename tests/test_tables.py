@@ -26,6 +26,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.session import Interrupted
@@ -282,6 +283,8 @@ def test_a_folder_means_the_same_data_from_every_working_directory(
     assert planned[Run("tile", "pca", 0)].data.data == str(two_categories / "mvtec_tile")
 
 
+GREY = np.full((1, 64, 64, 3), 127, np.uint8)
+PREPROCESSING = Preprocessing.learn(GREY, GREY, side=64)
 FILES = TrainingFiles({"good/0.png": 64 * "0"}, {"good/1.png": 64 * "1"})
 
 
@@ -298,8 +301,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
 
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict:
         calls.append(("resume" if resume else "train", config))
-        if not resume:
-            folder.create(config, FILES, command=command)
+        if not resume:  # a training chooses the view
+            config = config.with_settings({"view": "tiles"})
+            folder.create(config, FILES, PREPROCESSING, command=command)
         return finish(folder)
 
     def evaluate_run(
@@ -308,7 +312,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
         calls.append((f"evaluate {source.path.name}", config))
         assert source.read_config().for_method(config.method) == config
         assert data == config.data.data
-        out.create(config, FILES, command=command)
+        out.create(config, FILES, PREPROCESSING, command=command)
         return finish(out)
 
     monkeypatch.setattr(runs, "train_and_test", train)
@@ -344,7 +348,7 @@ def test_no_projection_on_an_autoencoder_that_failed(
 
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
         if config.method == "l2_ae":
-            folder.create(config, FILES)
+            folder.create(config, FILES, PREPROCESSING)
             raise error
         return trained(config, folder, resume=resume, command=command)
 
@@ -368,7 +372,7 @@ def test_an_interruption_keeps_the_tables_so_far(
 
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
         if config.seed == 1 and not resume:
-            folder.create(config, FILES)
+            folder.create(config.with_settings({"view": "tiles"}), FILES, PREPROCESSING)
             raise Interrupted(5, 2)
         return trained(config, folder, resume=resume, command=command)
 
@@ -383,3 +387,4 @@ def test_an_interruption_keeps_the_tables_so_far(
     with pytest.raises(SystemExit):  # unet has not begun
         tables.main(command)
     assert [call for call, _ in calls] == ["train", "train", "resume"]
+    assert calls[-1][1].preprocessing.view == "tiles"  # that of the run, though it was not asked for
