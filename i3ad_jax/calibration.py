@@ -1,15 +1,13 @@
 """What held-out normal images teach a detector: test-time parameters, statistics, thresholds."""
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
-from sklearn.metrics import roc_auc_score
 
 from i3ad_jax.data.defects import damage
 from i3ad_jax.data.images import Size
@@ -17,18 +15,20 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.runs.checkpoint import state_digest
 from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.scoring.choose_pooling import choose_poolings
 from i3ad_jax.scoring.maps import (
     CALIBRATED,
     COMBINED,
     PLAIN,
     POOLINGS,
-    SCORES,
     AnomalyMaps,
     Pooling,
     image_scores,
 )
+from i3ad_jax.scoring.metrics import defect_threshold
 from i3ad_jax.scoring.standardisation import (
     ScoringSettings,
     Standardise,
@@ -37,8 +37,6 @@ from i3ad_jax.scoring.standardisation import (
     leave_one_out,
     statistics,
 )
-
-DEFECT_QUANTILE = 0.95
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class Calibration:
         """
         values = read_json(folder.calibration)
         again = f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
-        names = score_names(method)
+        names = method.score_names
         try:
             found = cls(
                 step=_whole(values["step"]),
@@ -191,22 +189,7 @@ def calibrate(
     chosen = np.sort(rng.permutation(len(held_out))[: scoring.planted_images])
     damaged = np.stack([damage(rng, held_out[i]) for i in chosen])
     normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
-    standardise, found = {}, {}
-    normal_z, planted_z = {}, {}
-    for score in CALIBRATED:
-        if score.source not in normal:
-            continue
-        source = normal[score.source]
-        how, reason = _standardise(source, scoring)
-        others = list(leave_one_out(source, how))
-        normal_z[score.name] = np.stack([o.standardise(x) for o, x in zip(others, source, strict=True)])
-        planted_z[score.name] = np.stack(
-            [others[i].standardise(x) for i, x in zip(chosen, planted[score.source], strict=True)]
-        )
-        standardise[score.name] = {"by": how, **reason}
-        found[score.name] = statistics(source, how)
-    normal |= normal_z | {COMBINED.name: _combined(normal_z)}
-    planted |= planted_z | {COMBINED.name: _combined(planted_z)}
+    found = _calibrated(normal, planted, chosen, scoring)
     pooling, auroc = choose_poolings(normal, planted, scoring.pooling)
     return Calibration(
         step=step,
@@ -214,49 +197,41 @@ def calibrate(
         learned=learned.as_metrics() if learned else {},
         problem=learned.problem(aligned=preprocessing.aligned) if learned else None,
         tuned=tuned,
-        standardise=standardise,
+        standardise={name: reason for name, (_, reason) in found.items()},
         pooling=pooling,
         headline=max(pooling, key=lambda name: auroc[name][pooling[name]]),
         planted_auroc=auroc,
-        statistics=found,
+        statistics={name: own for name, (own, _) in found.items()},
         thresholds={name: defect_threshold(image_scores(x, pooling[name])) for name, x in normal.items()},
     )
 
 
-def choose_poolings(
-    normal: AnomalyMaps, planted: AnomalyMaps, pooling: Literal["auto"] | Pooling
-) -> tuple[dict[str, Pooling], dict[str, dict[str, float]]]:
-    """How each score is pooled, and the image AUROC of planted defects by score and pooling.
+def _calibrated(
+    normal: AnomalyMaps, planted: AnomalyMaps, chosen: np.ndarray, scoring: ScoringSettings
+) -> dict[str, tuple[Statistics, dict[str, Any]]]:
+    """Adds calibrated and combined maps to plain ones; gives the statistics, and how they were made.
 
-    Plain scores are means, as in the paper; `pooling` is that of the others, "auto" the best for each.
+    Args:
+        normal: maps of held-out images, each of which is standardised by all others.
+        planted: maps of copies of some of them, each standardised by the same.
+        chosen: which of them these are copies of.
+        scoring: how to standardise.
     """
-    auroc: dict[str, dict[str, float]] = {}
-    chosen: dict[str, Pooling] = {}
-    for name in normal:
-        plain = SCORES[name] in PLAIN
-        candidates = ("mean",) if plain else POOLINGS if pooling == "auto" else (pooling,)
-        auroc[name] = {}
-        for candidate in candidates:
-            scores = [image_scores(maps[name], candidate) for maps in (normal, planted)]
-            labels = np.repeat([0, 1], [len(each) for each in scores])
-            auroc[name][candidate] = float(roc_auc_score(labels, np.concatenate(scores)))
-        chosen[name] = max(candidates, key=auroc[name].__getitem__)
-    return chosen, auroc
-
-
-def score_names(method: Method) -> list[str]:
-    """The scores of a method, in the order of the table."""
-    return [score.name for score in SCORES.values() if score.needs is None or score.needs in method.gives]
-
-
-def state_digest(state: State) -> str:
-    """SHA-256, in hex, of all arrays of a state, with their names, types and shapes."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    found: dict[str, tuple[Statistics, dict[str, Any]]] = {}
+    for score in CALIBRATED:
+        if score.source not in normal:
+            continue
+        source = normal[score.source]
+        how, reason = _standardise(source, scoring)
+        found[score.name] = statistics(source, how), {"by": how, **reason}
+        others = list(leave_one_out(source, how))
+        pairs = zip(others, source, strict=True)
+        normal[score.name] = np.stack([other.standardise(own) for other, own in pairs])
+        pairs = zip([others[i] for i in chosen], planted[score.source], strict=True)
+        planted[score.name] = np.stack([other.standardise(own) for other, own in pairs])
+    for maps in (normal, planted):
+        maps[COMBINED.name] = _combined({name: maps[name] for name in found})
+    return found
 
 
 def plain_anomaly_maps(
@@ -276,14 +251,6 @@ def plain_anomaly_maps(
         label=label,
     )
     return {score.name: maps[score.name] for score in PLAIN if score.name in maps}
-
-
-def defect_threshold(normal_scores: Float[np.ndarray, " n"]) -> float:
-    """The score above which an image counts as defective: the 0.95 quantile of unseen normal images.
-
-    About one normal image in twenty then raises a false alarm. Not in the paper, which only ranks.
-    """
-    return float(np.quantile(normal_scores, DEFECT_QUANTILE))
 
 
 def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardise, dict[str, Any]]:

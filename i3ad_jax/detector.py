@@ -1,7 +1,7 @@
 """`Detector`: a method, its settings, its weights and its calibration in one object."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,28 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 from jaxtyping import UInt8
-from tqdm import tqdm
 
 from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import Config, default_config
-from i3ad_jax.data.dataset import Split
-from i3ad_jax.data.images import Size
 from i3ad_jax.data.inputs import ImagesLike, as_pictures
-from i3ad_jax.data.load import ARRAYS, absolute_source, load_dataset
+from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import Step, state_shapes, training_steps
+from i3ad_jax.fit import last_step, state_shapes
 from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.prediction import Prediction, Trace
-from i3ad_jax.preparation import Preparation, prepare
+from i3ad_jax.preparation import as_split, load_train, prepare
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import AnomalyMaps
 from i3ad_jax.settings import Settings
-
-CHECK_EVERY = 20  # steps between looks at the losses
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +78,15 @@ class Detector:
         else:
             config = config.with_settings({"data": ARRAYS})
             given = images if isinstance(images, np.ndarray | PIL.Image.Image) else list(images)
-            prepared = prepare(config, lambda size: _as_split(given, config, size))
-        last = _last_step(prepared, progress=progress)
+            prepared = prepare(config, lambda size: as_split(given, config, size))
+        last = last_step(
+            prepared.config.build(),
+            prepared.images.images,
+            preprocessing=prepared.preprocessing,
+            augment=prepared.config.preprocessing.augment,
+            seed=config.seed,
+            progress=progress,
+        )
         return cls.calibrated(
             prepared.config,
             last.state,
@@ -271,18 +273,7 @@ class Detector:
 
     def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """Images as `score` takes them, in the working size."""
-        return _as_split(images, self.config, self.preprocessing.size).images
-
-
-def load_train(config: Config[Settings, Settings], *, size: Size, progress: bool = False) -> Split:
-    """The normal training images that the settings name, in this working size.
-
-    Raises:
-        InputError: they cannot be read.
-    """
-    data = config.data
-    dataset = load_dataset(data.data, size=size, aspect=data.aspect, progress=progress)
-    return dataset.train
+        return as_split(images, self.config, self.preprocessing.size).images
 
 
 def load_weights(run: RunFolder, config: Config[Settings, Settings]) -> tuple[int, State]:
@@ -301,41 +292,6 @@ def load_weights(run: RunFolder, config: Config[Settings, Settings]) -> tuple[in
         return checkpoints.latest, state
 
 
-def _last_step(prepared: Preparation, *, progress: bool) -> Step:
-    """The end of a training."""
-    config = prepared.config
-    steps = training_steps(
-        config.build(),
-        prepared.images.images,
-        preprocessing=prepared.preprocessing,
-        augment=config.preprocessing.augment,
-        seed=config.seed,
-    )
-    last = None
-    for last in tqdm(steps, "train", config.flat().get("steps", 1), unit="step", disable=not progress):
-        if last.number % CHECK_EVERY == 0 and (problem := last.problem(weights=False)):
-            raise InputError(f"training diverged at step {last.number} ({problem}); lower the learning rates")
-    assert last is not None  # there is at least one step
-    if problem := last.problem():
-        raise InputError(f"training diverged at step {last.number} ({problem}); lower the learning rates")
-    return jax.block_until_ready(last)
-
-
 def _pixels_first(states: Trajectory) -> Trajectory:
     """The same with the states' axis after those of the pixels."""
     return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 3), states)
-
-
-def _as_split(images: ImagesLike, config: Config[Settings, Settings], size: Size) -> Split:
-    """Normal images in a working size.
-
-    Raises:
-        InputError: there is none, or one cannot be used.
-    """
-    data = config.data
-    chunks = as_pictures(images, size=size, aspect=data.aspect, chunk=64)
-    pictures = [(picture.pixels, picture.original.size) for chunk in chunks for picture in chunk]
-    if not pictures:
-        raise InputError("no images given; give at least one")
-    split = Split.of_normal_images(np.stack([pixels for pixels, _ in pictures]))
-    return replace(split, original_sizes=tuple((height, width) for _, (width, height) in pictures))

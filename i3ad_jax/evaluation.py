@@ -15,8 +15,9 @@ from skimage.util import img_as_ubyte
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.load import load_dataset
-from i3ad_jax.detector import Detector, load_train, load_weights
+from i3ad_jax.detector import Detector, load_weights
 from i3ad_jax.errors import ChangedFilesWarning, InputError
+from i3ad_jax.preparation import load_train
 from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.report import Case, choose_cases, write_report
 from i3ad_jax.runs.environment import environment

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt8
+from tqdm import tqdm
 
+from i3ad_jax.errors import InputError
 from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.preprocessing.training_images import Augment, TrainingImages
@@ -18,6 +20,7 @@ from i3ad_jax.segmentation.planting import Planted, plant_defects
 from i3ad_jax.shapes import PRNGKey
 
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
+CHECK_EVERY = 20  # steps between looks at the losses
 DIVERGED = 1e4  # losses here are of order one; beyond this no training comes back
 
 
@@ -84,6 +87,30 @@ def training_steps(
     for done in range(start, method.training.steps):
         state, metrics = _step_once(method, state, on_device, done, order_key, step_key)
         yield Step(done + 1, state, metrics)
+
+
+def last_step(
+    method: Method,
+    images: UInt8[np.ndarray, "n h w 3"],
+    *,
+    preprocessing: Preprocessing,
+    augment: Augment,
+    seed: int,
+    progress: bool = False,
+) -> Step:
+    """The end of a training; arguments as for `training_steps`, and `progress` to show a bar.
+
+    Raises:
+        InputError: training diverged, or there are too few images for the method's settings.
+    """
+    steps = training_steps(method, images, preprocessing=preprocessing, augment=augment, seed=seed)
+    total, last = getattr(method.training, "steps", 1), None
+    for last in tqdm(steps, "train", total, unit="step", disable=not progress):
+        looked_at = last.number % CHECK_EVERY == 0 or last.number == total
+        if looked_at and (problem := last.problem(weights=last.number == total)):
+            raise InputError(f"training diverged at step {last.number} ({problem}); lower the learning rates")
+    assert last is not None  # there is at least one step
+    return jax.block_until_ready(last)
 
 
 def fresh_state(key: PRNGKey, method: Method) -> State:

@@ -1,14 +1,20 @@
 """From normal images to what a training needs of them: the view, the units, and which images are held out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size, working_size
+from i3ad_jax.data.inputs import ImagesLike, as_pictures
+from i3ad_jax.data.load import load_dataset
 from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.errors import InputError
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +65,32 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
         if size != whole:
             files, images, held_out = divide(size)
     return Preparation(config, _learn(config, images, held_out), files, images, held_out)
+
+
+def load_train(config: Config[Settings, Settings], *, size: Size, progress: bool = False) -> Split:
+    """The normal training images that the settings name, in this working size.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    data = config.data
+    dataset = load_dataset(data.data, size=size, aspect=data.aspect, progress=progress)
+    return dataset.train
+
+
+def as_split(images: ImagesLike, config: Config[Settings, Settings], size: Size) -> Split:
+    """Normal images in a working size.
+
+    Raises:
+        InputError: there is none, or one cannot be used.
+    """
+    data = config.data
+    chunks = as_pictures(images, size=size, aspect=data.aspect, chunk=64)
+    pictures = [(picture.pixels, picture.original.size) for chunk in chunks for picture in chunk]
+    if not pictures:
+        raise InputError("no images given; give at least one")
+    split = Split.of_normal_images(np.stack([pixels for pixels, _ in pictures]))
+    return replace(split, original_sizes=tuple((height, width) for _, (width, height) in pictures))
 
 
 def _learn(config: Config[Any, Any], images: Split, held_out: Split) -> Preprocessing:

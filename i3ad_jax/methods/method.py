@@ -21,7 +21,7 @@ from i3ad_jax.runtime.devices import (
     in_batches,
     shard_over_devices,
 )
-from i3ad_jax.scoring.maps import Pair, plain_maps
+from i3ad_jax.scoring.maps import SCORES, Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.settings import SettingError, Settings, setting
@@ -220,6 +220,11 @@ class Method(ABC):
     def features(self, state: State, image: Image) -> Float[Array, " f"] | None:
         """An image as a discriminator sees it; None for a method without one."""
         return None
+
+    @property
+    def score_names(self) -> list[str]:
+        """Its scores, in the order of the table."""
+        return [score.name for score in SCORES.values() if score.needs is None or score.needs in self.gives]
 
     def segment(self, state: State, image: Image, reconstruction: Image) -> Map | None:
         """The probability that a pixel is anomalous, of a network that learned it; None without one."""

@@ -1,10 +1,12 @@
 """Training states on disk, by Orbax: each checkpoint is complete or does not count."""
 
+import hashlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
@@ -89,3 +91,13 @@ def _shapes(tree: Any) -> Shapes:
         jax.tree_util.keystr(path, simple=True, separator="/"): (tuple(leaf.shape), str(leaf.dtype))
         for path, leaf in leaves
     }
+
+
+def state_digest(state: Any) -> str:
+    """SHA-256, in hex, of all arrays of a state, with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -135,7 +135,7 @@ def plain_maps(pair: Pair, ssim: SsimSettings) -> dict[str, Map]:
     }
 
 
-def image_scores(maps: Float[np.ndarray, "n h w"], pooling: Pooling = "mean") -> Float[np.ndarray, " n"]:
+def image_scores(maps: Float[np.ndarray, "n h w"], pooling: Pooling) -> Float[np.ndarray, " n"]:
     """Anomaly score of each image, float64, never clamped.
 
     Args:
