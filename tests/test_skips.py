@@ -48,7 +48,7 @@ def test_each_skip_connection_alone_with_each_seed(tmp_path: Path, monkeypatch: 
 
 def small(method: str, *, preset: str) -> Config:
     """The method's defaults, as small as they can be."""
-    network = {"image_size": 32, "width": 2, "latent_size": 3}
+    network = {"image_size": 32, "view": "whole", "width": 2, "latent_size": 3}
     speed = {"steps": 2, "batch_size": 3, "queue_size": 8, "test_batch_size": 4}
     return default_config(method, preset=preset).with_settings({**network, **speed})
 

@@ -15,16 +15,21 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from conftest import tiny_settings
 
 from i3ad_jax import evaluate, session, train
 from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.detector import load_weights
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.fit import Step
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.scoring.maps import image_scores
 
-SCORES = ("l2", "ssim", "ms_ssim", "l2_calibrated", "ssim_calibrated", "ms_ssim_calibrated")  # of I3AD
+SCORES = (  # of I3AD
+    *("l2", "ssim", "ms_ssim", "segmentation"),
+    *("l2_calibrated", "ssim_calibrated", "ms_ssim_calibrated", "segmentation_calibrated", "combined"),
+)
 
 
 def final_state(run: Path) -> list[np.ndarray]:
@@ -64,13 +69,44 @@ def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
     assert list(rows[0]) == ["path", "label", "defect", *SCORES]
     assert [row["label"] for row in rows] == ["0", "0", "0", "1", "1", "1"]
     assert rows[3]["path"] == "test/spot/0.png"
-    for kind in ("l2", "ssim"):
+    pooling = json.loads((tiny_run / "results.json").read_text())["pooling"]
+    for kind in ("l2", "ssim", "ms_ssim", "segmentation"):
+        assert pooling[kind] == "mean"
         maps = np.load(tiny_run / "maps" / f"{kind}.npy").astype(np.float64)
         np.testing.assert_allclose([float(row[kind]) for row in rows], maps.mean(axis=(1, 2)), rtol=1e-12)
-    highest = np.sort(np.load(tiny_run / "maps/ssim_calibrated.npy").reshape(6, -1))[
-        :, -10:
-    ]  # 1 % of 32 x 32
-    np.testing.assert_allclose([float(r["ssim_calibrated"]) for r in rows], highest.mean(axis=1), rtol=1e-6)
+    calibrated = [np.load(tiny_run / "maps" / f"{kind}.npy") for kind in SCORES if "calibrated" in kind]
+    combined = np.load(tiny_run / "maps/combined.npy")
+    np.testing.assert_allclose(combined, np.mean(calibrated, axis=0), rtol=1e-6, atol=1e-5)
+    for kind in ("ssim_calibrated", "combined"):
+        expected = image_scores(np.load(tiny_run / "maps" / f"{kind}.npy"), pooling[kind])
+        np.testing.assert_allclose([float(row[kind]) for row in rows], expected, rtol=1e-12)
+
+
+def test_the_results_say_what_was_chosen_and_learned(tiny_run: Path) -> None:
+    results, calibration = (
+        json.loads((tiny_run / f"{name}.json").read_text()) for name in ("results", "calibration")
+    )
+    for name in ("learned", "headline", "pooling", "planted_auroc", "thresholds", "standardise"):
+        assert results[name] == calibration[name]
+    assert results["preprocessing"] == json.loads((tiny_run / "preprocessing.json").read_text())
+    assert results["headline"] in SCORES
+    assert list(results["pooling"]) == list(SCORES)
+    assert {"held_out_l1", "spread_over_images", "problem"} <= results["learned"].keys()
+    last = (tiny_run / "metrics.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["held_out_l1"] == pytest.approx(results["learned"]["held_out_l1"], rel=1e-5)
+
+
+def test_a_training_that_learns_nothing_says_so(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = {**tiny_settings("l2_ae"), "data": str(tiny_folder), "steps": 2, "learning_rate": 1e-12}
+    config = default_config("l2_ae").with_settings(settings)
+    with pytest.warns(LearnedLittleWarning) as warned:
+        results = session.train_and_test(config, RunFolder(tmp_path / "run"))
+    assert results is not None
+    problem = results["learned"]["problem"]
+    assert [str(warning.message) for warning in warned] == [problem]
+    assert "results mean little" in problem
+    assert "\n" not in problem
+    assert json.loads((tmp_path / "run/results.json").read_text())["learned"]["problem"] == problem
 
 
 def test_config_survives_json() -> None:
