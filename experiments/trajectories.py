@@ -103,7 +103,7 @@ def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], flo
     """
     areas: dict[tuple[str, str], float | None] = {}
     for score, values in maps.items():
-        areas["image", score] = image_auroc(test.labels, image_scores(values))
+        areas["image", score] = image_auroc(test.labels, image_scores(values, "mean"))
         areas["pixel", score] = pixel_auroc(test.masks[test.annotated], values[test.annotated])
     found = {names: np.nan if area is None else area for names, area in areas.items()}
     means = {(metric, MEAN): np.mean([found[metric, score] for score in SCORES]) for metric in METRICS}

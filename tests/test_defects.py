@@ -107,7 +107,8 @@ def test_damage_changes_something_inside_a_square_and_nothing_else(height, width
 def test_damage_is_decided_by_its_generator_alone():
     pixels = picture(64, 80)
     for seed in range(10):
-        np.testing.assert_array_equal(*(damage(np.random.default_rng(seed), pixels) for _ in range(2)))
+        first, second = (damage(np.random.default_rng(seed), pixels) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
     found = {damage(np.random.default_rng(seed), pixels).tobytes() for seed in range(30)}
     assert len(found) == 30
 

@@ -144,7 +144,7 @@ def test_l2_map_reaches_four() -> None:
 
 def test_image_score_is_the_mean_of_the_map() -> None:
     maps = RNG.normal(1000, 1, (3, 32, 48)).astype(np.float32)
-    found = image_scores(maps)
+    found = image_scores(maps, "mean")
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, [np.float64(values).mean() for values in maps], rtol=1e-12)
 
