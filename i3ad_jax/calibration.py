@@ -18,7 +18,7 @@ from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import state_digest
 from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.scoring.choose_pooling import choose_poolings
+from i3ad_jax.scoring.choose_pooling import choose_headline, choose_poolings
 from i3ad_jax.scoring.maps import (
     CALIBRATED,
     COMBINED,
@@ -186,7 +186,7 @@ def calibrate(
         return plain_anomaly_maps(method, state, tuned, images, preprocessing=preprocessing, label=shown)
 
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(len(held_out))[: scoring.planted_images])
+    chosen = np.resize(rng.permutation(len(held_out)), scoring.planted_images)  # again and again, if need be
     damaged = np.stack([damage(rng, held_out[i]) for i in chosen])
     normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
     found = _calibrated(normal, planted, chosen, scoring)
@@ -199,7 +199,7 @@ def calibrate(
         tuned=tuned,
         standardise={name: reason for name, (_, reason) in found.items()},
         pooling=pooling,
-        headline=max(pooling, key=lambda name: auroc[name][pooling[name]]),
+        headline=choose_headline(pooling, auroc, min(len(held_out), len(chosen))),
         planted_auroc=auroc,
         statistics={name: own for name, (own, _) in found.items()},
         thresholds={name: defect_threshold(image_scores(x, pooling[name])) for name, x in normal.items()},

@@ -12,9 +12,11 @@ from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.scoring.standardisation import ScoringSettings
 from i3ad_jax.settings import SettingError, Settings, setting, settings_from_json
 
+DEFAULT_PRESET = "standard"
 PRESETS = {
-    "quick": (DataSettings(image_size=64), PreprocessingSettings()),
-    "paper": (DataSettings(), PreprocessingSettings(view="whole", centre="none")),
+    "standard": (DataSettings(image_size=128), PreprocessingSettings()),
+    "quick": (DataSettings(image_size=64), PreprocessingSettings(view="whole")),
+    "paper": (DataSettings(), PreprocessingSettings(view="whole", levelling="no", centre="none")),
 }
 Training = TypeVar("Training", bound=Settings, covariant=True)
 Test = TypeVar("Test", bound=Settings, covariant=True)
@@ -32,7 +34,8 @@ class Config(Settings, Generic[Training, Test]):
     """What to train: i3ad, l2_ae, ssim_ae, l2_ae_projection, ssim_ae_projection, anogan, f_anogan, aegan,
     unet or pca. Each has settings of its own: see --method NAME --help."""
     preset: str
-    """Defaults of all other settings: quick (64 x 64, minutes on two CPU cores) or paper (256 x 256)."""
+    """Defaults of all other settings: standard (whole images of 128 x 128, or tiles; a quarter of an hour on two
+    CPU cores), quick (64 x 64, a few minutes) or paper (256 x 256)."""
     training: Training
     test: Test
     data: DataSettings = field(default_factory=DataSettings)
@@ -113,7 +116,7 @@ class Config(Settings, Generic[Training, Test]):
         return settings_from_json(values, parts, cls)
 
 
-def default_config(method: str, *, preset: str = "quick") -> Config[Any, Any]:
+def default_config(method: str, *, preset: str = DEFAULT_PRESET) -> Config[Any, Any]:
     """The settings of a method under a preset of `PRESETS`.
 
     Raises:
@@ -134,8 +137,9 @@ def misplaced_setting(name: str, value: Any, *, method: str) -> SettingError:
 
 
 def _presets(method: Any, preset: Any) -> tuple[Settings, Settings]:
-    """Training and test settings of a method under a preset."""
+    """Training and test settings of a method under a preset; those of quick where it has none of its own."""
     for name, value, known in (("method", method, METHODS), ("preset", preset, PRESETS)):
         if not isinstance(value, str) or value not in known:
             raise SettingError(name, value, f"unknown; one of {', '.join(known)}")
-    return METHODS[method].presets[preset]
+    presets = METHODS[method].presets
+    return presets.get(preset, presets["quick"])

@@ -13,7 +13,7 @@ import PIL.Image
 from jaxtyping import UInt8
 
 from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
-from i3ad_jax.config import Config, default_config
+from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
 from i3ad_jax.data.inputs import ImagesLike, as_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
@@ -54,7 +54,7 @@ class Detector:
         images: ImagesLike,
         *,
         method: str = "i3ad",
-        preset: str = "quick",
+        preset: str = DEFAULT_PRESET,
         progress: bool = False,
         **settings: int | float | bool | str | tuple[int, ...] | None,
     ) -> "Detector":
@@ -64,7 +64,7 @@ class Detector:
             images: a folder in MVTec layout, `textures:KIND` or `tfds:mvtec_ad/CATEGORY`, of which only the
                 normal training images are used; or the images themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
-            preset: defaults of all other settings: quick or paper.
+            preset: defaults of all other settings: standard, quick or paper.
             progress: show progress bars.
             settings: any option of `python -m i3ad_jax.train`, with underscores for dashes.
 
@@ -187,6 +187,7 @@ class Detector:
                     name=picture.name,
                     scores=values,
                     anomalous={name: x > self.calibration.thresholds[name] for name, x in values.items()},
+                    headline=self.calibration.headline,
                     original=np.asarray(picture.original),
                     small_maps={name: own[i] for name, own in maps.items()},
                     aspect=self.config.data.aspect,

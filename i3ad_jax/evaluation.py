@@ -28,7 +28,6 @@ from i3ad_jax.scoring.metrics import summarise
 
 NUM_CASES = 12
 MIN_SHOWN_SIDE = 128  # smaller images are enlarged in the picture of the cases
-REPORTED_SCORE = "ssim"  # the one that orders the report's cases and draws its heat maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +214,8 @@ def _cases(
     detector: Detector, test: Split, maps: AnomalyMaps, scores: dict[str, Float[np.ndarray, " n"]]
 ) -> list[Case]:
     """The report's images with every state of the loop."""
-    chosen = choose_cases(test.labels, scores[REPORTED_SCORE], count=NUM_CASES)
+    headline = detector.calibration.headline
+    chosen = choose_cases(test.labels, scores[headline], count=NUM_CASES)
     traced = detector.trace_pixels(test.images[np.array([index for index, _ in chosen])])
     return [
         Case(
@@ -226,7 +226,7 @@ def _cases(
             scores={name: float(values[index]) for name, values in scores.items()},
             image=test.images[index],
             truth=test.masks[index] if test.annotated[index] else None,
-            anomaly_map=maps[REPORTED_SCORE][index],
+            anomaly_map=maps[headline][index],
             reconstructions=traced.reconstructions[position],
             masks=traced.masks[position],
         )

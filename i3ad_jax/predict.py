@@ -34,20 +34,21 @@ class Flags:
     """Image files, or folders of them."""
     out: Path
     """Folder for the results."""
-    score: str = "ssim"
-    """Which score the verdict, the map and the picture show; predictions.csv has them all, and its header
-    names them."""
+    score: str | None = None
+    """Which score the verdict, the map and the picture show, by default the run's headline; predictions.csv
+    has them all, and its header names them."""
 
 
-def predict(detector: Detector, files: Sequence[Path], *, out: Path, score: str = "ssim") -> None:
+def predict(detector: Detector, files: Sequence[Path], *, out: Path, score: str | None = None) -> None:
     """Scores the images in `files` and writes the results to `out`, `predictions.csv` last.
 
-    The verdicts, maps and pictures are those of `score`.
+    The verdicts, maps and pictures are those of `score`, by default the headline.
 
     Raises:
         InputError: an image cannot be used, the method has no such score, or `out` cannot be written to.
     """
     scores = list(detector.calibration.thresholds)
+    score = score or detector.calibration.headline
     if score not in scores:
         raise SettingError(
             "score", score, f"no score of {detector.config.method}; one of {', '.join(scores)}"

@@ -16,6 +16,7 @@ class Prediction:
         name: its path, or its position among the images given.
         scores: image score by name, higher where the image looks more anomalous.
         anomalous: by the same names, whether the score is above the threshold that normal images gave.
+        headline: the name of the score to trust, chosen by defects planted in normal images.
         original: the image itself, RGB, in its own size.
         small_maps: anomaly map by the same names, in the detector's working size.
         aspect: how the image was brought to that size.
@@ -24,13 +25,15 @@ class Prediction:
     name: str
     scores: dict[str, float]
     anomalous: dict[str, bool]
+    headline: str
     original: UInt8[np.ndarray, "height width 3"]
     small_maps: dict[str, Float[np.ndarray, "h w"]]
     aspect: Aspect
 
-    def anomaly_map(self, *, score: str = "ssim") -> Float[np.ndarray, "height width"]:
-        """The anomaly map of a score in the size of the image, float32."""
-        return restore_map(self.small_maps[score], original_size=self.original.shape[:2], aspect=self.aspect)
+    def anomaly_map(self, *, score: str | None = None) -> Float[np.ndarray, "height width"]:
+        """The anomaly map of a score, by default the headline, in the size of the image, float32."""
+        small = self.small_maps[score or self.headline]
+        return restore_map(small, original_size=self.original.shape[:2], aspect=self.aspect)
 
 
 @dataclass(frozen=True)

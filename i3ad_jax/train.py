@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from i3ad_jax import command_line
-from i3ad_jax.config import Config, Test, Training, default_config
+from i3ad_jax.config import DEFAULT_PRESET, Config, Test, Training, default_config
 from i3ad_jax.data.load import absolute_source
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
@@ -24,7 +24,7 @@ PROGRAM = "python -m i3ad_jax.train"
 class DefaultsFlags:
     """The flags that decide the defaults of all others."""
 
-    preset: str = "quick"
+    preset: str = DEFAULT_PRESET
     method: str | None = None
     run: Path | None = None
     resume: bool = False
@@ -34,7 +34,8 @@ class DefaultsFlags:
 class Flags(Generic[Training, Test]):
     """Train on normal images, test on labelled ones, and write RUN/report.html, results.json and scores.csv.
 
-    Without any option: I3AD on the built-in textures, a few minutes on two CPU cores.
+    Without any option: I3AD on the built-in textures, a quarter of an hour on two CPU cores; --preset quick takes
+    a few minutes.
     """
 
     config: Config[Training, Test]

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from i3ad_jax import Detector, command_line, train
-from i3ad_jax.calibration import Calibration, score_names, state_digest
+from i3ad_jax.calibration import Calibration
 from i3ad_jax.config import default_config
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.fit import fresh_state
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.runs.checkpoint import state_digest
 from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES
 from i3ad_jax.scoring.standardisation import Statistics
 from i3ad_jax.settings import flag
@@ -152,7 +153,7 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of I3AD as it would be without any training, which takes most of the time."""
     config = default_config("i3ad").with_settings(tiny_settings("i3ad"))
     method = config.build()
-    names = score_names(method)
+    names = method.score_names
     flat = Statistics(np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32))
     calibrated = {score.name: flat for score in CALIBRATED if score.name in names}
     state = fresh_state(jax.random.key(0), method)

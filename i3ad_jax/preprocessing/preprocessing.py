@@ -19,7 +19,7 @@ from i3ad_jax.shapes import Images, to_uint8
 
 View = Literal["whole", "tiles"]
 _MEASURES = ("working_size", "side", "scale", "mean_intensity")
-ALIGNED = 0.5  # of the variance of unseen images that the mean image explains: then objects always lie alike
+ALIGNED = 0.2  # of the variance of unseen images that the mean image explains: then objects lie alike
 
 
 @dataclass(frozen=True)

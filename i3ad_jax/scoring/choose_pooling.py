@@ -1,11 +1,22 @@
-"""Which pooling and which score find most of the defects that are planted in held-out normal images."""
+"""Which pooling and which score to trust, by the defects planted in held-out normal images.
 
-from typing import Literal
+Planted defects are few, and not those that will come: what finds a few more of them is taken only where
+chance would hardly explain it. Otherwise stays what is least partial: all calibrated maps together, pooled so
+that neither a single pixel nor the whole image decides.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from i3ad_jax.scoring.maps import PLAIN, POOLINGS, SCORES, AnomalyMaps, Pooling, image_scores
+from i3ad_jax.scoring.maps import COMBINED, PLAIN, SCORES, AnomalyMaps, Pooling, image_scores
+
+Choice = TypeVar("Choice", bound=str)
+
+PREFERRED: tuple[Pooling, ...] = ("top_1", "top_01", "peak", "mean")
 
 
 def choose_poolings(
@@ -13,17 +24,44 @@ def choose_poolings(
 ) -> tuple[dict[str, Pooling], dict[str, dict[str, float]]]:
     """How each score is pooled, and the image AUROC of planted defects by score and pooling.
 
-    Plain scores are means, as in the paper; `pooling` is that of the others, "auto" the best for each.
+    Args:
+        normal: maps of held-out images.
+        planted: maps of copies with a planted defect.
+        pooling: of the scores that are not plain; "auto" chooses it. Plain scores are means, as in the paper.
     """
     auroc: dict[str, dict[str, float]] = {}
     chosen: dict[str, Pooling] = {}
     for name in normal:
         plain = SCORES[name] in PLAIN
-        candidates = ("mean",) if plain else POOLINGS if pooling == "auto" else (pooling,)
+        candidates: Sequence[Pooling] = ("mean",) if plain else PREFERRED if pooling == "auto" else (pooling,)
         auroc[name] = {}
         for candidate in candidates:
             scores = [image_scores(maps[name], candidate) for maps in (normal, planted)]
             labels = np.repeat([0, 1], [len(each) for each in scores])
             auroc[name][candidate] = float(roc_auc_score(labels, np.concatenate(scores)))
-        chosen[name] = max(candidates, key=auroc[name].__getitem__)
+        count = min(len(normal[name]), len(planted[name]))
+        chosen[name] = clearly_best({each: auroc[name][each] for each in candidates}, count)
     return chosen, auroc
+
+
+def choose_headline(
+    pooling: Mapping[str, Pooling], auroc: Mapping[str, Mapping[str, float]], count: int
+) -> str:
+    """The score to trust: the combined one unless another finds clearly more planted defects.
+
+    Args:
+        pooling, auroc: as `choose_poolings` gives them.
+        count: of the normal images or of the planted defects, whichever are fewer.
+    """
+    names = sorted(pooling, key=lambda name: name != COMBINED.name)
+    return clearly_best({name: auroc[name][pooling[name]] for name in names}, count)
+
+
+def clearly_best(auroc: Mapping[Choice, float], count: int) -> Choice:
+    """The first choice, or the best one if it is better by more than a standard error.
+
+    The standard error is that of a proportion among `count` images, which an AUROC's does not exceed.
+    """
+    first, best = next(iter(auroc)), max(auroc, key=auroc.__getitem__)
+    error = math.sqrt(auroc[first] * (1 - auroc[first]) / count)
+    return best if auroc[best] - auroc[first] > error else first

@@ -7,7 +7,7 @@ scores are made of the maps of others: see `standardisation.py`.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -121,7 +121,7 @@ COMBINED = Score("combined", "Combined", None, 10.0, calibrated=False)
 SCORES = {score.name: score for score in (*PLAIN, *CALIBRATED, COMBINED)}
 
 Pooling = Literal["mean", "top_1", "top_01", "peak"]
-POOLINGS: tuple[Pooling, ...] = ("mean", "top_1", "top_01", "peak")
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 TOP_FRACTIONS = {"top_1": 0.01, "top_01": 0.001}
 PEAK_SD = 1 / 128  # of the square root of a map's number of pixels: what a peak is smoothed by
 
