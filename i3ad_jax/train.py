@@ -34,8 +34,8 @@ class DefaultsFlags:
 class Flags(Generic[Training, Test]):
     """Train on normal images, test on labelled ones, and write RUN/report.html, results.json and scores.csv.
 
-    Without any option: I3AD on the built-in textures, a quarter of an hour on two CPU cores; --preset quick takes
-    a few minutes.
+    Without any option: I3AD on the built-in textures, a quarter of an hour on two CPU cores; --preset quick
+    takes a few minutes.
     """
 
     config: Config[Training, Test]
