@@ -18,6 +18,7 @@ from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import state_digest
 from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.scoring.calibrated import add_calibrated, combine
 from i3ad_jax.scoring.choose_pooling import choose_headline, choose_poolings
 from i3ad_jax.scoring.maps import (
     CALIBRATED,
@@ -31,11 +32,7 @@ from i3ad_jax.scoring.maps import (
 from i3ad_jax.scoring.metrics import defect_threshold
 from i3ad_jax.scoring.standardisation import (
     ScoringSettings,
-    Standardise,
     Statistics,
-    choose,
-    leave_one_out,
-    statistics,
 )
 
 
@@ -76,7 +73,7 @@ class Calibration:
             for score in CALIBRATED
             if score.source in maps
         }
-        return {**maps, **calibrated, COMBINED.name: _combined(calibrated)}
+        return {**maps, **calibrated, COMBINED.name: combine(calibrated)}
 
     def image_scores(self, maps: AnomalyMaps) -> dict[str, Float[np.ndarray, " n"]]:
         """Image scores by name, of the maps that `complete` gives."""
@@ -189,7 +186,7 @@ def calibrate(
     chosen = np.resize(rng.permutation(len(held_out)), scoring.planted_images)  # again and again, if need be
     damaged = np.stack([damage(rng, held_out[i]) for i in chosen])
     normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
-    found = _calibrated(normal, planted, chosen, scoring)
+    found = add_calibrated(normal, planted, chosen, scoring)
     pooling, auroc = choose_poolings(normal, planted, scoring.pooling)
     return Calibration(
         step=step,
@@ -204,34 +201,6 @@ def calibrate(
         statistics={name: own for name, (own, _) in found.items()},
         thresholds={name: defect_threshold(image_scores(x, pooling[name])) for name, x in normal.items()},
     )
-
-
-def _calibrated(
-    normal: AnomalyMaps, planted: AnomalyMaps, chosen: np.ndarray, scoring: ScoringSettings
-) -> dict[str, tuple[Statistics, dict[str, Any]]]:
-    """Adds calibrated and combined maps to plain ones; gives the statistics, and how they were made.
-
-    Args:
-        normal: maps of held-out images, each of which is standardised by all others.
-        planted: maps of copies of some of them, each standardised by the same.
-        chosen: which of them these are copies of.
-        scoring: how to standardise.
-    """
-    found: dict[str, tuple[Statistics, dict[str, Any]]] = {}
-    for score in CALIBRATED:
-        if score.source not in normal:
-            continue
-        source = normal[score.source]
-        how, reason = _standardise(source, scoring)
-        found[score.name] = statistics(source, how), {"by": how, **reason}
-        others = list(leave_one_out(source, how))
-        pairs = zip(others, source, strict=True)
-        normal[score.name] = np.stack([other.standardise(own) for other, own in pairs])
-        pairs = zip([others[i] for i in chosen], planted[score.source], strict=True)
-        planted[score.name] = np.stack([other.standardise(own) for other, own in pairs])
-    for maps in (normal, planted):
-        maps[COMBINED.name] = _combined({name: maps[name] for name in found})
-    return found
 
 
 def plain_anomaly_maps(
@@ -251,19 +220,6 @@ def plain_anomaly_maps(
         label=label,
     )
     return {score.name: maps[score.name] for score in PLAIN if score.name in maps}
-
-
-def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardise, dict[str, Any]]:
-    """How to standardise, and for `calibration.json` the reason."""
-    if scoring.standardise != "auto":
-        return scoring.standardise, {"reason": "given by --standardise"}
-    chosen, fit = choose(maps)
-    return chosen, {"reason": "predicts held-out images best", "log_likelihoods": fit}
-
-
-def _combined(calibrated: AnomalyMaps) -> Float[np.ndarray, "n h w"]:
-    """The mean of all calibrated maps."""
-    return np.mean(list(calibrated.values()), axis=0)
 
 
 def _pooling(value: Any) -> Pooling:

@@ -24,8 +24,8 @@ _VISIBLE = 0.1
 
 # Of `damage`: the square part that a defect is drawn onto has at least this fraction of the shorter side, but
 # not fewer pixels than a defect needs to be one.
-SMALLEST_PART, FEWEST_PIXELS = 0.25, 32
-LEAST_OPACITY = 0.25
+SMALLEST_PART, FEWEST_PIXELS = 0.35, 32
+LEAST_OPACITY = 0.5
 
 
 def pixel_centres(image_size: int) -> tuple[Plane, Plane]:

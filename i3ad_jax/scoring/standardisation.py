@@ -65,6 +65,12 @@ class Statistics:
         """Maps less the mean, over the standard deviation."""
         return (maps - self.mean) / self.sd
 
+    def rescaled(self, shift: float, factor: float) -> "Statistics":
+        """Statistics by which standardised maps are less `shift`, over `factor`."""
+        return Statistics(
+            (self.mean + shift * self.sd).astype(np.float32), (factor * self.sd).astype(np.float32)
+        )
+
 
 def statistics(maps: Float[np.ndarray, "n h w"], kind: Standardise) -> Statistics:
     """Of each pixel of normal images' maps, of all pixels, or, by "none", 0 and 1, which change nothing."""
