@@ -141,8 +141,6 @@ def _step_once(
 ) -> tuple[State, Metrics]:
     """One training step as one program: its batch from the epoch's shuffled images, then the method's step.
 
-    Defects are planted for methods that use them; for the others the compiler leaves them out.
-
     The state is donated: the new one takes its memory.
     """
     settings = method.training
@@ -155,8 +153,16 @@ def _step_once(
     chosen = jax.vmap(draw)(index * settings.batch_size + jnp.arange(settings.batch_size))
     square_key, defect_key, method_key = jax.random.split(jax.random.fold_in(step_key, index), 3)
     squares, centre = images.draw(square_key, chosen)
-    planted = plant_defects(defect_key, squares)
-    batch = Batch(
-        (squares - centre) / images.scale, Planted((planted.images - centre) / images.scale, planted.masks)
-    )
+    batch = Batch((squares - centre) / images.scale, _planted(defect_key, images, method.num_planted))
     return method.step(state, batch, method_key)
+
+
+def _planted(key: PRNGKey, images: TrainingImages, count: int) -> Planted | None:
+    """So many random images, most of them with a planted defect, in units of the data."""
+    if not count:
+        return None
+    index_key, square_key, defect_key = jax.random.split(key, 3)
+    index = jax.random.randint(index_key, (count,), 0, len(images.pixels))
+    squares, centre = images.draw(square_key, index)
+    planted = plant_defects(defect_key, squares)
+    return Planted((planted.images - centre) / images.scale, planted.masks)

@@ -104,6 +104,11 @@ class I3AD(Method):
         )
 
     @property
+    def num_planted(self) -> int:
+        """As `Method.num_planted`."""
+        return self.training.segmenter.segmenter_batch_size if self.head else 0
+
+    @property
     def gives(self) -> frozenset[str]:
         """As `Method.gives`."""
         return frozenset(["segmentation"] if self.head else [])
@@ -133,7 +138,7 @@ class I3AD(Method):
             state.gan, images, inputs=images * (1 - masks), masks=masks, weights=weights
         )
         segmenter, planted = state.segmenter, batch.planted
-        if self.head is not None and segmenter is not None:
+        if self.head is not None and segmenter is not None and planted is not None:
             found = self._checkerboard_pass(gan.average, planted.images)
             segmenter, loss = self.head.step(segmenter, planted.images, found, planted.masks)
             metrics |= loss

@@ -52,11 +52,11 @@ class Batch(NamedTuple):
 
     Attributes:
         images: normal ones, in units of the data.
-        planted: the same images in the same units, most of them with a planted defect, and its mask.
+        planted: `Method.num_planted` others in the same units, most with a planted defect, and its mask.
     """
 
     images: Images
-    planted: Planted
+    planted: Planted | None
 
 
 class Predicted(NamedTuple):
@@ -157,6 +157,11 @@ class Method(ABC):
     def fill_patches(self) -> int | None:
         """The checkerboard's patches in `reconstruct_once`; None for a method that sees every pixel."""
         return None
+
+    @property
+    def num_planted(self) -> int:
+        """How many images with planted defects a training step learns from."""
+        return 0
 
     @abstractmethod
     def init(self, key: PRNGKey) -> State:
