@@ -38,7 +38,7 @@ def add_calibrated(
         unseen = np.stack([other.standardise(own) for other, own in zip(others, source, strict=True)])
         # In units of the image score too: else the map with the heaviest tail would rule the combined one.
         own_scores = image_scores(unseen, PREFERRED[0])
-        shift, factor = own_scores.mean(), own_scores.std() or 1.0
+        shift, factor = (0.0, 1.0) if how == "none" else (own_scores.mean(), own_scores.std() or 1.0)
         found[score.name] = statistics(source, how).rescaled(shift, factor), {"by": how, **reason}
         others = [other.rescaled(shift, factor) for other in others]
         pairs = zip(others, source, strict=True)
