@@ -1,6 +1,7 @@
 """From normal images to what a training needs of them: the view, the units, and which images are held out."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +14,12 @@ from i3ad_jax.data.inputs import ImagesLike, as_pictures
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.preprocessing.preprocessing import ALIGNED, Preprocessing, View
 from i3ad_jax.settings import Settings
+
+RESOLUTION = 320  # square root of the number of pixels: more would take too long by default
+PARTLY_ALIGNED = 0.2  # of the variance of unseen images that the mean image explains
+SMALL_REDUCTION = 4.0  # of the side of a picture: what spans some pixels is still seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +61,13 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
         return files, *files.select(train)
 
     files, images, held_out = divide(whole)
+    sizes = images.original_sizes + held_out.original_sizes
     if settings.view == "auto":
-        small = _learn(config, images, held_out)
-        config = config.with_settings({"view": "whole" if small.aligned else "tiles"})
+        view = _choose_view(_learn(config, images, held_out), sizes)
+        config = config.with_settings({"view": view})
     if config.preprocessing.view == "tiles":
-        sizes = images.original_sizes + held_out.original_sizes
-        size = working_size(sizes, resolution=settings.resolution, smallest=config.side, aspect=data.aspect)
+        resolution = settings.resolution or min(RESOLUTION, round(_median_side(sizes)))
+        size = working_size(sizes, resolution=resolution, smallest=config.side, aspect=data.aspect)
         if size != whole:
             files, images, held_out = divide(size)
     return Preparation(config, _learn(config, images, held_out), files, images, held_out)
@@ -91,6 +97,19 @@ def as_split(images: ImagesLike, config: Config[Settings, Settings], size: Size)
         raise InputError("no images given; give at least one")
     split = Split.of_normal_images(np.stack([pixels for pixels, _ in pictures]))
     return replace(split, original_sizes=tuple((height, width) for _, (width, height) in pictures))
+
+
+def _choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:
+    """Whole images of objects that lie alike, or partly where making them small costs little; else tiles."""
+    explained = small.reasons["explained_by_mean_image"]
+    reduction = _median_side(original_sizes) / small.side
+    whole = explained >= ALIGNED or (explained >= PARTLY_ALIGNED and reduction <= SMALL_REDUCTION)
+    return "whole" if whole else "tiles"
+
+
+def _median_side(original_sizes: Sequence[Size]) -> float:
+    """Of the square with as many pixels as the median picture."""
+    return math.sqrt(float(np.median([height * width for height, width in original_sizes])))
 
 
 def _learn(config: Config[Any, Any], images: Split, held_out: Split) -> Preprocessing:

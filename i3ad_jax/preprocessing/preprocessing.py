@@ -19,7 +19,7 @@ from i3ad_jax.shapes import Images, to_uint8
 
 View = Literal["whole", "tiles"]
 _MEASURES = ("working_size", "side", "scale", "mean_intensity")
-ALIGNED = 0.2  # of the variance of unseen images that the mean image explains: then objects lie alike
+ALIGNED = 0.5  # of the variance of unseen images that the mean image explains: then objects lie alike
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class PreprocessingSettings(Settings):
     view: Literal["auto", "whole", "tiles"] = "auto"
     """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole images of
     objects that always lie alike and tiles of surfaces, told apart by normal images."""
-    resolution: int = setting(256, minimum=8)
-    """Square root of the number of pixels to which an image is resized before it is cut into tiles; its
-    proportions are kept."""
+    resolution: int | None = setting(None, minimum=8)
+    """Square root of the number of pixels to which an image is brought before it is cut into tiles; its
+    proportions are kept. None is 320, or what the images have if that is less."""
     tile: int = setting(64, minimum=8)
     """Side of a tile in pixels."""
     levelling: Literal["auto", "yes", "no"] = "auto"
