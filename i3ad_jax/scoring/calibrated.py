@@ -16,9 +16,11 @@ from i3ad_jax.scoring.standardisation import (
     statistics,
 )
 
+PlantedMaps = dict[str, Float[np.ndarray, "m h w"]]  # of copies, whose number is their own
+
 
 def add_calibrated(
-    normal: AnomalyMaps, planted: AnomalyMaps, chosen: np.ndarray, scoring: ScoringSettings
+    normal: AnomalyMaps, planted: PlantedMaps, chosen: np.ndarray, scoring: ScoringSettings
 ) -> dict[str, tuple[Statistics, dict[str, Any]]]:
     """Adds calibrated and combined maps to plain ones; gives the statistics, and how they were made.
 

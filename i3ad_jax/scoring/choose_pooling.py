@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
+from jaxtyping import Float
 from sklearn.metrics import roc_auc_score
 
 from i3ad_jax.scoring.maps import COMBINED, PLAIN, SCORES, AnomalyMaps, Pooling, image_scores
@@ -20,7 +21,7 @@ PREFERRED: tuple[Pooling, ...] = ("top_1", "top_01", "peak", "mean")
 
 
 def choose_poolings(
-    normal: AnomalyMaps, planted: AnomalyMaps, pooling: Literal["auto"] | Pooling
+    normal: AnomalyMaps, planted: dict[str, Float[np.ndarray, "m h w"]], pooling: Literal["auto"] | Pooling
 ) -> tuple[dict[str, Pooling], dict[str, dict[str, float]]]:
     """How each score is pooled, and the image AUROC of planted defects by score and pooling.
 
