@@ -271,7 +271,9 @@ def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     again = json.loads((done[1] / "results.json").read_text())["scores"]["l2"]
     assert again == values[1]
 
-    with pytest.raises(InputError, match=r"--preset paper: .*pca-seed0 was trained with quick; ask for that"):
+    with pytest.raises(
+        InputError, match=r"--preset paper: .*pca-seed0 was trained with standard; ask for that"
+    ):
         tables.main([*command, "--preset", "paper"])
 
 

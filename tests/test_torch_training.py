@@ -10,7 +10,7 @@ from random_weights import random_weights
 
 from i3ad_jax.config import default_config
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.methods.i3ad import brush_masks
+from i3ad_jax.inpainting.masks import brush_masks
 
 torch = pytest.importorskip("torch")
 from benchmarks.torch_training import training_step  # noqa: E402  (it needs torch)

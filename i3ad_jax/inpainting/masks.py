@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from i3ad_jax.shapes import Map, Mask, Masks, PRNGKey
+from i3ad_jax.shapes import Images, Map, Mask, Masks, PRNGKey
 
 NUM_CHECKERBOARDS = 4
 MAX_STROKES = 3
@@ -95,6 +95,13 @@ def brush_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
 
     covered = jax.vmap(jax.vmap(capsule))(strokes.points[:, :-1], strokes.points[:, 1:], reach)
     return jnp.any(covered, axis=(0, 1)).astype(jnp.float32)[..., None]
+
+
+def brush_masks(key: PRNGKey, images: Images) -> Masks:
+    """A training mask for each image."""
+    batch, height, width, _ = images.shape
+    keys = jax.random.split(key, batch)
+    return jax.vmap(lambda key: brush_mask(key, height=height, width=width))(keys)
 
 
 def checkerboard_masks(*, height: int, width: int, patches: int) -> Masks:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings, choose_u
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, brush_mask, checkerboard_masks
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, brush_masks, checkerboard_masks
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import AnomalyScore, Inpaint, LoopSettings, State, Trajectory, refine, trace
 from i3ad_jax.methods.inpainting_gan import QUICK, GanSettings, GanState, InpaintingGan, paste
@@ -33,7 +33,7 @@ from i3ad_jax.runtime.devices import in_batches
 from i3ad_jax.runtime.queues import by_queues
 from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
-from i3ad_jax.shapes import Image, Images, Map, Mask, Masks, PRNGKey
+from i3ad_jax.shapes import Image, Images, Map, Mask, PRNGKey
 
 
 @dataclass(frozen=True)
@@ -295,10 +295,3 @@ class I3AD(Method):
         refined = self._refined(state, u, queue, loop)
         difference = jnp.abs(repeated.pixels(refined.image) - repeated.pixels(repeated.images))
         return (jnp.mean(difference, axis=(1, 2, 3)) / 2).reshape(-1, each)
-
-
-def brush_masks(key: PRNGKey, images: Images) -> Masks:
-    """A training mask for each image."""
-    batch, height, width, _ = images.shape
-    keys = jax.random.split(key, batch)
-    return jax.vmap(lambda key: brush_mask(key, height=height, width=width))(keys)
