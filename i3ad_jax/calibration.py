@@ -48,7 +48,7 @@ class Calibration:
         tuned: what the method's test-time procedure takes from them, such as u.
         standardise: by the name of each calibrated score, how its map is standardised, and why.
         pooling: by the name of each score, how an image score is made of its map.
-        headline: the name of the score that tells planted defects from normal images best.
+        headline: the name of the score to trust: see `choose_headline`.
         planted_auroc: image AUROC of planted defects, by score and pooling: what both were chosen by.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated score.
         thresholds: by the name of each score; an image counts as anomalous above it.

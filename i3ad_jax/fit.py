@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
-from i3ad_jax.preprocessing.training_images import Augment, TrainingImages
+from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
+from i3ad_jax.preprocessing.training_images import TrainingImages
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.segmentation.planting import Planted, plant_defects
 from i3ad_jax.shapes import PRNGKey

@@ -62,15 +62,16 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
 
     files, images, held_out = divide(whole)
     sizes = images.original_sizes + held_out.original_sizes
-    if settings.view == "auto":
-        view = _choose_view(_learn(config, images, held_out), sizes)
-        config = config.with_settings({"view": view})
-    if config.preprocessing.view == "tiles":
+    preprocessing = None if settings.view == "tiles" else _learn(config, images, held_out)
+    if preprocessing is not None and settings.view == "auto":
+        config = config.with_settings({"view": _choose_view(preprocessing, sizes)})
+    if preprocessing is None or config.preprocessing.view == "tiles":
         resolution = settings.resolution or min(RESOLUTION, round(_median_side(sizes)))
         size = working_size(sizes, resolution=resolution, smallest=config.side, aspect=data.aspect)
         if size != whole:
             files, images, held_out = divide(size)
-    return Preparation(config, _learn(config, images, held_out), files, images, held_out)
+        preprocessing = _learn(config, images, held_out)
+    return Preparation(config, preprocessing, files, images, held_out)
 
 
 def load_train(config: Config[Settings, Settings], *, size: Size, progress: bool = False) -> Split:

@@ -4,8 +4,9 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from i3ad_jax.config import Config
-from i3ad_jax.data.dataset import Dataset
+from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector
@@ -61,12 +62,17 @@ def train_and_test(
     """
     if not resume:
         folder.check_free()
-    source, data = _Source(config), config.data
+    data = config.data
+
+    @lru_cache(maxsize=1)  # the training's size and the test's are the same
+    def read(size: Size) -> Dataset:
+        return load_dataset(data.data, size=size, aspect=data.aspect, progress=True)
+
     # Before the folder is made: data that cannot be read leave none behind.
-    prepared = None if resume else prepare(config, lambda size: source.read(size).train)
+    prepared = None if resume else prepare(config, lambda size: read(size).train)
     with folder.lock():
         if prepared is None:
-            prepared = _continue(config, folder, source)
+            prepared = _continue(config, folder, lambda size: read(size).train)
         else:
             folder.create(prepared.config, prepared.files, prepared.preprocessing, command=command)
         step, state = _train(prepared, folder)
@@ -82,35 +88,21 @@ def train_and_test(
         detector.calibration.write(folder)
         if problem := detector.calibration.problem:
             warnings.warn(problem, LearnedLittleWarning, stacklevel=2)
-        dataset = source.read(prepared.preprocessing.size)
+        dataset = read(prepared.preprocessing.size)
         if not len(dataset.test):
             return None
         evaluation = evaluate(detector, dataset, progress=True)
         return write_evaluation(evaluation, folder, run=folder, data=data.data, command=command)
 
 
-class _Source:
-    """The data set, read anew only for another size."""
-
-    def __init__(self, config: Config[Any, Any]) -> None:
-        self.data, self.size, self.dataset = config.data, None, None
-
-    def read(self, size: Size) -> Dataset:
-        if self.dataset is None or size != self.size:
-            data = self.data
-            self.dataset = load_dataset(data.data, size=size, aspect=data.aspect, progress=True)
-            self.size = size
-        return self.dataset
-
-
-def _continue(config: Config[Any, Any], folder: RunFolder, source: _Source) -> Preparation:
+def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size], Split]) -> Preparation:
     """What a run started from, with `config`, its settings but for more steps.
 
     Raises:
         InputError: files trained on or held out have changed since, or it has been trained for more steps.
     """
     files, preprocessing = folder.read_files(), folder.read_preprocessing()
-    train = source.read(preprocessing.size).train
+    train = read(preprocessing.size)
     if changes := files.changes(train):
         raise InputError(changes[0] + (f" (and {len(changes) - 1} more)" if changes[1:] else ""))
     stored = folder.read_config()  # again, now that no other training can change it
@@ -131,7 +123,7 @@ def _train(prepared: Preparation, folder: RunFolder) -> tuple[int, State]:
     settings = method.training
     by_steps = isinstance(settings, StepSettings)
     total = settings.steps if by_steps else 1
-    held_out = preprocessing.squares(prepared.held_out.images, seed=config.seed)
+    shown = preprocessing.squares(prepared.held_out.images[:NUM_SAMPLES], seed=config.seed)
     with folder.writing(), Checkpoints(folder.checkpoints) as checkpoints, _signals() as received:
         start = checkpoints.latest or 0
         state = checkpoints.load(state_shapes(method)) if start else None
@@ -161,7 +153,7 @@ def _train(prepared: Preparation, folder: RunFolder) -> tuple[int, State]:
                 short = {name.removesuffix("_loss"): f"{value:.3g}" for name, value in losses.items()}
                 progress.set_postfix(short)
             if by_steps and (step.number % settings.sample_every == 0 or step.number == total):
-                _save_samples(method, step, held_out, folder)
+                _save_samples(method, step, shown, folder)
             if saving:
                 checkpoints.save(step.number, step.state)
             if received:
@@ -180,8 +172,7 @@ def _check(step: Step, *, weights: bool, kept: int | None) -> None:
         )
 
 
-def _save_samples(method: Method, step: Step, squares: Squares, folder: RunFolder) -> None:
-    shown = jax.tree.map(lambda x: x[:NUM_SAMPLES], squares)
+def _save_samples(method: Method, step: Step, shown: Squares, folder: RunFolder) -> None:
     rows = method.sample(step.state, shown.images, jax.random.key(0))
     folder.samples.mkdir(exist_ok=True)
     sheet = contact_sheet([np.asarray(to_uint8(shown.pixels(row))) for row in rows])

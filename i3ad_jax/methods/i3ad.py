@@ -1,6 +1,6 @@
 """I3AD: an inpainting GAN trained on normal images, and the loop that inpaints what looks wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -219,25 +219,7 @@ class I3AD(Method):
         self, state: I3adState, parameters: Float[Array, ""], queue: Queue
     ) -> tuple[Trajectory, Int[Array, " b"]]:
         """Every state of the loop, and after how many iterations each image stays as it is."""
-        squares, count, together = queue
-        images, scores = squares.images, jax.vmap(self.anomaly_score)(squares)
-        settings = self.test.refine
-        if self.test.loop == "fixed":
-            one = jax.vmap(
-                lambda image, score: trace(
-                    self.inpaint(state), image, score=score, u=parameters, settings=settings
-                )
-            )
-            return in_batches(lambda x: one(*x), (images, scores), count=count, batch_size=together)
-        return trace_queue(
-            self.inpaint(state),
-            images,
-            count=count,
-            slots=together,
-            scores=scores,
-            u=parameters,
-            settings=settings,
-        )
+        return self._driven(trace, trace_queue, state, parameters, queue, self.test.refine)
 
     def anomaly_score(self, square: Squares) -> AnomalyScore:
         """The SSIM anomaly score of reconstructions of an image, taken of pixel values."""
@@ -258,25 +240,29 @@ class I3AD(Method):
     def _refined(
         self, state: I3adState, u: Float[Array, "..."], queue: Queue, settings: LoopSettings
     ) -> State:
+        return self._driven(refine, refine_queue, state, u, queue, settings)
+
+    def _driven(
+        self,
+        fixed: Callable[..., Any],
+        queued: Callable[..., Any],
+        state: I3adState,
+        u: Float[Array, "..."],
+        queue: Queue,
+        settings: LoopSettings,
+    ) -> Any:
+        """The loop of a queue, by the driver that `--loop` names: `fixed` of one image, or `queued` of all.
+
+        `u` is that of all images, or of each.
+        """
         squares, count, together = queue
         images, scores = squares.images, jax.vmap(self.anomaly_score)(squares)
-        each = jnp.broadcast_to(u, len(images))
+        inpaint, each = self.inpaint(state), jnp.broadcast_to(u, len(squares.images))
         if self.test.loop == "fixed":
-            one = jax.vmap(
-                lambda image, score, u: refine(
-                    self.inpaint(state), image, score=score, u=u, settings=settings
-                )
-            )
+            one = jax.vmap(lambda image, score, u: fixed(inpaint, image, score=score, u=u, settings=settings))
             return in_batches(lambda x: one(*x), (images, scores, each), count=count, batch_size=together)
-        return refine_queue(
-            self.inpaint(state),
-            images,
-            count=count,
-            slots=together,
-            scores=scores,
-            u=each,
-            settings=settings,
-        )
+        options = {"scores": scores, "u": each, "settings": settings}
+        return queued(inpaint, images, count=count, slots=together, **options)
 
     @jit(static_argnums=0)
     def _l1_errors(

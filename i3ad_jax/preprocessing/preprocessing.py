@@ -18,6 +18,8 @@ from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Images, to_uint8
 
 View = Literal["whole", "tiles"]
+Levelling = Literal["auto", "yes", "no"]
+Augment = Literal["none", "flip", "turn"]
 _MEASURES = ("working_size", "side", "scale", "mean_intensity")
 ALIGNED = 0.5  # of the variance of unseen images that the mean image explains: then objects lie alike
 
@@ -34,14 +36,14 @@ class PreprocessingSettings(Settings):
     proportions are kept. None is 320, or what the images have if that is less."""
     tile: int = setting(64, minimum=8)
     """Side of a tile in pixels."""
-    levelling: Literal["auto", "yes", "no"] = "auto"
+    levelling: Levelling = "auto"
     """Bring all images to one mean intensity; auto does so where that makes the grain of normal images more
     alike: where exposure differs."""
     centre: Literal["auto", "none", "colour", "image"] = "auto"
     """What is subtracted from an image before it is divided by how much normal images vary: their mean colour
     or their mean image; none leaves pixels in [-1, 1], as in the paper. auto takes what leaves least of
     held-out normal images."""
-    augment: Literal["none", "flip", "turn"] = "none"
+    augment: Augment = "none"
     """Training images are also mirrored left to right (flip), or mirrored and turned by quarters (turn)."""
 
 
@@ -91,7 +93,7 @@ class Preprocessing:
         held_out: UInt8[np.ndarray, "m h w 3"],
         *,
         side: int,
-        levelling: Literal["auto", "yes", "no"] = "auto",
+        levelling: Levelling = "auto",
         centre: Literal["auto"] | Centre = "auto",
     ) -> "Preprocessing":
         """What normal images give.
@@ -183,8 +185,10 @@ class Preprocessing:
             The same pytree with arrays `n h w ...`, float32.
         """
 
+        gains = self._gains(images)
+
         def of_places(places: list[Place]) -> Any:
-            squares = self._squares(images, places + places[-1:] * (queue_size - len(places)))
+            squares = self._squares(images, gains, places + places[-1:] * (queue_size - len(places)))
             results = function(squares, len(places))
             return jax.tree.map(lambda x: x[: len(places)], results)
 
@@ -192,7 +196,7 @@ class Preprocessing:
 
     def squares(self, images: UInt8[np.ndarray, "n h w 3"], *, each: int = 1, seed: int = 0) -> Squares:
         """Squares of images: the images themselves, or `each` random tiles of every image."""
-        return self._squares(images, self._places(len(images), each, seed))
+        return self._squares(images, self._gains(images), self._places(len(images), each, seed))
 
     def mean_squares(self, num_images: int, *, seed: int = 0) -> Float[np.ndarray, "n s s 3"]:
         """What the mean training image shows in each of the squares of so many images, in the same units."""
@@ -213,17 +217,20 @@ class Preprocessing:
         self, values: Float[np.ndarray, "n h w 3"], images: UInt8[np.ndarray, "n h w 3"]
     ) -> UInt8[np.ndarray, "n h w 3"]:
         """8-bit pixels of results for whole images that are pictures, such as reconstructions."""
-        gains = np.array([self.units.gain(image) for image in images], np.float32)
         levelled = values * np.float32(self.units.scale) + self.units.centre
-        pixels = (levelled + 1) / gains[:, None, None, None] - 1
+        pixels = (levelled + 1) / self._gains(images)[:, None, None, None] - 1
         return np.asarray(to_uint8(jnp.asarray(pixels)))
 
-    def _squares(self, images: UInt8[np.ndarray, "n h w 3"], places: list[Place]) -> Squares:
-        gains = {i: self.units.gain(images[i]) for i in {place.image for place in places}}
+    def _gains(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
+        """What levels each image. It reads every pixel: once for an image, not for each of its tiles."""
+        return np.array([self.units.gain(image) for image in images], np.float32)
 
+    def _squares(
+        self, images: UInt8[np.ndarray, "n h w 3"], gains: Float[np.ndarray, " n"], places: list[Place]
+    ) -> Squares:
         pixels = np.stack([self._cut(images[place.image], place) for place in places])
         centre = jnp.asarray(np.stack([self._cut(self.units.centre, place) for place in places]))
-        gain = np.array([gains[place.image] for place in places], np.float32)
+        gain = gains[[place.image for place in places]]
         scale = jnp.full(len(places), self.units.scale, jnp.float32)
         levelled = level(jnp.asarray(pixels), jnp.asarray(gain))
         return Squares((levelled - centre) / self.units.scale, centre, scale)

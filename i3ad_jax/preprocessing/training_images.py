@@ -1,7 +1,6 @@
 """All training images on the device, and the squares of them that a training step learns from."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +8,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt8
 
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.preprocessing.units import level
 from i3ad_jax.shapes import Images, PRNGKey
-
-Augment = Literal["none", "flip", "turn"]
 
 
 @jax.tree_util.register_dataclass

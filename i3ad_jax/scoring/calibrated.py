@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from i3ad_jax.scoring.choose_pooling import PREFERRED
-from i3ad_jax.scoring.maps import CALIBRATED, COMBINED, AnomalyMaps, image_scores
+from i3ad_jax.scoring.maps import CALIBRATED, COMBINED, POOLINGS, AnomalyMaps, PlantedMaps, image_scores
 from i3ad_jax.scoring.standardisation import (
     ScoringSettings,
     Standardise,
@@ -15,8 +14,6 @@ from i3ad_jax.scoring.standardisation import (
     leave_one_out,
     statistics,
 )
-
-PlantedMaps = dict[str, Float[np.ndarray, "m h w"]]  # of copies, whose number is their own
 
 
 def add_calibrated(
@@ -37,16 +34,15 @@ def add_calibrated(
         source = normal[score.source]
         how, reason = _standardise(source, scoring)
         others = list(leave_one_out(source, how))
-        unseen = np.stack([other.standardise(own) for other, own in zip(others, source, strict=True)])
-        # In units of the image score too: else the map with the heaviest tail would rule the combined one.
-        own_scores = image_scores(unseen, PREFERRED[0])
-        shift, factor = (0.0, 1.0) if how == "none" else (own_scores.mean(), own_scores.std() or 1.0)
-        found[score.name] = statistics(source, how).rescaled(shift, factor), {"by": how, **reason}
-        others = [other.rescaled(shift, factor) for other in others]
         pairs = zip(others, source, strict=True)
-        normal[score.name] = np.stack([other.standardise(own) for other, own in pairs])
+        unseen = np.stack([other.standardise(own) for other, own in pairs])
         pairs = zip([others[i] for i in chosen], planted[score.source], strict=True)
-        planted[score.name] = np.stack([other.standardise(own) for other, own in pairs])
+        copies = np.stack([other.standardise(own) for other, own in pairs])
+        # In units of the image score too: else the map with the heaviest tail would rule the combined one.
+        scores = image_scores(unseen, POOLINGS[0])
+        shift, factor = (0.0, 1.0) if how == "none" else (float(scores.mean()), float(scores.std()) or 1.0)
+        found[score.name] = statistics(source, how).rescaled(shift, factor), {"by": how, **reason}
+        normal[score.name], planted[score.name] = (unseen - shift) / factor, (copies - shift) / factor
     for maps in (normal, planted):
         maps[COMBINED.name] = combine({name: maps[name] for name in found})
     return found

@@ -10,18 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Float
 from sklearn.metrics import roc_auc_score
 
-from i3ad_jax.scoring.maps import COMBINED, PLAIN, SCORES, AnomalyMaps, Pooling, image_scores
+from i3ad_jax.scoring.maps import (
+    COMBINED,
+    PLAIN,
+    POOLINGS,
+    SCORES,
+    AnomalyMaps,
+    PlantedMaps,
+    Pooling,
+    image_scores,
+)
 
 Choice = TypeVar("Choice", bound=str)
 
-PREFERRED: tuple[Pooling, ...] = ("top_1", "top_01", "peak", "mean")
-
 
 def choose_poolings(
-    normal: AnomalyMaps, planted: dict[str, Float[np.ndarray, "m h w"]], pooling: Literal["auto"] | Pooling
+    normal: AnomalyMaps, planted: PlantedMaps, pooling: Literal["auto"] | Pooling
 ) -> tuple[dict[str, Pooling], dict[str, dict[str, float]]]:
     """How each score is pooled, and the image AUROC of planted defects by score and pooling.
 
@@ -34,7 +40,7 @@ def choose_poolings(
     chosen: dict[str, Pooling] = {}
     for name in normal:
         plain = SCORES[name] in PLAIN
-        candidates: Sequence[Pooling] = ("mean",) if plain else PREFERRED if pooling == "auto" else (pooling,)
+        candidates: Sequence[Pooling] = ("mean",) if plain else POOLINGS if pooling == "auto" else (pooling,)
         auroc[name] = {}
         for candidate in candidates:
             scores = [image_scores(maps[name], candidate) for maps in (normal, planted)]

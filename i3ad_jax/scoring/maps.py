@@ -20,6 +20,7 @@ from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 from i3ad_jax.shapes import Image, Map
 
 AnomalyMaps = dict[str, Float[np.ndarray, "n h w"]]  # by score, float32
+PlantedMaps = dict[str, Float[np.ndarray, "m h w"]]  # of copies with planted defects, in their own number
 
 
 @jax.tree_util.register_dataclass
@@ -120,8 +121,9 @@ COMBINED = Score("combined", "Combined", None, 10.0, calibrated=False)
 """Its map is the mean of all calibrated maps."""
 SCORES = {score.name: score for score in (*PLAIN, *CALIBRATED, COMBINED)}
 
-Pooling = Literal["mean", "top_1", "top_01", "peak"]
+Pooling = Literal["top_1", "top_01", "peak", "mean"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+"""The first is preferred where planted defects do not clearly tell another: see `choose_pooling.py`."""
 TOP_FRACTIONS = {"top_1": 0.01, "top_01": 0.001}
 PEAK_SD = 1 / 128  # of the square root of a map's number of pixels: what a peak is smoothed by
 
