@@ -157,6 +157,7 @@ def test_generator_learns_two_images_by_heart(
 
 def test_segmenter_learns_a_defect(stepped: tuple[I3adState, Any], trained: tuple[I3adState, Any]) -> None:
     assert trained[1]["segmentation_loss"] < 0.5 * stepped[1]["segmentation_loss"]
+    assert BATCH.planted is not None
     state, (images, masks) = trained[0], BATCH.planted
     segment: Any = jax.jit(jax.vmap(lambda image, other: METHOD.segment(state, image, other)))
     maps, defects = segment(images, METHOD.reconstruct_once(state, images)), masks[..., 0] > 0
