@@ -96,10 +96,10 @@ def test_fit_gives_the_bits_of_the_command_from_a_folder_from_paths_and_from_arr
     for row, prediction in zip(rows, fitted.score(tiny_folder / "test"), strict=True):
         assert row["path"] == prediction.name
         assert {name: float(row[name]) for name in prediction.scores} == prediction.scores
-        assert bool(int(row["anomalous"])) == prediction.anomalous["ssim"]
+        assert bool(int(row["anomalous"])) == prediction.anomalous[prediction.headline]
         stored = np.load(tmp_path / "out/maps" / f"{Path(row['path']).stem}.npy")
         if "spot" not in row["path"]:  # their maps have other names: test/good has the same stems
-            np.testing.assert_array_equal(stored, prediction.anomaly_map(score="ssim"))
+            np.testing.assert_array_equal(stored, prediction.anomaly_map(score=prediction.headline))
 
 
 def test_seed_and_settings_reach_the_training(tiny_folder: Path, detector: Detector) -> None:
