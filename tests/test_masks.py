@@ -11,7 +11,15 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial.distance import cdist
 
-from i3ad_jax.inpainting.masks import brush_mask, brush_strokes, checkerboard_masks, distance_to_known
+from i3ad_jax.inpainting.masks import (
+    brush_mask,
+    brush_masks,
+    brush_strokes,
+    checkerboard_masks,
+    distance_to_known,
+    mixed_masks,
+    random_checkerboard_mask,
+)
 
 Drawings = tuple[np.ndarray, Any]  # size and `Strokes` of NumPy arrays, one more axis in front
 
@@ -176,3 +184,32 @@ def test_distance_to_known_of_brush_masks(masks: np.ndarray) -> None:
 def test_distance_without_any_known_pixel_is_the_diagonal() -> None:
     distance = distance_to_known(jax.numpy.ones((30, 40, 1)))
     np.testing.assert_array_equal(distance, np.full((30, 40), 50.0))
+
+
+def test_random_checkerboards_are_periodic_products_of_rows_and_columns() -> None:
+    draw = jax.jit(jax.vmap(partial(random_checkerboard_mask, height=64, width=96)))
+    masks = np.asarray(draw(keys(500)))[..., 0]
+    assert set(np.unique(masks)) == {0, 1}
+    assert abs(masks.mean() - 0.25) < 0.01
+    periods = set()
+    for mask in masks:
+        rows, columns = mask.max(axis=1), mask.max(axis=0)
+        np.testing.assert_array_equal(mask, np.outer(rows, columns))
+        for line in (rows, columns):
+            # Inside the image all holes and all gaps are as wide, but for rounding.
+            runs = np.diff(np.flatnonzero(np.diff(line))).tolist()
+            assert not runs or max(runs) - min(runs) <= 1
+        periods.add(int(np.abs(np.diff(rows)).sum()))
+    assert min(periods) <= 4  # 4 to 16 patches have 3 to 16 edges
+    assert max(periods) >= 15
+
+
+def test_every_other_training_mask_is_a_checkerboard() -> None:
+    images = np.zeros((200, 32, 32, 3), np.float32)
+    key = jax.random.key(3)
+    masks = np.asarray(jax.jit(mixed_masks)(key, images))[..., 0]
+    products = masks.max(axis=2)[:, :, None] * masks.max(axis=1)[:, None, :]
+    boards = (masks == products).all(axis=(1, 2))
+    assert 0.4 < boards.mean() < 0.6
+    strokes = np.asarray(jax.jit(brush_masks)(jax.random.split(key, 3)[2], images))[..., 0]
+    np.testing.assert_array_equal(masks[~boards], strokes[~boards])

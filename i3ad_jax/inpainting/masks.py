@@ -4,6 +4,7 @@ A mask is float32 of shape `h w 1`; 1 marks a hole. All functions are pure and c
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ MAX_STROKES = 3
 MIN_VERTICES, MAX_VERTICES = 4, 12
 MEAN_ANGLE, ANGLE_RANGE = 2 * math.pi / 5, 2 * math.pi / 15
 MIN_WIDTH, MAX_WIDTH = 12 / 256, 40 / 256  # of the image side
+FEWEST_PATCHES, MOST_PATCHES = 4, 16  # of a random checkerboard, along the side
 
 
 class Strokes(NamedTuple):
@@ -102,6 +104,32 @@ def brush_masks(key: PRNGKey, images: Images) -> Masks:
     batch, height, width, _ = images.shape
     keys = jax.random.split(key, batch)
     return jax.vmap(lambda key: brush_mask(key, height=height, width=width))(keys)
+
+
+def random_checkerboard_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
+    """One of the four masks of a checkerboard of random size and place: a quarter of the image, about.
+
+    The checkerboard has `FEWEST_PATCHES` to `MOST_PATCHES` patches along the side, log-uniform.
+    """
+    size_key, offset_key = jax.random.split(key)
+    ratio = jax.random.uniform(size_key)
+    patches = FEWEST_PATCHES * (MOST_PATCHES / FEWEST_PATCHES) ** ratio
+    offsets = 2 * jax.random.uniform(offset_key, (2,))
+    row, column = (
+        jnp.floor(jnp.arange(length) * patches / length + offset) % 2
+        for length, offset in ((height, offsets[0]), (width, offsets[1]))
+    )
+    return (row[:, None] * column)[..., None]
+
+
+def mixed_masks(key: PRNGKey, images: Images) -> Masks:
+    """A training mask for each image: brush strokes, or, as often, of a random checkerboard."""
+    batch, height, width, _ = images.shape
+    kind_key, board_key, brush_key = jax.random.split(key, 3)
+    board = partial(random_checkerboard_mask, height=height, width=width)
+    boards = jax.vmap(board)(jax.random.split(board_key, batch))
+    kinds = jax.random.bernoulli(kind_key, shape=(batch, 1, 1, 1))
+    return jnp.where(kinds, boards, brush_masks(brush_key, images))
 
 
 def checkerboard_masks(*, height: int, width: int, patches: int) -> Masks:

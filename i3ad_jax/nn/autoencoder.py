@@ -2,11 +2,13 @@
 
 import math
 
+import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from i3ad_jax.nn.convolution import Conv
-from i3ad_jax.nn.layers import DownsampleConv, UpsampleConv, num_downsamplings
+from i3ad_jax.nn.layers import DownsampleConv, Features, UpsampleConv, num_downsamplings
 from i3ad_jax.shapes import Images
 
 SIZE_MULTIPLE = 8
@@ -25,17 +27,19 @@ class Encoder(nn.Module):
 
     width: int
     latent_size: int
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, images: Images) -> Float[Array, "b z"]:
-        x = images
-        for level, features in enumerate(widths(self.width, images.shape[1])):
-            x = _activate(DownsampleConv(features, name=f"down_{level}")(x))
+    def __call__(self, x: Features) -> Float[Array, "b z"]:
+        dtype = self.dtype
+        for level, features in enumerate(widths(self.width, x.shape[1])):
+            x = _activate(DownsampleConv(features, dtype=dtype, name=f"down_{level}")(x))
             if level:
-                x = _activate(Conv(features, (3, 3), name=f"conv_{level}")(x))
-        x = _activate(Conv(2 * self.width, (3, 3), name="narrow_1")(x))
-        x = _activate(Conv(self.width, (3, 3), name="narrow_2")(x))
-        return nn.Dense(self.latent_size, name="latent")(x.reshape(len(x), math.prod(x.shape[1:])))
+                x = _activate(Conv(features, (3, 3), dtype=dtype, name=f"conv_{level}")(x))
+        x = _activate(Conv(2 * self.width, (3, 3), dtype=dtype, name="narrow_1")(x))
+        x = _activate(Conv(self.width, (3, 3), dtype=dtype, name="narrow_2")(x))
+        pixels = x.reshape(len(x), math.prod(x.shape[1:]))
+        return nn.Dense(self.latent_size, dtype=dtype, name="latent")(pixels)
 
 
 class Decoder(nn.Module):
@@ -43,20 +47,21 @@ class Decoder(nn.Module):
 
     width: int
     size: int
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, latent: Float[Array, "b z"]) -> Images:
-        levels = widths(self.width, self.size)
+        levels, dtype = widths(self.width, self.size), self.dtype
         side = self.size >> len(levels)
-        x = _activate(nn.Dense(side * side * self.width, name="latent")(latent))
+        x = _activate(nn.Dense(side * side * self.width, dtype=dtype, name="latent")(latent))
         x = x.reshape(-1, side, side, self.width)
-        x = _activate(Conv(2 * self.width, (3, 3), name="widen_1")(x))
-        x = _activate(Conv(levels[-1], (3, 3), name="widen_2")(x))
+        x = _activate(Conv(2 * self.width, (3, 3), dtype=dtype, name="widen_1")(x))
+        x = _activate(Conv(levels[-1], (3, 3), dtype=dtype, name="widen_2")(x))
         for level, features in reversed(list(enumerate(levels))):
             if level:
-                x = _activate(UpsampleConv(features, name=f"up_{level}")(x))
-                x = _activate(Conv(levels[level - 1], (3, 3), name=f"conv_{level}")(x))
-        return nn.tanh(UpsampleConv(3, name="rgb")(x))
+                x = _activate(UpsampleConv(features, dtype=dtype, name=f"up_{level}")(x))
+                x = _activate(Conv(levels[level - 1], (3, 3), dtype=dtype, name=f"conv_{level}")(x))
+        return nn.tanh(UpsampleConv(3, dtype=dtype, name="rgb")(x).astype(jnp.float32))
 
 
 class Autoencoder(nn.Module):

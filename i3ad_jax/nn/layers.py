@@ -116,15 +116,18 @@ class UpsampleConv(nn.Module):
 
     features: int
     use_bias: bool = True
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
         batch, height, width, _ = x.shape
         windows = _concatenate_2x2(_pad(x))
-        x = nn.Dense(4 * self.features, use_bias=False, name="taps")(windows)
+        x = nn.Dense(4 * self.features, use_bias=False, dtype=self.dtype, name="taps")(windows)
         x = x.reshape(batch, height + 1, width + 1, 2, 2, self.features).swapaxes(2, 3)
         x = x.reshape(batch, 2 * height + 2, 2 * width + 2, self.features)[:, 1:-1, 1:-1]
-        return x + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else x
+        if not self.use_bias:
+            return x
+        return x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
 
 
 class DownsampleConv(nn.Module):
@@ -134,6 +137,7 @@ class DownsampleConv(nn.Module):
     """
 
     features: int
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
@@ -141,7 +145,7 @@ class DownsampleConv(nn.Module):
         rows, columns = height // 2 + 1, width // 2 + 1
         x = _pad(x).reshape(batch, rows, 2, columns, 2, channels).swapaxes(2, 3)
         windows = _concatenate_2x2(x.reshape(batch, rows, columns, 4 * channels))
-        return nn.Dense(self.features, name="taps")(windows)
+        return nn.Dense(self.features, dtype=self.dtype, name="taps")(windows)
 
 
 class SelfAttention(nn.Module):
