@@ -19,7 +19,7 @@ from i3ad_jax.settings import Settings
 
 RESOLUTION = 320  # square root of the number of pixels: more would take too long by default
 PARTLY_ALIGNED = 0.2  # of the variance of unseen images that the mean image explains
-SMALL_REDUCTION = 4.0  # of the side of a picture: what spans some pixels is still seen
+SMALL_REDUCTION = 6.0  # of the side of a picture: what spans some pixels is still seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,8 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
         if size != whole:
             files, images, held_out = divide(size)
         preprocessing = _learn(config, images, held_out)
+    if config.flat().get("generator") == "auto":
+        config = config.with_settings({"generator": _choose_generator(preprocessing)})
     return Preparation(config, preprocessing, files, images, held_out)
 
 
@@ -106,6 +108,13 @@ def _choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:
     reduction = _median_side(original_sizes) / small.side
     whole = explained >= ALIGNED or (explained >= PARTLY_ALIGNED and reduction <= SMALL_REDUCTION)
     return "whole" if whole else "tiles"
+
+
+def _choose_generator(preprocessing: Preprocessing) -> str:
+    """The context encoder where whole images are partly alike: what it draws is an image as a whole."""
+    whole = preprocessing.size == (preprocessing.side, preprocessing.side)
+    alike = preprocessing.reasons["explained_by_mean_image"] >= PARTLY_ALIGNED
+    return "context" if whole and alike else "two_stage"
 
 
 def _median_side(original_sizes: Sequence[Size]) -> float:

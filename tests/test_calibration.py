@@ -190,6 +190,18 @@ def test_the_headline_is_the_combined_score_or_one_clearly_better() -> None:
     assert choose_headline(pooling, auroc, 10_000) == "ssim_calibrated"
 
 
+def test_what_learned_from_planted_defects_is_not_chosen_by_them() -> None:
+    pooling: dict[str, Pooling] = dict.fromkeys(
+        ("segmentation", "segmentation_calibrated", "combined"), "mean"
+    )
+    auroc = {
+        "segmentation": {"mean": 1.0},
+        "segmentation_calibrated": {"mean": 1.0},
+        "combined": {"mean": 0.6},
+    }
+    assert choose_headline(pooling, auroc, 10_000) == "combined"
+
+
 def test_calibrated_maps_are_in_units_of_their_image_score(state: State) -> None:
     maps = plain_maps(state)
     unseen, planted = dict(maps), dict(maps)

@@ -74,6 +74,19 @@ def test_view_that_was_asked_for_is_taken(kind: str, view: str) -> None:
     assert prepared.preprocessing.side == {"whole": 32, "tiles": 16}[view]
 
 
+@pytest.mark.parametrize(
+    ("kind", "view", "generator"),
+    [("objects", "auto", "context"), ("surfaces", "auto", "two_stage"), ("objects", "tiles", "two_stage")],
+)
+def test_generator_draws_what_whole_images_have_in_common(kind: str, view: str, generator: str) -> None:
+    small = {"image_size": 32, "tile": 32, "resolution": 55, "segmenter_depth": 2, "view": view}
+    auto = default_config("i3ad").with_settings(small)
+    prepared = prepare(auto, Source(PICTURES[kind]))
+    assert prepared.config.training.generator == generator
+    given = prepare(auto.with_settings({"generator": "context"}), Source(PICTURES[kind]))
+    assert given.config.training.generator == "context"
+
+
 def test_tiles_of_the_size_that_was_read_are_not_read_again() -> None:
     source = Source([picture.resize((96, 96)) for picture in PICTURES["surfaces"]])
     prepared = prepare(config(view="tiles", resolution=32), source)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.inpainting_gan import QUICK, GanSettings, GanState, InpaintingGan
+from i3ad_jax.methods.inpainting_gan import QUICK, STANDARD, GanSettings, GanState, InpaintingGan
 from i3ad_jax.methods.method import Batch, ComputeSettings, Metrics, check_image_size
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE
@@ -25,6 +25,7 @@ class Aegan(ReconstructionMethod):
 
     name: ClassVar[str] = "aegan"
     presets: ClassVar = {
+        "standard": (GanSettings(**STANDARD), ComputeSettings()),
         "quick": (GanSettings(**QUICK), ComputeSettings()),
         "paper": (GanSettings(), ComputeSettings()),
     }
@@ -49,8 +50,8 @@ class Aegan(ReconstructionMethod):
 
     def begin(self, state: GanState, image: Image) -> Image:
         """The generator's output."""
-        _, fine = self.gan.inpaint(state.average, image[None], jnp.ones_like(image[None, ..., :1]))
-        return fine[0]
+        *_, generated = self.gan.inpaint(state.average, image[None], jnp.ones_like(image[None, ..., :1]))
+        return generated[0]
 
     def features(self, state: GanState, image: Image) -> Float[Array, " f"]:
         """The discriminator's output, 256 numbers for each place."""

@@ -1,6 +1,6 @@
 """I3AD: an inpainting GAN trained on normal images, and the loop that inpaints what looks wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings, choose_u
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, brush_masks, checkerboard_masks
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, brush_masks, checkerboard_masks, mixed_masks
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import AnomalyScore, Inpaint, LoopSettings, State, Trajectory, refine, trace
-from i3ad_jax.methods.inpainting_gan import QUICK, GanSettings, GanState, InpaintingGan, paste
+from i3ad_jax.methods.inpainting_gan import QUICK, STANDARD, GanSettings, GanState, InpaintingGan, paste
 from i3ad_jax.methods.method import (
     Batch,
     ComputeSettings,
@@ -33,7 +33,7 @@ from i3ad_jax.runtime.devices import in_batches
 from i3ad_jax.runtime.queues import by_queues
 from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
-from i3ad_jax.shapes import Image, Images, Map, Mask, PRNGKey
+from i3ad_jax.shapes import Image, Images, Map, Mask, Masks, PRNGKey
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,16 @@ class I3adSettings(GanSettings):
 
     discount: float = setting(0.99, above=0, maximum=1)
     """Base of the spatial discount: a hole pixel d pixels away from known ones weighs discount**d."""
+    training_masks: Literal["brush", "mixed"] = "brush"
+    """Holes to learn from: brush strokes, as in the paper; or also one of the four masks of a checkerboard
+    of random place and size, as the first pass of the test has them, for every other image (mixed)."""
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
+
+
+_SMALL: Mapping[str, Any] = {
+    "training_masks": "mixed",
+    "segmenter": SegmenterSettings(segmenter_width=16),
+}
 
 
 @jax.tree_util.register_dataclass
@@ -75,7 +84,8 @@ class I3AD(Method):
     name: ClassVar[str] = "i3ad"
     start: ClassVar[str] = "checkerboard pass"
     presets: ClassVar = {
-        "quick": (I3adSettings(**QUICK, segmenter=SegmenterSettings(segmenter_width=16)), I3adTestSettings()),
+        "standard": (I3adSettings(**STANDARD, **_SMALL), I3adTestSettings()),
+        "quick": (I3adSettings(**QUICK, **_SMALL), I3adTestSettings()),
         "paper": (I3adSettings(), I3adTestSettings()),
     }
 
@@ -132,7 +142,7 @@ class I3AD(Method):
     def step(self, state: I3adState, batch: Batch, key: PRNGKey) -> tuple[I3adState, Metrics]:
         """One update of each network; the segmenter's is on images with planted defects."""
         images = batch.images
-        masks = brush_masks(key, images)
+        masks = self._training_masks(key, images)
         weights = discount_weights(masks, discount=self.training.discount)
         gan, metrics = self.gan.step(
             state.gan, images, inputs=images * (1 - masks), masks=masks, weights=weights
@@ -144,12 +154,16 @@ class I3AD(Method):
             metrics |= loss
         return I3adState(gan, segmenter), metrics
 
+    def _training_masks(self, key: PRNGKey, images: Images) -> Masks:
+        masks = brush_masks if self.training.training_masks == "brush" else mixed_masks
+        return masks(key, images)
+
     @jit(static_argnums=0)
     def sample(self, state: I3adState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
         """The images, their masked copies, and those inpainted."""
-        masks = brush_masks(key, images)
-        _, fine = self.gan.inpaint(state.gan.average, images * (1 - masks), masks)
-        return jnp.stack([images, images * (1 - masks), paste(images, masks, fine)])
+        masks = self._training_masks(key, images)
+        *_, inpainted = self.gan.inpaint(state.gan.average, images * (1 - masks), masks)
+        return jnp.stack([images, images * (1 - masks), paste(images, masks, inpainted)])
 
     def tune(self, state: I3adState, squares: Squares, *, seed: int, progress: bool = False) -> Tuned:
         """The threshold u: what `--u` says, or the paper's rule on a random `--u-images` of the squares.
@@ -190,8 +204,8 @@ class I3AD(Method):
         """The trained generator as a function of one masked image and its mask."""
 
         def inpaint(image: Image, mask: Mask) -> Image:
-            _, fine = self.gan.inpaint(state.gan.average, image[None], mask[None])
-            return fine[0]
+            *_, inpainted = self.gan.inpaint(state.gan.average, image[None], mask[None])
+            return inpainted[0]
 
         return inpaint
 
@@ -233,7 +247,7 @@ class I3AD(Method):
 
         def add(board: Int[Array, ""], found: Images) -> Images:
             masks = jnp.broadcast_to(boards[board], (len(images), height, width, 1))
-            return found + masks * self.gan.inpaint(generator, images * (1 - masks), masks)[1]
+            return found + masks * self.gan.inpaint(generator, images * (1 - masks), masks)[-1]
 
         return lax.fori_loop(0, NUM_CHECKERBOARDS, add, jnp.zeros_like(images))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.losses import discounted_l1_loss, discriminator_hinge_loss, generator_hinge_loss
 from i3ad_jax.methods.method import AdversarialSettings, Metrics, updated_average
+from i3ad_jax.nn.context_encoder import ContextEncoder
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
@@ -24,10 +25,18 @@ POWER_ITERATIONS_AT_START = 15  # a fresh vector is random: let it find the larg
 class GanSettings(AdversarialSettings):
     """Networks and training of the inpainting GAN."""
 
+    generator: Literal["auto", "two_stage", "context"] = "two_stage"
+    """The paper's coarse-to-fine generator of gated convolutions, which continues what surrounds a hole
+    (two_stage); or a context encoder, which draws the image as a whole from a short vector (context). auto
+    takes the latter where whole images are at least partly alike, told by normal images."""
     width: int = setting(24, minimum=1)
-    """Channels of the generator's first layer after gating; the paper's network has 24."""
+    """Channels of the two-stage generator's first layer after gating; the paper's network has 24."""
     dilations: tuple[int, ...] = setting((2, 4, 8, 16), minimum=1)
-    """Dilation of each dilated convolution in the middle of the generator's stages."""
+    """Dilation of each dilated convolution in the middle of the two-stage generator's stages."""
+    context_width: int = setting(16, minimum=1)
+    """Channels of the context encoder's first layer."""
+    latent_size: int = setting(100, minimum=1)
+    """Length of the vector to which the context encoder reduces an image."""
     discriminator_width: int = setting(64, minimum=1)
     """Channels of the discriminator's first layer; later layers have 2, then 4 times as many."""
     discriminator_depth: int = setting(6, minimum=1)
@@ -51,7 +60,8 @@ class GanSettings(AdversarialSettings):
 # Small networks and few steps: they learn faster and hold still by larger steps and a quieter adversary.
 QUICK = {
     "steps": 1500,
-    "batch_size": 4,
+    "batch_size": 8,
+    "generator": "auto",
     "width": 8,
     "dilations": (2, 4, 8),
     "discriminator_width": 16,
@@ -59,8 +69,10 @@ QUICK = {
     "generator_learning_rate": 1e-3,
     "discriminator_learning_rate": 1e-3,
     "adversarial_weight": 1e-3,
+    "ssim_weight": 1.0,
     "average": 0.995,
 }
+STANDARD = {**QUICK, "steps": 2500}
 
 
 @jax.tree_util.register_dataclass
@@ -99,9 +111,12 @@ class InpaintingGan:
     ssim: SsimSettings
 
     @property
-    def inpainter(self) -> Inpainter:
-        """The generator."""
-        return Inpainter(self.settings.width, self.settings.dilations, jnp.dtype(self.dtype))
+    def inpainter(self) -> Inpainter | ContextEncoder:
+        """The generator; the two-stage one as long as `generator` is "auto"."""
+        settings, dtype = self.settings, jnp.dtype(self.dtype)
+        if settings.generator == "context":
+            return ContextEncoder(settings.context_width, settings.latent_size, dtype)
+        return Inpainter(settings.width, settings.dilations, dtype)
 
     @property
     def patchgan(self) -> PatchDiscriminator:
@@ -150,13 +165,11 @@ class InpaintingGan:
             weights: of each pixel in the reconstruction loss.
         """
         generator_adam, discriminator_adam = self._adams()
-        (coarse, fine), backward = jax.vjp(
-            lambda generator: self.inpaint(generator, inputs, masks), state.generator
-        )
+        stages, backward = jax.vjp(lambda generator: self.inpaint(generator, inputs, masks), state.generator)
 
         def discriminator_loss(discriminator: Any) -> tuple[Float[Array, ""], Any]:
             # Real and fake in one call: the power iteration advances once, for the same weights.
-            both = jnp.concatenate([images, paste(images, masks, fine)])
+            both = jnp.concatenate([images, paste(images, masks, stages[-1])])
             logits, spectral = self._discriminate_and_iterate(
                 discriminator, state.spectral, both, jnp.concatenate([masks, masks])
             )
@@ -169,18 +182,18 @@ class InpaintingGan:
         updates, discriminator_optimizer = discriminator_adam.update(gradient, state.discriminator_optimizer)
         discriminator = optax.apply_updates(state.discriminator, updates)
 
-        def generator_loss(coarse: Images, fine: Images) -> tuple[Float[Array, ""], Metrics]:
-            logits = self.discriminate(discriminator, spectral, paste(images, masks, fine), masks)
+        def generator_loss(stages: tuple[Images, ...]) -> tuple[Float[Array, ""], Metrics]:
+            logits = self.discriminate(discriminator, spectral, paste(images, masks, stages[-1]), masks)
             adversarial = generator_hinge_loss(logits)
-            reconstruction = sum(discounted_l1_loss(images, x, weights) for x in (coarse, fine))
+            reconstruction = sum(discounted_l1_loss(images, x, weights) for x in stages)
             settings = self.settings
             loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
             if settings.ssim_weight:
-                loss += settings.ssim_weight * sum(self._dissimilarity(images, x) for x in (coarse, fine))
+                loss += settings.ssim_weight * sum(self._dissimilarity(images, x) for x in stages)
             return loss, {"adversarial_loss": adversarial, "reconstruction_loss": jnp.asarray(reconstruction)}
 
         # The generator ran once, above; what is left of its update is the backward pass.
-        losses, by_output = jax.value_and_grad(generator_loss, argnums=(0, 1), has_aux=True)(coarse, fine)
+        losses, by_output = jax.value_and_grad(generator_loss, has_aux=True)(stages)
         (gradient,) = backward(by_output)
         updates, generator_optimizer = generator_adam.update(gradient, state.generator_optimizer)
         generator = optax.apply_updates(state.generator, updates)
@@ -196,8 +209,8 @@ class InpaintingGan:
         scores = jax.vmap(lambda image, other: ssim_anomaly(image, self.ssim)(other))(images, inpainted)
         return jnp.mean(scores) / 2
 
-    def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, Images]:
-        """Coarse and fine images."""
+    def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, ...]:
+        """What each stage of the generator makes of the inputs; the last is the result."""
         outputs: Any = self.inpainter.apply({"params": generator}, inputs, masks)
         return outputs
 

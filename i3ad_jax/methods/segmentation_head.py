@@ -28,7 +28,7 @@ class SegmenterSettings(Settings):
     """Channels of its first layer, an even number; 0 leaves it out, as in the paper."""
     segmenter_depth: int = setting(4, minimum=1)
     """How often it halves height and width; the images' side is a multiple of 2 to this power."""
-    segmenter_batch_size: int = setting(12, minimum=2)
+    segmenter_batch_size: int = setting(8, minimum=2)
     """Images with planted defects per training step; a defect may be cut from another of them."""
     segmenter_learning_rate: float = setting(2e-3, above=0)
     """Adam's step size for it."""
