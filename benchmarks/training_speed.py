@@ -27,7 +27,8 @@ from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.shapes import Images
 
 PROGRAM = "python -m benchmarks.training_speed"
-GAN_ALONE = {"segmenter_width": 0, "average": 0.0}  # what PyTorch's step has too
+# What PyTorch's step has too.
+GAN_ALONE = {"segmenter_width": 0, "average": 0.0, "ssim_weight": 0.0, "training_masks": "brush"}
 COLUMNS = (
     *("preset", "framework", "variant", "batch", "image_size", "steps_per_second", "p95_step_seconds"),
     *("ratio_to_best_torch", "first_step_seconds"),

@@ -18,6 +18,8 @@ class ContextEncoder(nn.Module):
 
     Pathak et al.'s middle layer is wider, connected within each channel alone.
 
+    Deviation: the paper's generator is `Inpainter`, which the paper preset keeps.
+
     Attributes:
         width: channels of the first layer.
         latent_size: length of the vector.
