@@ -125,8 +125,8 @@ def random_checkerboard_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
 def mixed_masks(key: PRNGKey, images: Images) -> Masks:
     """A training mask for each image: brush strokes, or, as often, of a random checkerboard.
 
-    Deviation: the paper trains with strokes alone and begins its test with a checkerboard; what is filled then
-    ought to have been learned.
+    Deviation: the paper trains with strokes alone, and begins its test with a checkerboard; what is filled
+    there ought to have been learned.
     """
     batch, height, width, _ = images.shape
     kind_key, board_key, brush_key = jax.random.split(key, 3)
