@@ -82,7 +82,7 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
         folder = run_folder(out, run)
         if folder.config.exists() or folder.results.exists():
             stored = folder.read_config()
-            asked, stored = with_view_of(config, stored).flat(), stored.flat()
+            asked, stored = with_choices_of(config, stored).flat(), stored.flat()
             for name, value in asked.items():
                 if value != stored[name]:
                     here = f"{folder.path} was trained with {stored[name]}"
@@ -92,11 +92,11 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
     return results
 
 
-def with_view_of(config: Config, stored: Config) -> Config:
-    """The settings with the view that the training of a run with `stored` settings chose, if it had to."""
-    if config.preprocessing.view != "auto":
-        return config
-    return config.with_settings({"view": stored.preprocessing.view})
+def with_choices_of(config: Config, stored: Config) -> Config:
+    """The settings with what the training of a run with `stored` settings chose in place of "auto"."""
+    asked, chosen = config.flat(), stored.flat()
+    automatic = [name for name in ("view", "generator") if asked.get(name) == "auto"]
+    return config.with_settings({name: chosen[name] for name in automatic})
 
 
 def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
@@ -117,11 +117,11 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
             source = run_folder(out, autoencoder)
             if not source.results.exists():  # it failed: its weights may be there, half trained
                 raise InputError(f"takes the weights of {autoencoder}, which is not finished; see there")
-            config = with_view_of(config, source.read_config())
+            config = with_choices_of(config, source.read_config())
             evaluate_run(source, config, data=config.data.data, out=folder, command=sys.argv)
         else:
             if resume := folder.config.exists():
-                config = with_view_of(config, folder.read_config())
+                config = with_choices_of(config, folder.read_config())
             train_and_test(config, folder, resume=resume, command=sys.argv)
     return read_json(folder.results)
 

@@ -22,7 +22,7 @@ from experiments.comparison import (
     table_csv,
     table_markdown,
 )
-from i3ad_jax.config import Config
+from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
@@ -275,6 +275,16 @@ def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         InputError, match=r"--preset paper: .*pca-seed0 was trained with standard; ask for that"
     ):
         tables.main([*command, "--preset", "paper"])
+
+
+def test_what_a_training_chose_is_asked_for_again() -> None:
+    asked = default_config("i3ad")
+    chosen = asked.with_settings({"view": "whole", "generator": "context", "steps": 7})
+    assert runs.with_choices_of(asked, chosen) == chosen.with_settings({"steps": asked.training.steps})
+    given = asked.with_settings({"view": "tiles", "generator": "two_stage"})
+    assert runs.with_choices_of(given, chosen) == given
+    without = default_config("pca")  # has no generator
+    assert runs.with_choices_of(without, chosen) == without.with_settings({"view": "whole"})
 
 
 def test_a_folder_means_the_same_data_from_every_working_directory(
