@@ -18,6 +18,8 @@ from i3ad_jax.scoring.maps import SCORES
 # Name in the tables: name in results.json.
 METRICS = {"image_auroc": "image_auroc", "pixel_auroc": "pixel_auroc", "aupro": "pixel_aupro"}
 _NAMES = ("category", "method", "score")
+# Besides the scores themselves: the one that a run chose without test images, and whichever was the best.
+HEADLINE, BEST = "headline", "best"
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,13 @@ def compare(
         results: of the finished runs.
         row: its name.
         members: its categories, of `table_rows`.
-        method, score, metric: what the cell shows, as `results.json` names it.
+        method, score, metric: what the cell shows, as `results.json` names it; a score may be `HEADLINE` or
+            `BEST`, another one in each run.
         table: the paper's table to compare with; 0 for none.
     """
     measured: dict[str, dict[int, float]] = {}
     for run, values in results.items():
-        value = values["scores"].get(score, {}).get(metric)
+        value = _value(values, score, metric)
         if run.method == method and run.category in members and value is not None:
             measured.setdefault(run.category, {})[run.seed] = value
     if not measured:
@@ -184,6 +187,16 @@ def _cells(number: int, results: Results, rows: Mapping[str, Sequence[str]]) -> 
     }
 
 
+def _value(values: Mapping[str, Any], score: str, metric: str) -> float | None:
+    """A figure of a run, None where it has none."""
+    scores = values["scores"]
+    if score == BEST:
+        measured = [own[metric] for own in scores.values() if own.get(metric) is not None]
+        return max(measured, default=None)
+    name = values.get("headline") if score == HEADLINE else score
+    return scores.get(name, {}).get(metric)
+
+
 def _paper_mean(row: str, categories: Iterable[str], *, key: tuple[int, str, str]) -> float | None:
     """The paper's figure for the same categories: the printed one, or else the mean of printed ones.
 
@@ -204,7 +217,7 @@ def _all_cells(
     """Row, method and score, and their cell of each of `METRICS`; what has no figure is left out."""
     lines = []
     methods = dict.fromkeys(run.method for run in results)
-    for (row, members), method, score in product(rows.items(), methods, SCORES):
+    for (row, members), method, score in product(rows.items(), methods, (HEADLINE, BEST, *SCORES)):
         cells = [
             compare(results, row, members, method=method, score=score, metric=metric)
             for metric in METRICS.values()
