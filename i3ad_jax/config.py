@@ -34,8 +34,8 @@ class Config(Settings, Generic[Training, Test]):
     """What to train: i3ad, l2_ae, ssim_ae, l2_ae_projection, ssim_ae_projection, anogan, f_anogan, aegan,
     unet or pca. Each has settings of its own: see --method NAME --help."""
     preset: str
-    """Defaults of all other settings: standard (whole images of 64 x 64, or tiles of this size; at most a
-    quarter of an hour on two CPU cores), quick (whole images, fewer steps) or paper (256 x 256)."""
+    """Defaults of all other settings: standard (whole images of 64 x 64, some minutes on two CPU cores, or
+    tiles of this size, longer), quick (whole images, fewer steps) or paper (256 x 256)."""
     training: Training
     test: Test
     data: DataSettings = field(default_factory=DataSettings)
