@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import jax
@@ -51,7 +52,7 @@ class Calibration:
         headline: the name of the score to trust: see `choose_headline`.
         planted_auroc: image AUROC of planted defects, by score and pooling: what both were chosen by.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated score.
-        thresholds: by the name of each score; an image counts as anomalous above it.
+        held_out_scores: of the held-out images, by the name of each score.
     """
 
     step: int
@@ -64,7 +65,12 @@ class Calibration:
     headline: str
     planted_auroc: Mapping[str, Mapping[str, float]]
     statistics: Mapping[str, Statistics]
-    thresholds: Mapping[str, float]
+    held_out_scores: Mapping[str, Float[np.ndarray, " n"]]
+
+    @cached_property
+    def thresholds(self) -> dict[str, float]:
+        """By the name of each score; an image counts as anomalous above it."""
+        return {name: defect_threshold(scores) for name, scores in self.held_out_scores.items()}
 
     def complete(self, maps: AnomalyMaps) -> AnomalyMaps:
         """The maps, and after them those of the calibrated scores, in the order of the table of scores."""
@@ -90,7 +96,8 @@ class Calibration:
             "pooling": dict(self.pooling),
             "headline": self.headline,
             "planted_auroc": {name: dict(own) for name, own in self.planted_auroc.items()},
-            "thresholds": dict(self.thresholds),
+            "thresholds": self.thresholds,
+            "held_out_scores": {name: scores.tolist() for name, scores in self.held_out_scores.items()},
         }
 
     def write(self, folder: RunFolder) -> None:
@@ -137,8 +144,11 @@ class Calibration:
                 statistics={
                     s.name: _read_statistics(folder, s.name, size) for s in CALIBRATED if s.name in names
                 },
-                thresholds={name: _finite(values["thresholds"][name]) for name in names},
+                held_out_scores={name: _scores(values["held_out_scores"][name], name) for name in names},
             )
+            for name, threshold in found.thresholds.items():
+                if not math.isclose(values["thresholds"][name], threshold, rel_tol=1e-9):
+                    raise ValueError(f"the threshold of {name} is not that of its held-out scores")
             parameters = method.parameters(found.tuned)
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
                 raise ValueError("a parameter is not finite")
@@ -199,7 +209,7 @@ def calibrate(
         headline=choose_headline(pooling, auroc, min(len(held_out), len(chosen))),
         planted_auroc=auroc,
         statistics={name: own for name, (own, _) in found.items()},
-        thresholds={name: defect_threshold(image_scores(x, pooling[name])) for name, x in normal.items()},
+        held_out_scores={name: image_scores(x, pooling[name]) for name, x in normal.items()},
     )
 
 
@@ -249,7 +259,7 @@ def _whole(value: Any) -> int:
     return value
 
 
-def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"threshold {value!r} is no finite number")
-    return float(value)
+def _scores(values: Any, name: str) -> Float[np.ndarray, " n"]:
+    if not values or not all(type(each) in (int, float) and math.isfinite(each) for each in values):
+        raise ValueError(f"the held-out scores of {name} are no finite numbers")
+    return np.array(values, np.float64)

@@ -1,6 +1,6 @@
 """`Detector`: a method, its settings, its weights and its calibration in one object."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 
 from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
-from i3ad_jax.data.inputs import ImagesLike, as_pictures
+from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, try_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
@@ -173,25 +173,45 @@ class Detector:
         return list(self.stream(images))
 
     def stream(self, images: ImagesLike) -> Iterator[Prediction]:
-        """What `score` gives, image by image as it comes, in the memory of two queues, or of two images."""
-        tiles = len(self.preprocessing.tiling.corners)
-        at_once = max(self.config.throughput.queue_size // tiles, 1)
-        for chunk in as_pictures(
-            images, size=self.preprocessing.size, aspect=self.config.data.aspect, chunk=at_once
+        """What `score` gives, image by image as it comes, in bounded memory."""
+        for found in self.attempt(images):
+            if isinstance(found, Broken):
+                raise InputError(found.problem)
+            yield found
+
+    def attempt(self, images: ImagesLike) -> Iterator[Prediction | Broken]:
+        """As `stream`; but an image that cannot be used yields what is wrong with it, and the others follow.
+
+        Two lists of `chunk` images in the working size are in memory at a time.
+        """
+        for pictures in try_pictures(
+            images, size=self.preprocessing.size, aspect=self.config.data.aspect, chunk=self.chunk
         ):
-            maps = self.anomaly_maps(np.stack([picture.pixels for picture in chunk]))
-            scores = self.calibration.image_scores(maps)
-            for i, picture in enumerate(chunk):
-                values = {name: float(own[i]) for name, own in scores.items()}
-                yield Prediction(
-                    name=picture.name,
-                    scores=values,
-                    anomalous={name: x > self.calibration.thresholds[name] for name, x in values.items()},
-                    headline=self.calibration.headline,
-                    original=np.asarray(picture.original),
-                    small_maps={name: own[i] for name, own in maps.items()},
-                    aspect=self.config.data.aspect,
-                )
+            usable = [picture for picture in pictures if isinstance(picture, Picture)]
+            predictions = self._predictions(usable) if usable else iter(())
+            for picture in pictures:
+                yield next(predictions) if isinstance(picture, Picture) else picture
+
+    @property
+    def chunk(self) -> int:
+        """How many images are scored together."""
+        return max(self.config.throughput.queue_size // len(self.preprocessing.tiling.corners), 1)
+
+    def _predictions(self, pictures: Sequence[Picture]) -> Iterator[Prediction]:
+        maps = self.anomaly_maps(np.stack([picture.pixels for picture in pictures]))
+        scores = self.calibration.image_scores(maps)
+        for i, picture in enumerate(pictures):
+            values = {name: float(own[i]) for name, own in scores.items()}
+            yield Prediction(
+                name=picture.name,
+                scores=values,
+                anomalous={name: x > self.calibration.thresholds[name] for name, x in values.items()},
+                headline=self.calibration.headline,
+                source=picture.source,
+                original_size=picture.original_size,
+                small_maps={name: own[i] for name, own in maps.items()},
+                aspect=self.config.data.aspect,
+            )
 
     def reconstruct(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """The reconstructions of images, as `score` takes them, in the working size."""

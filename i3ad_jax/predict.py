@@ -1,31 +1,70 @@
 """`python -m i3ad_jax.predict`: score images without labels by a trained run."""
 
+import sys
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import tyro
-from PIL import Image
 from tqdm import tqdm
 
-from i3ad_jax import command_line
-from i3ad_jax.data.inputs import find_images
+from i3ad_jax import __version__, command_line
+from i3ad_jax.calibration import Calibration
+from i3ad_jax.data.inputs import Broken, find_images
 from i3ad_jax.detector import Detector
-from i3ad_jax.reporting.figures import overlay
-from i3ad_jax.runs.files import write_array, write_csv
+from i3ad_jax.errors import InputError
+from i3ad_jax.prediction import Prediction
+from i3ad_jax.prediction_files import (
+    GrowingTable,
+    MapFormat,
+    PredictionFiles,
+    digest_of_files,
+    names_of_results,
+)
+from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.scoring.maps import SCORES
-from i3ad_jax.settings import SettingError
+from i3ad_jax.scoring.metrics import DEFECT_QUANTILE, FalseAlarms, defect_threshold, false_alarms
+from i3ad_jax.settings import SettingError, Settings, setting
 
 PROGRAM = "python -m i3ad_jax.predict"
+BROKEN_IMAGES = 3
+"""Exit code where some images could not be used and all others were."""
+_WRITERS = 2
+_WAITING = 8  # results that may wait for a writer, each with a map in the size of its image
+
+
+@dataclass(frozen=True)
+class Options(Settings):
+    """How verdicts are made and what is written."""
+
+    score: str | None = None
+    """Which score the verdict, the map and the picture show, by default the run's headline; predictions.csv
+    has them all, and its header names them."""
+    quantile: float = setting(DEFECT_QUANTILE, above=0, below=1)
+    """The threshold is this quantile of the scores of the normal images that were kept out of training."""
+    threshold: float | None = None
+    """The threshold itself, in the units of the score, in place of a quantile."""
+    save: tuple[Literal["scores", "maps", "pictures"], ...] = ("scores", "pictures")
+    """What is written: predictions.csv in any case; maps/, anomaly maps in the size of the image; pictures/,
+    the image under its heat map, JPEG."""
+    map_format: MapFormat = "npy"
+    """Of the maps: npy, float32; npz, the same compressed; png, 16 bits from the map's minimum to its
+    maximum, which the file's text entries name."""
+    strict: bool = False
+    """Stop at the first image that cannot be used, instead of noting it in the column error."""
+    resume: bool = False
+    """Go on where the same prediction was interrupted."""
 
 
 @dataclass(frozen=True)
 class Flags:
-    """Score images; write predictions.csv and, for each image, a heat map picture and an anomaly map to OUT.
+    """Score images; write predictions.csv and, for each image, a heat map picture to OUT.
 
-    The column `anomalous` is 1 where the score is above the run's threshold, which comes from normal images
-    alone. Pictures and maps have the size of the image.
+    The column `anomalous` is 1 where the score is above the threshold, which comes from normal images alone.
+    An image that cannot be used gets a row with the reason; the exit code is then 3.
     """
 
     run: tyro.conf.Positional[Path]
@@ -34,58 +73,176 @@ class Flags:
     """Image files, or folders of them."""
     out: Path
     """Folder for the results."""
-    score: str | None = None
-    """Which score the verdict, the map and the picture show, by default the run's headline; predictions.csv
-    has them all, and its header names them."""
+    options: Options = Options()
 
 
-def predict(detector: Detector, files: Sequence[Path], *, out: Path, score: str | None = None) -> None:
+class Rule(NamedTuple):
+    """When an image counts as anomalous.
+
+    Attributes:
+        score: the name of the score.
+        threshold: above it an image is anomalous.
+        source: where the threshold came from, for people.
+        false_alarms: what part of normal images it calls anomalous.
+    """
+
+    score: str
+    threshold: float
+    source: str
+    false_alarms: FalseAlarms
+
+    @classmethod
+    def of(cls, calibration: Calibration, options: Options) -> "Rule":
+        """The rule that the options ask for.
+
+        Raises:
+            SettingError: there is no such score.
+        """
+        score = options.score or calibration.headline
+        if score not in calibration.held_out_scores:
+            known = ", ".join(calibration.held_out_scores)
+            raise SettingError("score", score, f"no score of this run; one of {known}")
+        normal = calibration.held_out_scores[score]
+        if options.threshold is None:
+            threshold = defect_threshold(normal, options.quantile)
+            source = f"the {options.quantile:g} quantile of {len(normal)} held-out normal images"
+        else:
+            threshold, source = options.threshold, "given by --threshold"
+        return cls(score, threshold, source, false_alarms(normal, threshold))
+
+    def describe(self) -> str:
+        """One sentence for people."""
+        rate, low, high = (f"{100 * value:.1f} %" for value in self.false_alarms)
+        return (
+            f"anomalous: {self.score} above {self.threshold:.4g} ({self.source}), which {rate} of held-out"
+            f" normal images exceed (95 % confidence interval {low} to {high})"
+        )
+
+
+class Summary(NamedTuple):
+    """How many images a prediction scored, called anomalous, and could not use."""
+
+    scored: int
+    anomalous: int
+    broken: int
+
+
+def predict(detector: Detector, files: Sequence[Path], *, out: Path, options: Options) -> Summary:
     """Scores the images in `files` and writes the results to `out`, `predictions.csv` last.
 
-    The verdicts, maps and pictures are those of `score`, by default the headline.
+    Reading, the detector's program, and drawing and writing go on at the same time, in bounded memory.
 
     Raises:
-        InputError: an image cannot be used, the method has no such score, or `out` cannot be written to.
+        InputError: the run has no such score, `out` cannot be written to, or an image cannot be used and
+            `options.strict` is set.
     """
-    scores = list(detector.calibration.thresholds)
-    score = score or detector.calibration.headline
-    if score not in scores:
-        raise SettingError(
-            "score", score, f"no score of {detector.config.method}; one of {', '.join(scores)}"
-        )
-    names = _names(files)
-    rows: list[tuple[object, ...]] = []
+    rule = Rule.of(detector.calibration, options)
+    results = PredictionFiles(out)
+    about = _about(detector, files, rule, options)
     with RunFolder(out).writing():
-        for kind in ("maps", "pictures"):
-            (out / kind).mkdir(parents=True, exist_ok=True)
-        progress = tqdm(detector.stream(files), "predict", len(files), unit="image", leave=False)
-        for name, prediction in zip(names, progress, strict=True):
-            anomaly_map = prediction.anomaly_map(score=score)
-            write_array(out / "maps" / f"{name}.npy", anomaly_map)
-            heat = overlay(prediction.original, anomaly_map, vmax=SCORES[score].heat_limit)
-            Image.fromarray(heat).save(out / "pictures" / f"{name}.png")
-            values = [prediction.scores[column] for column in scores]
-            rows.append((prediction.name, *values, int(prediction.anomalous[score])))
-        write_csv(out / "predictions.csv", ("path", *scores, "anomalous"), rows)
+        if not (options.resume and results.finished(about)):
+            header = ("path", *detector.calibration.held_out_scores, "anomalous", "error")
+            unit = detector.chunk  # scores come in the same lists as without the interruption
+            with results.growing_table(header, about, resume=options.resume, unit=unit) as table:
+                _fill(table, detector, files, results, rule, options)
+        rows = results.read_table()
+        summary = Summary(
+            scored=sum(not row["error"] for row in rows),
+            anomalous=sum(row["anomalous"] == "1" for row in rows),
+            broken=sum(bool(row["error"]) for row in rows),
+        )
+        write_json(results.about, {**about, **summary._asdict()})
+    return summary
 
 
-def _names(files: Sequence[Path]) -> list[str]:
-    """A name for each image's results: its stem, numbered where several images share one."""
-    names: dict[str, None] = {}
-    for file in files:
-        name, count = file.stem, 2
-        while name in names:
-            name, count = f"{file.stem}-{count}", count + 1
-        names[name] = None
-    return list(names)
+def _fill(
+    table: GrowingTable,
+    detector: Detector,
+    files: Sequence[Path],
+    results: PredictionFiles,
+    rule: Rule,
+    options: Options,
+) -> None:
+    """Adds the rows of all images that are missing, each after its map and picture are written."""
+
+    def write(name: str, found: Prediction) -> None:
+        anomaly_map = found.anomaly_map(score=rule.score)
+        if "maps" in options.save:
+            results.write_map(name, anomaly_map, options.map_format)
+        if "pictures" in options.save:
+            results.write_picture(name, found, anomaly_map, rule.score)
+
+    def add_oldest() -> None:
+        found, written = waiting.popleft()
+        if isinstance(found, Broken):
+            table.add((found.name, *[""] * (len(detector.calibration.held_out_scores) + 1), found.problem))
+        else:
+            if written is not None:
+                written.result()
+            values = found.scores.values()
+            table.add((found.name, *values, int(found.scores[rule.score] > rule.threshold), ""))
+
+    waiting: deque[tuple[Prediction | Broken, Future[None] | None]] = deque()
+    names = names_of_results(files)[table.kept :]
+    drawn = {"maps", "pictures"} & set(options.save)
+    for folder in drawn:
+        (results.path / folder).mkdir(exist_ok=True)
+    writers = ThreadPoolExecutor(max_workers=_WRITERS)
+    try:
+        progress = tqdm(
+            detector.attempt(files[table.kept :]),
+            "predict",
+            total=len(files),
+            initial=table.kept,
+            unit="image",
+            leave=False,
+        )
+        for name, found in zip(names, progress, strict=True):
+            if isinstance(found, Broken) and options.strict:
+                raise InputError(found.problem)
+            written = None
+            if drawn and isinstance(found, Prediction):
+                written = writers.submit(write, name, found)
+            waiting.append((found, written))
+            if len(waiting) > _WAITING:
+                add_oldest()
+        while waiting:
+            add_oldest()
+    finally:
+        writers.shutdown(cancel_futures=True)
+
+
+def _about(detector: Detector, files: Sequence[Path], rule: Rule, options: Options) -> dict[str, Any]:
+    """What a table of predictions belongs to, as JSON values."""
+    return {
+        "version": __version__,
+        "weights": detector.calibration.weights,
+        "settings": detector.config.to_json(),
+        "score": rule.score,
+        "threshold": rule.threshold,
+        "threshold_source": rule.source,
+        "false_alarms": rule.false_alarms._asdict(),
+        "save": sorted(options.save),
+        "map_format": options.map_format,
+        "images": digest_of_files(files),
+        "at_once": detector.chunk,
+    }
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, predicts, prints where the results are."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     files = find_images(flags.images)
-    predict(Detector.load(flags.run), files, out=flags.out, score=flags.score)
-    print(flags.out / "predictions.csv")
+    detector = Detector.load(flags.run)
+    summary = predict(detector, files, out=flags.out, options=flags.options)
+    print(f"{summary.anomalous} of {summary.scored} images are anomalous")
+    print(Rule.of(detector.calibration, flags.options).describe())
+    print(PredictionFiles(flags.out).table)
+    if summary.broken:
+        print(
+            f"{summary.broken} images could not be used: see the column error of the table", file=sys.stderr
+        )
+        sys.exit(BROKEN_IMAGES)
 
 
 if __name__ == "__main__":

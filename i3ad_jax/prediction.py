@@ -1,11 +1,15 @@
 """What a detector says of images."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 
-from i3ad_jax.data.images import Aspect, restore_map
+from i3ad_jax.data.images import Aspect, Size, read_image, restore_map
+from i3ad_jax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class Prediction:
         scores: image score by name, higher where the image looks more anomalous.
         anomalous: by the same names, whether the score is above the threshold that normal images gave.
         headline: the name of the score to trust, chosen by defects planted in normal images.
-        original: the image itself, RGB, in its own size.
+        source: the image's file, or the image itself, RGB, if it was given in memory.
+        original_size: height and width of the image.
         small_maps: anomaly map by the same names, in the detector's working size.
         aspect: how the image was brought to that size.
     """
@@ -26,14 +31,27 @@ class Prediction:
     scores: dict[str, float]
     anomalous: dict[str, bool]
     headline: str
-    original: UInt8[np.ndarray, "height width 3"]
+    source: Path | Image.Image
+    original_size: Size
     small_maps: dict[str, Float[np.ndarray, "h w"]]
     aspect: Aspect
 
     def anomaly_map(self, *, score: str | None = None) -> Float[np.ndarray, "height width"]:
         """The anomaly map of a score, by default the headline, in the size of the image, float32."""
         small = self.small_maps[score or self.headline]
-        return restore_map(small, original_size=self.original.shape[:2], aspect=self.aspect)
+        return restore_map(small, original_size=self.original_size, aspect=self.aspect)
+
+    @cached_property
+    def original(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The image itself, RGB, in its own size. That of a file is read again: many do not fit in memory.
+
+        Raises:
+            InputError: the file cannot be read any more, or holds an image of another size.
+        """
+        picture = read_image(self.source) if isinstance(self.source, Path) else self.source
+        if (picture.height, picture.width) != self.original_size:
+            raise InputError(f"{self.name}: has been replaced by another image since it was scored")
+        return np.asarray(picture)
 
 
 @dataclass(frozen=True)

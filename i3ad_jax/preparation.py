@@ -94,12 +94,12 @@ def as_split(images: ImagesLike, config: Config[Settings, Settings], size: Size)
         InputError: there is none, or one cannot be used.
     """
     data = config.data
-    chunks = as_pictures(images, size=size, aspect=data.aspect, chunk=64)
-    pictures = [(picture.pixels, picture.original.size) for chunk in chunks for picture in chunk]
+    read = as_pictures(images, size=size, aspect=data.aspect, chunk=64)
+    pictures = [(picture.pixels, picture.original_size) for picture in read]
     if not pictures:
         raise InputError("no images given; give at least one")
     split = Split.of_normal_images(np.stack([pixels for pixels, _ in pictures]))
-    return replace(split, original_sizes=tuple((height, width) for _, (width, height) in pictures))
+    return replace(split, original_sizes=tuple(original for _, original in pictures))
 
 
 def _choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:

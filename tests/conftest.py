@@ -168,7 +168,7 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         headline="ssim",
         planted_auroc={},
         statistics=calibrated,
-        thresholds={name: 0.5 if SCORES[name] in PLAIN else 1.0 for name in names},
+        held_out_scores={name: np.array([0.5 if SCORES[name] in PLAIN else 1.0]) for name in names},
     )
     grey = np.full((1, 32, 32, 3), 127, np.uint8)
     preprocessing = Preprocessing.learn(grey, grey, side=32, levelling="no", centre="none")

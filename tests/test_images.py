@@ -19,7 +19,7 @@ from i3ad_jax.data.images import (
     restore_map,
     working_size,
 )
-from i3ad_jax.data.inputs import as_pictures
+from i3ad_jax.data.inputs import Broken, as_pictures, try_pictures
 from i3ad_jax.errors import InputError
 
 ASPECTS = ("stretch", "pad", "crop")
@@ -393,11 +393,28 @@ def test_restore_leaves_the_margins_of_pad_out():
 def test_pictures_in_memory_and_in_files_get_the_working_size(tmp_path):
     file = tmp_path / "a.png"
     Image.fromarray(RGB).save(file)
-    (chunk,) = as_pictures([RGB, file], size=(4, 6), aspect="pad", chunk=2)
     expected = preprocess(Image.fromarray(RGB), size=(4, 6), aspect="pad")
-    for picture in chunk:
+    pictures = list(as_pictures([RGB, file], size=(4, 6), aspect="pad", chunk=2))
+    assert [picture.name for picture in pictures] == ["0", str(file)]
+    for picture in pictures:
         np.testing.assert_array_equal(picture.pixels, expected)
-        np.testing.assert_array_equal(np.asarray(picture.original), RGB)
+        assert picture.original_size == RGB.shape[:2]
+
+
+def test_an_image_that_cannot_be_used_costs_no_other(tmp_path):
+    file = tmp_path / "a.png"
+    file.write_bytes(b"no picture")
+    images = [RGB, file, RGB.astype(np.float32), tmp_path / "none.png", RGB]
+    chunks = list(try_pictures(images, size=(4, 6), aspect="pad", chunk=2))
+    assert [len(chunk) for chunk in chunks] == [2, 2, 1]
+    found = [picture for chunk in chunks for picture in chunk]
+    assert [isinstance(each, Broken) for each in found] == [False, True, True, True, False]
+    assert [each.name for each in found] == ["0", str(file), "2", str(tmp_path / "none.png"), "4"]
+    for each in found[1:4]:
+        assert isinstance(each, Broken)
+        assert each.name in each.problem
+    with pytest.raises(InputError, match=r"a\.png: not a PNG"):
+        list(as_pictures(images, size=(4, 6), aspect="pad", chunk=2))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_images_of_many_tiles_are_read_as_they_are_scored() -> None:
 @pytest.mark.slow
 def test_image_of_12_megapixels_is_scored_within_2_gib(tmp_path: Path) -> None:
     detector = Detector.fit(
-        weave(4), method="pca", components=8, view="tiles", resolution=3464, pooling="peak"
+        weave(4), method="pca", components=8, view="tiles", resolution=3464, pooling="peak", planted_images=2
     )
     detector.save(tmp_path)
     done = subprocess.run(

@@ -2,14 +2,22 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Fails, FlagsOf
 from PIL import Image
+from scipy.stats import beta
 
 from i3ad_jax import predict, train
+from i3ad_jax.detector import Detector
+from i3ad_jax.prediction_files import names_of_results
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -38,12 +46,23 @@ def test_maps_and_pictures_have_the_size_of_the_image(tiny_run: Path, tmp_path: 
     (tmp_path / "other").mkdir()
     Image.new("RGBA", (width, height)).save(tmp_path / "other/grey.png")
     out = tmp_path / "out"
-    predict.main([str(tiny_run), str(tmp_path / "grey.tif"), str(tmp_path / "other"), "--out", str(out)])
+    predict.main(
+        [
+            str(tiny_run),
+            str(tmp_path / "grey.tif"),
+            str(tmp_path / "other"),
+            "--out",
+            str(out),
+            "--save",
+            "maps",
+            "pictures",
+        ]
+    )
     for name in ("grey", "grey-2"):
         anomaly_map = np.load(out / "maps" / f"{name}.npy", allow_pickle=False)
         assert anomaly_map.shape == (height, width)
         assert anomaly_map.dtype == np.float32
-        assert np.asarray(Image.open(out / "pictures" / f"{name}.png")).shape == (height, width, 3)
+        assert np.asarray(Image.open(out / "pictures" / f"{name}.jpg")).shape == (height, width, 3)
 
 
 def test_normal_images_suffice_to_train_and_predict(
@@ -56,3 +75,143 @@ def test_normal_images_suffice_to_train_and_predict(
     assert not (run / "results.json").exists()
     predict.main([str(run), str(tiny_folder / "test/spot/0.png"), "--out", str(tmp_path / "out")])
     assert len(read(tmp_path / "out/predictions.csv")) == 1
+
+
+def read_png_map(file: Path) -> np.ndarray:
+    with Image.open(file) as opened:
+        low, high = float(opened.info["minimum"]), float(opened.info["maximum"])
+        return low + np.asarray(opened).astype(np.float64) / 65535 * (high - low)
+
+
+def test_every_format_of_maps_holds_the_same_map(pca_run: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    image = tiny_folder / "test/spot/0.png"
+    expected = Detector.load(pca_run).score(image)[0].anomaly_map(score="ssim")
+    for map_format in ("npy", "npz", "png"):
+        options = ["--score", "ssim", "--save", "maps", "--map-format", map_format]
+        predict.main([str(pca_run), str(image), "--out", str(tmp_path), *options])
+    np.testing.assert_array_equal(np.load(tmp_path / "maps/0.npy"), expected)
+    np.testing.assert_array_equal(np.load(tmp_path / "maps/0.npz")["anomaly_map"], expected)
+    step = (expected.max() - expected.min()) / 65535
+    np.testing.assert_allclose(read_png_map(tmp_path / "maps/0.png"), expected, rtol=0, atol=0.51 * step)
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_a_broken_image_has_a_row_and_costs_no_other(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(tiny_folder / "test", images)
+    alone = tmp_path / "alone"
+    predict.main([str(pca_run), str(images), "--out", str(alone)])
+    (images / "good/0a.png").write_bytes((images / "good/0.png").read_bytes()[:-40])
+    (images / "spot/z.jpg").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as stop:
+        predict.main([str(pca_run), str(images), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 3
+    assert "2 images could not be used" in capsys.readouterr().err
+    found = read(tmp_path / "out/predictions.csv")
+    broken = {Path(row["path"]).name: row for row in found if row["error"]}
+    assert set(broken) == {"0a.png", "z.jpg"}
+    for name, row in broken.items():
+        assert name in row["error"]
+        assert row["anomalous"] == row["ssim"] == ""
+    others = [row for row in found if not row["error"]]
+    for row, expected in zip(others, read(alone / "predictions.csv"), strict=True):
+        assert row.keys() == expected.keys()
+        assert row["path"] == expected["path"]
+        assert float(row["combined"]) == pytest.approx(float(expected["combined"]), rel=1e-5)
+
+
+def test_strict_stops_at_a_broken_image(
+    fails: Fails, pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    images = [tiny_folder / "test", tmp_path / "a.png"]
+    message = fails(predict.main, [pca_run, *images, "--out", tmp_path / "out", "--strict"])
+    assert "a.png: not a PNG" in message
+    assert not (tmp_path / "out/predictions.csv").exists()
+
+
+@pytest.mark.parametrize("options", [["--quantile", "0.5"], ["--threshold", "0.02"]])
+def test_thresholds_come_from_held_out_scores_or_from_the_user(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path, options: list[str]
+) -> None:
+    predict.main([str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path), "--score", "l2", *options])
+    normal = np.array(json.loads((pca_run / "calibration.json").read_text())["held_out_scores"]["l2"])
+    threshold = np.quantile(normal, 0.5) if options[0] == "--quantile" else 0.02
+    for row in read(tmp_path / "predictions.csv"):
+        assert int(row["anomalous"]) == int(float(row["l2"]) > threshold)
+    about = json.loads((tmp_path / "predictions.json").read_text())
+    above, count = (normal > threshold).sum(), len(normal)
+    assert about["threshold"] == threshold
+    assert about["false_alarms"]["rate"] == above / count
+    # Clopper and Pearson's interval by quantiles of the beta distribution
+    low = beta.ppf(0.025, above, count - above + 1) if above else 0.0
+    high = beta.ppf(0.975, above + 1, count - above) if above < count else 1.0
+    assert about["false_alarms"]["low"] == pytest.approx(low)
+    assert about["false_alarms"]["high"] == pytest.approx(high)
+
+
+def test_names_of_results_are_unique() -> None:
+    files = [Path(name) for name in ("a/x.png", "b/x.jpg", "x-2.png", "c/x.tif", "d/y.png")]
+    names = names_of_results(files)
+    assert names[0] == "x"
+    assert names[-1] == "y"
+    assert len(set(names)) == len(files)
+
+
+KILLED = """
+import os, signal, sys
+from i3ad_jax import predict, prediction_files
+
+left = int(sys.argv.pop(1))
+add = prediction_files.GrowingTable.add
+
+def add_and_die(table, row):
+    global left
+    left -= 1
+    add(table, row)
+    if left == 0:
+        table._file.write("half a ro")
+        table._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+prediction_files.GrowingTable.add = add_and_die
+predict.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_prediction_resumes_to_the_same_bytes(
+    flags_of: FlagsOf, tiny_folder: Path, tmp_path: Path, fails: Fails
+) -> None:
+    run, images, out = tmp_path / "run", tmp_path / "images", tmp_path / "out"
+    train.main([*flags_of("pca"), "--queue-size", "2", "--run", str(run)])
+    shutil.copytree(tiny_folder / "test", images)
+    (images / "good/0a.png").write_bytes(b"no picture")
+    arguments = [str(run), str(images), "--out", str(out), "--save", "pictures"]
+    with pytest.raises(SystemExit, match="3"):
+        predict.main(arguments)
+    expected = (out / "predictions.csv").read_bytes()
+    pictures = {file.name: file.read_bytes() for file in (out / "pictures").iterdir()}
+    count = len(read(out / "predictions.csv"))
+    compiled_alike = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # as conftest.py has it
+    for left in (1, count // 2, count):
+        shutil.rmtree(out)
+        command = [sys.executable, "-c", KILLED, str(left), *arguments]
+        done = subprocess.run(command, check=False, env=compiled_alike)
+        assert done.returncode == -signal.SIGKILL
+        assert not (out / "predictions.csv").exists()
+        with pytest.raises(SystemExit, match="3"):
+            predict.main([*arguments, "--resume"])
+        assert (out / "predictions.csv").read_bytes() == expected
+        assert {file.name: file.read_bytes() for file in (out / "pictures").iterdir()} == pictures
+        assert [file.name for file in out.glob("*.partial*")] == []
+    written = (out / "predictions.csv").stat().st_mtime_ns
+    with pytest.raises(SystemExit, match="3"):
+        predict.main([*arguments, "--resume"])
+    assert (out / "predictions.csv").stat().st_mtime_ns == written
+    subprocess.run([sys.executable, "-c", KILLED, "1", *arguments], check=False)
+    message = fails(predict.main, [*arguments, "--resume", "--quantile", "0.5"])
+    assert "--resume" in message
+    Image.new("RGB", (40, 40)).save(images / "good/0a.png")
+    assert "other images" in fails(predict.main, [*arguments, "--resume"])

@@ -378,10 +378,17 @@ CALIBRATION_DAMAGE = {
     "statistics of one pixel": damage_array(lambda values: values[:, :1, :1]),
     "statistics of text": damage_array(lambda values: values.astype(str)),
     "no statistics": lambda run: shutil.rmtree(run / "statistics") or "l2_calibrated.npy",
-    "a threshold of NaN": damage_values(lambda c: c["thresholds"].update(l2=float("nan")), "threshold nan"),
-    "an infinite threshold": damage_values(lambda c: c["thresholds"].update(l2=1e999), "threshold inf"),
-    "a threshold of text": damage_values(lambda c: c["thresholds"].update(l2="0.5"), "threshold '0.5'"),
-    "a threshold of true": damage_values(lambda c: c["thresholds"].update(l2=True), "threshold True"),
+    "a score of NaN": damage_values(
+        lambda c: c["held_out_scores"]["l2"].append(float("nan")), "scores of l2"
+    ),
+    "an infinite score": damage_values(lambda c: c["held_out_scores"]["l2"].append(1e999), "scores of l2"),
+    "a score of text": damage_values(lambda c: c["held_out_scores"].update(l2=["0.5"]), "scores of l2"),
+    "a score of true": damage_values(lambda c: c["held_out_scores"].update(l2=[True]), "scores of l2"),
+    "no scores": damage_values(lambda c: c["held_out_scores"].update(l2=[]), "scores of l2"),
+    "other scores": damage_values(lambda c: c["held_out_scores"].update(l2=[9.0]), "threshold of l2"),
+    "another threshold": damage_values(lambda c: c["thresholds"].update(l2=9.0), "threshold of l2"),
+    "a threshold of text": damage_values(lambda c: c["thresholds"].update(l2="0.5"), "calibration.json"),
+    "an older version's": damage_values(lambda c: c.pop("held_out_scores"), "'held_out_scores' is missing"),
     "no threshold of a score": damage_values(
         lambda c: c["thresholds"].pop("ms_ssim"), "'ms_ssim' is missing"
     ),

@@ -1,5 +1,6 @@
 """Images as users hold them: paths, arrays, Pillow pictures, one or many, or an iterator of them."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -17,22 +18,41 @@ ImageLike = str | Path | np.ndarray | Image.Image
 ImagesLike = ImageLike | Iterable[ImageLike]
 
 
+_MAX_READERS = 8  # each may hold an image of 100 million pixels
+
+
 class Picture(NamedTuple):
-    """An image before and after it is brought to the working size.
+    """An image in the working size, and where it came from.
 
     Attributes:
         name: its path, or its position among the images given.
-        original: RGB, of any size.
+        source: its file, or the image itself, RGB, if it came in memory.
+        original_size: of the image before it was resized.
         pixels: of the working size.
     """
 
     name: str
-    original: Image.Image
+    source: Path | Image.Image
+    original_size: Size
     pixels: UInt8[np.ndarray, "h w 3"]
 
 
-def as_pictures(images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int) -> Iterator[list[Picture]]:
-    """The images in lists of at most `chunk`; the next list is read while one is worked on.
+class Broken(NamedTuple):
+    """An image that cannot be used.
+
+    Attributes:
+        name: its path, or its position among the images given.
+        problem: what is wrong with it and what to do, in one line that names it.
+    """
+
+    name: str
+    problem: str
+
+
+def try_pictures(
+    images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int
+) -> Iterator[list[Picture | Broken]]:
+    """The images in lists of at most `chunk`, in order; the next list is read while one is worked on.
 
     Args:
         images: a path of a file or folder, an array (uint8 or 16-bit; `h w`, `h w 1`, `h w 3` or `h w 4`, or
@@ -42,22 +62,34 @@ def as_pictures(images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int) -
         chunk: number of images.
 
     Raises:
-        InputError: an image cannot be used; the message names its path or position.
+        InputError: there is nothing that could be images, such as a folder without any.
     """
-
-    def read(numbered: list[tuple[int, ImageLike]]) -> list[Picture]:
-        return [_picture(number, image, size, aspect) for number, image in numbered]
-
-    waiting = None
     source = enumerate(_each(images))
-    with ThreadPoolExecutor(max_workers=1) as reader:
+    readers = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, _MAX_READERS))
+    try:
+        waiting = None
         while numbered := list(islice(source, chunk)):
-            ahead = reader.submit(read, numbered)
+            ahead = [readers.submit(_picture, *each, size, aspect) for each in numbered]
             if waiting:
-                yield waiting.result()
+                yield [picture.result() for picture in waiting]
             waiting = ahead
         if waiting:
-            yield waiting.result()
+            yield [picture.result() for picture in waiting]
+    finally:
+        readers.shutdown(cancel_futures=True)
+
+
+def as_pictures(images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int) -> Iterator[Picture]:
+    """The images one by one, as `try_pictures` reads them.
+
+    Raises:
+        InputError: an image cannot be used; the message names its path or position.
+    """
+    for pictures in try_pictures(images, size=size, aspect=aspect, chunk=chunk):
+        for picture in pictures:
+            if isinstance(picture, Broken):
+                raise InputError(picture.problem)
+            yield picture
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -99,14 +131,19 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
                 yield image
 
 
-def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Picture:
-    if isinstance(image, str | Path):
-        name, original = str(image), read_image(Path(image))
-    else:
-        name = str(number)
-        picture = image if isinstance(image, Image.Image) else _from_array(name, image)
-        original = to_rgb(picture, name=f"image {name}")
-    return Picture(name, original, preprocess(original, size=size, aspect=aspect))
+def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Picture | Broken:
+    name = str(image) if isinstance(image, str | Path) else str(number)
+    try:
+        if isinstance(image, str | Path):
+            source = Path(image)
+            original = read_image(source)
+        else:
+            picture = image if isinstance(image, Image.Image) else _from_array(name, image)
+            source = original = to_rgb(picture, name=f"image {name}")
+    except InputError as error:
+        return Broken(name, str(error))
+    pixels = preprocess(original, size=size, aspect=aspect)
+    return Picture(name, source, (original.height, original.width), pixels)
 
 
 def _from_array(name: str, image: object) -> Image.Image:

@@ -1,0 +1,180 @@
+"""What `predict` writes: a table that grows row by row, anomaly maps and pictures.
+
+A prediction that is interrupted goes on where it stopped: `predictions.partial.csv` has the rows so far, and
+`predictions.json` says what they belong to.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image, PngImagePlugin
+
+from i3ad_jax.errors import InputError
+from i3ad_jax.prediction import Prediction
+from i3ad_jax.reporting.figures import overlay
+from i3ad_jax.runs.files import read_json, write_array, write_json, write_text
+from i3ad_jax.scoring.maps import SCORES
+
+MapFormat = Literal["npy", "npz", "png"]
+
+
+class PredictionFiles:
+    """The folder of a prediction.
+
+    Attributes:
+        table: the finished table, one row for each image in the order given.
+        partial: its rows so far, while a prediction goes on or after it was interrupted.
+        about: what the table belongs to, and a summary once it is finished.
+        maps, pictures: folders with a file for each image.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.table = path / "predictions.csv"
+        self.partial = path / "predictions.partial.csv"
+        self.about = path / "predictions.json"
+        self.maps = path / "maps"
+        self.pictures = path / "pictures"
+
+    def finished(self, about: Mapping[str, Any]) -> bool:
+        """Whether the table of exactly this prediction is there already."""
+        return self.table.exists() and not self.partial.exists() and self._stored(about)
+
+    @contextmanager
+    def growing_table(
+        self, header: Sequence[str], about: Mapping[str, Any], *, resume: bool, unit: int
+    ) -> Iterator["GrowingTable"]:
+        """A table to add rows to, which becomes `table` at the end of the block unless it fails.
+
+        Args:
+            header: names of the columns.
+            about: JSON values that say what the table belongs to.
+            resume: keep the rows of an interrupted prediction that had the same `about`.
+            unit: rows are kept in multiples of this.
+
+        Raises:
+            InputError: rows are to be kept that belong to another prediction.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        rows: list[list[str]] = []
+        if resume and self.partial.exists():
+            if not self._stored(about):
+                raise InputError(
+                    f"{self.about}: the prediction to resume had another run, other options or other images;"
+                    " give the same ones, or start anew without --resume"
+                )
+            rows = _complete_rows(self.partial, len(header))[1:]
+            rows = rows[: len(rows) // unit * unit]
+        self.table.unlink(missing_ok=True)  # an old table never stands beside what a new one belongs to
+        write_text(self.partial, _as_csv([header, *rows]))
+        write_json(self.about, about)
+        with self.partial.open("a", encoding="utf-8", newline="") as file:
+            yield GrowingTable(file, kept=len(rows))
+        self.partial.replace(self.table)
+
+    def read_table(self) -> list[dict[str, str]]:
+        """The rows of the finished table by their columns."""
+        with self.table.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def write_map(
+        self, name: str, anomaly_map: Float[np.ndarray, "height width"], map_format: MapFormat
+    ) -> None:
+        """Writes `maps/NAME.npy`, float32; or `.npz`, compressed, the array called anomaly_map; or `.png`.
+
+        A PNG has 16 bits: 0 and 65535 stand for the values that its text entries minimum and maximum name.
+        """
+        file = self.maps / f"{name}.{map_format}"
+        match map_format:
+            case "npy":
+                write_array(file, anomaly_map)
+            case "npz":
+                np.savez_compressed(file, anomaly_map=anomaly_map)
+            case "png":
+                low, high = float(anomaly_map.min()), float(anomaly_map.max())
+                values = (anomaly_map - low) * (65535 / max(high - low, np.finfo(np.float32).tiny))
+                text = PngImagePlugin.PngInfo()
+                text.add_text("minimum", repr(low))
+                text.add_text("maximum", repr(high))
+                Image.fromarray(values.round().astype(np.uint16)).save(file, pnginfo=text, compress_level=1)
+
+    def write_picture(
+        self, name: str, prediction: Prediction, anomaly_map: Float[np.ndarray, "height width"], score: str
+    ) -> None:
+        """Writes `pictures/NAME.jpg`: the image in grey under the heat map of a score.
+
+        Raises:
+            InputError: the image's file has changed since it was scored.
+        """
+        heat = overlay(prediction.original, anomaly_map, vmax=SCORES[score].heat_limit)
+        Image.fromarray(heat).save(self.pictures / f"{name}.jpg", quality=90)
+
+    def _stored(self, about: Mapping[str, Any]) -> bool:
+        if not self.about.exists():
+            return False
+        stored = read_json(self.about)
+        return all(stored.get(key) == value for key, value in about.items())
+
+
+class GrowingTable:
+    """A CSV file to which rows are added one by one.
+
+    Attributes:
+        kept: how many rows were there before.
+    """
+
+    def __init__(self, file: TextIO, *, kept: int) -> None:
+        self._file = file
+        self.kept = kept
+
+    def add(self, row: Sequence[object]) -> None:
+        """Adds a row, which then survives the end of the process."""
+        self._file.write(_as_csv([row]))
+        self._file.flush()
+
+
+def names_of_results(files: Sequence[Path]) -> list[str]:
+    """A name for each image's results: its stem, numbered where several images share one."""
+    names: dict[str, None] = {}
+    next_number: dict[str, int] = {}
+    for file in files:
+        name, count = file.stem, next_number.get(file.stem, 2)
+        while name in names:
+            name, count = f"{file.stem}-{count}", count + 1
+        names[name] = None
+        next_number[file.stem] = count
+    return list(names)
+
+
+def digest_of_files(files: Sequence[Path]) -> str:
+    """SHA-256 of the files' names, sizes and times of change: enough to see that they are still the same."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            found = file.stat()
+            state: tuple[int, ...] = (found.st_size, found.st_mtime_ns)
+        except OSError:  # to be reported where the file is read
+            state = ()
+        digest.update(repr((str(file), state)).encode())
+    return digest.hexdigest()
+
+
+def _as_csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _complete_rows(file: Path, columns: int) -> list[list[str]]:
+    """The rows of a table, without a last one that was cut short."""
+    text = file.read_bytes().decode("utf-8", "ignore")  # it may end within a character
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    whole = text.endswith("\r\n") and all(len(row) == columns for row in rows[-1:])
+    return rows if whole else rows[:-1]
