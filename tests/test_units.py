@@ -34,7 +34,7 @@ def objects(count: int = 20) -> np.ndarray:
 
 
 def levelled(images: np.ndarray, units: Units) -> np.ndarray:
-    gains = [units.gain(image) for image in images]
+    gains = units.gains(images)
     return np.asarray(level(jnp.asarray(images), jnp.asarray(gains, jnp.float32)))
 
 

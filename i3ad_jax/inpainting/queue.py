@@ -86,7 +86,7 @@ def _loops(
     images: Images, scores: AnomalyScore, u: float | Float[Array, "..."], settings: LoopSettings
 ) -> Loop:
     """The loop of each image."""
-    each = jnp.broadcast_to(jnp.asarray(u, jnp.float32), len(images))
+    each = jnp.broadcast_to(jnp.asarray(u, jnp.float32), images.shape[0])
     one = jax.vmap(lambda image, score, u: Loop.of(image, score=score, u=u, settings=settings))
     return one(images, scores, each)
 
@@ -98,7 +98,7 @@ def _needed_steps(
 
     Zeros where no step led to such a state.
     """
-    capacity = len(loops.original)
+    capacity = loops.original.shape[0]
     start = jax.vmap(Loop.start)(jax.tree.map(lambda x: x[:1], loops))
     start = jax.tree.map(lambda x: jnp.broadcast_to(x, (slots, *x.shape[1:])), start)
     # NaN equals nothing: before any state there is no cycle.

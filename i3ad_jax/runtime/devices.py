@@ -101,8 +101,10 @@ def in_batches(
         count: how many of them mean something; no time is spent on batches beyond.
         batch_size: rows that are worked on together.
     """
-    rows = len(jax.tree.leaves(arrays)[0])
+    rows = jax.tree.leaves(arrays)[0].shape[0]
     size = min(batch_size, rows)
+    if size == rows:
+        return function(arrays)
 
     def add(batch: Int[Array, ""], results: Results) -> Results:
         # The last batch begins early enough to be full; what was done before comes out as before.
