@@ -13,7 +13,7 @@ from i3ad_jax import command_line
 from i3ad_jax.detector import Detector
 from i3ad_jax.exporting import folder
 from i3ad_jax.exporting.parity import check_parity
-from i3ad_jax.exporting.stablehlo import TOLERANCE, StableHlo
+from i3ad_jax.exporting.stablehlo import ALLOWED, StableHlo
 from i3ad_jax.preparation import as_split, load_train
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
@@ -58,7 +58,7 @@ def export(
     detector = Detector.load(run.path)
     compared = _compared(detector, images)
     program = StableHlo(detector)
-    parity = check_parity(detector, program, compared, tolerance=TOLERANCE)
+    parity = check_parity(detector, program, compared, allowed=ALLOWED)
     results = read_json(run.results) if run.results.exists() else None
     folder.write(out, program, detector, parity, form=form, results=results)
 
@@ -75,11 +75,12 @@ def main(arguments: Sequence[str]) -> None:
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     export(RunFolder(flags.run), out=flags.out, form=flags.format, images=flags.images)
     about = read_json(flags.out / "export.json")
-    program, parity = about["program"], about["parity"]
+    program, largest = about["program"], about["parity"]["largest"]
     print(flags.out / program["file"])
     print(
-        f"scores differ from the run's by at most {parity['difference']:.1g} on {parity['images']} images"
-        f" ({parity['tolerance']:g} is allowed)"
+        f"scores of {about['parity']['images']} images differ from the run's by at most"
+        f" {largest['plain']:.1g}, calibrated ones by {largest['calibrated']:.1g} standard deviations;"
+        " verdicts are the same"
     )
     if "readable_until" in program:
         print(f"JAX reads it until {program['readable_until']}; export again before then")

@@ -116,7 +116,7 @@ def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, fo
         "headline": calibration.headline,
         "pooling": dict(calibration.pooling),
         "thresholds": dict(calibration.thresholds),
-        "parity": parity._asdict(),
+        "parity": parity.to_json(),
     }
 
 

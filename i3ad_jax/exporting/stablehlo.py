@@ -10,14 +10,15 @@ from jax import export
 from jaxtyping import UInt8
 
 from i3ad_jax.detector import Detector
+from i3ad_jax.exporting.parity import Differences
 from i3ad_jax.exporting.program import Scored, scoring_program
 from i3ad_jax.runtime.compiler import compiler_options
 
 FILE = "program.stablehlo"
 PLATFORMS = ("cpu", "cuda")
-# Besides the run's float64, the order of sums: the run's steps are several programs, these are one. The
-# largest difference seen was 1e-5, of calibrated scores, whose unit is a standard deviation.
-TOLERANCE = 5e-5
+# Not the run's bits: that is several programs, and float64 at its end; this is one, whose multiplications and
+# additions are fused elsewhere. Several times the largest differences seen, 2e-7 and 1e-4.
+ALLOWED = Differences(plain=2e-6, calibrated=5e-4)
 COMPATIBLE = timedelta(days=180)  # how long later versions of JAX promise to read the file
 
 

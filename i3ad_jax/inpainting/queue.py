@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.refine import AnomalyScore, Earlier, Inpaint, Loop, LoopSettings, State, Trajectory
-from i3ad_jax.shapes import Images
+from i3ad_jax.shapes import Images, Length
 
 
 class _Slots(NamedTuple):
@@ -38,7 +38,7 @@ def refine_queue(
     images: Images,
     *,
     count: int | Int[Array, ""],
-    slots: int,
+    slots: Length,
     scores: AnomalyScore,
     u: float | Float[Array, ""] | Float[Array, " b"],
     settings: LoopSettings,
@@ -67,7 +67,7 @@ def trace_queue(
     images: Images,
     *,
     count: int | Int[Array, ""],
-    slots: int,
+    slots: Length,
     scores: AnomalyScore,
     u: float | Float[Array, ""] | Float[Array, " b"],
     settings: LoopSettings,
@@ -92,7 +92,7 @@ def _loops(
 
 
 def _needed_steps(
-    inpaint: Inpaint, loops: Loop, *, count: int | Int[Array, ""], slots: int, kept: int
+    inpaint: Inpaint, loops: Loop, *, count: int | Int[Array, ""], slots: Length, kept: int
 ) -> State:
     """For each loop of the queue its states after 0 to `kept` - 1 iterations, the last place for all later.
 

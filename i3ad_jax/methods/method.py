@@ -25,7 +25,7 @@ from i3ad_jax.scoring.maps import SCORES, Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.settings import SettingError, Settings, setting
-from i3ad_jax.shapes import Image, Images, Map, Maps, PRNGKey
+from i3ad_jax.shapes import Image, Images, Length, Map, Maps, PRNGKey
 
 State = Any  # a pytree of arrays and nothing else: it is donated, saved and compared
 Metrics = dict[str, Float[Array, ""]]
@@ -44,7 +44,7 @@ class Queue(NamedTuple):
 
     squares: Squares
     num_images: Int[Array, ""]
-    together: int
+    together: Length
 
 
 class Batch(NamedTuple):

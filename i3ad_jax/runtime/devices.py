@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from i3ad_jax.settings import Settings, setting
+from i3ad_jax.shapes import Length
 
 Results = TypeVar("Results")  # a pytree of arrays
 _AXIS = "device"
@@ -91,7 +92,7 @@ def shard_over_devices(
 
 
 def in_batches(
-    function: Callable[..., Results], arrays: Any, *, count: Int[Array, ""], batch_size: int
+    function: Callable[..., Results], arrays: Any, *, count: Int[Array, ""], batch_size: Length
 ) -> Results:
     """What `function` gives for the first `count` rows, a few at a time for the sake of memory.
 
