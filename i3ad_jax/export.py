@@ -11,9 +11,8 @@ from jaxtyping import UInt8
 
 from i3ad_jax import command_line
 from i3ad_jax.detector import Detector
-from i3ad_jax.exporting import folder
+from i3ad_jax.exporting import folder, onnx, stablehlo
 from i3ad_jax.exporting.parity import check_parity
-from i3ad_jax.exporting.stablehlo import ALLOWED, StableHlo
 from i3ad_jax.preparation import as_split, load_train
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
@@ -35,7 +34,8 @@ class Flags:
     """Folder for the program, export.json, card.md and, for stablehlo, load_exported.py; empty or new."""
     format: Literal["stablehlo", "onnx"] = "stablehlo"
     """stablehlo is one file for CPUs and NVIDIA GPUs, for any number of images at a time; later versions of
-    JAX read it for six months. onnx takes one image at a time."""
+    JAX read it for six months. onnx takes one image at a time, and through all iterations of a loop; it wants
+    pip install 'i3ad_jax[onnx]'."""
     images: tuple[Path, ...] = ()
     """Images, or folders of them, of which the program has to give the run's scores; by default the normal
     ones that the run held out."""
@@ -57,8 +57,11 @@ def export(
     folder.check_free(out)
     detector = Detector.load(run.path)
     compared = _compared(detector, images)
-    program = StableHlo(detector)
-    parity = check_parity(detector, program, compared, allowed=ALLOWED)
+    if form == "onnx":
+        program, allowed = onnx.Onnx(detector), onnx.ALLOWED
+    else:
+        program, allowed = stablehlo.StableHlo(detector), stablehlo.ALLOWED
+    parity = check_parity(detector, program, compared, allowed=allowed)
     results = read_json(run.results) if run.results.exists() else None
     folder.write(out, program, detector, parity, form=form, results=results)
 

@@ -16,7 +16,7 @@ from conftest import Fails, FlagsOf
 from PIL import Image
 
 from i3ad_jax import Detector, export, train
-from i3ad_jax.exporting import load_exported
+from i3ad_jax.exporting import load_exported, onnx
 from i3ad_jax.exporting.parity import largest_difference
 from i3ad_jax.exporting.stablehlo import ALLOWED
 from i3ad_jax.scoring.maps import PLAIN, SCORES
@@ -171,3 +171,37 @@ def test_held_out_images_that_changed_are_refused_and_others_can_take_their_plac
     assert not out.exists()
     export.main([str(run), "--out", str(out), "--images", str(data / "test")])
     assert json.loads((out / "export.json").read_text())["parity"]["images"] == 6
+
+
+@pytest.mark.parametrize("run", RUNS, indirect=True)
+def test_onnx_runtime_gives_the_run_s_scores_maps_and_verdicts(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra onnx")
+    pytest.importorskip("jax2onnx", reason="comes with the extra onnx")
+    out = tmp_path / "out"
+    export.main([str(run), "--out", str(out), "--format", "onnx"])
+    assert {file.name for file in out.iterdir()} == {"model.onnx", "export.json", "card.md"}
+    about = json.loads((out / "export.json").read_text())
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    (image,), outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
+    assert image.shape == [1, *about["working_size"], 3]
+    for file, own in zip(pictures, Detector.load(run).score(pictures), strict=True):
+        pixels = load_exported.read(file, size=about["working_size"], aspect=about["aspect"])
+        found = dict(zip(outputs, session.run(None, {image.name: pixels[None]}), strict=True))
+        for name, score in own.scores.items():
+            limit = onnx.ALLOWED.plain if SCORES[name] in PLAIN else onnx.ALLOWED.calibrated
+            assert largest_difference(found[f"scores.{name}"], np.array([score])) <= limit
+            assert found[f"anomalous.{name}"].item() == own.anomalous[name]
+            small = own.small_maps[name].ravel()
+            assert largest_difference(found[f"maps.{name}"].ravel(), small) <= 20 * limit
+
+
+def test_onnx_says_what_to_install_where_it_is_missing(
+    fails: Fails, pca_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    message = fails(export.main, [pca_run, "--out", tmp_path / "out", "--format", "onnx"])
+    assert "--format onnx" in message
+    assert "pip install 'i3ad_jax[onnx]'" in message
+    assert not (tmp_path / "out").exists()

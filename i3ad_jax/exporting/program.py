@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from i3ad_jax.detector import Detector
 from i3ad_jax.methods.method import Queue
+from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.shapes import Maps
 
@@ -30,8 +31,11 @@ def scoring_program(detector: Detector) -> Callable[[UInt8[Array, "n h w 3"]], S
 
     def plain(squares: Squares) -> dict[str, Maps]:
         rows = squares.images.shape[0]
-        # Whole images go together, however many: one alone does not wait for empty slots. Tiles are many.
+        # Whole images go together, however many: one alone does not wait for empty slots. But tiles are many,
+        # and gradients of convolutions by a kernel for each image want to know how many.
         together = rows if tiles == 1 else min(method.throughput.test_batch_size, tiles)
+        if isinstance(method, ReconstructionMethod) and method.iterations:
+            together = 1
         queue = Queue(squares, jnp.asarray(rows, jnp.int32), together)
         return method.examine(detector.state, parameters, queue).maps
 

@@ -17,8 +17,8 @@ from i3ad_jax.runtime.compiler import compiler_options
 FILE = "program.stablehlo"
 PLATFORMS = ("cpu", "cuda")
 # Not the run's bits: that is several programs, and float64 at its end; this is one, whose multiplications and
-# additions are fused elsewhere. Several times the largest differences seen, 2e-7 and 1e-4.
-ALLOWED = Differences(plain=2e-6, calibrated=5e-4)
+# additions are fused elsewhere. Several times the largest differences seen, 1e-6 and 1e-4.
+ALLOWED = Differences(plain=5e-6, calibrated=5e-4)
 COMPATIBLE = timedelta(days=180)  # how long later versions of JAX promise to read the file
 
 
