@@ -55,6 +55,12 @@ def test_pictures_are_turned_upright(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.rot90(COLOUR, -1))
 
 
+def test_pixels_of_unknown_range_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(COLOUR[..., 0].astype(np.float32)).save(tmp_path / "depth.tif")
+    with pytest.raises(ValueError, match=r"depth\.tif: floating-point pixels"):
+        load_exported.read(tmp_path / "depth.tif", size=(32, 32), aspect="stretch")
+
+
 def test_another_file_in_place_of_the_program_is_refused(pca_run: Path, tmp_path: Path) -> None:
     export.main([str(pca_run), "--out", str(tmp_path / "out")])
     program = tmp_path / "out/program.stablehlo"

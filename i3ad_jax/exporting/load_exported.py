@@ -30,6 +30,8 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
 def read(file: Path, *, size: tuple[int, int], aspect: str) -> np.ndarray:
     """A picture, uint8 [h, w, 3], brought to the working size as it was in training."""
     picture = ImageOps.exif_transpose(Image.open(file))
+    if picture.mode == "F":
+        raise ValueError(f"{file}: floating-point pixels have no known range")
     if picture.mode.startswith("I"):  # 16-bit grey
         picture = Image.fromarray(((np.asarray(picture).astype(np.int32) + 128) // 257).astype(np.uint8))
     picture = picture.convert("RGBA" if picture.mode == "P" else "RGB").convert("RGB")
