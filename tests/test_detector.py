@@ -91,7 +91,8 @@ def test_fit_gives_the_bits_of_the_command_from_a_folder_from_paths_and_from_arr
         # The same images serve the training, whatever they are called.
         names = {str(number): f"train/good/{number}.png" for number in range(8)}
         assert [names[name] for name in other.files.held_out] == list(trained.files.held_out)
-    predict.main([str(tmp_path / "run"), str(tiny_folder / "test"), "--out", str(tmp_path / "out")])
+    arguments = [str(tmp_path / "run"), str(tiny_folder / "test"), "--out", str(tmp_path / "out")]
+    predict.main([*arguments, "--save", "maps"])
     rows = read_table(tmp_path / "out/predictions.csv")
     for row, prediction in zip(rows, fitted.score(tiny_folder / "test"), strict=True):
         assert row["path"] == prediction.name
