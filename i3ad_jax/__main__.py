@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "train a method on normal images, test it, write a report",
     "evaluate": "test a trained run again, with other settings or other images",
     "predict": "score images without labels by a trained run",
+    "serve": "score images that clients upload, by HTTP",
     "devices": "show versions and what JAX computes on",
 }
 

@@ -77,7 +77,7 @@ class Detector:
             prepared = prepare(config, lambda size: load_train(config, size=size, progress=progress))
         else:
             config = config.with_settings({"data": ARRAYS})
-            given = images if isinstance(images, np.ndarray | PIL.Image.Image) else list(images)
+            given = images if isinstance(images, bytes | np.ndarray | PIL.Image.Image) else list(images)
             prepared = prepare(config, lambda size: as_split(given, config, size))
         last = last_step(
             prepared.config.build(),
@@ -164,8 +164,9 @@ class Detector:
         """Scores, anomaly maps and verdicts.
 
         Args:
-            images: a path of a file or folder, an array of any size (uint8 or uint16; `h w`, `h w 1`,
-                `h w 3` or `h w 4`, or a batch `n h w c`), a Pillow picture, or an iterable of these.
+            images: a path of a file or folder, the content of a file as bytes, an array of any size (uint8 or
+                uint16; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch `n h w c`), a Pillow picture, or an
+                iterable of these.
 
         Raises:
             InputError: an image cannot be used; the message names its path or position.

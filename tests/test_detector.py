@@ -201,10 +201,14 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
 
 
-def in_png(image: np.ndarray) -> Image.Image:
+def content_of_png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
-    return Image.open(io.BytesIO(file.getvalue()))
+    return file.getvalue()
+
+
+def in_png(image: np.ndarray) -> Image.Image:
+    return Image.open(io.BytesIO(content_of_png(image)))
 
 
 FORMS: dict[str, tuple[Callable[[], Any], np.ndarray]] = {
@@ -220,6 +224,7 @@ FORMS: dict[str, tuple[Callable[[], Any], np.ndarray]] = {
     "Pillow, RGBA": (lambda: Image.fromarray(COLOUR).convert("RGBA"), COLOUR),
     "Pillow, 16-bit grey": (lambda: Image.fromarray(GREY.astype(np.uint16) * 257), GREY),
     "Pillow, opened and not yet read": (lambda: in_png(COLOUR), COLOUR),
+    "a file's content": (lambda: content_of_png(COLOUR), COLOUR),
     "a batch": (lambda: COLOUR[None], COLOUR),
     "a batch of grey images": (lambda: GREY[None, ..., None], GREY),
     "a batch of 16 bits": (lambda: COLOUR[None].astype(np.uint16) * 257, COLOUR),

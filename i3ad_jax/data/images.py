@@ -23,6 +23,7 @@ Size = tuple[int, int]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MAX_PIXELS = 100_000_000
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
 
 def read_bytes(source: Path | bytes, *, name: str | None = None) -> bytes:
@@ -59,6 +60,22 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> Image.Image:
     """
     name = name or str(source)
     return _in_8_bits(_decode(source, name), name)
+
+
+def read_size(source: Path | bytes, *, name: str | None = None) -> Size:
+    """Height and width that an image file states, without decoding it.
+
+    Args:
+        source, name: as for `read_image`.
+
+    Raises:
+        InputError: the file cannot be opened, or states more than 100 million pixels.
+    """
+    name = name or str(source)
+    content = read_bytes(source, name=name)
+    with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+        _check_pixels(opened)
+        return opened.height, opened.width
 
 
 def to_rgb(picture: Image.Image, *, name: str) -> Image.Image:
@@ -208,15 +225,13 @@ def _fit(size: Size, *, into: Size) -> Size:
 def _decode(source: Path | bytes, name: str) -> Image.Image:
     """The upright picture in a file."""
     content = read_bytes(source, name=name)
-    formats = ("PNG", "JPEG", "BMP", "TIFF")
-    with _one_line(name), Image.open(io.BytesIO(content), formats=formats) as opened:
+    with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
         return _upright(opened, name)
 
 
 def _upright(opened: Image.Image, name: str) -> Image.Image:
     """The upright picture: RGB, or of Pillow's modes that begin with I (grey, more than 8 bits)."""
-    if opened.width * opened.height > MAX_PIXELS:
-        raise Image.DecompressionBombError
+    _check_pixels(opened)
     opened.load()
     image = ImageOps.exif_transpose(opened)
     if image.mode == "P":  # Pillow warns where a transparent palette loses its alpha in one step.
@@ -224,6 +239,11 @@ def _upright(opened: Image.Image, name: str) -> Image.Image:
     if image.mode == "F":
         raise InputError(f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits")
     return image if image.mode.startswith("I") else image.convert("RGB")
+
+
+def _check_pixels(opened: Image.Image) -> None:
+    if opened.width * opened.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
 
 
 def _in_8_bits(image: Image.Image, name: str) -> Image.Image:
