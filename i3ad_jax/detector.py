@@ -61,8 +61,9 @@ class Detector:
         """Trains and calibrates on normal images alone.
 
         Args:
-            images: a folder in MVTec layout, `textures:KIND` or `tfds:mvtec_ad/CATEGORY`, of which only the
-                normal training images are used; or the images themselves, as `score` takes them.
+            images: a folder or file in a layout that `--data` takes, `textures:KIND` or
+                `tfds:mvtec_ad/CATEGORY`, of which only the normal training images are used; or the images
+                themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
             progress: show progress bars.

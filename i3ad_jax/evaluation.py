@@ -14,6 +14,7 @@ from skimage.util import img_as_ubyte
 
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector, load_weights
 from i3ad_jax.errors import ChangedFilesWarning, InputError
@@ -52,20 +53,37 @@ class Evaluation:
 
 
 def evaluate_run(
-    run: RunFolder, config: Config[Any, Any], *, data: str, out: RunFolder, command: Sequence[str] = ()
+    run: RunFolder,
+    config: Config[Any, Any],
+    *,
+    data: str,
+    layout: LayoutName | None = None,
+    out: RunFolder,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Tests a run under `config`, its own but for the test; returns what `results.json` holds.
+
+    Args:
+        run: the trained run.
+        config: its settings, but for the test.
+        data: where the test images come from, as `load_dataset` takes it.
+        layout: how they lie; by default the run's own where `data` is the run's own, else found out.
+        out: the folder for the results.
+        command: for the results' record.
 
     Raises:
         InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a run.
     """
     stored = run.read_config()
-    same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
+    own = stored.data
+    layout = layout or (own.layout if data == own.data else "auto")
+    same_data = (data, layout) == (own.data, own.layout)
+    same = same_data and config == replace(stored, throughput=config.throughput)
     if not (same and out.is_same(run)):
         check_results_folder(out, run)
     size, aspect = run.read_preprocessing().size, config.data.aspect
-    tested = load_dataset(data, size=size, aspect=aspect, progress=True)
-    detector = load_as(run, config, train=tested.train if data == stored.data.data else None)
+    tested = load_dataset(data, size=size, aspect=aspect, layout=layout, progress=True)
+    detector = load_as(run, config, train=tested.train if same_data else None)
     evaluation = evaluate(detector, tested, progress=True)
     return write_evaluation(evaluation, out, run=run, data=data, command=command)
 

@@ -83,7 +83,7 @@ def load_train(config: Config[Settings, Settings], *, size: Size, progress: bool
         InputError: they cannot be read.
     """
     data = config.data
-    dataset = load_dataset(data.data, size=size, aspect=data.aspect, progress=progress)
+    dataset = load_dataset(data.data, size=size, aspect=data.aspect, layout=data.layout, progress=progress)
     return dataset.train
 
 

@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -93,7 +94,9 @@ def to_rgb(picture: Image.Image, *, name: str) -> Image.Image:
     return _in_8_bits(upright, name)
 
 
-def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarray, "height width"]:
+def read_mask(
+    source: Path | bytes, *, name: str | None = None, any_nonzero: bool = False
+) -> Bool[np.ndarray, "height width"]:
     """True on the defective pixels of a mask file, upright as its EXIF data says.
 
     A pixel is defective where its largest colour channel reaches half of the full range (128 of
@@ -103,6 +106,8 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarr
     Args:
         source: a file, or the bytes of one.
         name: what an error message calls it, needed for bytes; by default the path.
+        any_nonzero: every pixel that is not 0 is defective, whatever the others are: for masks whose
+            values are numbers of classes.
 
     Raises:
         InputError: as for `read_image`.
@@ -112,9 +117,10 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarr
     if image.mode.startswith("I"):
         values, half = np.asarray(image), 32768
     else:
-        values, half = np.asarray(image).max(axis=-1), 128
+        # Channel by channel: NumPy is slow at a maximum over a last axis of 3.
+        values, half = reduce(np.maximum, np.moveaxis(np.asarray(image), -1, 0)), 128
     defective = values >= half
-    return defective if defective.any() else values != 0
+    return defective if defective.any() and not any_nonzero else values != 0
 
 
 def working_size(original_sizes: Sequence[Size], *, resolution: int, smallest: int, aspect: Aspect) -> Size:
