@@ -62,17 +62,17 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
 
     files, images, held_out = divide(whole)
     sizes = images.original_sizes + held_out.original_sizes
-    preprocessing = None if settings.view == "tiles" else _learn(config, images, held_out)
+    preprocessing = None if settings.view == "tiles" else learn_preprocessing(config, images, held_out)
     if preprocessing is not None and settings.view == "auto":
-        config = config.with_settings({"view": _choose_view(preprocessing, sizes)})
+        config = config.with_settings({"view": choose_view(preprocessing, sizes)})
     if preprocessing is None or config.preprocessing.view == "tiles":
         resolution = settings.resolution or min(RESOLUTION, round(_median_side(sizes)))
         size = working_size(sizes, resolution=resolution, smallest=config.side, aspect=data.aspect)
         if size != whole:
             files, images, held_out = divide(size)
-        preprocessing = _learn(config, images, held_out)
+        preprocessing = learn_preprocessing(config, images, held_out)
     if config.flat().get("generator") == "auto":
-        config = config.with_settings({"generator": _choose_generator(preprocessing)})
+        config = config.with_settings({"generator": choose_generator(preprocessing)})
     return Preparation(config, preprocessing, files, images, held_out)
 
 
@@ -102,7 +102,7 @@ def as_split(images: ImagesLike, config: Config[Settings, Settings], size: Size)
     return replace(split, original_sizes=tuple((height, width) for _, (width, height) in pictures))
 
 
-def _choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:
+def choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:
     """Whole images of objects that lie alike, or partly where making them small costs little; else tiles."""
     explained = small.reasons["explained_by_mean_image"]
     reduction = _median_side(original_sizes) / small.side
@@ -110,7 +110,7 @@ def _choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:
     return "whole" if whole else "tiles"
 
 
-def _choose_generator(preprocessing: Preprocessing) -> str:
+def choose_generator(preprocessing: Preprocessing) -> str:
     """The context encoder where whole images are partly alike: what it draws is an image as a whole."""
     whole = preprocessing.size == (preprocessing.side, preprocessing.side)
     alike = preprocessing.reasons["explained_by_mean_image"] >= PARTLY_ALIGNED
@@ -122,7 +122,7 @@ def _median_side(original_sizes: Sequence[Size]) -> float:
     return math.sqrt(float(np.median([height * width for height, width in original_sizes])))
 
 
-def _learn(config: Config[Any, Any], images: Split, held_out: Split) -> Preprocessing:
+def learn_preprocessing(config: Config[Any, Any], images: Split, held_out: Split) -> Preprocessing:
     """What networks will see of images in the size of these."""
     settings = config.preprocessing
     return Preprocessing.learn(
