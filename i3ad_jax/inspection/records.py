@@ -123,7 +123,7 @@ def read_records(root: Path, *, layout: LayoutName = "auto", progress: bool = Fa
         InputError: the layout is not found, there are no training images, or a folder cannot be read.
     """
     mismatches: list[Mismatch] = []
-    listing = find_layout(root, layout).list_matching(root, mismatches.append)
+    listing = find_layout(root, name=layout).list_matching(root, mismatches.append)
     parts: list[tuple[Part, Sample]] = [
         *(("train", sample) for sample in listing.train),
         *(("test", sample) for sample in listing.test),
