@@ -100,7 +100,7 @@ def read_mask(
     if image.mode.startswith("I"):
         values, half = np.asarray(image), 32768
     else:
-        # Thirty times as fast as a maximum over the last axis of an array.
+        # Channel by channel: NumPy is slow at a maximum over a last axis of 3.
         values, half = reduce(np.maximum, np.moveaxis(np.asarray(image), -1, 0)), 128
     defective = values >= half
     return defective if defective.any() and not any_nonzero else values != 0

@@ -76,7 +76,8 @@ def read_split(
 
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
         done = pool.map(read, range(count))
-        labels = list(tqdm(done, "reading images", count, unit="image", leave=False, disable=not progress))
+        shown = progress and count > 0
+        labels = list(tqdm(done, "reading images", count, unit="image", leave=False, disable=not shown))
     return Split(
         images=images,
         paths=tuple(label.path for label in labels),

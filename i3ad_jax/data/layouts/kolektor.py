@@ -30,7 +30,8 @@ class KolektorSdd(Layout):
 
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
-        items = [samples for folder in list_folder(root)[1] if (samples := _labelled(root, folder, "_label"))]
+        folders = [folder for folder in list_folder(root)[1] if folder.name.startswith("kos")]
+        items = [_labelled(root, folder, "_label") for folder in folders]
         first = max(len(items) * 4 // 5, 1)
         train, rest = ([s for item in part for s in item] for part in (items[:first], items[first:]))
         return _listing(root, train, rest + [sample for sample in train if sample.defect != NORMAL])

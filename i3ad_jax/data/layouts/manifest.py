@@ -9,6 +9,7 @@ Other columns are ignored. Only normal images are trained on.
 """
 
 import csv
+import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -89,7 +90,7 @@ def list_rows(
                 f"{where}: {label!r} in train; only normal images ({' or '.join(normal)}) are trained on"
             )
         for name in filter(None, (path, mask)):
-            if not (folder / name).is_file():
+            if not os.path.isfile(folder / name):  # noqa: PTH113 (Path.is_file raises where a name is too long)
                 raise InputError(f"{where}: {folder / name}: no such file; correct the row or add the file")
         path = posixpath.normpath(path)
         if path in listed:
@@ -115,8 +116,8 @@ def read_csv(
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
-            found = _present(file, [name.strip() for name in reader.fieldnames or ()], columns, optional)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header = [name.strip() for name in reader.fieldnames or ()]
+            found = _present(file, header, columns, optional)
             for row in reader:
                 where = f"{file}: line {reader.line_num}"
                 if None in row:
@@ -141,8 +142,9 @@ def read_parquet(
     except ImportError as error:
         raise InputError(f"{file}: needs pyarrow; pip install 'i3ad_jax[parquet]', or give a CSV") from error
     try:
-        names = _present(file, parquet.read_schema(file).names, columns, optional)
-        table: Any = parquet.read_table(file, columns=names)
+        with parquet.ParquetFile(file) as opened:
+            names = _present(file, opened.schema_arrow.names, columns, optional)
+            table: Any = opened.read(columns=names)
     except (OSError, pyarrow.ArrowException) as error:
         raise _unreadable(file, error) from error
     for field in table.schema:

@@ -38,7 +38,7 @@ class Visa(Layout):
             raise InputError(f"{root}: holds the categories of VisA; name one of them, such as {root}/candle")
         root = Path(os.path.abspath(root))  # noqa: PTH100 (has a name even if it is ".", and keeps links)
         table = root.parent / SPLIT
-        if not table.exists():
+        if not exists(root.parent, SPLIT):
             raise InputError(f"{table}: no such file; the split of {root} is read from it: put it there")
         rows, objects = [], set()
         for where, cells in read_csv(table, ("object", "split", "label", "image", "mask")):
