@@ -368,6 +368,21 @@ def test_normal_images_alone_are_fine(clean: Path, tmp_path: Path) -> None:
     assert found(inspect_data(tmp_path).findings) == {("no_masks", ""), ("one_sided_test", "")}
 
 
+def test_masks_in_a_folder_for_each_image_are_checked_too(clean: Path, tmp_path: Path) -> None:
+    """The layout of MVTec LOCO AD."""
+    shutil.copytree(clean / "train", tmp_path / "train")
+    shutil.copytree(clean / "test/good", tmp_path / "test/good")
+    shutil.copytree(clean / "test/blob", tmp_path / "test/logical_anomalies")
+    for stem in ("000", "001", "002", "9"):
+        folder = tmp_path / "ground_truth/logical_anomalies" / stem
+        folder.mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(np.eye(*SIZE, k=number, dtype=bool)).save(folder / f"{number:03}.png")
+    inspection = inspect_data(tmp_path)
+    assert found(inspection.findings) == {("mask_without_image", "ground_truth/logical_anomalies/9")}
+    assert inspection.figures()["masks"] == 6
+
+
 def test_different_proportions_are_a_note(clean: Path, tmp_path: Path) -> None:
     root = shutil.copytree(clean, tmp_path / "data")
     rewrite(root / "train/good/000.png", lambda picture: picture.crop((0, 0, 40, 72)))

@@ -46,7 +46,7 @@ def lines(inspection: Inspection) -> list[str]:
     if inspection.presets:
         found += [
             "",
-            "train --preset would take for i3ad (estimated time, within a factor of two or so):",
+            "train --preset would take for i3ad (time: an estimate, with the machine as busy as now):",
         ]
         found += [
             f"  {name:10}{row['images']:24}{row['steps']:>16}{row['time']:>14}{row['memory']:>24}"
