@@ -110,7 +110,7 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
     """
     folder, config = run_folder(out, run), planned[run]
     root = Path(config.data.data)
-    if root.exists() and not find_layout(root, config.data.layout).list_samples(root).test:
+    if root.exists() and not find_layout(root, name=config.data.layout).list_samples(root).test:
         raise InputError(f"--data {root}: no test images to measure with; put them in test/CLASS")
     with _clock(folder.path):
         if (weights_of := METHODS[run.method].weights_of) is not None:

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 COMMANDS = {
+    "check": "say what is wrong with a data set, and what a training would make of it",
     "train": "train a method on normal images, test it, write a report",
     "evaluate": "test a trained run again, with other settings or other images",
     "predict": "score images without labels by a trained run",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from i3ad_jax.data.dataset import NORMAL
-from i3ad_jax.data.layouts.layout import Layout, Listing, by_path, list_folder
+from i3ad_jax.data.layouts.layout import Layout, Listing, Mismatch, Report, by_path, list_folder, refuse
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
 
@@ -49,6 +49,10 @@ class ClassFolders(Layout):
 
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
+        return self.list_matching(root, refuse)
+
+    def list_matching(self, root: Path, report: Report) -> Listing:
+        """See `Layout`."""
         train, *more = (list_folder(root / folder)[0] for folder in self.train)
         if not train:
             folder = root / self.train[0]
@@ -57,18 +61,17 @@ class ClassFolders(Layout):
             train += images
         return Listing(
             by_path([Sample(image.relative_to(root).as_posix(), NORMAL, image) for image in train]),
-            self._list_test(root),
+            self._list_test(root, report),
         )
 
-    def _list_test(self, root: Path) -> list[Sample]:
+    def _list_test(self, root: Path, report: Report) -> list[Sample]:
         loose, classes = list_folder(root / self.test)
-        if loose:
-            raise InputError(
-                f"{loose[0]}: move it to a folder of its class, such as {self.test}/{self.normal}"
-            )
+        for image in loose:
+            problem = f"move it to a folder of its class, such as {self.test}/{self.normal}"
+            report(Mismatch("loose_image", image, problem))
         folders = [folder for folder in classes if folder != root / self.ground_truth]
         images = [image for folder in folders for image in list_folder(folder)[0]]
-        masks = self.pair_masks(root, images)
+        masks = self.pair_masks(root, images, report)
         return by_path(
             [
                 Sample(
@@ -82,11 +85,13 @@ class ClassFolders(Layout):
             ]
         )
 
-    def pair_masks(self, root: Path, images: list[Path]) -> dict[Path, tuple[Path, ...]]:
+    def pair_masks(self, root: Path, images: list[Path], report: Report) -> dict[Path, tuple[Path, ...]]:
         """The masks of each test image that has any, found by class and stem.
 
-        Raises:
-            InputError: a mask has no image or several, or an image has two masks.
+        Args:
+            root: of the data set.
+            images: the test images.
+            report: is given each mask that has no image or several, or whose image has a mask already.
         """
         by_stem = defaultdict(list)
         for image in images:
@@ -98,12 +103,15 @@ class ClassFolders(Layout):
             owners = sorted(image for stem in stems for image in by_stem[defect, stem])
             place = f"{self.test}/{defect}"
             if not owners:
-                raise InputError(f"{mask}: no image of that name in {place}; rename or remove the mask")
-            if len(owners) > 1:
+                problem = f"no image of that name in {place}; rename or remove the mask"
+                report(Mismatch("mask_without_image", mask, problem))
+            elif len(owners) > 1:
                 both = " and ".join(owner.name for owner in owners[:2])
-                raise InputError(f"{mask}: could belong to {both} in {place}; rename one of them")
-            if owners[0] in masks:
-                other = masks[owners[0]][0]
-                raise InputError(f"{mask}: {owners[0].name} has another mask, {other}; remove one")
-            masks[owners[0]] = (mask,)
+                problem = f"could belong to {both} in {place}; rename one of them"
+                report(Mismatch("ambiguous_mask", mask, problem))
+            elif owners[0] in masks:
+                problem = f"{owners[0].name} has another mask, {masks[owners[0]][0]}; remove one"
+                report(Mismatch("second_mask", mask, problem))
+            else:
+                masks[owners[0]] = (mask,)
         return masks

@@ -1,8 +1,9 @@
 """What a layout of a data set on disk offers: how it is recognised, and which samples it has."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, NoReturn
 
 from i3ad_jax.data.images import SUFFIXES
 from i3ad_jax.data.samples import Sample
@@ -19,6 +20,28 @@ class Listing(NamedTuple):
 
     train: list[Sample]
     test: list[Sample]
+
+
+class Mismatch(NamedTuple):
+    """An image that is of no class, or a mask that is not the only one of one image.
+
+    Attributes:
+        kind: what is wrong.
+        file: the file or folder.
+        problem: the same for people, with what to do.
+    """
+
+    kind: Literal["loose_image", "loose_mask", "mask_without_image", "ambiguous_mask", "second_mask"]
+    file: Path
+    problem: str
+
+
+Report = Callable[[Mismatch], None]
+
+
+def refuse(mismatch: Mismatch) -> NoReturn:
+    """Raises InputError: the data set cannot be used as it is."""
+    raise InputError(f"{mismatch.file}: {mismatch.problem}")
 
 
 class Layout(ABC):
@@ -49,6 +72,17 @@ class Layout(ABC):
             InputError: there are no normal training images, a file or folder is missing or cannot be read,
                 or masks and images do not match.
         """
+
+    def list_matching(self, root: Path, report: Report) -> Listing:
+        """As `list_samples`, but files that do not match are given to `report`, and left out if it returns.
+
+        A layout that cannot leave them out refuses them all the same.
+
+        Raises:
+            InputError: as `list_samples`.
+        """
+        del report
+        return self.list_samples(root)
 
 
 def exists(root: Path, sign: str) -> bool:

@@ -14,8 +14,7 @@ from typing import ClassVar
 
 from i3ad_jax.data.dataset import NORMAL
 from i3ad_jax.data.layouts.class_folders import ClassFolders
-from i3ad_jax.data.layouts.layout import list_folder
-from i3ad_jax.errors import InputError
+from i3ad_jax.data.layouts.layout import Mismatch, Report, list_folder
 
 
 @dataclass(frozen=True)
@@ -26,28 +25,31 @@ class MvtecLoco(ClassFolders):
     train: tuple[str, ...] = (f"train/{NORMAL}", f"validation/{NORMAL}")
     any_nonzero: ClassVar[bool] = True
 
-    def pair_masks(self, root: Path, images: list[Path]) -> dict[Path, tuple[Path, ...]]:
+    def pair_masks(self, root: Path, images: list[Path], report: Report) -> dict[Path, tuple[Path, ...]]:
         """See `ClassFolders`; all masks in the folder of an image are its own."""
         owners: dict[tuple[str, str], Path] = {}
         for image in images:
             other = owners.setdefault((image.parent.name, image.stem), image)
             if other != image:
-                raise InputError(f"{image}: {other.name} would have the same masks; rename one of them")
+                problem = f"{other.name} would have the same masks; rename one of them"
+                report(Mismatch("ambiguous_mask", image, problem))
         masks: dict[Path, tuple[Path, ...]] = {}
         for folder in list_folder(root / self.ground_truth)[1]:
             loose, own = list_folder(folder)
-            if loose:
-                raise InputError(
-                    f"{loose[0]}: masks lie in a folder named after their image; move it there, or read all"
-                    " with --layout mvtec"
+            for mask in loose:
+                problem = (
+                    "masks lie in a folder named after their image; move it there, or read all with"
+                    " --layout mvtec"
                 )
+                report(Mismatch("loose_mask", mask, problem))
             for place in own:
-                if (folder.name, place.name) not in owners:
-                    raise InputError(
-                        f"{place}: no image of that name in {self.test}/{folder.name}; rename or remove it"
-                    )
                 found, _ = list_folder(place)
-                if not found:
-                    raise InputError(f"{place}: no masks; put them there or remove the folder")
-                masks[owners[folder.name, place.name]] = tuple(found)
+                if (folder.name, place.name) not in owners:
+                    problem = f"no image of that name in {self.test}/{folder.name}; rename or remove it"
+                    report(Mismatch("mask_without_image", place, problem))
+                elif not found:
+                    problem = "no masks; put them there or remove the folder"
+                    report(Mismatch("mask_without_image", place, problem))
+                else:
+                    masks[owners[folder.name, place.name]] = tuple(found)
         return masks
