@@ -18,8 +18,8 @@ from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector, load_weights
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.preparation import load_train
-from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.cases import Case
+from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment

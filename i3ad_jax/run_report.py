@@ -133,6 +133,7 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
         cases = make_cases(run, test, maps, detector)
     environment = read_json(folder.environment)
     with folder.writing():
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_report(
             out,
             run,

@@ -1,4 +1,4 @@
-"""One page that compares runs: what each scores, where their settings differ, on which images they disagree."""
+"""One page that compares runs: their scores, the settings that differ, the images on which they disagree."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from i3ad_jax.errors import InputError
 from i3ad_jax.reporting import charts
-from i3ad_jax.reporting.page import render
+from i3ad_jax.reporting.page import render, setting_text
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.scoring.metrics import roc_points
 
@@ -87,9 +87,9 @@ def comparison_page(runs: Sequence[RunResults], *, reports: Sequence[str | None]
     )
 
 
-def differing_settings(runs: Sequence[RunResults]) -> dict[str, list[Any]]:
-    """By the name of each setting that is not the same in all runs, its values; None where a run has none."""
-    settings = [run.settings for run in runs]
+def differing_settings(runs: Sequence[RunResults]) -> dict[str, list[str | None]]:
+    """By the name of each setting that differs, its value in each run as JSON; None where it has none."""
+    settings = [{name: setting_text(value) for name, value in run.settings.items()} for run in runs]
     names = dict.fromkeys(name for own in settings for name in own)
     values = {name: [own.get(name) for own in settings] for name in names}
     return {name: own for name, own in values.items() if any(value != own[0] for value in own)}

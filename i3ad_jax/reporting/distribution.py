@@ -17,8 +17,8 @@ class Distribution:
     """Histograms of both classes from the first position of the slider to the last.
 
     Scores of defects may lie a hundred times farther from the threshold than those of normal images. So the
-    axis is an inverse hyperbolic sine, linear near the default threshold and logarithmic far from it: position
-    p is the threshold `threshold + scale * sinh(p * step)`, and 0 is exactly the default one.
+    axis is an inverse hyperbolic sine, linear near the default threshold and logarithmic far from it:
+    position p is the threshold `threshold + scale * sinh(p * step)`, and 0 is exactly the default one.
 
     Attributes:
         threshold: the default threshold.
@@ -66,7 +66,7 @@ def distribution(
     distances = np.abs(scores - threshold)
     # The axis has a width even where scores differ from the threshold by rounding alone.
     least = max(1e-9 * abs(threshold), float(np.finfo(np.float32).tiny))
-    scale = max(float(np.median(distances)), 1e-3 * float(distances.max()), least)
+    scale = max(float(np.median(distances)), 1e-9 * float(distances.max()), least)
     places = np.arcsinh((scores - threshold) / scale)
     low, high = min(float(places.min()), -1.0), max(float(places.max()), 1.0)
     margin = _MARGIN * (high - low)

@@ -1,4 +1,4 @@
-"""From a template in `templates/` to one HTML file: styles and scripts are inside it, and all text is escaped."""
+"""From a template in `templates/` to one HTML file with styles and scripts inside it; all text is escaped."""
 
 import json
 from pathlib import Path

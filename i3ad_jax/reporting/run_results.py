@@ -71,7 +71,7 @@ class RunResults:
         )
 
     def outcomes(self, kind: str) -> list[str]:
-        """What becomes of each image at the default threshold: "found", "missed", "false alarm" or "passed"."""
+        """For each image "found", "missed", "false alarm" or "passed", at the default threshold."""
         names = (("passed", "false alarm"), ("missed", "found"))
         pairs = zip(self.labels.tolist(), self.flagged(kind).tolist(), strict=True)
         return [names[label][above] for label, above in pairs]

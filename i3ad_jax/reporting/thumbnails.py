@@ -1,4 +1,4 @@
-"""Small pictures of all test images, in a budget: a page stays small enough to send, however many there are."""
+"""Small pictures of all test images within a budget, so that a page of many images stays small."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
