@@ -9,15 +9,13 @@ from i3ad_jax.reporting.distribution import POSITIONS, distribution
 
 
 @given(
-    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30),
+    st.lists(st.tuples(st.integers(0, 1), st.floats(-1e6, 1e6)), min_size=1, max_size=30),
     st.floats(-1e6, 1e6),
-    st.randoms(use_true_random=False),
 )
 def test_ends_flag_every_image_and_none_and_the_middle_is_the_default(
-    values: list[float], threshold: float, random: object
+    images: list[tuple[int, float]], threshold: float
 ) -> None:
-    scores = np.array(values)
-    labels = np.array([random.randint(0, 1) for _ in values])  # type: ignore[attr-defined]
+    labels, scores = np.array([label for label, _ in images]), np.array([score for _, score in images])
     own = distribution(labels, scores, threshold=threshold)
     assert own.at(0) == threshold
     assert own.first < 0 < own.last
