@@ -1,9 +1,8 @@
-"""An inspection as one HTML file with thumbnails, which opens offline; the page is `page.html.jinja`."""
+"""An inspection as one HTML file with thumbnails, which opens offline; the page is `reporting/templates/check.html.jinja`."""
 
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
@@ -13,6 +12,7 @@ from i3ad_jax.inspection.findings import SEVERITIES, Finding
 from i3ad_jax.inspection.inspection import Inspection
 from i3ad_jax.inspection.text import by_kind, costs, facts, verdict
 from i3ad_jax.reporting.figures import data_uri
+from i3ad_jax.reporting.page import render
 from i3ad_jax.runs.files import write_text
 
 SIDE = 160  # pixels of a thumbnail's longer side
@@ -24,14 +24,8 @@ OF_A_FINDING = 6
 def write_page(file: Path, inspection: Inspection) -> None:
     """Writes the page to `file`, whole or not at all."""
     pictures = _Pictures(inspection)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("page.html.jinja").render(
+    html = render(
+        "check.html.jinja",
         data=str(inspection.root),
         verdict=verdict(inspection),
         facts=facts(inspection),
@@ -43,8 +37,7 @@ def write_page(file: Path, inspection: Inspection) -> None:
         ],
         classes=_classes(inspection, pictures),
     )
-    # A file name that is not valid Unicode reaches here as surrogates, which UTF-8 cannot hold.
-    write_text(file, html.encode("utf-8", errors="backslashreplace").decode("utf-8"))
+    write_text(file, html)
 
 
 class _Pictures:

@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 COLOUR_MAP = "inferno"
+OUTLINE = (0.1, 0.9, 0.55)  # red, green and blue of true defects' outlines; --outline of the page
 _MAX_SPRITE_HEIGHT = 8192  # pixels; taller pictures are beyond some phones' graphics memory
 
 
@@ -90,10 +91,16 @@ def sprite_sheet(states: np.ndarray) -> Image.Image:
     return Image.fromarray(np.concatenate(np.concatenate(tiles, axis=1), axis=1))
 
 
-def data_uri(image: Image.Image, *, lossless: bool) -> str:
-    """The picture as a `data:` address: PNG for black and white, WebP for everything else."""
+def data_uri(image: Image.Image, *, lossless: bool, quality: int = 90) -> str:
+    """The picture as a `data:` address: PNG for black and white, WebP for everything else.
+
+    Args:
+        image: the picture.
+        lossless: whether WebP keeps every pixel as it is.
+        quality: 0 to 100, of WebP.
+    """
     buffer = io.BytesIO()
     kind = "png" if image.mode == "1" else "webp"
-    options = {"optimize": True} if kind == "png" else {"lossless": lossless, "quality": 90}
+    options = {"optimize": True} if kind == "png" else {"lossless": lossless, "quality": quality}
     image.save(buffer, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
