@@ -11,9 +11,9 @@ def main(port: str) -> None:
         "QTWEBENGINE_REMOTE_DEBUGGING": f"127.0.0.1:{port}",
         "QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox --disable-gpu",
     }
-    from PySide6.QtCore import QUrl
-    from PySide6.QtWebEngineWidgets import QWebEngineView
-    from PySide6.QtWidgets import QApplication
+    from PySide6.QtCore import QUrl  # pyright: ignore[reportMissingImports]
+    from PySide6.QtWebEngineWidgets import QWebEngineView  # pyright: ignore[reportMissingImports]
+    from PySide6.QtWidgets import QApplication  # pyright: ignore[reportMissingImports]
 
     application = QApplication([])
     view = QWebEngineView()

@@ -1,4 +1,4 @@
-"""An inspection as one HTML file with thumbnails, which opens offline; the page is `reporting/templates/check.html.jinja`."""
+"""An inspection as one HTML file with thumbnails, which opens offline; see `reporting/templates/`."""
 
 from pathlib import Path
 from typing import Any
