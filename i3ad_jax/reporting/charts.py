@@ -63,7 +63,7 @@ def roc_chart(
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
         axes.figure.legend(loc="outside right upper")
 
-    return _svg(draw, title=title, size=(5.6, max(2.7, 0.5 + 0.19 * len(curves))))
+    return _svg(draw, title=title, size=(6.6, max(2.7, 0.5 + 0.19 * len(curves))))
 
 
 def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], *, title: str) -> str:
