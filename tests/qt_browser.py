@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 
 def main(port: str) -> None:
@@ -11,13 +12,13 @@ def main(port: str) -> None:
         "QTWEBENGINE_REMOTE_DEBUGGING": f"127.0.0.1:{port}",
         "QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox --disable-gpu",
     }
-    from PySide6.QtCore import QUrl  # pyright: ignore[reportMissingImports]
-    from PySide6.QtWebEngineWidgets import QWebEngineView  # pyright: ignore[reportMissingImports]
-    from PySide6.QtWidgets import QApplication  # pyright: ignore[reportMissingImports]
-
-    application = QApplication([])
-    view = QWebEngineView()
-    view.load(QUrl("about:blank"))
+    # Not by import statements, which a type checker would follow: few have it installed.
+    core, widgets, web = map(
+        import_module, ("PySide6.QtCore", "PySide6.QtWidgets", "PySide6.QtWebEngineWidgets")
+    )
+    application = widgets.QApplication([])
+    view = web.QWebEngineView()
+    view.load(core.QUrl("about:blank"))
     view.show()
     application.exec()
 

@@ -226,8 +226,7 @@ def test_dialog_shows_a_picture_goes_on_and_gives_the_focus_back(page: Any) -> N
 
 
 def test_a_case_opens_its_states_and_plays_them(page: Any) -> None:
-    from playwright.sync_api import expect  # pyright: ignore[reportMissingImports]
-
+    expect = pytest.importorskip("playwright.sync_api").expect
     page.locator('#images a[href="#case-4"]').press("Enter")
     case = page.locator("#case-4")
     assert page.evaluate("location.hash") == "#case-4"

@@ -59,8 +59,7 @@ def test_mean_and_deviation_are_over_the_runs_that_differ_by_seed(html: str) -> 
 def test_spread_of_a_missing_metric_is_none() -> None:
     assert Spread.of([0.5, None]) == Spread(None, None)
     spread = Spread.of([0.25, 0.75])
-    assert spread.mean == 0.5
-    assert spread.sd == pytest.approx(np.sqrt(0.125))
+    assert (spread.mean, spread.sd) == (0.5, pytest.approx(np.sqrt(0.125)))
 
 
 def test_runs_are_grouped_by_all_settings_but_seed_and_throughput() -> None:

@@ -1,7 +1,7 @@
 """Charts of the report: SVG text that takes its colours and its font from the page around it.
 
-Each chart is one panel of 4:3 with a title of its own, so that a page can set as many side by side as
-its width allows.
+Each chart is one panel with a title of its own, so that a page can set as many side by side as its width
+allows: of 4:3, but for ROC curves, whose legend stands beside them.
 """
 
 import io
@@ -61,9 +61,9 @@ def roc_chart(
             colour, dash = _SERIES[index % len(_SERIES)], _DASHES[index % len(_DASHES)]
             axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.8, label=name)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
-        axes.legend(loc="lower right")
+        axes.figure.legend(loc="outside right upper")
 
-    return _svg(draw, title=title)
+    return _svg(draw, title=title, size=(6.6, max(2.7, 0.5 + 0.19 * len(curves))))
 
 
 def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], *, title: str) -> str:
@@ -76,10 +76,10 @@ def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n
     return _svg(draw, title=title)
 
 
-def _svg(draw: Callable[[Axes], None], *, title: str) -> str:
+def _svg(draw: Callable[[Axes], None], *, title: str, size: tuple[float, float] = (3.6, 2.7)) -> str:
     """What `draw` puts on fresh axes below a title, which also keeps the ids of a page's charts apart."""
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=(3.6, 2.7), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         axes.set_title(title, loc="left", fontsize=10)
         draw(axes)
