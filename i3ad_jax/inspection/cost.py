@@ -16,8 +16,8 @@ from i3ad_jax.segmentation.planting import Planted
 FRACTION = 0.36
 """Operations a second of a run of I3AD, training and test, over those of a large matrix product, on a CPU.
 
-By the README: its cloth, quick preset, took 6 minutes for 1,500 steps of 14.4 billion operations, where a
-product has 169 billion a second: 0.35. Its bottle and tiles, standard preset, took 3 to 4 minutes for 2,500
+By docs/results.md: the cloth, quick preset, took 6 minutes for 1,500 steps of 14.4 billion operations, where
+a product has 169 billion a second: 0.35. Bottle and tiles, standard preset, took 3 to 4 minutes for 2,500
 steps of 5.2 billion: 0.32 to 0.43. A run of the paper preset has not been timed.
 """
 _PRODUCT = 2048  # rows and columns
