@@ -84,7 +84,7 @@ class AnomalyDetector(BaseEstimator):
             raise SettingError("score", score, f"no score of {self.method}; one of {', '.join(held_out)}")
         self.detector_ = detector
         self.score_ = score
-        self.threshold_ = defect_threshold(held_out[score], self.quantile)
+        self.threshold_ = defect_threshold(held_out[score], quantile=self.quantile)
         return self
 
     def decision_function(self, X: ImagesLike) -> Float[np.ndarray, " n"]:  # noqa: N803

@@ -16,7 +16,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import load_dataset
-from i3ad_jax.detector import Detector, load_weights
+from i3ad_jax.detector import Detector
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.preparation import load_train
 from i3ad_jax.reporting.cases import Case
@@ -28,6 +28,7 @@ from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import AnomalyMaps
 from i3ad_jax.scoring.metrics import summarise
+from i3ad_jax.weights import load_weights
 
 MIN_SHOWN_SIDE = 128  # smaller images are enlarged in the picture of the cases
 

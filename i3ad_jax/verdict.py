@@ -49,7 +49,7 @@ class Rule(NamedTuple):
             raise SettingError("score", score, f"no score of this run; one of {known}")
         normal = calibration.held_out_scores[score]
         if settings.threshold is None:
-            threshold = defect_threshold(normal, settings.quantile)
+            threshold = defect_threshold(normal, quantile=settings.quantile)
             source = f"the {settings.quantile:g} quantile of {len(normal)} held-out normal images"
         else:
             threshold, source = settings.threshold, "given by --threshold"
