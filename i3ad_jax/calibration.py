@@ -35,6 +35,7 @@ from i3ad_jax.scoring.standardisation import (
     ScoringSettings,
     Statistics,
 )
+from i3ad_jax.shapes import AnyArray
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Calibration:
         """By the name of each score; an image counts as anomalous above it."""
         return {name: defect_threshold(scores) for name, scores in self.held_out_scores.items()}
 
-    def complete(self, maps: AnomalyMaps) -> AnomalyMaps:
+    def complete(self, maps: dict[str, Float[AnyArray, "n h w"]]) -> dict[str, Float[AnyArray, "n h w"]]:
         """The maps, and after them those of the calibrated scores, in the order of the table of scores."""
         calibrated = {
             score.name: self.statistics[score.name].standardise(maps[score.source])
@@ -81,7 +82,7 @@ class Calibration:
         }
         return {**maps, **calibrated, COMBINED.name: combine(calibrated)}
 
-    def image_scores(self, maps: AnomalyMaps) -> dict[str, Float[np.ndarray, " n"]]:
+    def image_scores(self, maps: dict[str, Float[AnyArray, "n h w"]]) -> dict[str, Float[AnyArray, " n"]]:
         """Image scores by name, of the maps that `complete` gives."""
         return {name: image_scores(own, self.pooling[name]) for name, own in maps.items()}
 

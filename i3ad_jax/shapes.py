@@ -10,7 +10,10 @@ A singular name (`image`, `mask`) is one array, the plural a batch. Algorithms a
 image and `vmap`ped by their caller; networks take batches.
 """
 
+from typing import Any, TypeVar
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 Image = Float[Array, "h w c"]
@@ -21,6 +24,12 @@ Map = Float[Array, "h w"]
 Maps = Float[Array, "b h w"]
 Pixels = UInt8[Array, "*batch h w c"]
 PRNGKey = Key[Array, ""]
+Length = Any
+"""A whole number, or the symbol for one in a program whose number of images is left open."""
+
+AnyArray = TypeVar("AnyArray", np.ndarray, Array)
+"""Of functions that work on NumPy's arrays, and on JAX's as a part of a program. Where they ask for `float`,
+the one computes in float64, the other in float32."""
 
 
 def to_float(pixels: Pixels) -> Float[Array, "*batch h w c"]:

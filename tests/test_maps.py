@@ -172,6 +172,14 @@ def test_the_peak_is_that_of_the_smoothed_map() -> None:
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
+def test_image_scores_are_the_same_in_a_program(pooling: Pooling) -> None:
+    maps = RNG.normal(1, 1, (3, 32, 48)).astype(np.float32)
+    found = jax.jit(image_scores, static_argnums=1)(maps, pooling)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, image_scores(maps, pooling), rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_image_scores_are_float64_and_one_for_each_map(pooling: Pooling) -> None:
     maps = RNG.normal(size=(4, 16, 24)).astype(np.float32)
     found = image_scores(maps, pooling)

@@ -3,6 +3,7 @@
 import tracemalloc
 from itertools import pairwise
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -91,6 +92,20 @@ def test_each_tile_is_worked_on_once(at_once: int) -> None:
         Place(image, top, left) for image in range(3) for top, left in tiling.corners
     ]
     assert all(len(places) == at_once for places in calls[:-1])
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 29), (40, 57)])
+def test_cutting_and_blending_in_one_program_are_those_tile_by_tile(size: tuple[int, int]) -> None:
+    tiling, number = Tiling(size, 16), 2
+    images = RNG.random((number, *tiling.size, 2), np.float32)
+    places = [*tiling.places(number)]
+    tiles = np.stack([cut(images, place, tiling.side) for place in places])
+    found = tiling.cut(images)
+    np.testing.assert_array_equal(found.reshape(tiles.shape), tiles)
+    maps = RNG.random(found.shape[:-1], np.float32)
+    row = dict(zip(places, maps.reshape(-1, *maps.shape[2:]), strict=True))
+    expected = tiling.map(lambda part: np.stack([row[place] for place in part]), number, at_once=3)
+    np.testing.assert_allclose(tiling.blend(jnp.asarray(maps)), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_memory_is_that_of_the_results_and_one_call() -> None:

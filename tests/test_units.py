@@ -1,5 +1,6 @@
 """Units of the data: what levelling, centring and scaling do to images, and when they are chosen."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def objects(count: int = 20) -> np.ndarray:
 
 
 def levelled(images: np.ndarray, units: Units) -> np.ndarray:
-    gains = [units.gain(image) for image in images]
+    gains = units.gains(images)
     return np.asarray(level(jnp.asarray(images), jnp.asarray(gains, jnp.float32)))
 
 
@@ -51,6 +52,15 @@ def test_levelling_is_the_same_on_the_device() -> None:
     units = Units.of(images, level=True, centre="none")
     expected = np.stack([units.levelled(image) for image in images])
     np.testing.assert_allclose(levelled(images, units), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("levels", [True, False])
+def test_gains_are_the_same_in_a_program(levels: bool) -> None:
+    images = surfaces(np.array([0.0, 0.2, 0.7]))
+    units = Units.of(images, level=levels, centre="none")
+    found, expected = jax.jit(units.gains)(images), units.gains(images)
+    assert found.dtype == expected.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_no_levelling_leaves_pixels_as_they_are_bit_for_bit() -> None:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from i3ad_jax.shapes import Images, Map, Mask, Masks, PRNGKey
 
@@ -139,13 +139,21 @@ def mixed_masks(key: PRNGKey, images: Images) -> Masks:
 def checkerboard_masks(*, height: int, width: int, patches: int) -> Masks:
     """Four disjoint masks that together cover the image (paper, section 2.4 and appendix F), `4 h w 1`.
 
+    They are those of `checkerboard_numbers`.
+    """
+    numbers = checkerboard_numbers(height=height, width=width, patches=patches)
+    return jnp.asarray(numbers == np.arange(NUM_CHECKERBOARDS)[:, None, None], jnp.float32)[..., None]
+
+
+def checkerboard_numbers(*, height: int, width: int, patches: int) -> Int[np.ndarray, "h w"]:
+    """In which of the four checkerboard masks each pixel is a hole.
+
     The image is cut into `patches` by `patches` rectangles; rectangle (r, s) is a hole in mask
     `2 (r mod 2) + (s mod 2)`.
     """
     row = np.arange(height) * patches // height % 2
     column = np.arange(width) * patches // width % 2
-    index = 2 * row[:, None] + column[None, :]
-    return jnp.asarray(index == np.arange(NUM_CHECKERBOARDS)[:, None, None], jnp.float32)[..., None]
+    return 2 * row[:, None] + column[None, :]
 
 
 def distance_to_known(mask: Mask) -> Map:

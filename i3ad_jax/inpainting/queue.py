@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.refine import AnomalyScore, Earlier, Inpaint, Loop, LoopSettings, State, Trajectory
-from i3ad_jax.shapes import Images
+from i3ad_jax.shapes import Images, Length
 
 
 class _Slots(NamedTuple):
@@ -38,7 +38,7 @@ def refine_queue(
     images: Images,
     *,
     count: int | Int[Array, ""],
-    slots: int,
+    slots: Length,
     scores: AnomalyScore,
     u: float | Float[Array, ""] | Float[Array, " b"],
     settings: LoopSettings,
@@ -67,7 +67,7 @@ def trace_queue(
     images: Images,
     *,
     count: int | Int[Array, ""],
-    slots: int,
+    slots: Length,
     scores: AnomalyScore,
     u: float | Float[Array, ""] | Float[Array, " b"],
     settings: LoopSettings,
@@ -86,19 +86,19 @@ def _loops(
     images: Images, scores: AnomalyScore, u: float | Float[Array, "..."], settings: LoopSettings
 ) -> Loop:
     """The loop of each image."""
-    each = jnp.broadcast_to(jnp.asarray(u, jnp.float32), len(images))
+    each = jnp.broadcast_to(jnp.asarray(u, jnp.float32), images.shape[0])
     one = jax.vmap(lambda image, score, u: Loop.of(image, score=score, u=u, settings=settings))
     return one(images, scores, each)
 
 
 def _needed_steps(
-    inpaint: Inpaint, loops: Loop, *, count: int | Int[Array, ""], slots: int, kept: int
+    inpaint: Inpaint, loops: Loop, *, count: int | Int[Array, ""], slots: Length, kept: int
 ) -> State:
     """For each loop of the queue its states after 0 to `kept` - 1 iterations, the last place for all later.
 
     Zeros where no step led to such a state.
     """
-    capacity = len(loops.original)
+    capacity = loops.original.shape[0]
     start = jax.vmap(Loop.start)(jax.tree.map(lambda x: x[:1], loops))
     start = jax.tree.map(lambda x: jnp.broadcast_to(x, (slots, *x.shape[1:])), start)
     # NaN equals nothing: before any state there is no cycle.

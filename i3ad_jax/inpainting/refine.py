@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, checkerboard_masks
+from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, checkerboard_numbers
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Image, Map, Mask
 
@@ -119,9 +119,10 @@ class Loop:
         A checkerboard pass inpaints a quarter of the patches from the original's other patches.
         """
         height, width, _ = self.original.shape
-        boards = checkerboard_masks(height=height, width=width, patches=self.settings.patches)
+        numbers = checkerboard_numbers(height=height, width=width, patches=self.settings.patches)
         starting = state.iterations < 0
-        mask = jnp.where(starting, boards[state.iterations - START], self.next_mask(state))
+        board = (numbers == state.iterations - START).astype(state.mask.dtype)[..., None]
+        mask = jnp.where(starting, board, self.next_mask(state))
         base = self.original if self.settings.base == "original" else state.image
         kept = jnp.where(starting, state.image, base)
         known = jnp.where(starting, self.original, base)

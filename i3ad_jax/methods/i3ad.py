@@ -271,7 +271,7 @@ class I3AD(Method):
         """
         squares, count, together = queue
         images, scores = squares.images, jax.vmap(self.anomaly_score)(squares)
-        inpaint, each = self.inpaint(state), jnp.broadcast_to(u, len(squares.images))
+        inpaint, each = self.inpaint(state), jnp.broadcast_to(u, squares.images.shape[0])
         if self.test.loop == "fixed":
             one = jax.vmap(lambda image, score, u: fixed(inpaint, image, score=score, u=u, settings=settings))
             return in_batches(lambda x: one(*x), (images, scores, each), count=count, batch_size=together)

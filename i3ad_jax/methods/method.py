@@ -25,7 +25,7 @@ from i3ad_jax.scoring.maps import SCORES, Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.settings import SettingError, Settings, setting
-from i3ad_jax.shapes import Image, Images, Map, Maps, PRNGKey
+from i3ad_jax.shapes import Image, Images, Length, Map, Maps, PRNGKey
 
 State = Any  # a pytree of arrays and nothing else: it is donated, saved and compared
 Metrics = dict[str, Float[Array, ""]]
@@ -44,7 +44,7 @@ class Queue(NamedTuple):
 
     squares: Squares
     num_images: Int[Array, ""]
-    together: int
+    together: Length
 
 
 class Batch(NamedTuple):
@@ -250,11 +250,8 @@ class Method(ABC):
         arguments = state, self.parameters(tuned), squares, jnp.int32(count)
         return self._trace(devices, *copied_to(devices, arguments))
 
-    @jit(static_argnums=(0, 1))
-    def _predict(
-        self, devices: int, state: State, parameters: Parameters, squares: Squares, count: Int[Array, ""]
-    ) -> Predicted:
-        together = self.throughput.test_batch_size // devices
+    def examine(self, state: State, parameters: Parameters, queue: Queue) -> Predicted:
+        """Maps and reconstructions of a queue on one device. Traced by `jax.jit`."""
 
         def compare(square: Squares, reconstruction: Image) -> dict[str, Map]:
             image = square.images
@@ -264,10 +261,19 @@ class Method(ABC):
             pixels = square.pixels(image), square.pixels(reconstruction)
             return plain_maps(Pair(*pixels, features, segmentation), self.ssim)
 
+        squares, count, together = queue
+        found = self.reconstruct(state, parameters, queue)
+        pairs = jax.vmap(lambda pair: compare(*pair))
+        return Predicted(in_batches(pairs, (squares, found), count=count, batch_size=together), found)
+
+    @jit(static_argnums=(0, 1))
+    def _predict(
+        self, devices: int, state: State, parameters: Parameters, squares: Squares, count: Int[Array, ""]
+    ) -> Predicted:
+        together = self.throughput.test_batch_size // devices
+
         def shard(squares: Squares, count: Int[Array, ""]) -> Predicted:
-            found = self.reconstruct(state, parameters, Queue(squares, count, together))
-            pairs = jax.vmap(lambda pair: compare(*pair))
-            return Predicted(in_batches(pairs, (squares, found), count=count, batch_size=together), found)
+            return self.examine(state, parameters, Queue(squares, count, together))
 
         return shard_over_devices(shard, squares, count=count, devices=devices)
 

@@ -15,7 +15,7 @@ from i3ad_jax.data.images import Size
 from i3ad_jax.preprocessing.tiles import Place, Tiling
 from i3ad_jax.preprocessing.units import Centre, Units, choose_centre, choose_level, level
 from i3ad_jax.settings import Settings, setting
-from i3ad_jax.shapes import Images, to_uint8
+from i3ad_jax.shapes import Images, Maps, to_uint8
 
 View = Literal["whole", "tiles"]
 Levelling = Literal["auto", "yes", "no"]
@@ -185,7 +185,7 @@ class Preprocessing:
             The same pytree with arrays `n h w ...`, float32.
         """
 
-        gains = self._gains(images)
+        gains = self.units.gains(images)  # of whole images: once for an image, not for each of its tiles
 
         def of_places(places: list[Place]) -> Any:
             squares = self._squares(images, gains, places + places[-1:] * (queue_size - len(places)))
@@ -194,9 +194,30 @@ class Preprocessing:
 
         return self.tiling.map(of_places, len(images), at_once=queue_size, label=label)
 
+    def traced(
+        self, function: Callable[[Squares], dict[str, Maps]], images: UInt8[Array, "n h w 3"]
+    ) -> dict[str, Maps]:
+        """What `apply` gives of maps, as part of a program of any number of images.
+
+        Args:
+            function: from the squares of all images to maps of each.
+            images: of the working size.
+        """
+        number, tiles = images.shape[0], len(self.tiling.corners)
+
+        def flat(x: Array) -> Array:
+            return x.reshape(number * tiles, *x.shape[2:])
+
+        pixels = self.tiling.cut(images)
+        gains = jnp.broadcast_to(self.units.gains(images)[:, None], (number, tiles))
+        centre = jnp.broadcast_to(self.tiling.cut(jnp.asarray(self.units.centre)[None]), pixels.shape)
+        maps = function(jax.tree.map(flat, self._in_units(pixels, gains, centre)))
+        shape = number, tiles, self.side, self.side
+        return {name: self.tiling.blend(x.reshape(shape)) for name, x in maps.items()}
+
     def squares(self, images: UInt8[np.ndarray, "n h w 3"], *, each: int = 1, seed: int = 0) -> Squares:
         """Squares of images: the images themselves, or `each` random tiles of every image."""
-        return self._squares(images, self._gains(images), self._places(len(images), each, seed))
+        return self._squares(images, self.units.gains(images), self._places(len(images), each, seed))
 
     def mean_squares(self, num_images: int, *, seed: int = 0) -> Float[np.ndarray, "n s s 3"]:
         """What the mean training image shows in each of the squares of so many images, in the same units."""
@@ -218,12 +239,8 @@ class Preprocessing:
     ) -> UInt8[np.ndarray, "n h w 3"]:
         """8-bit pixels of results for whole images that are pictures, such as reconstructions."""
         levelled = values * np.float32(self.units.scale) + self.units.centre
-        pixels = (levelled + 1) / self._gains(images)[:, None, None, None] - 1
+        pixels = (levelled + 1) / self.units.gains(images)[:, None, None, None] - 1
         return np.asarray(to_uint8(jnp.asarray(pixels)))
-
-    def _gains(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-        """What levels each image. It reads every pixel: once for an image, not for each of its tiles."""
-        return np.array([self.units.gain(image) for image in images], np.float32)
 
     def _squares(
         self, images: UInt8[np.ndarray, "n h w 3"], gains: Float[np.ndarray, " n"], places: list[Place]
@@ -231,6 +248,10 @@ class Preprocessing:
         pixels = np.stack([self._cut(images[place.image], place) for place in places])
         centre = jnp.asarray(np.stack([self._cut(self.units.centre, place) for place in places]))
         gain = gains[[place.image for place in places]]
-        scale = jnp.full(len(places), self.units.scale, jnp.float32)
-        levelled = level(jnp.asarray(pixels), jnp.asarray(gain))
-        return Squares((levelled - centre) / self.units.scale, centre, scale)
+        return self._in_units(jnp.asarray(pixels), jnp.asarray(gain), centre)
+
+    def _in_units(
+        self, pixels: UInt8[Array, "*n s s 3"], gain: Float[Array, "*n"], centre: Float[Array, "*n s s 3"]
+    ) -> Squares:
+        scale = jnp.full(gain.shape, self.units.scale, jnp.float32)
+        return Squares((level(pixels, gain) - centre) / self.units.scale, centre, scale)

@@ -6,11 +6,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Shaped
 from tqdm import tqdm
 
 from i3ad_jax.data.images import Size
+from i3ad_jax.shapes import AnyArray
 
 OVERLAP = 0.25  # of a tile's side, at least
 MARGIN = 0.0625  # of a tile's side: so near its border its results do not count where another tile has them
@@ -51,6 +53,35 @@ class Tiling:
         line = np.maximum(inside / self.side, _ALMOST_NOTHING)
         return np.outer(line, line).astype(np.float32)
 
+    @cached_property
+    def _windows(self) -> list[tuple[slice, slice]]:
+        return [(slice(top, top + self.side), slice(left, left + self.side)) for top, left in self.corners]
+
+    @cached_property
+    def _total(self) -> Float[np.ndarray, "h w"]:
+        """The weights of all tiles together."""
+        total = np.zeros(self.size, np.float32)
+        for window in self._windows:
+            total[window] += self.weights
+        return total
+
+    def share(self, tile: int) -> Float[np.ndarray, "side side"]:
+        """What a tile's pixels count for in those of the image: of all tiles together 1 at each pixel."""
+        return self.weights / self._total[self._windows[tile]]
+
+    def cut(self, images: Shaped[AnyArray, "n h w c"]) -> Shaped[AnyArray, "n tiles side side c"]:
+        """The tiles of images, in the order of `corners`."""
+        tiles = [images[:, *window] for window in self._windows]
+        return images.__array_namespace__().stack(tiles, axis=1)
+
+    def blend(self, tiles: Float[Array, "n tiles side side"]) -> Float[Array, "n h w"]:
+        """Maps of images from those of their tiles: what `map` does, as part of a program."""
+        (height, width), whole = self.size, jnp.zeros(())
+        for number, (top, left) in enumerate(self.corners):
+            around = (top, height - top - self.side), (left, width - left - self.side)
+            whole += jnp.pad(self.share(number) * tiles[:, number], ((0, 0), *around))
+        return whole
+
     def places(self, num_images: int) -> Iterator[Place]:
         """All tiles of so many images, image by image."""
         for image in range(num_images):
@@ -80,12 +111,6 @@ class Tiling:
             The same pytree with arrays `num_images height width ...`, float32.
         """
         places = list(self.places(num_images))
-        if len(self.corners) == 1:
-            total = None
-        else:
-            total = np.zeros(self.size, np.float32)
-            for top, left in self.corners:
-                total[top : top + self.side, left : left + self.side] += self.weights
         whole: Any = None
         with tqdm(total=num_images, desc=label, unit="image", disable=label is None) as progress:
             for first in range(0, len(places), at_once):
@@ -93,7 +118,7 @@ class Tiling:
                 results = jax.tree.map(np.asarray, function(part))
                 if whole is None:
                     whole = self._zeros(num_images, results)
-                self._add(part, results, whole, total)
+                self._add(first, part, results, whole)
                 done = (first + len(part)) // len(self.corners)
                 progress.update(done - progress.n)
         return whole
@@ -103,18 +128,16 @@ class Tiling:
         shape = (num_images, *self.size)
         return jax.tree.map(lambda x: np.zeros((*shape, *x.shape[3:]), np.float32), results)
 
-    def _add(self, places: list[Place], results: Any, whole: Any, total: np.ndarray | None) -> None:
-        """Adds weighted results of tiles to those of the images."""
-        for row, (image, top, left) in enumerate(places):
-            window = image, slice(top, top + self.side), slice(left, left + self.side)
-            share = None if total is None else self.weights / total[window[1:]]
+    def _add(self, first: int, places: list[Place], results: Any, whole: Any) -> None:
+        """Adds weighted results of tiles, of which the first is number `first`, to those of the images."""
+        for row, (image, _, _) in enumerate(places):
+            tile = (first + row) % len(self.corners)
+
+            window, share = (image, *self._windows[tile]), self.share(tile)
 
             def add(all_images: np.ndarray, tiles: np.ndarray) -> None:
-                if share is None:  # noqa: B023 (called at once)
-                    all_images[window] = tiles[row]  # noqa: B023
-                else:
-                    extra = (1,) * (tiles.ndim - 3)
-                    all_images[window] += share.reshape(*share.shape, *extra) * tiles[row]  # noqa: B023
+                extra = (1,) * (tiles.ndim - 3)
+                all_images[window] += share.reshape(*share.shape, *extra) * tiles[row]  # noqa: B023 (at once)
 
             jax.tree.map(add, whole, results)
 

@@ -42,7 +42,7 @@ class TrainingImages:
         units = preprocessing.units
         return cls(
             jnp.asarray(images),
-            jnp.asarray([units.gain(image) for image in images], jnp.float32),
+            jnp.asarray(units.gains(images)),
             jnp.asarray(units.centre),
             jnp.float32(units.scale),
             preprocessing.side,

@@ -10,13 +10,13 @@ Levelled images, all of one mean intensity, have the same grain.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 from scipy.ndimage import gaussian_filter
 
-from i3ad_jax.shapes import to_float
+from i3ad_jax.shapes import AnyArray, to_float
 
 Centre = Literal["none", "colour", "image"]
 
@@ -60,7 +60,7 @@ class Units:
             level: whether to bring all images to one mean intensity, that of these.
             centre: what to subtract; for "none" nothing is scaled either: the paper's units.
         """
-        target = _intensity(images) if level else None
+        target = float(_intensity(images)) if level else None
         mean = np.zeros(images.shape[1:])
         units = cls(target, mean.astype(np.float32), "none", 1.0)
         for image in images:  # one by one: as float64, all of them together may be large
@@ -71,15 +71,15 @@ class Units:
         deviation = np.sqrt(np.mean([units.squared_deviation(image) for image in images]))
         return replace(units, scale=max(float(SPREAD * deviation), SMALLEST_SCALE))
 
-    def gain(self, image: UInt8[np.ndarray, "h w 3"]) -> float:
-        """The factor that brings the image's intensities to the level."""
+    def gains(self, images: UInt8[AnyArray, "n h w 3"]) -> Float[AnyArray, " n"]:
+        """The factor that brings each image's intensities to the level, float32."""
         if self.level is None:
-            return 1.0
-        return self.level / _intensity(image)
+            return images.__array_namespace__().ones(images.shape[0], np.float32)
+        return (self.level / _intensity(images, (1, 2, 3))).astype(np.float32)
 
     def levelled(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
         """Pixel values of the levelled image, float32; in [-1, 1] but where it became brighter than white."""
-        return np.float32(self.gain(image)) * (image.astype(np.float32) / 127.5) - 1
+        return self.gains(image[None])[0] * (image.astype(np.float32) / 127.5) - 1
 
     def squared_deviation(self, image: UInt8[np.ndarray, "h w 3"]) -> float:
         """Mean square of what is left of an image, in levelled pixel values."""
@@ -119,9 +119,10 @@ def choose_centre(
     return ("image" if of_image < CLEARLY * of_colour else "colour"), explained
 
 
-def _intensity(images: UInt8[np.ndarray, "*n h w 3"]) -> float:
-    """Mean intensity, in (0, 1]."""
-    return max(float(images.mean(dtype=np.float64) / 255), DARKEST)
+def _intensity(images: UInt8[AnyArray, "*n h w 3"], axis: tuple[int, ...] | None = None) -> Any:
+    """Mean intensity over all axes or some, in (0, 1]."""
+    mean = images.mean(axis=axis, dtype=float) / 255
+    return images.__array_namespace__().maximum(mean, DARKEST)
 
 
 def _grain(image: UInt8[np.ndarray, "h w 3"]) -> float:

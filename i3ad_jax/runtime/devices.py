@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from i3ad_jax.settings import Settings, setting
+from i3ad_jax.shapes import Length
 
 Results = TypeVar("Results")  # a pytree of arrays
 _AXIS = "device"
@@ -91,7 +92,7 @@ def shard_over_devices(
 
 
 def in_batches(
-    function: Callable[..., Results], arrays: Any, *, count: Int[Array, ""], batch_size: int
+    function: Callable[..., Results], arrays: Any, *, count: Int[Array, ""], batch_size: Length
 ) -> Results:
     """What `function` gives for the first `count` rows, a few at a time for the sake of memory.
 
@@ -101,8 +102,10 @@ def in_batches(
         count: how many of them mean something; no time is spent on batches beyond.
         batch_size: rows that are worked on together.
     """
-    rows = len(jax.tree.leaves(arrays)[0])
+    rows = jax.tree.leaves(arrays)[0].shape[0]
     size = min(batch_size, rows)
+    if size == rows:
+        return function(arrays)
 
     def add(batch: Int[Array, ""], results: Results) -> Results:
         # The last batch begins early enough to be full; what was done before comes out as before.

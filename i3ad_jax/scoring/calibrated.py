@@ -1,5 +1,6 @@
 """Calibrated maps of held-out normal images, as if each were new, and of copies with planted defects."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from i3ad_jax.scoring.standardisation import (
     leave_one_out,
     statistics,
 )
+from i3ad_jax.shapes import AnyArray
 
 
 def add_calibrated(
@@ -56,6 +58,7 @@ def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardis
     return chosen, {"reason": "predicts held-out images best", "log_likelihoods": fit}
 
 
-def combine(calibrated: AnomalyMaps) -> Float[np.ndarray, "n h w"]:
+def combine(calibrated: Mapping[str, Float[AnyArray, "n h w"]]) -> Float[AnyArray, "n h w"]:
     """The mean of all calibrated maps."""
-    return np.mean(list(calibrated.values()), axis=0)
+    first, *others = calibrated.values()
+    return sum(others, first) / len(calibrated)

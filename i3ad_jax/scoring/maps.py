@@ -7,17 +7,18 @@ scores are made of the maps of others: see `standardisation.py`.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import cache
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 
 from i3ad_jax.scoring.multi_scale import multi_scale
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
-from i3ad_jax.shapes import Image, Map
+from i3ad_jax.shapes import AnyArray, Image, Map
 
 AnomalyMaps = dict[str, Float[np.ndarray, "n h w"]]  # by score, float32
 PlantedMaps = dict[str, Float[np.ndarray, "m h w"]]  # of copies with planted defects, in their own number
@@ -137,8 +138,8 @@ def plain_maps(pair: Pair, ssim: SsimSettings) -> dict[str, Map]:
     }
 
 
-def image_scores(maps: Float[np.ndarray, "n h w"], pooling: Pooling) -> Float[np.ndarray, " n"]:
-    """Anomaly score of each image, float64, never clamped.
+def image_scores(maps: Float[AnyArray, "n h w"], pooling: Pooling) -> Float[AnyArray, " n"]:
+    """Anomaly score of each image, never clamped: float64 of NumPy's arrays, float32 in a program.
 
     Args:
         maps: of one score.
@@ -146,11 +147,22 @@ def image_scores(maps: Float[np.ndarray, "n h w"], pooling: Pooling) -> Float[np
             pixels ("top_01"), at least one, so that a small defect counts as much as a large one; or the
             "peak", the maximum of the smoothed map. Not in the paper but for the mean.
     """
+    xp: Any = maps.__array_namespace__()
+    number, height, width = maps.shape
     if pooling == "mean":
-        return maps.mean(axis=(1, 2), dtype=np.float64)
+        return xp.mean(maps, axis=(1, 2), dtype=float)
     if pooling == "peak":
-        sd = PEAK_SD * math.sqrt(maps[0].size)
-        return np.array([gaussian_filter(map_, sd).max() for map_ in maps], np.float64)
-    pixels = maps.reshape(len(maps), -1)
-    count = max(round(TOP_FRACTIONS[pooling] * pixels.shape[1]), 1)
-    return np.partition(pixels, -count)[:, -count:].mean(axis=1, dtype=np.float64)
+        sd = PEAK_SD * math.sqrt(height * width)
+        with jax.default_matmul_precision("highest"):
+            smoothed = xp.matmul(xp.matmul(_smoothing(height, sd), maps), _smoothing(width, sd).T)
+        return smoothed.max(axis=(1, 2)).astype(float)
+    count = max(round(TOP_FRACTIONS[pooling] * height * width), 1)
+    pixels = maps.reshape(number, height * width)
+    highest = xp.partition(pixels, -count)[:, -count:]
+    return highest.mean(axis=1, dtype=float)
+
+
+@cache
+def _smoothing(length: int, sd: float) -> Float[np.ndarray, "length length"]:
+    """The matrix that smooths a line of pixels by a Gaussian, mirroring at both ends."""
+    return gaussian_filter1d(np.eye(length), sd, axis=0).astype(np.float32)

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
 from i3ad_jax.settings import Settings, setting
+from i3ad_jax.shapes import AnyArray
 
 Standardise = Literal["pixel", "global", "none"]
 # A pixel's own residuals are few. To those of n normal images come those of so many more, in which the pixel
@@ -61,7 +62,7 @@ class Statistics:
         if not (np.isfinite(self.mean).all() and np.isfinite(self.sd).all() and (self.sd > 0).all()):
             raise ValueError("not finite, or a standard deviation that is not more than 0")
 
-    def standardise(self, maps: Float[np.ndarray, "*n h w"]) -> Float[np.ndarray, "*n h w"]:
+    def standardise(self, maps: Float[AnyArray, "*n h w"]) -> Float[AnyArray, "*n h w"]:
         """Maps less the mean, over the standard deviation."""
         return (maps - self.mean) / self.sd
 

@@ -1,0 +1,1 @@
+"""A detector as one program that runs without this package."""

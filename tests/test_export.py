@@ -1,0 +1,207 @@
+"""A run as one program: exported, loaded by a process that has no package, and compared with the run."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Fails, FlagsOf
+from PIL import Image
+
+from i3ad_jax import Detector, export, train
+from i3ad_jax.exporting import load_exported, onnx
+from i3ad_jax.exporting.parity import largest_difference
+from i3ad_jax.exporting.stablehlo import ALLOWED
+from i3ad_jax.scoring.maps import PLAIN, SCORES
+
+# As a user would run the loader, but that the package cannot be imported.
+WITHOUT_PACKAGE = """
+import runpy, sys
+sys.modules["i3ad_jax"] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+RUNS = ("pca", "ssim_ae", "i3ad", "tiles")
+
+
+@pytest.fixture(scope="module")
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, flags_of: FlagsOf) -> Path:
+    """A finished run of a method, or of pca by tiles."""
+    if request.param in ("pca", "i3ad"):
+        return request.getfixturevalue({"pca": "pca_run", "i3ad": "tiny_run"}[request.param])
+    folder = tmp_path_factory.mktemp("runs") / request.param
+    if request.param == "tiles":
+        tiles = ["--view", "tiles", "--tile", "16", "--resolution", "40", "--levelling", "yes"]
+        train.main([*flags_of("pca"), *tiles, "--run", str(folder)])
+    else:
+        train.main([*flags_of(request.param), "--run", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "out"
+    export.main([str(run), "--out", str(out)])
+    return out
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny_folder: Path) -> list[Path]:
+    return sorted((tiny_folder / "test").rglob("*.png"))
+
+
+def allowed(name: str) -> float:
+    return ALLOWED.plain if SCORES[name] in PLAIN else ALLOWED.calibrated
+
+
+def load_in_process(folder: Path, pictures: list[Path]) -> list[dict[str, Any]]:
+    """What the loader prints in a fresh process, which compiles as this one does."""
+    command = [sys.executable, "-c", WITHOUT_PACKAGE, str(folder / "load_exported.py"), *map(str, pictures)]
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("run", RUNS, indirect=True)
+def test_a_fresh_process_without_the_package_gives_the_program_s_bits_and_the_run_s_scores(
+    run: Path, exported: Path, pictures: list[Path]
+) -> None:
+    program, about = load_exported.load(exported)
+    size, aspect = about["working_size"], about["aspect"]
+    printed = load_in_process(exported, pictures)
+    expected = Detector.load(run).score(pictures)
+    assert [line["path"] for line in printed] == [own.name for own in expected]
+    here = [program(load_exported.read(file, size=size, aspect=aspect)[None]) for file in pictures]
+    for name in about["scores"]:
+        scores = np.array([line["scores"][name] for line in printed])
+        assert scores.tolist() == [found["scores"][name].item() for found in here]
+        assert largest_difference(scores, np.array([own.scores[name] for own in expected])) <= allowed(name)
+        assert [line["anomalous"][name] for line in printed] == [own.anomalous[name] for own in expected]
+        for found, own in zip(here, expected, strict=True):
+            small = own.small_maps[name]
+            # A pixel is not the mean of many.
+            difference = largest_difference(np.asarray(found["maps"][name][0]).ravel(), small.ravel())
+            assert difference <= 20 * allowed(name)
+    assert set(about["scores"]) == set(expected[0].scores)
+
+
+@pytest.mark.parametrize("run", RUNS, indirect=True)
+def test_an_image_has_the_same_scores_alone_and_among_others(exported: Path, pictures: list[Path]) -> None:
+    program, about = load_exported.load(exported)
+    images = np.stack(
+        [load_exported.read(file, size=about["working_size"], aspect="stretch") for file in pictures]
+    )
+    together = program(images)["scores"]
+    for number in (0, len(images) - 1):
+        alone = program(images[number : number + 1])["scores"]
+        for name, scores in together.items():
+            # Calibrated scores magnify rounding: they are divided by what normal images vary by.
+            limit = 1e-6 if SCORES[name] in PLAIN else 1e-4
+            assert largest_difference(np.asarray(alone[name]), np.asarray(scores)[[number]]) <= limit
+
+
+@pytest.mark.parametrize("run", ["pca"], indirect=True)
+def test_the_folder_says_what_the_program_is(run: Path, exported: Path) -> None:
+    assert {file.name for file in exported.iterdir()} == {
+        *("program.stablehlo", "export.json", "card.md", "load_exported.py")
+    }
+    about = json.loads((exported / "export.json").read_text())
+    detector = Detector.load(run)
+    assert about["thresholds"] == detector.calibration.thresholds
+    assert about["headline"] == detector.calibration.headline
+    assert about["weights_sha256"] == detector.calibration.weights
+    program = about["program"]
+    assert program["sha256"] == hashlib.sha256((exported / program["file"]).read_bytes()).hexdigest()
+    assert program["platforms"] == ["cpu", "cuda"]
+    written, until = date.fromisoformat(about["exported"]), date.fromisoformat(program["readable_until"])
+    assert (until - written).days == 180
+    assert about["parity"]["images"] == len(detector.files.held_out)
+    for kind, largest in about["parity"]["largest"].items():
+        assert 0 < largest <= about["parity"]["allowed"][kind] == getattr(ALLOWED, kind)
+    card = (exported / "card.md").read_text()
+    for name, own in json.loads((run / "results.json").read_text())["scores"].items():
+        assert f"| {name} | {own['image_auroc']:.4f} | {own['pixel_auroc']:.4f} |" in card
+    assert (exported / "load_exported.py").read_text() == Path(load_exported.__file__).read_text()
+
+
+def test_the_command_says_until_when_the_file_can_be_read(
+    pca_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.main([str(pca_run), "--out", str(tmp_path / "out")])
+    until = json.loads((tmp_path / "out/export.json").read_text())["program"]["readable_until"]
+    assert until in capsys.readouterr().out
+
+
+def test_a_wrong_input_is_one_line_and_writes_nothing(fails: Fails, pca_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "notes.txt").write_text("mine")
+    assert "full: holds something" in fails(export.main, [pca_run, "--out", full])
+    assert "holds something" in fails(export.main, [pca_run, "--out", full / "notes.txt"])
+    assert [file.name for file in full.iterdir()] == ["notes.txt"]
+    assert "config.json: missing" in fails(export.main, [tmp_path / "nowhere", "--out", out])
+    assert "--format" in fails(export.main, [pca_run, "--out", out, "--format", "tflite"])
+    uncalibrated = shutil.copytree(pca_run, tmp_path / "uncalibrated")
+    (uncalibrated / "calibration.json").unlink()
+    assert "calibration.json: missing" in fails(export.main, [uncalibrated, "--out", out])
+    assert "nowhere.png" in fails(export.main, [pca_run, "--out", out, "--images", tmp_path / "nowhere.png"])
+    assert {path.name for path in tmp_path.iterdir()} == {"full", "uncalibrated"}
+
+
+def test_held_out_images_that_changed_are_refused_and_others_can_take_their_place(
+    fails: Fails, flags_of: FlagsOf, tiny_folder: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(tiny_folder, tmp_path / "data")
+    run = tmp_path / "run"
+    train.main([*flags_of("pca"), "--data", str(data), "--run", str(run)])
+    held_out = next(iter(json.loads((run / "files.json").read_text())["held_out"]))
+    Image.new("RGB", (40, 48)).save(data / held_out)
+    out = tmp_path / "out"
+    message = fails(export.main, [run, "--out", out])
+    assert f"{held_out}: changed since the run was trained" in message
+    assert not out.exists()
+    export.main([str(run), "--out", str(out), "--images", str(data / "test")])
+    assert json.loads((out / "export.json").read_text())["parity"]["images"] == 6
+
+
+@pytest.mark.parametrize("run", RUNS, indirect=True)
+def test_onnx_runtime_gives_the_run_s_scores_maps_and_verdicts(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra onnx")
+    pytest.importorskip("jax2onnx", reason="comes with the extra onnx")
+    out = tmp_path / "out"
+    export.main([str(run), "--out", str(out), "--format", "onnx"])
+    assert {file.name for file in out.iterdir()} == {"model.onnx", "export.json", "card.md"}
+    about = json.loads((out / "export.json").read_text())
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    (image,), outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
+    assert image.shape == [1, *about["working_size"], 3]
+    for file, own in zip(pictures, Detector.load(run).score(pictures), strict=True):
+        pixels = load_exported.read(file, size=about["working_size"], aspect=about["aspect"])
+        found = dict(zip(outputs, session.run(None, {image.name: pixels[None]}), strict=True))
+        for name, score in own.scores.items():
+            limit = onnx.ALLOWED.plain if SCORES[name] in PLAIN else onnx.ALLOWED.calibrated
+            assert largest_difference(found[f"scores.{name}"], np.array([score])) <= limit
+            assert found[f"anomalous.{name}"].item() == own.anomalous[name]
+            small = own.small_maps[name].ravel()
+            assert largest_difference(found[f"maps.{name}"].ravel(), small) <= 20 * limit
+
+
+def test_onnx_says_what_to_install_where_it_is_missing(
+    fails: Fails, pca_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    message = fails(export.main, [pca_run, "--out", tmp_path / "out", "--format", "onnx"])
+    assert "--format onnx" in message
+    assert "pip install 'i3ad_jax[onnx]'" in message
+    assert not (tmp_path / "out").exists()

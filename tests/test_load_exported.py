@@ -1,0 +1,65 @@
+"""The loader that is copied beside an exported program: pictures as the package reads them, one hash."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from i3ad_jax import export
+from i3ad_jax.data.images import Aspect, preprocess, read_image
+from i3ad_jax.exporting import load_exported
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (45, 31, 3)).astype(np.uint8)
+
+
+def rgba() -> Image.Image:
+    return Image.fromarray(np.concatenate([COLOUR, COLOUR[..., :1]], axis=-1))
+
+
+def palette() -> Image.Image:
+    picture = Image.fromarray(COLOUR).convert("P")
+    picture.info["transparency"] = 3
+    return picture
+
+
+PICTURES: dict[str, tuple[str, Callable[[], Image.Image]]] = {
+    "colour": ("png", lambda: Image.fromarray(COLOUR)),
+    "wide": ("bmp", lambda: Image.fromarray(COLOUR.swapaxes(0, 1))),
+    "photograph": ("jpg", lambda: Image.fromarray(np.kron(COLOUR, np.ones((4, 5, 1), np.uint8)))),
+    "alpha": ("png", rgba),
+    "palette": ("png", palette),
+    "one bit": ("png", lambda: Image.fromarray(COLOUR[..., 0] > 127)),
+    "16 bits": ("tif", lambda: Image.fromarray(RNG.integers(0, 2**16, (20, 57), dtype=np.uint16))),
+}
+
+
+@pytest.mark.parametrize("aspect", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pictures_are_read_and_resized_as_by_the_package(tmp_path: Path, kind: str, aspect: Aspect) -> None:
+    suffix, make = PICTURES[kind]
+    file = tmp_path / f"picture.{suffix}"
+    make().save(file)
+    for size in ((32, 32), (24, 48)):
+        found = load_exported.read(file, size=size, aspect=aspect)
+        np.testing.assert_array_equal(found, preprocess(read_image(file), size=size, aspect=aspect))
+
+
+def test_pictures_are_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.fromarray(COLOUR).save(tmp_path / "turned.png", exif=exif)
+    found = load_exported.read(tmp_path / "turned.png", size=(31, 45), aspect="stretch")
+    np.testing.assert_array_equal(found, np.rot90(COLOUR, -1))
+
+
+def test_another_file_in_place_of_the_program_is_refused(pca_run: Path, tmp_path: Path) -> None:
+    export.main([str(pca_run), "--out", str(tmp_path / "out")])
+    program = tmp_path / "out/program.stablehlo"
+    content = bytearray(program.read_bytes())
+    content[len(content) // 2] ^= 1
+    program.write_bytes(content)
+    with pytest.raises(ValueError, match=r"program\.stablehlo is not the file"):
+        load_exported.load(tmp_path / "out")
