@@ -172,8 +172,8 @@ def _generator_alone(state: I3adState) -> I3adState:
 
 
 def _test_images(config: Config) -> np.ndarray:
-    size = config.data.image_size
-    data = load_dataset(config.data.data, size=(size, size), aspect=config.data.aspect)
+    own, size = config.data, (config.data.image_size, config.data.image_size)
+    data = load_dataset(own.data, size=size, aspect=own.aspect, layout=own.layout)
     return np.asarray(to_float(jnp.asarray(data.test.images)))
 
 

@@ -69,6 +69,8 @@ def _expand(entry: str) -> list[tuple[str, str]]:
     except OSError as error:
         raise InputError(f"--data {entry}: cannot be listed ({error.strerror}); give a folder") from error
     if not folders:
-        raise InputError(f"--data {entry}: neither it nor a folder in it has train/{NORMAL}; see the README")
+        raise InputError(
+            f"--data {entry}: neither it nor a folder in it has train/{NORMAL}; see docs/own-images.md"
+        )
     folders = [root] if folders[0] == root else folders
     return [(category_name(folder.resolve().name), str(folder)) for folder in folders]

@@ -162,7 +162,7 @@ def _parts(kept: Bool[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
 
 @cache
 def _dataset(data: DataSettings, size: Size) -> Dataset:
-    return load_dataset(data.data, size=size, aspect=data.aspect)
+    return load_dataset(data.data, size=size, aspect=data.aspect, layout=data.layout)
 
 
 def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:

@@ -208,7 +208,8 @@ def labelled_data(run: RunFolder) -> Dataset:
         InputError: it cannot be read, or its test images are not of both classes.
     """
     config = run.read_config().data
-    data = load_dataset(config.data, size=run.read_preprocessing().size, aspect=config.aspect)
+    size = run.read_preprocessing().size
+    data = load_dataset(config.data, size=size, aspect=config.aspect, layout=config.layout)
     if len(set(data.test.labels.tolist())) < 2:
         raise InputError(f"--data {data.name}: a study needs normal and anomalous test images")
     return data

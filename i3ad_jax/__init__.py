@@ -5,12 +5,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from i3ad_jax.detector import Detector
     from i3ad_jax.errors import InputError
+    from i3ad_jax.estimator import AnomalyDetector
     from i3ad_jax.prediction import Prediction, Trace
 
 __version__ = "0.1.0"
-__all__ = ["Detector", "InputError", "Prediction", "Trace", "__version__"]
+__all__ = ["AnomalyDetector", "Detector", "InputError", "Prediction", "Trace", "__version__"]
 
-_MODULES = {"Detector": "detector", "Prediction": "prediction", "Trace": "prediction", "InputError": "errors"}
+_MODULES = {
+    "AnomalyDetector": "estimator",
+    "Detector": "detector",
+    "InputError": "errors",
+    "Prediction": "prediction",
+    "Trace": "prediction",
+}
 
 
 def __getattr__(name: str) -> Any:

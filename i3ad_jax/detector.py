@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 from jaxtyping import UInt8
@@ -18,9 +16,8 @@ from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, try_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import last_step, state_shapes
-from i3ad_jax.inpainting.refine import Trajectory
-from i3ad_jax.methods.method import Method, State
+from i3ad_jax.fit import last_step
+from i3ad_jax.methods.method import Method
 from i3ad_jax.prediction import Prediction, Trace
 from i3ad_jax.preparation import as_split, load_train, prepare
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
@@ -28,6 +25,7 @@ from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import AnomalyMaps
 from i3ad_jax.settings import Settings
+from i3ad_jax.weights import load_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +59,9 @@ class Detector:
         """Trains and calibrates on normal images alone.
 
         Args:
-            images: a folder in MVTec layout, `textures:KIND` or `tfds:mvtec_ad/CATEGORY`, of which only the
-                normal training images are used; or the images themselves, as `score` takes them.
+            images: a folder or file in a layout that `--data` takes, `textures:KIND` or
+                `tfds:mvtec_ad/CATEGORY`, of which only the normal training images are used; or the images
+                themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
             progress: show progress bars.
@@ -77,7 +76,7 @@ class Detector:
             prepared = prepare(config, lambda size: load_train(config, size=size, progress=progress))
         else:
             config = config.with_settings({"data": ARRAYS})
-            given = images if isinstance(images, np.ndarray | PIL.Image.Image) else list(images)
+            given = images if isinstance(images, bytes | np.ndarray | PIL.Image.Image) else list(images)
             prepared = prepare(config, lambda size: as_split(given, config, size))
         last = last_step(
             prepared.config.build(),
@@ -164,8 +163,9 @@ class Detector:
         """Scores, anomaly maps and verdicts.
 
         Args:
-            images: a path of a file or folder, an array of any size (uint8 or uint16; `h w`, `h w 1`,
-                `h w 3` or `h w 4`, or a batch `n h w c`), a Pillow picture, or an iterable of these.
+            images: a path of a file or folder, the content of a file as bytes, an array of any size (uint8 or
+                uint16; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch `n h w c`), a Pillow picture, or an
+                iterable of these.
 
         Raises:
             InputError: an image cannot be used; the message names its path or position.
@@ -245,9 +245,9 @@ class Detector:
         """What `trace` gives for images of the working size."""
         traced = len(images) * len(self.preprocessing.tiling.corners)
         states: Any = self.preprocessing.apply(
-            lambda queue, count: _pixels_first(
-                self.method.trace(self.state, self.calibration.tuned, queue, count)
-            ),
+            lambda queue, count: self.method.trace(
+                self.state, self.calibration.tuned, queue, count
+            ).with_states_last(),
             images,
             queue_size=min(traced, self.config.throughput.queue_size),
         )
@@ -295,24 +295,3 @@ class Detector:
     def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """Images as `score` takes them, in the working size."""
         return as_split(images, self.config, self.preprocessing.size).images
-
-
-def load_weights(run: RunFolder, config: Config[Settings, Settings]) -> tuple[int, State]:
-    """The number of training steps of the newest checkpoint, and its state.
-
-    Raises:
-        InputError: there is no checkpoint, or it is damaged or of other settings.
-    """
-    folder = run.source()
-    # Orbax makes the folder it is pointed at: not for a question.
-    if not folder.checkpoints.is_dir():
-        raise InputError(f"{folder.checkpoints}: no checkpoint; train the run first")
-    with Checkpoints(folder.checkpoints) as checkpoints:
-        state = checkpoints.load(state_shapes(config.build()))
-        assert checkpoints.latest is not None  # or load would have raised
-        return checkpoints.latest, state
-
-
-def _pixels_first(states: Trajectory) -> Trajectory:
-    """The same with the states' axis after those of the pixels."""
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 3), states)

@@ -15,3 +15,7 @@ class ChangedFilesWarning(UserWarning):
 
 class LearnedLittleWarning(UserWarning):
     """A training ended with less than the simplest replacement of the network knows; results mean little."""
+
+
+class IncompleteReportWarning(UserWarning):
+    """A report that was written once more lacks what is not there any more; the message says what."""

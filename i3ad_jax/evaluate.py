@@ -10,6 +10,7 @@ import tyro
 
 from i3ad_jax import command_line
 from i3ad_jax.config import Config, Test, default_config
+from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import absolute_source
 from i3ad_jax.evaluation import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
@@ -43,6 +44,9 @@ class Flags(Generic[Test]):
     test: Test
     data: str | None = None
     """Test data, in any form that train takes; by default the run's own."""
+    layout: LayoutName | None = None
+    """How the files of --data lie, as for train; by default found out, or as for the run where it is the same
+    data."""
     out: Path | None = None
     """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
     method: str | None = None
@@ -57,9 +61,10 @@ def main(arguments: Sequence[str]) -> None:
     """Parses the command line, tests, prints where the results are."""
     run, stored, config, flags = _settings(arguments)
     data = absolute_source(flags.data) if flags.data else stored.data.data
-    same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
+    same_data = data == stored.data.data and flags.layout in (None, stored.data.layout)
+    same = same_data and config == replace(stored, throughput=config.throughput)
     out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))
-    results = evaluate_run(run, config, data=data, out=out, command=sys.argv)
+    results = evaluate_run(run, config, data=data, layout=flags.layout, out=out, command=sys.argv)
     command_line.print_results(results, out)
 
 

@@ -14,19 +14,22 @@ from skimage.util import img_as_ubyte
 
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import load_dataset
-from i3ad_jax.detector import Detector, load_weights
+from i3ad_jax.detector import Detector
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.preparation import load_train
+from i3ad_jax.reporting.cases import Case
 from i3ad_jax.reporting.figures import contact_sheet, overlay
-from i3ad_jax.reporting.report import Case, choose_cases, write_report
+from i3ad_jax.reporting.run_results import RunResults
+from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import AnomalyMaps
 from i3ad_jax.scoring.metrics import summarise
+from i3ad_jax.weights import load_weights
 
-NUM_CASES = 12
 MIN_SHOWN_SIDE = 128  # smaller images are enlarged in the picture of the cases
 
 
@@ -52,20 +55,37 @@ class Evaluation:
 
 
 def evaluate_run(
-    run: RunFolder, config: Config[Any, Any], *, data: str, out: RunFolder, command: Sequence[str] = ()
+    run: RunFolder,
+    config: Config[Any, Any],
+    *,
+    data: str,
+    layout: LayoutName | None = None,
+    out: RunFolder,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Tests a run under `config`, its own but for the test; returns what `results.json` holds.
+
+    Args:
+        run: the trained run.
+        config: its settings, but for the test.
+        data: where the test images come from, as `load_dataset` takes it.
+        layout: how they lie; by default the run's own where `data` is the run's own, else found out.
+        out: the folder for the results.
+        command: for the results' record.
 
     Raises:
         InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a run.
     """
     stored = run.read_config()
-    same = data == stored.data.data and config == replace(stored, throughput=config.throughput)
+    own = stored.data
+    layout = layout or (own.layout if data == own.data else "auto")
+    same_data = (data, layout) == (own.data, own.layout)
+    same = same_data and config == replace(stored, throughput=config.throughput)
     if not (same and out.is_same(run)):
         check_results_folder(out, run)
     size, aspect = run.read_preprocessing().size, config.data.aspect
-    tested = load_dataset(data, size=size, aspect=aspect, progress=True)
-    detector = load_as(run, config, train=tested.train if data == stored.data.data else None)
+    tested = load_dataset(data, size=size, aspect=aspect, layout=layout, progress=True)
+    detector = load_as(run, config, train=tested.train if same_data else None)
     evaluation = evaluate(detector, tested, progress=True)
     return write_evaluation(evaluation, out, run=run, data=data, command=command)
 
@@ -139,7 +159,9 @@ def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Ev
         "scores": summarise(test, maps, scores),
         "seconds_per_image": seconds,
     }
-    return Evaluation(detector, test, maps, scores, results, _cases(detector, test, maps, scores))
+    found = _as_run_results(detector, test, scores, results)
+    cases = make_cases(found, test, maps[calibration.headline], detector)
+    return Evaluation(detector, test, maps, scores, results, cases)
 
 
 def write_evaluation(
@@ -161,7 +183,7 @@ def write_evaluation(
         InputError: the folder holds another run, or cannot be written to.
     """
     detector, test = evaluation.detector, evaluation.test
-    config, method = detector.config, detector.method
+    config = detector.config
     weights = run.source()
     trained = read_json(weights.environment)
     tested = environment(command=command)
@@ -186,13 +208,12 @@ def write_evaluation(
         write_csv(folder.scores, ("path", "label", "defect", *evaluation.scores), columns)
         write_report(
             folder.report,
-            results=results,
-            config=config.to_json(),
-            environment={"test": tested, "training": trained},
+            _as_run_results(detector, test, evaluation.scores, results, name=str(folder.path)),
             training=weights.read_metrics(),
-            labels=test.labels,
-            scores=evaluation.scores,
-            states=(method.start, *(f"iteration {number}" for number in method.trace_iterations[1:])),
+            trained=trained,
+            test=test,
+            maps=evaluation.maps[results["headline"]],
+            detector=detector,
             cases=evaluation.cases,
         )
         _picture(evaluation.cases).save(folder.cases)
@@ -210,28 +231,17 @@ def check_results_folder(folder: RunFolder, run: RunFolder) -> None:
         raise InputError(f"--out {folder.path}: holds another run; name another folder")
 
 
-def _cases(
-    detector: Detector, test: Split, maps: AnomalyMaps, scores: dict[str, Float[np.ndarray, " n"]]
-) -> list[Case]:
-    """The report's images with every state of the loop."""
-    headline = detector.calibration.headline
-    chosen = choose_cases(test.labels, scores[headline], count=NUM_CASES)
-    traced = detector.trace_pixels(test.images[np.array([index for index, _ in chosen])])
-    return [
-        Case(
-            path=test.paths[index],
-            defect=test.defects[index],
-            label=int(test.labels[index]),
-            group=group,
-            scores={name: float(values[index]) for name, values in scores.items()},
-            image=test.images[index],
-            truth=test.masks[index] if test.annotated[index] else None,
-            anomaly_map=maps[headline][index],
-            reconstructions=traced.reconstructions[position],
-            masks=traced.masks[position],
-        )
-        for position, (index, group) in enumerate(chosen)
-    ]
+def _as_run_results(
+    detector: Detector,
+    test: Split,
+    scores: dict[str, Float[np.ndarray, " n"]],
+    results: dict[str, Any],
+    *,
+    name: str = "",
+) -> RunResults:
+    """What `read_results` will read from the folder."""
+    config = detector.config.to_json()
+    return RunResults(name, results, config, test.paths, test.labels, test.defects, scores)
 
 
 def _picture(cases: list[Case]) -> Image.Image:

@@ -4,7 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +12,6 @@ import tyro
 from tqdm import tqdm
 
 from i3ad_jax import __version__, command_line
-from i3ad_jax.calibration import Calibration
 from i3ad_jax.data.inputs import Broken, find_images
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
@@ -26,8 +25,8 @@ from i3ad_jax.prediction_files import (
 )
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.scoring.metrics import DEFECT_QUANTILE, FalseAlarms, defect_threshold, false_alarms
-from i3ad_jax.settings import SettingError, Settings, setting
+from i3ad_jax.settings import Settings
+from i3ad_jax.verdict import Rule, VerdictSettings
 
 PROGRAM = "python -m i3ad_jax.predict"
 BROKEN_IMAGES = 3
@@ -38,15 +37,8 @@ _WAITING = 8  # results that may wait for a writer, each with a map in the size 
 
 @dataclass(frozen=True)
 class Options(Settings):
-    """How verdicts are made and what is written."""
+    """What is written, and what happens to broken images and interrupted predictions."""
 
-    score: str | None = None
-    """Which score the verdict, the map and the picture show, by default the run's headline; predictions.csv
-    has them all, and its header names them."""
-    quantile: float = setting(DEFECT_QUANTILE, above=0, below=1)
-    """The threshold is this quantile of the scores of the normal images that were kept out of training."""
-    threshold: float | None = None
-    """The threshold itself, in the units of the score, in place of a quantile."""
     save: tuple[Literal["scores", "maps", "pictures"], ...] = ("scores", "pictures")
     """What is written: predictions.csv in any case; maps/, anomaly maps in the size of the image; pictures/,
     the image under its heat map, JPEG."""
@@ -73,50 +65,8 @@ class Flags:
     """Image files, or folders of them."""
     out: Path
     """Folder for the results."""
-    options: Options = Options()
-
-
-class Rule(NamedTuple):
-    """When an image counts as anomalous.
-
-    Attributes:
-        score: the name of the score.
-        threshold: above it an image is anomalous.
-        source: where the threshold came from, for people.
-        false_alarms: what part of normal images it calls anomalous.
-    """
-
-    score: str
-    threshold: float
-    source: str
-    false_alarms: FalseAlarms
-
-    @classmethod
-    def of(cls, calibration: Calibration, options: Options) -> "Rule":
-        """The rule that the options ask for.
-
-        Raises:
-            SettingError: there is no such score.
-        """
-        score = options.score or calibration.headline
-        if score not in calibration.held_out_scores:
-            known = ", ".join(calibration.held_out_scores)
-            raise SettingError("score", score, f"no score of this run; one of {known}")
-        normal = calibration.held_out_scores[score]
-        if options.threshold is None:
-            threshold = defect_threshold(normal, options.quantile)
-            source = f"the {options.quantile:g} quantile of {len(normal)} held-out normal images"
-        else:
-            threshold, source = options.threshold, "given by --threshold"
-        return cls(score, threshold, source, false_alarms(normal, threshold))
-
-    def describe(self) -> str:
-        """One sentence for people."""
-        rate, low, high = (f"{100 * value:.1f} %" for value in self.false_alarms)
-        return (
-            f"anomalous: {self.score} above {self.threshold:.4g} ({self.source}), which {rate} of held-out"
-            f" normal images exceed (95 % confidence interval {low} to {high})"
-        )
+    verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    options: Options = field(default_factory=Options)
 
 
 class Summary(NamedTuple):
@@ -127,16 +77,14 @@ class Summary(NamedTuple):
     broken: int
 
 
-def predict(detector: Detector, files: Sequence[Path], *, out: Path, options: Options) -> Summary:
+def predict(detector: Detector, files: Sequence[Path], *, out: Path, rule: Rule, options: Options) -> Summary:
     """Scores the images in `files` and writes the results to `out`, `predictions.csv` last.
 
     Reading, the detector's program, and drawing and writing go on at the same time, in bounded memory.
 
     Raises:
-        InputError: the run has no such score, `out` cannot be written to, or an image cannot be used and
-            `options.strict` is set.
+        InputError: `out` cannot be written to, or an image cannot be used and `options.strict` is set.
     """
-    rule = Rule.of(detector.calibration, options)
     results = PredictionFiles(out)
     about = _about(detector, files, rule, options)
     with RunFolder(out).writing():
@@ -234,9 +182,10 @@ def main(arguments: Sequence[str]) -> None:
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     files = find_images(flags.images)
     detector = Detector.load(flags.run)
-    summary = predict(detector, files, out=flags.out, options=flags.options)
+    rule = Rule.of(detector.calibration, flags.verdict)
+    summary = predict(detector, files, out=flags.out, rule=rule, options=flags.options)
     print(f"{summary.anomalous} of {summary.scored} images are anomalous")
-    print(Rule.of(detector.calibration, flags.options).describe())
+    print(rule.describe())
     print(PredictionFiles(flags.out).table)
     if summary.broken:
         print(

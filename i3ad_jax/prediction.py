@@ -21,7 +21,7 @@ class Prediction:
         scores: image score by name, higher where the image looks more anomalous.
         anomalous: by the same names, whether the score is above the threshold that normal images gave.
         headline: the name of the score to trust, chosen by defects planted in normal images.
-        source: the image's file, or the image itself, RGB, if it was given in memory.
+        source: the image's file or the file's content, or the image itself, RGB, if it was given so.
         original_size: height and width of the image.
         small_maps: anomaly map by the same names, in the detector's working size.
         aspect: how the image was brought to that size.
@@ -31,7 +31,7 @@ class Prediction:
     scores: dict[str, float]
     anomalous: dict[str, bool]
     headline: str
-    source: Path | Image.Image
+    source: Path | bytes | Image.Image
     original_size: Size
     small_maps: dict[str, Float[np.ndarray, "h w"]]
     aspect: Aspect
@@ -48,7 +48,8 @@ class Prediction:
         Raises:
             InputError: the file cannot be read any more, or holds an image of another size.
         """
-        picture = read_image(self.source) if isinstance(self.source, Path) else self.source
+        source = self.source
+        picture = source if isinstance(source, Image.Image) else read_image(source, name=self.name)
         if (picture.height, picture.width) != self.original_size:
             raise InputError(f"{self.name}: has been replaced by another image since it was scored")
         return np.asarray(picture)

@@ -62,17 +62,16 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
 
     files, images, held_out = divide(whole)
     sizes = images.original_sizes + held_out.original_sizes
-    preprocessing = None if settings.view == "tiles" else _learn(config, images, held_out)
+    preprocessing = None if settings.view == "tiles" else learn_preprocessing(config, images, held_out)
     if preprocessing is not None and settings.view == "auto":
-        config = config.with_settings({"view": _choose_view(preprocessing, sizes)})
+        config = config.with_settings({"view": choose_view(preprocessing, sizes)})
     if preprocessing is None or config.preprocessing.view == "tiles":
-        resolution = settings.resolution or min(RESOLUTION, round(_median_side(sizes)))
-        size = working_size(sizes, resolution=resolution, smallest=config.side, aspect=data.aspect)
+        size = size_for_tiles(config, sizes)
         if size != whole:
             files, images, held_out = divide(size)
-        preprocessing = _learn(config, images, held_out)
+        preprocessing = learn_preprocessing(config, images, held_out)
     if config.flat().get("generator") == "auto":
-        config = config.with_settings({"generator": _choose_generator(preprocessing)})
+        config = config.with_settings({"generator": choose_generator(preprocessing)})
     return Preparation(config, preprocessing, files, images, held_out)
 
 
@@ -83,7 +82,7 @@ def load_train(config: Config[Settings, Settings], *, size: Size, progress: bool
         InputError: they cannot be read.
     """
     data = config.data
-    dataset = load_dataset(data.data, size=size, aspect=data.aspect, progress=progress)
+    dataset = load_dataset(data.data, size=size, aspect=data.aspect, layout=data.layout, progress=progress)
     return dataset.train
 
 
@@ -102,27 +101,7 @@ def as_split(images: ImagesLike, config: Config[Settings, Settings], size: Size)
     return replace(split, original_sizes=tuple(original for _, original in pictures))
 
 
-def _choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:
-    """Whole images of objects that lie alike, or partly where making them small costs little; else tiles."""
-    explained = small.reasons["explained_by_mean_image"]
-    reduction = _median_side(original_sizes) / small.side
-    whole = explained >= ALIGNED or (explained >= PARTLY_ALIGNED and reduction <= SMALL_REDUCTION)
-    return "whole" if whole else "tiles"
-
-
-def _choose_generator(preprocessing: Preprocessing) -> str:
-    """The context encoder where whole images are partly alike: what it draws is an image as a whole."""
-    whole = preprocessing.size == (preprocessing.side, preprocessing.side)
-    alike = preprocessing.reasons["explained_by_mean_image"] >= PARTLY_ALIGNED
-    return "context" if whole and alike else "two_stage"
-
-
-def _median_side(original_sizes: Sequence[Size]) -> float:
-    """Of the square with as many pixels as the median picture."""
-    return math.sqrt(float(np.median([height * width for height, width in original_sizes])))
-
-
-def _learn(config: Config[Any, Any], images: Split, held_out: Split) -> Preprocessing:
+def learn_preprocessing(config: Config[Any, Any], images: Split, held_out: Split) -> Preprocessing:
     """What networks will see of images in the size of these."""
     settings = config.preprocessing
     return Preprocessing.learn(
@@ -132,3 +111,36 @@ def _learn(config: Config[Any, Any], images: Split, held_out: Split) -> Preproce
         levelling=settings.levelling,
         centre=settings.centre,
     )
+
+
+def size_for_tiles(config: Config[Any, Any], original_sizes: Sequence[Size]) -> Size:
+    """The working size of images of these sizes, from which tiles are cut."""
+    settings = config.preprocessing
+    resolution = settings.resolution or min(RESOLUTION, round(_median_side(original_sizes)))
+    aspect = config.data.aspect
+    return working_size(original_sizes, resolution=resolution, smallest=config.side, aspect=aspect)
+
+
+def choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:
+    """Whole images of objects that lie alike, or partly where making them small costs little; else tiles.
+
+    Args:
+        small: what whole normal images give, in the size in which networks would see them.
+        original_sizes: of these images.
+    """
+    explained = small.reasons["explained_by_mean_image"]
+    reduction = _median_side(original_sizes) / small.side
+    whole = explained >= ALIGNED or (explained >= PARTLY_ALIGNED and reduction <= SMALL_REDUCTION)
+    return "whole" if whole else "tiles"
+
+
+def choose_generator(preprocessing: Preprocessing) -> str:
+    """The context encoder where whole images are partly alike: what it draws is an image as a whole."""
+    whole = preprocessing.size == (preprocessing.side, preprocessing.side)
+    alike = preprocessing.reasons["explained_by_mean_image"] >= PARTLY_ALIGNED
+    return "context" if whole and alike else "two_stage"
+
+
+def _median_side(original_sizes: Sequence[Size]) -> float:
+    """Of the square with as many pixels as the median picture."""
+    return math.sqrt(float(np.median([height * width for height, width in original_sizes])))

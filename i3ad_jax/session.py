@@ -66,7 +66,7 @@ def train_and_test(
 
     @lru_cache(maxsize=1)  # the training's size and the test's are the same
     def read(size: Size) -> Dataset:
-        return load_dataset(data.data, size=size, aspect=data.aspect, progress=True)
+        return load_dataset(data.data, size=size, aspect=data.aspect, layout=data.layout, progress=True)
 
     # Before the folder is made: data that cannot be read leave none behind.
     prepared = None if resume else prepare(config, lambda size: read(size).train)

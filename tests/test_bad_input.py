@@ -180,7 +180,7 @@ def test_predict_names_what_it_cannot_read(fails: Fails, run: Path, tmp_path: Pa
     out = tmp_path / "out"
     assert "nowhere.png" in fails(predict.main, [run, tmp_path / "nowhere.png", "--out", out])
     (tmp_path / "text.png").write_text("no image")
-    assert "text.png" in fails(predict.main, [run, tmp_path / "text.png", "--out", out])
+    assert "text.png" in fails(predict.main, [run, tmp_path / "text.png", "--out", out, "--strict"])
     (tmp_path / "empty").mkdir()
     assert "empty" in fails(predict.main, [run, tmp_path / "empty", "--out", out])
     assert not (out / "predictions.csv").exists()

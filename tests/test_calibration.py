@@ -235,7 +235,7 @@ def test_without_standardising_and_pooling_it_is_the_plain_score(pca_run: Path, 
 def test_a_run_that_was_stopped_before_it_was_calibrated_is_calibrated_by_resume_and_by_evaluate(
     pca_run: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    command = [str(tiny_folder / "test"), "--out", str(tmp_path / "found")]
+    command = [str(tiny_folder / "test"), "--out", str(tmp_path / "found"), "--save", "maps"]
     for number, again in enumerate((["--resume", "--run"], [])):
         run = shutil.copytree(pca_run, tmp_path / f"run{number}")
         shutil.rmtree(run / "statistics")

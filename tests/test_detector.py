@@ -91,7 +91,8 @@ def test_fit_gives_the_bits_of_the_command_from_a_folder_from_paths_and_from_arr
         # The same images serve the training, whatever they are called.
         names = {str(number): f"train/good/{number}.png" for number in range(8)}
         assert [names[name] for name in other.files.held_out] == list(trained.files.held_out)
-    predict.main([str(tmp_path / "run"), str(tiny_folder / "test"), "--out", str(tmp_path / "out")])
+    arguments = [str(tmp_path / "run"), str(tiny_folder / "test"), "--out", str(tmp_path / "out")]
+    predict.main([*arguments, "--save", "maps"])
     rows = read_table(tmp_path / "out/predictions.csv")
     for row, prediction in zip(rows, fitted.score(tiny_folder / "test"), strict=True):
         assert row["path"] == prediction.name
@@ -200,10 +201,14 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
 
 
-def in_png(image: np.ndarray) -> Image.Image:
+def content_of_png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
-    return Image.open(io.BytesIO(file.getvalue()))
+    return file.getvalue()
+
+
+def in_png(image: np.ndarray) -> Image.Image:
+    return Image.open(io.BytesIO(content_of_png(image)))
 
 
 FORMS: dict[str, tuple[Callable[[], Any], np.ndarray]] = {
@@ -219,6 +224,7 @@ FORMS: dict[str, tuple[Callable[[], Any], np.ndarray]] = {
     "Pillow, RGBA": (lambda: Image.fromarray(COLOUR).convert("RGBA"), COLOUR),
     "Pillow, 16-bit grey": (lambda: Image.fromarray(GREY.astype(np.uint16) * 257), GREY),
     "Pillow, opened and not yet read": (lambda: in_png(COLOUR), COLOUR),
+    "a file's content": (lambda: content_of_png(COLOUR), COLOUR),
     "a batch": (lambda: COLOUR[None], COLOUR),
     "a batch of grey images": (lambda: GREY[None, ..., None], GREY),
     "a batch of 16 bits": (lambda: COLOUR[None].astype(np.uint16) * 257, COLOUR),

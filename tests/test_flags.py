@@ -58,7 +58,7 @@ def test_help_of_evaluate_shows_the_settings_of_the_test_of_the_run_s_method(
     shown = options(help_text(evaluate.main, [str(run), "--help"], capsys))
     owners = (config.test, config.ssim, config.scoring, config.throughput)
     settings = {flag(name) for owner in owners for name in owner.flat()}
-    assert shown == settings | {"--data", "--out", "--method", "--help"}
+    assert shown == settings | {"--data", "--layout", "--out", "--method", "--help"}
 
 
 def test_help_of_evaluate_shows_the_settings_of_the_method_asked_for(

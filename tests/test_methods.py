@@ -102,10 +102,11 @@ def test_baseline_from_training_to_verdicts(run: Path, tiny_folder: Path, tmp_pa
     again = json.loads((tmp_path / "again" / "results.json").read_text())
     assert again["scores"] == results["scores"]
 
-    predict.main([str(run), str(tiny_folder / "test" / "spot"), "--out", str(tmp_path / "found")])
+    images, found = tiny_folder / "test" / "spot", tmp_path / "found"
+    predict.main([str(run), str(images), "--out", str(found), "--save", "maps"])
     with (tmp_path / "found" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", *names, "anomalous"]
+    assert list(rows[0]) == ["path", *names, "anomalous", "error"]
     maps = np.load(tmp_path / "found" / "maps" / "0.npy")
     assert maps.shape == (40, 48)
 

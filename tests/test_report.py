@@ -2,62 +2,35 @@
 
 import base64
 import io
-import itertools
+import json
 import re
-from html.parser import HTMLParser
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from html_page import Page
 from PIL import Image
+from run_results import DEFECTS, KINDS, LABELS, make_run
 
-from i3ad_jax.reporting.report import Case, choose_cases, write_report
+from i3ad_jax.reporting.cases import Case
+from i3ad_jax.reporting.report import report_page
+from i3ad_jax.reporting.run_results import RunResults
+from i3ad_jax.reporting.thumbnails import thumbnails
 
-HOSTILE = """test/<script>alert('1')</script> & "quoted".png"""
-VOID = {"meta", "input", "img", "br", "link"}
-
-
-class Page(HTMLParser):
-    """Every element's attributes, every text, and whether all elements were closed in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.texts, self.open, self.misnested = [], [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.misnested.append(tag)
-
-    def handle_data(self, data):
-        self.texts.append(data.strip())
-
-    def attributes(self, name):
-        return [attributes[name] for _, attributes in self.elements if name in attributes]
-
-    def pictures(self):
-        styles = [re.findall(r"url\((.*?)\)", style or "") for style in self.attributes("style")]
-        return self.attributes("src") + [uri for uris in styles for uri in uris]
+HOSTILE = """test/</script><script>alert('1')</script> & "quoted" {{ 7 * 6 }} <!--.png"""
+TRAINING = [{"step": step, "generator_loss": 1.0 / step, "steps_per_second": 2.0} for step in (1, 2, 3)]
 
 
-def make_case(index=0, *, size=16, states=4, **changes):
+def make_case(index: int = 0, *, size: int = 16, states: int = 4, **changes: Any) -> Case:
     rng = np.random.default_rng(index)
     shape = (size, size)
     masks = rng.random((states, *shape)) < 0.3
-    masks[0] = True
+    masks[:1] = True
     values = {
-        "path": f"test/hole/{index}.png",
-        "defect": "hole",
-        "label": 1,
+        "index": index,
         "group": "Anomalous",
-        "scores": {"l2": 0.1, "ssim": 0.2},
         "image": rng.integers(0, 256, (*shape, 3), np.uint8),
         "truth": rng.random(shape) < 0.2,
         "anomaly_map": rng.random(shape, np.float32),
@@ -67,176 +40,220 @@ def make_case(index=0, *, size=16, states=4, **changes):
     return Case(**{**values, **changes})
 
 
-def make_results(value: float | None = 0.875):
-    metrics = {"image_auroc": value, "pixel_auroc": value, "pixel_aupro": value}
-    scores = {kind: {**metrics, "per_defect": {"hole": metrics}} for kind in ("l2", "ssim")}
-    return {
-        "method": "i3ad",
-        "data": "textures:weave",
-        "num_test_normal": 3,
-        "num_test_anomalous": 3,
-        "iterations": 3,
-        "u": 0.2,
-        "u_reason": "the smallest that passes",
-        "scores": scores,
-        "thresholds": {"l2": 0.05, "ssim": 0.5},
-        "seconds_per_image": 0.02,
-    }
-
-
-LABELS = np.array([0, 0, 0, 1, 1, 1])
-SCORES = {kind: np.random.default_rng(0).normal(size=6) for kind in ("l2", "ssim")}
-TRAINING = [{"step": step, "generator_loss": 1.0 / step, "steps_per_second": 2.0} for step in (1, 2, 3)]
-
-
-def write(path, **changes):
-    """The text of a report; without charts, which take most of the time, unless asked for."""
-    values = {
-        "results": make_results(),
-        "config": {"seed": 7, "data": {"image_size": 64}},
-        "environment": {"jax": "1.2.3"},
+def make_page(run: RunResults | None = None, **changes: Any) -> str:
+    """A report; without training curves, which take time, unless asked for."""
+    values: dict[str, Any] = {
+        "environment": {"test": {"jax": "1.2.3"}},
         "training": [],
-        "labels": LABELS,
-        "scores": {},
         "states": ["checkerboard pass", *(f"iteration {i}" for i in range(1, 5))],
-        "cases": [make_case(index) for index in range(3)],
+        "cases": [make_case(index) for index in (0, 4, 5)],
     }
-    write_report(path, **{**values, **changes})
-    return path.read_text(encoding="utf-8")
+    return report_page(run or make_run(), **{**values, **changes})
+
+
+def make_pictures(count: int, **options: Any) -> dict[int, Any]:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 16, 16, 3), np.uint8)
+    return thumbnails(images, rng.random((count, 16, 16), np.float32), range(count), vmax=1.0, **options)
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("run") / "report.html", scores=SCORES, training=TRAINING)
+def html() -> str:
+    return make_page(training=TRAINING, pictures=make_pictures(len(LABELS)))
 
 
-def test_elements_are_nested_properly_and_ids_are_unique(html):
+def test_page_is_sound(html: str) -> None:
     page = Page(html)
-    assert page.open == []
-    assert page.misnested == []
-    ids = page.attributes("id")
-    assert len(ids) == len(set(ids))
+    page.check()
+    page.check_prose()
 
 
-def test_nothing_is_loaded_from_outside_the_file(html):
+def test_nothing_is_loaded_from_outside_the_file(html: str) -> None:
     page = Page(html)
-    assert all(picture.startswith("data:image/") for picture in page.pictures())
     links = page.attributes("href") + page.attributes("xlink:href")
     assert all(link.startswith("#") for link in links)
     assert set(re.findall(r"https?://[^\"'\s]*", html)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
     }
+    assert not re.findall(r"\bfetch\(|XMLHttpRequest|import\(|@import", html)
 
 
-def test_all_embedded_pictures_decode_to_the_size_their_layout_needs(tmp_path):
-    pictures = Page(write(tmp_path / "report.html", cases=[make_case(size=16, states=4)])).pictures()
+def test_verdict_comes_before_cases_before_tables_before_settings(html: str) -> None:
+    places = [html.index(f'id="{name}"') for name in ("verdict", "cases", "threshold", "images", "settings")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("threshold", [-10.0, 0.3, 1.0, 1.7, 10.0])
+def test_verdict_counts_what_numpy_counts(threshold: float) -> None:
+    run = make_run(results={"thresholds": dict.fromkeys(KINDS, threshold)})
+    above = run.scores["combined"] > threshold
+    false_alarms, missed = int((above & (LABELS == 0)).sum()), int((~above & (LABELS == 1)).sum())
+    html = make_page(run)
+    verdict = " ".join(Page(html).lines).split("What to look at")[0]
+    assert ("All 5 anomalous images are found" in verdict) == (missed == 0)
+    assert (f"{missed} of 5 anomalous images" in verdict) == (missed > 0)
+    assert ("all 4 normal images pass" in verdict) == (false_alarms == 0)
+    assert (f"{false_alarms} of 4 normal images" in verdict) == (false_alarms > 0)
+    for name, count in (
+        ("found", 5 - missed),
+        ("missed", missed),
+        ("false alarm", false_alarms),
+        ("passed", 4 - false_alarms),
+    ):
+        # In the verdict, and in the panel of the headline.
+        counts = re.findall(rf'data-count="{name}">(\d+)<', html)
+        assert counts[:2] == [str(count)] * 2
+        assert len(Page(html).named("tr", **{"data-outcome": name})) == count
+
+
+def test_what_to_look_at_is_the_worst_mistake_of_each_kind() -> None:
+    scores = np.array([3.0, 0.0, 0.1, 5.0, 0.9, -2.0, 2.0, 2.0, 0.5])
+    run = make_run(scores=dict.fromkeys(KINDS, scores))
+    page = Page(make_page(run, cases=[make_case(5)]))
+    links = [link for link in page.attributes("href") if re.match(r"#(case|image)-\d+$", link)]
+    # Missed, from the lowest score; false alarms, from the highest; the one that is a case leads there.
+    assert links[:5] == ["#case-5", "#image-8", "#image-4", "#image-3", "#image-0"]
+
+
+def test_metrics_on_the_page_are_those_of_the_results(html: str) -> None:
+    run, page = make_run(), Page(html)
+    for kind in KINDS:
+        assert f"{run.results['scores'][kind]['image_auroc']:.3f}" in page.lines
+    assert page.lines.count("0.812") == len(KINDS) * 3  # overall and for two classes
+    assert sum(line.endswith(" no masks") for line in page.lines) == len(KINDS) * 3
+
+
+def test_values_of_the_sliders_are_the_scores_with_all_their_digits(html: str) -> None:
+    run = make_run()
+    (text,) = re.findall(r'<script type="application/json" id="values">(.*?)</script>', html, re.DOTALL)
+    values = json.loads(text)
+    assert values["labels"] == LABELS.tolist()
+    assert values["scores"] == {kind: run.scores[kind].tolist() for kind in KINDS}
+    assert {*Page(html).attributes("data-threshold")} == {"1.0"}
+
+
+def test_every_image_has_a_row_sorted_by_the_headline(html: str) -> None:
+    run = make_run()
+    rows = [int(own["data-index"] or "") for own in Page(html).named("tr") if "data-index" in own]
+    assert sorted(rows) == list(range(len(LABELS)))
+    assert (np.diff(run.scores["combined"][rows]) <= 0).all()
+
+
+def test_row_opens_a_case_or_else_a_picture_or_else_nothing() -> None:
+    page = Page(make_page(cases=[make_case(4)], pictures=make_pictures(6)))
+    assert page.attributes("href").count("#case-4") >= 1
+    assert len(page.named("button", **{"class": "open"})) == 5
+    assert "those of 6 of 9 images are here" in " ".join(page.lines)
+
+
+def test_pictures_keep_to_their_budget() -> None:
+    everything = make_pictures(9)
+    assert list(everything) == list(range(9))
+    lengths = [len(own.input) + len(own.heat) for own in everything.values()]
+    some = make_pictures(9, budget=sum(lengths[:4]))
+    assert some == {index: everything[index] for index in range(4)}
+    assert make_pictures(9, budget=0) == {}
+
+
+def test_embedded_pictures_decode_to_the_size_their_layout_needs() -> None:
     sizes = []
-    for picture in pictures:
+    for picture in Page(make_page(cases=[make_case(size=16, states=4)])).pictures():
         image = Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1], validate=True)))
         image.load()
         sizes.append(image.size)
     assert sizes == [(16, 16), (16, 16), (16, 64), (16, 64)]
 
 
-def test_each_case_has_a_slider_over_its_states_and_one_moves_all(tmp_path):
-    cases = [make_case(0, states=4), make_case(1, states=2), make_case(2, states=1)]
-    page = Page(write(tmp_path / "report.html", cases=cases))
-    sliders = [attributes["max"] for _, attributes in page.elements if attributes.get("type") == "range"]
-    assert sliders == ["3", "3", "1", "0"]
-    names = [a["aria-label"] for _, a in page.elements if a.get("type") == "range"]
-    assert len(set(names)) == len(names)
+def test_each_case_has_a_slider_over_its_states_and_one_moves_all() -> None:
+    cases = [make_case(0, states=4), make_case(1, states=2), make_case(2, states=1), make_case(3, states=0)]
+    page = Page(make_page(cases=cases))
+    page.check()
+    sliders = {own["id"]: own["max"] for own in page.named("input", type="range") if own.get("min") == "0"}
+    assert sliders == {"step": "3", "state-0": "3", "state-1": "1"}
+    names = [own["aria-label"] for own in page.named("input", type="range") if "aria-label" in own]
+    assert len({*names}) == len(names) == 3
+    # The third has its reconstruction, the last has none.
+    assert len(page.named("div", **{"class": "picture sprite"})) == 2 + 2 + 1
 
 
-def test_mask_areas_are_percentages_of_each_state(tmp_path):
+def test_mask_areas_are_percentages_of_each_state() -> None:
     masks = np.zeros((3, 10, 10), bool)
     masks[0] = True
     masks[1, :2] = True
-    case = make_case(size=10, states=3, masks=masks)
-    page = Page(write(tmp_path / "report.html", cases=[case]))
+    page = Page(make_page(cases=[make_case(size=10, states=3, masks=masks)]))
     assert page.attributes("data-areas") == ["100.0 20.0 0.0"]
 
 
-def test_names_from_data_are_escaped(tmp_path):
-    results = make_results()
-    results["data"] = HOSTILE
-    results["scores"]["l2"]["per_defect"] = {HOSTILE: results["scores"]["l2"]["per_defect"]["hole"]}
-    results["scores"]["ssim"]["per_defect"] = results["scores"]["l2"]["per_defect"]
-    case = make_case(path=HOSTILE, defect=HOSTILE, group=HOSTILE)
-    html = write(tmp_path / "report.html", results=results, cases=[case], config={HOSTILE: HOSTILE})
+def test_names_from_data_are_escaped() -> None:
+    defects = (*DEFECTS[:-1], HOSTILE)
+    paths = (*(f"{i}.png" for i in range(8)), HOSTILE)
+    run = make_run(
+        defects=defects,
+        paths=paths,
+        config={HOSTILE: HOSTILE},
+        results={"data": HOSTILE, "learned": {"problem": HOSTILE}},
+    )
+    html = make_page(run, cases=[make_case(8, group=HOSTILE)], pictures=make_pictures(9), missing=[HOSTILE])
     page = Page(html)
+    page.check()
     assert "<script>alert" not in html
-    assert [tag for tag, _ in page.elements].count("script") == 1
-    # Title, heading, class in the table, group, path, class of the case, setting and its value.
-    assert page.texts.count(HOSTILE) == 7
+    own = [attributes for tag, attributes in page.elements if tag == "script"]
+    assert own == [{"type": "application/json", "id": "values"}, {}, {}, {}, {}]
+    # Title, heading, warning, what is missing; group, path and class of the case; path and class of its row,
+    # its class in the filter and in the table of classes; setting and value; perhaps among the worst.
+    assert sum(HOSTILE in text for text in page.texts) >= 13
     assert f"Iteration of {HOSTILE}" in page.attributes("aria-label")
+    assert HOSTILE in page.attributes("data-path")
 
 
-def test_a_file_name_that_is_not_unicode_does_not_stop_the_report(tmp_path):
-    html = write(tmp_path / "report.html", cases=[make_case(path="test/\udcff.png")])
+def test_a_file_name_that_is_not_unicode_does_not_stop_the_report(tmp_path: Path) -> None:
+    paths = (*(f"{i}.png" for i in range(8)), "test/\udcff.png")
+    html = make_page(make_run(paths=paths))
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
     assert r"test/\udcff.png" in html
 
 
-def test_missing_metrics_show_a_dash_and_the_reason(tmp_path):
-    one_class = {"results": make_results(None), "labels": np.ones(6, int), "scores": SCORES}
-    page = Page(write(tmp_path / "report.html", **one_class))
-    # Two kinds of score, overall and for one class.
-    assert page.texts.count("no masks") == 8
-    assert page.texts.count("one class only") == 4
-    assert "None" not in page.texts
+@pytest.mark.parametrize("label", [0, 1])
+def test_images_of_one_class_alone_have_a_report(label: int) -> None:
+    labels = np.full(9, label)
+    defects = ("hole" if label else "good",) * 9
+    page = Page(make_page(make_run(labels=labels, defects=defects)))
+    page.check()
+    page.check_prose()
+    text = " ".join(page.lines)
+    assert "No image AUROC: all test images are of one class." in text
+    assert f"There are no {'normal' if label else 'anomalous'} test images." in text
 
 
-def test_numbers_of_the_run_are_on_the_page(html):
-    texts = Page(html).texts
-    assert texts.count("0.875") == 12
-    for text in (
-        "textures:weave",
-        "3 normal, 3 anomalous",
-        "the smallest that passes",
-        "data.image_size",
-        "1.2.3",
-    ):
-        assert text in texts
-
-
-def test_verdict_compares_each_score_with_its_threshold(tmp_path):
-    page = Page(write(tmp_path / "report.html", cases=[make_case(scores={"l2": 0.1, "ssim": 0.2})]))
-    assert [" ".join(text.split()) for text in page.texts if "above" in text] == [
-        "flagged: above 0.05",
-        "passed: not above 0.5",
-    ]
-
-
-def test_every_column_of_floats_but_the_speed_has_a_training_chart(tmp_path):
-    training = [{"step": 1, "a_loss": 1.0, "steps_per_second": 3.0}, {"step": 2, "b_loss": 2.0}]
-    labels = Page(write(tmp_path / "report.html", training=training)).attributes("aria-label")
-    charts = [label for label in labels if label and label.startswith("Chart: ") and "scores" not in label]
-    assert charts == ["Chart: a loss", "Chart: b loss"]
-
-
-def test_a_run_without_cases_training_log_thresholds_has_a_report(tmp_path):
-    results = make_results()
-    del results["thresholds"], results["u_reason"]
-    page = Page(write(tmp_path / "report.html", results=results, scores=SCORES, cases=[], training=[]))
+def test_a_report_without_cases_curves_pictures_says_what_is_missing() -> None:
+    page = Page(make_page(cases=[], missing=["pictures of the images (they are gone)"]))
+    page.check()
     assert "Nothing was logged." in page.texts
+    assert "pictures of the images (they are gone)" in page.texts
     assert not page.pictures()
 
 
-def test_an_error_while_rendering_leaves_the_old_report_alone(tmp_path):
-    path = tmp_path / "report.html"
-    path.write_text("old")
-    with pytest.raises(KeyError):
-        write(path, training=[{"generator_loss": 1.0}])
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_network_that_learned_little_is_warned_of_at_the_head() -> None:
+    problem = "the method has learned less than the mean image"
+    html = make_page(make_run(results={"learned": {"problem": problem}}))
+    assert html.index(problem) < html.index('id="verdict"')
+    assert "Warning" not in " ".join(Page(make_page()).lines)
 
 
-def test_the_same_run_gives_the_same_file(tmp_path, html):
-    assert write(tmp_path / "again.html", scores=SCORES, training=TRAINING) == html
+def test_every_column_of_floats_but_the_speed_has_a_training_chart() -> None:
+    training = [{"step": 1, "a_loss": 1.0, "steps_per_second": 3.0}, {"step": 2, "b_loss": 2.0}]
+    labels = Page(make_page(training=training)).attributes("aria-label")
+    charts = [label for label in labels if label.startswith("Chart: ") and "ROC" not in label]
+    assert charts == ["Chart: a loss", "Chart: b loss"]
+
+
+def test_the_same_run_gives_the_same_page(html: str) -> None:
+    assert make_page(training=TRAINING, pictures=make_pictures(len(LABELS))) == html
 
 
 @pytest.mark.parametrize(("size", "megabytes"), [(64, 3), (256, 25)])
-def test_twelve_cases_of_a_whole_run_stay_small(tmp_path, size, megabytes):
+def test_twelve_cases_of_a_whole_run_stay_small(size: int, megabytes: int) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size]
     weave = 120 + 60 * np.sin(y / 2) * np.sin(x / 3)
@@ -247,32 +264,13 @@ def test_twelve_cases_of_a_whole_run_stay_small(tmp_path, size, megabytes):
     states[:, :half, :half] = rng.permuted(states[:, :half, :half], axis=1)
     masks = rng.random((31, size, size)) < 0.2
     case = make_case(size=size, image=image, reconstructions=states, masks=masks)
-    frame = len(write(tmp_path / "frame.html", cases=[]))
-    one_case = len(write(tmp_path / "case.html", cases=[case])) - frame
+    frame = len(make_page(cases=[]))
+    one_case = len(make_page(cases=[case])) - frame
     assert frame + 12 * one_case < megabytes * 1e6
 
 
-def test_cases_are_the_extremes_of_both_classes():
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.15, 0.5, 0.6, 0.7])
-    cases = choose_cases(labels, scores, count=4)
-    assert [index for index, _ in cases] == [4, 3, 7, 0]
-    assert len({group for _, group in cases}) == 4
-
-
-@pytest.mark.parametrize("count", [0, 1, 3, 7, 12, 100])
-@pytest.mark.parametrize("num_normal", [0, 2, 9])
-def test_cases_are_distinct_and_as_many_as_there_are(count, num_normal):
-    labels = np.repeat([0, 1], [num_normal, 5])
-    scores = np.random.default_rng(0).integers(0, 3, len(labels)).astype(float)
-    cases = choose_cases(labels, scores, count=count)
-    indices = [index for index, _ in cases]
-    assert len(indices) == len(set(indices)) == min(count, len(labels))
-    assert all(group.startswith("Anomalous" if labels[index] else "Normal") for index, group in cases)
-
-
-def test_cases_of_one_group_are_neighbours():
-    labels = np.repeat([0, 1], 6)
-    groups = [group for _, group in choose_cases(labels, np.arange(12.0), count=10)]
-    changes = sum(before != after for before, after in itertools.pairwise(groups))
-    assert changes == len(set(groups)) - 1
+def test_a_score_equal_to_the_threshold_is_not_flagged() -> None:
+    run = make_run(scores=dict.fromkeys(KINDS, np.full(9, 1.0)))
+    counts = run.confusion("combined")
+    assert (counts.found, counts.missed, counts.false_alarms, counts.passed) == (0, 5, 0, 4)
+    Page(make_page(replace(run))).check()

@@ -342,6 +342,27 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
     return calls
 
 
+@pytest.mark.parametrize("test", ["", "test", "test_public"])
+def test_data_without_test_images_are_refused_before_training(calls: list, tmp_path: Path, test: str) -> None:
+    images = [tmp_path / "part/train/good/0.png"]
+    if test:
+        (tmp_path / "part" / test / "good").mkdir(parents=True)
+        images += [tmp_path / "part" / test / "good/0.png"] if test == "test_public" else []
+    for image in images:
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(image)
+    data = [str(tmp_path / "part")]
+    planned = runs.plan(data=data, methods=["pca"], seeds=[0], preset="quick", steps=None)
+    (run,) = planned
+    if test == "test_public":
+        runs.make(run, planned, tmp_path / "out")
+        assert [name for name, _ in calls] == ["train"]
+    else:
+        with pytest.raises(InputError, match="no test images to measure with"):
+            runs.make(run, planned, tmp_path / "out")
+        assert not calls
+
+
 def test_a_projection_takes_the_autoencoders_run(calls: list, tmp_path: Path) -> None:
     command = [
         *("--data", "textures:weave", "--methods", "l2_ae_projection", "--seeds", "1", "0", "--steps", "3"),

@@ -19,12 +19,12 @@ from conftest import tiny_settings
 
 from i3ad_jax import evaluate, session, train
 from i3ad_jax.config import PRESETS, Config, default_config
-from i3ad_jax.detector import load_weights
 from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.fit import Step
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import image_scores
+from i3ad_jax.weights import load_weights
 
 SCORES = (  # of I3AD
     *("l2", "ssim", "ms_ssim", "segmentation"),

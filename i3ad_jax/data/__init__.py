@@ -1,1 +1,1 @@
-"""Data sets: built-in textures, folders in MVTec layout, TensorFlow Datasets."""
+"""Data sets: built-in textures, folders and tables in several layouts, TensorFlow Datasets."""

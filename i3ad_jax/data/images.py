@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,6 +24,7 @@ Size = tuple[int, int]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MAX_PIXELS = 100_000_000
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
 
 def read_bytes(source: Path | bytes, *, name: str | None = None) -> bytes:
@@ -61,6 +63,22 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> Image.Image:
     return _in_8_bits(_decode(source, name), name)
 
 
+def read_size(source: Path | bytes, *, name: str | None = None) -> Size:
+    """Height and width that an image file states, without decoding it.
+
+    Args:
+        source, name: as for `read_image`.
+
+    Raises:
+        InputError: the file cannot be opened, or states more than 100 million pixels.
+    """
+    name = name or str(source)
+    content = read_bytes(source, name=name)
+    with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+        _check_pixels(opened)
+        return opened.height, opened.width
+
+
 def to_rgb(picture: Image.Image, *, name: str) -> Image.Image:
     """A picture that Pillow has opened or made, as `read_image` would give it.
 
@@ -76,7 +94,9 @@ def to_rgb(picture: Image.Image, *, name: str) -> Image.Image:
     return _in_8_bits(upright, name)
 
 
-def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarray, "height width"]:
+def read_mask(
+    source: Path | bytes, *, name: str | None = None, any_nonzero: bool = False
+) -> Bool[np.ndarray, "height width"]:
     """True on the defective pixels of a mask file, upright as its EXIF data says.
 
     A pixel is defective where its largest colour channel reaches half of the full range (128 of
@@ -86,6 +106,8 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarr
     Args:
         source: a file, or the bytes of one.
         name: what an error message calls it, needed for bytes; by default the path.
+        any_nonzero: every pixel that is not 0 is defective, whatever the others are: for masks whose
+            values are numbers of classes.
 
     Raises:
         InputError: as for `read_image`.
@@ -95,9 +117,10 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> Bool[np.ndarr
     if image.mode.startswith("I"):
         values, half = np.asarray(image), 32768
     else:
-        values, half = np.asarray(image).max(axis=-1), 128
+        # Channel by channel: NumPy is slow at a maximum over a last axis of 3.
+        values, half = reduce(np.maximum, np.moveaxis(np.asarray(image), -1, 0)), 128
     defective = values >= half
-    return defective if defective.any() else values != 0
+    return defective if defective.any() and not any_nonzero else values != 0
 
 
 def working_size(original_sizes: Sequence[Size], *, resolution: int, smallest: int, aspect: Aspect) -> Size:
@@ -208,15 +231,13 @@ def _fit(size: Size, *, into: Size) -> Size:
 def _decode(source: Path | bytes, name: str) -> Image.Image:
     """The upright picture in a file."""
     content = read_bytes(source, name=name)
-    formats = ("PNG", "JPEG", "BMP", "TIFF")
-    with _one_line(name), Image.open(io.BytesIO(content), formats=formats) as opened:
+    with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
         return _upright(opened, name)
 
 
 def _upright(opened: Image.Image, name: str) -> Image.Image:
     """The upright picture: RGB, or of Pillow's modes that begin with I (grey, more than 8 bits)."""
-    if opened.width * opened.height > MAX_PIXELS:
-        raise Image.DecompressionBombError
+    _check_pixels(opened)
     opened.load()
     image = ImageOps.exif_transpose(opened)
     if image.mode == "P":  # Pillow warns where a transparent palette loses its alpha in one step.
@@ -224,6 +245,11 @@ def _upright(opened: Image.Image, name: str) -> Image.Image:
     if image.mode == "F":
         raise InputError(f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits")
     return image if image.mode.startswith("I") else image.convert("RGB")
+
+
+def _check_pixels(opened: Image.Image) -> None:
+    if opened.width * opened.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
 
 
 def _in_8_bits(image: Image.Image, name: str) -> Image.Image:

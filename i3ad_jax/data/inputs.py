@@ -1,4 +1,4 @@
-"""Images as users hold them: paths, arrays, Pillow pictures, one or many, or an iterator of them."""
+"""Images as users hold them: paths, files' contents, arrays, Pillow pictures, one or many, or an iterator."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from PIL import Image
 from i3ad_jax.data.images import SUFFIXES, Aspect, Size, preprocess, read_image, to_rgb
 from i3ad_jax.errors import InputError
 
-ImageLike = str | Path | np.ndarray | Image.Image
+ImageLike = str | Path | bytes | np.ndarray | Image.Image
 ImagesLike = ImageLike | Iterable[ImageLike]
 
 
@@ -26,13 +26,13 @@ class Picture(NamedTuple):
 
     Attributes:
         name: its path, or its position among the images given.
-        source: its file, or the image itself, RGB, if it came in memory.
+        source: its file or the file's content, or the image itself, RGB, if it came as an array or picture.
         original_size: of the image before it was resized.
         pixels: of the working size.
     """
 
     name: str
-    source: Path | Image.Image
+    source: Path | bytes | Image.Image
     original_size: Size
     pixels: UInt8[np.ndarray, "h w 3"]
 
@@ -55,9 +55,9 @@ def try_pictures(
     """The images in lists of at most `chunk`, in order; the next list is read while one is worked on.
 
     Args:
-        images: a path of a file or folder, an array (uint8 or 16-bit; `h w`, `h w 1`, `h w 3` or `h w 4`, or
-            a batch `n h w 1`, `n h w 3` or `n h w 4`), a Pillow picture, or an iterable of these, taken as it
-            comes. An alpha channel is ignored.
+        images: a path of a file or folder, the content of a file, an array (uint8 or 16-bit; `h w`, `h w 1`,
+            `h w 3` or `h w 4`, or a batch `n h w 1`, `n h w 3` or `n h w 4`), a Pillow picture, or an
+            iterable of these, taken as it comes. An alpha channel is ignored.
         size, aspect: as for `preprocess`.
         chunk: number of images.
 
@@ -117,11 +117,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def _each(images: ImagesLike) -> Iterator[ImageLike]:
     if isinstance(images, str | Path):
         yield from find_images([Path(images)])
-    elif isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+    elif isinstance(images, bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         yield images
     elif not isinstance(images, Iterable):
         raise InputError(
-            f"images: {type(images).__name__} is no path, array, Pillow picture or iterable of them"
+            f"images: {type(images).__name__} is no path, file's content, array, picture or iterable of them"
         )
     else:
         for image in images:
@@ -134,9 +134,9 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
 def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Picture | Broken:
     name = str(image) if isinstance(image, str | Path) else str(number)
     try:
-        if isinstance(image, str | Path):
-            source = Path(image)
-            original = read_image(source)
+        if isinstance(image, str | Path | bytes):
+            source = image if isinstance(image, bytes) else Path(image)
+            original = read_image(source, name=f"image {name}" if isinstance(image, bytes) else name)
         else:
             picture = image if isinstance(image, Image.Image) else _from_array(name, image)
             source = original = to_rgb(picture, name=f"image {name}")

@@ -7,11 +7,12 @@ from pathlib import Path
 from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import Aspect, Size
+from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import Settings, setting
 
-_FORMS = "a folder in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
+_FORMS = "a table of images, a folder, as in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
 _BUILT_IN = "textures"
 _TFDS = "tfds"
 ARRAYS = "python:images"  # what a run was trained on whose images were given in Python
@@ -22,8 +23,13 @@ class DataSettings(Settings):
     """Which images, and how they are brought to one size."""
 
     data: str = "textures:weave"
-    """Built-in textures (textures:weave, textures:mesh, textures:brick), a folder in MVTec layout, or
-    tfds:mvtec_ad/CATEGORY."""
+    """Built-in textures (textures:weave, textures:mesh, textures:brick), tfds:mvtec_ad/CATEGORY, or a path of
+    one of the layouts below."""
+    layout: LayoutName = "auto"
+    """How the files of --data lie, by default found out: mvtec (train/good, test/CLASS,
+    ground_truth/CLASS/*_mask.png); mvtec_loco, mvtec_ad_2, visa, btad, kolektor_sdd or kolektor_sdd2, as
+    published (the folder of one category); flat (a folder of normal images); or manifest (a .csv or .parquet
+    file with the columns path, split, label and mask)."""
     image_size: int = setting(256, minimum=8)
     """Side in pixels to which every image is resized (paper: 256); i3ad takes multiples of 8, at least 32."""
     aspect: Aspect = "stretch"
@@ -33,29 +39,34 @@ class DataSettings(Settings):
     """Fraction of the normal training images kept from training; u and thresholds come from them."""
 
 
-def load_dataset(data: str, *, size: Size, aspect: Aspect, progress: bool = False) -> Dataset:
+def load_dataset(
+    data: str, *, size: Size, aspect: Aspect, layout: LayoutName = "auto", progress: bool = False
+) -> Dataset:
     """The data set that `data` names, in memory.
 
     Args:
         data: `textures:KIND` (`textures` alone is the weave), `tfds:mvtec_ad/CATEGORY`, or the path
-            of a folder in MVTec layout.
+            of a folder or file in one of `layouts.LAYOUTS`.
         size: of every image.
         aspect: how an image of other proportions gets this size; see `images.preprocess`.
+        layout: how the files lie, found out by default; of a folder or file only.
         progress: show a progress bar.
 
     Raises:
         InputError: there is no such data set, or its files cannot be used.
     """
     source, _, name = data.partition(":")
+    if source in (_BUILT_IN, _TFDS) and layout != "auto":
+        raise InputError(f"--layout {layout}: --data {data} is no folder or file; leave --layout out")
     if source == _BUILT_IN:
         return make_textures(name or "weave", size=size)
     if source == _TFDS:
         return _load_tfds(name, size=size, aspect=aspect, progress=progress)
     if data == ARRAYS:
         raise InputError(f"--data {data}: the run was trained on images given in Python; name a data set")
-    if not os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises where a parent folder is closed)
-        raise InputError(f"--data {data}: no such folder; give {_FORMS}")
-    return read_folder(Path(data), size=size, aspect=aspect, progress=progress)
+    if not os.path.exists(data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
+        raise InputError(f"--data {data}: no such folder or file; give {_FORMS}")
+    return read_folder(Path(data), size=size, aspect=aspect, layout=layout, progress=progress)
 
 
 def absolute_source(data: str) -> str:
@@ -65,8 +76,8 @@ def absolute_source(data: str) -> str:
         data: as for `load_dataset`.
 
     Returns:
-        the absolute path of a folder, with symbolic links kept; all else, such as the names of built-in
-        textures, as it is.
+        the absolute path of a folder or file, with symbolic links kept; all else, such as the names of
+        built-in textures, as it is.
 
     Raises:
         InputError: `data` is empty.

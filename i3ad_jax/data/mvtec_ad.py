@@ -25,8 +25,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from i3ad_jax.data.dataset import NORMAL, Dataset, Split
-from i3ad_jax.data.folder import Sample, list_test, list_train, read_sample, read_split
 from i3ad_jax.data.images import Aspect, Size
+from i3ad_jax.data.layouts import LAYOUTS
+from i3ad_jax.data.samples import Sample, read_sample, read_split
 from i3ad_jax.errors import InputError
 
 CATEGORIES = (
@@ -86,7 +87,7 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
             # The examples are read after this function has returned: the files live as long as the builder.
             weakref.finalize(self, shutil.rmtree, extracted)
             root = _extract(_find_archive(manual_dir, category), category, extracted)
-        train, test = list_train(root), list_test(root)
+        train, test = LAYOUTS["mvtec"].list_samples(root)
         if not test:
             raise InputError(f"{root / 'test'}: no images; get the whole data set again")
         return {"train": self._generate_examples(train), "test": self._generate_examples(test)}
@@ -94,16 +95,13 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, samples: list[Sample]) -> Iterator[tuple[str, dict[str, Any]]]:
         for sample in samples:
             image, _, _ = read_sample(sample)  # Damaged files are refused here, not at every later use.
-            mask = sample.mask
-            if mask is None:
-                if sample.defect != NORMAL:
-                    raise InputError(f"{sample.image}: its mask is missing; get the whole data set again")
-                mask = _blank_png(image.size)
+            if not sample.masks and sample.defect != NORMAL:
+                raise InputError(f"{sample.image}: its mask is missing; get the whole data set again")
             yield (
                 sample.path,
                 {
                     "image": sample.image,
-                    "mask": mask,
+                    "mask": sample.masks[0] if sample.masks else _blank_png(image.size),
                     "label": NORMAL if sample.defect == NORMAL else "anomalous",
                     "defect": sample.defect,
                     "path": sample.path,
@@ -152,7 +150,7 @@ def _read_prepared(builder: MvtecAd, name: str, *, size: Size, aspect: Aspect, p
     def sample_at(i: int) -> Sample:
         example = examples[i]
         path, defect = example["path"].decode(), example["defect"].decode()
-        return Sample(path, defect, example["image"], example["mask"])
+        return Sample(path, defect, example["image"], (example["mask"],))
 
     split = read_split(sample_at, len(examples), size=size, aspect=aspect, progress=progress)
     return split.take(np.argsort(split.paths))

@@ -46,7 +46,10 @@ class TrainingFiles:
         if not 0 < fraction < 1:
             raise InputError(f"--held-out {fraction}: give a fraction between 0 and 1")
         if len(train) < 2:
-            raise InputError(f"train/good has {len(train)} image(s); at least 2 are needed, one to hold out")
+            raise InputError(
+                f"{len(train)} normal image(s) to train on (as in train/good); at least 2 are needed, one to"
+                " hold out"
+            )
         count = min(max(round(fraction * len(train)), 1), len(train) - 1)
         order = np.random.default_rng(seed).permutation(len(train))
         parts = (train.take(np.sort(part)) for part in (order[count:], order[:count]))

@@ -79,6 +79,10 @@ class Trajectory(NamedTuple):
     masks: Float[Array, "*b t h w 1"]
     scores: Float[Array, "*b t h w"]
 
+    def with_states_last(self) -> "Trajectory":
+        """The same of a batch `b`, with the states' axis after those of the pixels: `b h w t ...`."""
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 3), self)
+
 
 @partial(jax.tree_util.register_dataclass, data_fields=["original", "score", "u"], meta_fields=["settings"])
 @dataclass(frozen=True)

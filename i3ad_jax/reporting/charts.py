@@ -1,7 +1,7 @@
 """Charts of the report: SVG text that takes its colours and its font from the page around it.
 
-Each chart is one panel of 4:3 with a title of its own, so that a page can set as many side by side as
-its width allows.
+Each chart is one panel with a title of its own, so that a page can set as many side by side as its width
+allows: of 4:3, but for ROC curves, whose legend stands beside them.
 """
 
 import io
@@ -11,23 +11,20 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 # Matplotlib knows no CSS. Each role is drawn in a colour that nothing else uses, which `_svg` then
 # replaces by the page's variable of that name: one chart serves the light and the dark page.
 _ROLES = {
     "ink": "#010101",
     "line": "#010102",
-    "normal": "#010103",
-    "anomalous": "#010104",
-    "series-0": "#010105",
-    "series-1": "#010106",
-    "series-2": "#010107",
-    "series-3": "#010108",
-    "series-4": "#010109",
+    "series-0": "#010103",
+    "series-1": "#010104",
+    "series-2": "#010105",
+    "series-3": "#010106",
+    "series-4": "#010107",
 }
 _SERIES = [colour for role, colour in _ROLES.items() if role.startswith("series")]
 _STYLE: dict[Any, Any] = {
@@ -52,7 +49,10 @@ _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 def roc_chart(
     curves: dict[str, tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]], *, title: str
 ) -> str:
-    """SVG of one ROC curve for each entry: false and true positive rates, from (0, 0) to (1, 1)."""
+    """SVG of one ROC curve for each entry: false and true positive rates, from (0, 0) to (1, 1).
+
+    Names stand in the legend; a dollar sign in them would begin a formula.
+    """
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_ROLES["line"], linewidth=1)
@@ -61,33 +61,9 @@ def roc_chart(
             colour, dash = _SERIES[index % len(_SERIES)], _DASHES[index % len(_DASHES)]
             axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.8, label=name)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
-        axes.legend(loc="lower right")
+        axes.figure.legend(loc="outside right upper")
 
-    return _svg(draw, title=title)
-
-
-def score_chart(
-    labels: Integer[np.ndarray, " n"],
-    scores: Float[np.ndarray, " n"],
-    *,
-    title: str,
-    threshold: float | None,
-) -> str:
-    """SVG of the histograms of normal and anomalous scores on common bins, with the threshold."""
-
-    def draw(axes: Axes) -> None:
-        bins = np.histogram_bin_edges(scores, bins=24).tolist()
-        for label, role in enumerate(("normal", "anomalous")):
-            chosen = scores[labels == label]
-            style = {"color": _ROLES[role], "histtype": "stepfilled", "alpha": 0.6}
-            axes.hist(chosen, bins, label=f"{role} ({chosen.size})", **style)
-        if threshold is not None:
-            axes.axvline(threshold, color=_ROLES["ink"], linestyle="--", linewidth=1, label="threshold")
-        axes.set(xlabel="score", ylabel="images")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
-
-    return _svg(draw, title=title)
+    return _svg(draw, title=title, size=(6.6, max(2.7, 0.5 + 0.19 * len(curves))))
 
 
 def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], *, title: str) -> str:
@@ -100,10 +76,10 @@ def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n
     return _svg(draw, title=title)
 
 
-def _svg(draw: Callable[[Axes], None], *, title: str) -> str:
+def _svg(draw: Callable[[Axes], None], *, title: str, size: tuple[float, float] = (3.6, 2.7)) -> str:
     """What `draw` puts on fresh axes below a title, which also keeps the ids of a page's charts apart."""
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=(3.6, 2.7), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         axes.set_title(title, loc="left", fontsize=10)
         draw(axes)

@@ -1,0 +1,56 @@
+"""`i3ad`, or `python -m i3ad_jax`: all commands under one name."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "check": "say what is wrong with a data set, and what a training would make of it",
+    "train": "train a method on normal images, test it, write a report",
+    "evaluate": "test a trained run again, with other settings or other images",
+    "predict": "score images without labels by a trained run",
+    "export": "write a run as one program that runs without this package",
+    "report": "write the report of a run again, or one that compares runs",
+    "serve": "score images that clients upload, by HTTP",
+    "devices": "show versions and what JAX computes on",
+}
+
+
+def main() -> None:
+    """Runs the command that the first argument names; each is a module of this package.
+
+    The module is imported only then: `--help` and `--version` need none of them.
+    """
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+    elif name == "--version":
+        from i3ad_jax import __version__
+
+        print(f"i3ad_jax {__version__}")
+    elif name in COMMANDS:
+        from i3ad_jax import command_line
+
+        sys.argv = [f"{sys.argv[0]} {name}", *rest]
+        command_line.run(importlib.import_module(f"i3ad_jax.{name}").main)
+    else:
+        print(f"error: {name}: no such command; one of {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: i3ad COMMAND ...",
+            "",
+            "Find defects in images of surfaces and objects after seeing only good ones.",
+            "",
+            *(f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()),
+            "",
+            "i3ad COMMAND --help lists the options of a command; i3ad --version prints the version.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

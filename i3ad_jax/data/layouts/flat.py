@@ -1,0 +1,28 @@
+"""The simplest layout: a folder of normal images to learn from, and nothing to test on."""
+
+from pathlib import Path
+
+from i3ad_jax.data.dataset import NORMAL
+from i3ad_jax.data.layouts.layout import Layout, Listing, list_folder
+from i3ad_jax.data.samples import Sample
+from i3ad_jax.errors import InputError
+
+
+class Flat(Layout):
+    """Images directly in a folder; folders in it are ignored."""
+
+    signs = ("images, and no folders",)
+
+    def matches(self, root: Path) -> bool:
+        """See `Layout`."""
+        if not root.is_dir():
+            return False
+        images, folders = list_folder(root)
+        return bool(images) and not folders
+
+    def list_samples(self, root: Path) -> Listing:
+        """See `Layout`."""
+        images, _ = list_folder(root)
+        if not images:
+            raise InputError(f"{root}: no images; put the normal images to learn from there")
+        return Listing([Sample(image.name, NORMAL, image) for image in images], [])

@@ -1,0 +1,175 @@
+"""What is kept of each image of a data set once it has been decoded: a thumbnail, a hash and a few figures.
+
+Images are read one by one, so that memory grows by some 12 KB for each, whatever its size.
+"""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from tqdm import tqdm
+
+from i3ad_jax.data.dataset import NORMAL, content_hash
+from i3ad_jax.data.images import Size, preprocess, read_bytes, read_image, read_mask
+from i3ad_jax.data.layouts import LayoutName, find_layout
+from i3ad_jax.data.layouts.layout import Mismatch
+from i3ad_jax.data.samples import Sample
+from i3ad_jax.errors import InputError
+
+SIDE = 64  # pixels of thumbnails: the image size of the standard preset, so that its choices can be predicted
+
+Part = Literal["train", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """What is kept of a decoded image.
+
+    Attributes:
+        size: height and width, upright, in pixels.
+        mode: of the file, as Pillow calls it: "L", "RGB", "I;16" and so on.
+        colour: whether red, green and blue differ anywhere.
+        intensity: mean over pixels and channels, in [0, 1].
+        content: SHA-256 of size and RGB pixels, 64 hex digits: the same for copies in other lossless formats.
+        thumbnail: the whole image, stretched.
+    """
+
+    size: Size
+    mode: str
+    colour: bool
+    intensity: float
+    content: str
+    thumbnail: UInt8[np.ndarray, "64 64 3"]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What is kept of a mask.
+
+    Attributes:
+        path: relative to the data set's root.
+        size: height and width, upright, in pixels; None if it cannot be read.
+        marked: the fraction of its pixels that are defective, in [0, 1].
+        problem: why it cannot be read.
+    """
+
+    path: str
+    size: Size | None
+    marked: float
+    problem: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """An image of a data set.
+
+    Attributes:
+        path: relative to the data set's root.
+        part: which split it is in.
+        defect: its class, "good" for a normal image.
+        pixels: None if it cannot be read.
+        problem: why it cannot be read.
+        masks: in the order of the layout.
+    """
+
+    path: str
+    part: Part
+    defect: str
+    pixels: Pixels | None
+    problem: str | None
+    masks: tuple[Mask, ...]
+
+    @property
+    def normal(self) -> bool:
+        """Whether it is of the normal class."""
+        return self.defect == NORMAL
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """A data set as it was found.
+
+    Attributes:
+        images: those to train on, then those to test on, each in the order of their paths.
+        mismatches: files that belong to no image, to several, or to no class; paths relative to the root.
+    """
+
+    images: tuple[Record, ...]
+    mismatches: tuple[Mismatch, ...]
+
+    def readable(self, part: Part | None = None) -> list[tuple[Record, Pixels]]:
+        """The images that could be decoded, of one split or of both."""
+        return [
+            (record, record.pixels)
+            for record in self.images
+            if record.pixels is not None and part in (None, record.part)
+        ]
+
+
+def read_records(root: Path, *, layout: LayoutName = "auto", progress: bool = False) -> Records:
+    """Reads every image and mask of a data set on disk; what cannot be read is recorded.
+
+    Args:
+        root: a folder or file that exists.
+        layout: how its files lie.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: the layout is not found, there are no training images, or a folder cannot be read.
+    """
+    mismatches: list[Mismatch] = []
+    listing = find_layout(root, name=layout).list_matching(root, mismatches.append)
+    parts: list[tuple[Part, Sample]] = [
+        *(("train", sample) for sample in listing.train),
+        *(("test", sample) for sample in listing.test),
+    ]
+    folder = root if root.is_dir() else root.parent
+    with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes
+        done = pool.map(lambda item: _read(folder, *item), parts)
+        images = tuple(
+            tqdm(done, "reading images", len(parts), unit="image", leave=False, disable=not progress)
+        )
+    return Records(images, tuple(m._replace(file=Path(_relative(folder, m.file))) for m in mismatches))
+
+
+def _read(root: Path, part: Part, sample: Sample) -> Record:
+    try:
+        pixels, problem = _read_pixels(sample), None
+    except InputError as error:
+        pixels, problem = None, str(error)
+    masks = tuple(_read_mask(root, sample, mask) for mask in sample.masks)
+    return Record(sample.path, part, sample.defect, pixels, problem, masks)
+
+
+def _read_pixels(sample: Sample) -> Pixels:
+    content = read_bytes(sample.image, name=sample.path)
+    image = read_image(content, name=sample.path)
+    values = np.asarray(image)
+    with Image.open(io.BytesIO(content)) as opened:
+        mode = opened.mode
+    return Pixels(
+        size=(image.height, image.width),
+        mode=mode,
+        colour=bool((values[..., :1] != values).any()),
+        intensity=float(values.mean(dtype=np.float64) / 255),
+        content=content_hash(str(image.size).encode() + values.tobytes()),
+        thumbnail=preprocess(image, size=(SIDE, SIDE), aspect="stretch"),
+    )
+
+
+def _read_mask(root: Path, sample: Sample, source: Path | bytes) -> Mask:
+    path = _relative(root, source) if isinstance(source, Path) else f"mask of {sample.path}"
+    try:
+        mask = read_mask(source, name=path, any_nonzero=sample.any_nonzero)
+    except InputError as error:
+        return Mask(path, None, 0.0, str(error))
+    return Mask(path, mask.shape, float(mask.mean()), None)
+
+
+def _relative(root: Path, file: Path) -> str:
+    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)

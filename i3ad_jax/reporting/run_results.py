@@ -1,0 +1,96 @@
+"""What the test of a run found, as its folder holds it, and what follows from it at the thresholds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How many images of each class are on each side of a threshold.
+
+    Attributes:
+        found: anomalous images above it.
+        missed: anomalous images not above it.
+        false_alarms: normal images above it.
+        passed: normal images not above it.
+    """
+
+    found: int
+    missed: int
+    false_alarms: int
+    passed: int
+
+
+@dataclass(frozen=True, eq=False)
+class RunResults:
+    """Results, settings, and the score of each test image.
+
+    Attributes:
+        name: what people call the run.
+        results: what `results.json` holds.
+        config: what `config.json` holds.
+        paths: of the test images, unique.
+        labels: 0 for each normal image, 1 for each anomalous one.
+        defects: the class of each image.
+        scores: the image scores by kind.
+    """
+
+    name: str
+    results: Mapping[str, Any]
+    config: Mapping[str, Any]
+    paths: tuple[str, ...]
+    labels: Integer[np.ndarray, " n"]
+    defects: tuple[str, ...]
+    scores: Mapping[str, Float[np.ndarray, " n"]]
+
+    @property
+    def headline(self) -> str:
+        """The name of the score to trust."""
+        return self.results["headline"]
+
+    def threshold(self, kind: str) -> float:
+        """The default threshold of a score: an image above it is flagged."""
+        return self.results["thresholds"][kind]
+
+    def flagged(self, kind: str) -> Bool[np.ndarray, " n"]:
+        """Whether each image is above the default threshold of a score."""
+        return self.scores[kind] > self.threshold(kind)
+
+    def confusion(self, kind: str) -> Confusion:
+        """The counts at the default threshold of a score."""
+        flagged, anomalous = self.flagged(kind), self.labels == 1
+        return Confusion(
+            found=int((anomalous & flagged).sum()),
+            missed=int((anomalous & ~flagged).sum()),
+            false_alarms=int((~anomalous & flagged).sum()),
+            passed=int((~anomalous & ~flagged).sum()),
+        )
+
+    def outcomes(self, kind: str) -> list[str]:
+        """For each image "found", "missed", "false alarm" or "passed", at the default threshold."""
+        names = (("passed", "false alarm"), ("missed", "found"))
+        pairs = zip(self.labels.tolist(), self.flagged(kind).tolist(), strict=True)
+        return [names[label][above] for label, above in pairs]
+
+    def margins(self, kind: str) -> Float[np.ndarray, " n"]:
+        """How far each score is on the right side of its default threshold: least for the worst mistake."""
+        distance = self.scores[kind] - self.threshold(kind)
+        return np.where(self.labels == 1, distance, -distance)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as one flat dict, names of nested ones joined by dots."""
+        return flatten(self.config)
+
+
+def flatten(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        flat |= flatten(value, prefix=f"{prefix}{key}.") if nested else {prefix + key: value}
+    return flat

@@ -1,0 +1,50 @@
+"""Results of a test, read from the folder that holds them."""
+
+import csv
+from typing import Any
+
+import numpy as np
+
+from i3ad_jax.errors import InputError
+from i3ad_jax.reporting.run_results import RunResults
+from i3ad_jax.runs.files import read_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.scoring.maps import SCORES
+
+_NEEDED = (
+    *("method", "data", "data_source", "data_digest", "seed", "steps", "iterations", "seconds_per_image"),
+    *("learned", "preprocessing", "headline", "standardise", "pooling", "planted_auroc", "thresholds"),
+    *("scores", "environment"),
+)
+
+
+def read_results(folder: RunFolder) -> RunResults:
+    """Results, settings and the score of each test image; weights and images are not needed.
+
+    Raises:
+        InputError: a file is missing, damaged or of another version, or two do not fit together.
+    """
+    results, config = read_json(folder.results), read_json(folder.config)
+    again = f"python -m i3ad_jax.evaluate {folder.path} tests the run again"
+    if absent := [name for name in _NEEDED if name not in results]:
+        raise InputError(f'{folder.results}: has no "{absent[0]}"; {again}')
+    kinds = list(results["scores"])
+    if unknown := [kind for kind in kinds if kind not in SCORES]:
+        raise InputError(f"{folder.results}: there is no score {unknown[0]} in this version; {again}")
+    if not {results["headline"], *results["thresholds"]} <= {*kinds} <= {*results["thresholds"]}:
+        raise InputError(f"{folder.results}: scores, headline and thresholds do not fit together; {again}")
+    try:
+        with folder.scores.open(encoding="utf-8", newline="") as lines:
+            header, *rows = csv.reader(lines)
+        if header != ["path", "label", "defect", *kinds]:
+            raise ValueError(f"its columns are not those of {folder.results.name}")
+        paths, labels, defects, *columns = zip(*rows, strict=True)
+        scores: dict[str, Any] = {
+            kind: np.array(column, np.float64) for kind, column in zip(kinds, columns, strict=True)
+        }
+        found = np.array(labels, np.int64)
+        if not (np.isin(found, (0, 1)).all() and all(np.isfinite(own).all() for own in scores.values())):
+            raise ValueError("a label is neither 0 nor 1, or a score is not finite")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.scores}: cannot be read ({error}); {again}") from error
+    return RunResults(str(folder.path), results, config, paths, found, defects, scores)

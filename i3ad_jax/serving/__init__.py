@@ -1,0 +1,1 @@
+"""A detector behind HTTP: requests of many clients scored together."""

@@ -1,0 +1,309 @@
+"""What the scripts of a report do in Chromium: slider, search, sorting, pictures, all from the keyboard.
+
+Needs `pip install -e '.[browser]'`, or Playwright and any Chromium; skipped otherwise.
+"""
+
+import importlib.util
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from run_results import DEFECTS, LABELS, make_run
+from test_report import make_case, make_page, make_pictures
+
+from i3ad_jax.reporting.comparison import comparison_page
+from i3ad_jax.reporting.distribution import distribution
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+START_SECONDS = 30
+
+
+@contextmanager
+def qt_browser() -> Iterator[str]:
+    """The address of a QtWebEngine; skips the test if it does not start."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = Path(__file__).with_name("qt_browser.py")
+    process = subprocess.Popen([sys.executable, script, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    yield f"http://127.0.0.1:{port}"
+                    return
+            time.sleep(0.1)
+        pytest.skip("QtWebEngine is installed but does not start here")
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Any]:
+    """A page of a headless Chromium, whichever there is."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with ExitStack() as stack:
+        chromium = stack.enter_context(playwright.sync_playwright()).chromium
+        system = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if Path(chromium.executable_path).exists() or system:
+            own = None if Path(chromium.executable_path).exists() else system
+            browser = chromium.launch(executable_path=own, args=["--no-sandbox"])
+            stack.callback(browser.close)
+            yield browser.new_page()
+        elif has_qt():
+            browser = chromium.connect_over_cdp(stack.enter_context(qt_browser()), no_defaults=True)
+            yield browser.contexts[0].pages[0]
+        else:
+            pytest.skip("no Chromium: neither Playwright's, nor the system's, nor QtWebEngine")
+
+
+def has_qt() -> bool:
+    try:
+        return importlib.util.find_spec("PySide6.QtWebEngineWidgets") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report: image 4 is a case, the others have pictures."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(make_page(cases=[make_case(4)], pictures=make_pictures(9)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def page(tab: Any, file: Path) -> Iterator[Any]:
+    """The report, opened anew, wide and light; an error of its scripts fails the test."""
+    errors: list[str] = []
+
+    def record(error: Any) -> None:
+        errors.append(getattr(error, "text", str(error)))
+
+    tab.on("pageerror", record)
+    tab.on("console", record)
+    tab.set_default_timeout(10_000)
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    tab.goto("about:blank")
+    tab.goto(file.as_uri())
+    yield tab
+    tab.remove_listener("pageerror", record)
+    tab.remove_listener("console", record)
+    assert errors == []
+
+
+def shown_rows(page: Any) -> list[int]:
+    rows = page.locator("#images tbody tr:visible")
+    return [int(index) for index in rows.evaluate_all("rows => rows.map(row => row.dataset.index)")]
+
+
+def counts(page: Any) -> dict[str, int]:
+    panel = page.locator("[data-headline]")
+    names = ("found", "missed", "false alarm", "passed")
+    return {name: int(panel.locator(f'[data-count="{name}"]').inner_text()) for name in names}
+
+
+def numpy_counts(threshold: float) -> dict[str, int]:
+    above, anomalous = make_run().scores["combined"] > threshold, LABELS == 1
+    return {
+        "found": int((above & anomalous).sum()),
+        "missed": int((~above & anomalous).sum()),
+        "false alarm": int((above & ~anomalous).sum()),
+        "passed": int((~above & ~anomalous).sum()),
+    }
+
+
+def test_slider_shows_the_counts_of_its_threshold_from_the_keyboard(page: Any) -> None:
+    own = distribution(LABELS, make_run().scores["combined"], threshold=1.0)
+    slider = page.get_by_label("Threshold of the Combined score")
+    assert counts(page) == numpy_counts(1.0)
+    slider.focus()
+    for key, position in (
+        ("ArrowRight", 1),
+        ("Home", own.first),
+        ("End", own.last),
+        ("ArrowLeft", own.last - 1),
+    ):
+        page.keyboard.press(key)
+        assert slider.input_value() == str(position)
+        assert counts(page) == numpy_counts(own.at(position))
+    for position in range(own.first, own.last, 20):
+        slider.fill(str(position))
+        expected = numpy_counts(own.at(position))
+        assert counts(page) == expected
+        for outcome, count in expected.items():
+            assert page.locator(f'#images tr[data-outcome="{outcome}"]').count() == count
+        assert f"{expected['missed']} missed" in slider.get_attribute("aria-valuetext")
+    page.get_by_role("button", name="Default (1)").first.press("Enter")
+    assert slider.input_value() == "0"
+    assert counts(page) == numpy_counts(1.0)
+
+
+def test_each_score_has_its_own_slider(page: Any) -> None:
+    page.get_by_text("Other scores").press("Enter")
+    page.get_by_label("Threshold of the L2 score").press("Home")
+    panel = page.locator('.threshold[data-score="l2"]')
+    assert panel.locator('[data-count="missed"]').inner_text() == "0"
+    assert counts(page) == numpy_counts(1.0)
+
+
+def test_line_stands_at_the_thumb(page: Any) -> None:
+    slider = page.get_by_label("Threshold of the Combined score")
+    for key, place in (("Home", 0.0), ("End", 1.0)):
+        slider.press(key)
+        line = page.locator("[data-headline] .line").bounding_box()
+        axis = page.locator("[data-headline] svg").bounding_box()
+        assert line["x"] + 1 == pytest.approx(axis["x"] + place * axis["width"], abs=1.5)
+
+
+def test_search_and_filters_show_what_fits_and_count_it(page: Any) -> None:
+    search = page.get_by_label("Path")
+    search.press_sequentially("HOLE/00")
+    assert {*shown_rows(page)} == {4, 5, 6}
+    assert page.locator("#images output").inner_text() == "3 of 9 images"
+    search.fill("")
+    page.get_by_role("combobox", name="Class").select_option("scratch")
+    assert {*shown_rows(page)} == {7, 8}
+    page.get_by_role("combobox", name="Outcome").select_option("found")
+    found = make_run().scores["combined"] > 1.0
+    assert {*shown_rows(page)} == {i for i in (7, 8) if found[i]}
+
+
+def test_filter_by_outcome_follows_the_slider(page: Any) -> None:
+    page.get_by_role("combobox", name="Outcome").select_option("missed")
+    page.get_by_label("Threshold of the Combined score").press("End")
+    assert {*shown_rows(page)} == {*np.flatnonzero(LABELS).tolist()}
+    page.get_by_label("Threshold of the Combined score").press("Home")
+    assert shown_rows(page) == []
+
+
+def test_header_buttons_sort_from_the_keyboard(page: Any) -> None:
+    scores = make_run().scores
+
+    def press(name: str) -> str | None:
+        page.get_by_role("button", name=name, exact=True).press("Enter")
+        header = page.locator("#images thead th", has=page.get_by_role("button", name=name, exact=True))
+        assert page.locator("#images th[aria-sort]:not([aria-sort=none])").count() == 1
+        return header.get_attribute("aria-sort")
+
+    assert shown_rows(page) == np.argsort(-scores["combined"]).tolist()
+    assert press("Combined") == "ascending"
+    assert shown_rows(page) == np.argsort(scores["combined"]).tolist()
+    assert press("L2") == "descending"
+    assert shown_rows(page) == np.argsort(-scores["l2"]).tolist()
+    assert press("Class") == "ascending"
+    assert [DEFECTS[i] for i in shown_rows(page)] == sorted(DEFECTS)
+    # Of equal classes those with higher L2 stay first.
+    assert shown_rows(page)[:4] == [i for i in np.argsort(-scores["l2"]).tolist() if LABELS[i] == 0]
+
+
+def test_dialog_shows_a_picture_goes_on_and_gives_the_focus_back(page: Any) -> None:
+    buttons = page.locator("#images .open")
+    name = buttons.first.inner_text()
+    buttons.first.press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_role("heading").inner_text() == name
+    assert dialog.locator("img").count() == 2
+    assert all(dialog.locator("img").evaluate_all("all => all.map(img => img.naturalWidth > 0)"))
+    page.keyboard.press("ArrowRight")
+    assert dialog.get_by_role("heading").inner_text() != name
+    page.keyboard.press("ArrowLeft")
+    assert dialog.get_by_role("heading").inner_text() == name
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert page.evaluate("document.activeElement.textContent") == name
+
+
+def test_a_case_opens_its_states_and_plays_them(page: Any) -> None:
+    expect = pytest.importorskip("playwright.sync_api").expect
+    page.locator('#images a[href="#case-4"]').press("Enter")
+    case = page.locator("#case-4")
+    assert page.evaluate("location.hash") == "#case-4"
+    assert case.evaluate("case_ => case_ === document.querySelector(':target')")
+    slider = case.get_by_label("Iteration of")
+    assert slider.input_value() == "3"
+    slider.press("ArrowLeft")
+    assert case.locator("output").inner_text() == "iteration 2"
+    page.get_by_label("Iteration of all cases").press("Home")
+    assert slider.input_value() == "0"
+    assert case.locator(".area").inner_text() == "100.0 %"
+    page.get_by_role("button", name="Play").press("Enter")
+    expect(page.get_by_label("Iteration of all cases")).to_have_value("3")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_tab_reaches_every_control_in_the_order_of_the_page(page: Any) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wanted = page.evaluate(
+        "[...document.querySelectorAll('a, button, input, select, summary, [tabindex=\"0\"]')]"
+        ".filter(e => e.checkVisibility()).length"
+    )
+    places = []
+    for _ in range(wanted):
+        page.keyboard.press("Tab")
+        places.append(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    assert len({*places}) == wanted
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("of", ["report", "comparison"])
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_a_phone_scrolls_no_page_sideways(page: Any, tmp_path: Path, width: int, of: str) -> None:
+    if of == "comparison":
+        runs = [make_run(seed, name=f"a/long/path/of/a/run/{seed}" * 4) for seed in range(6)]
+        (tmp_path / "page.html").write_text(comparison_page(runs, reports=[None] * 6), encoding="utf-8")
+        page.goto((tmp_path / "page.html").as_uri())
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_comparison_sorts_and_searches(page: Any, tmp_path: Path) -> None:
+    runs = [make_run(seed) for seed in range(3)]
+    (tmp_path / "page.html").write_text(comparison_page(runs, reports=[None] * 3), encoding="utf-8")
+    page.goto((tmp_path / "page.html").as_uri())
+    page.get_by_role("button", name="Run 2", exact=True).press("Enter")
+    cells = page.locator(".images tbody tr td:nth-child(5)").evaluate_all(
+        "all => all.map(c => +c.dataset.value)"
+    )
+    assert cells == sorted(cells, reverse=True)
+    page.get_by_label("Path").fill("nowhere")
+    assert re.match(r"0 of \d+ images", page.locator(".images output").inner_text())
+
+
+def luminance(colour: str) -> float:
+    channels = [int(x) / 255 for x in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_stand_out_in_either_scheme(page: Any, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.get_by_label("Threshold of the Combined score").press("End")  # all are missed, or passed
+    card = page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor")
+    assert (luminance(card) < 0.1) == (scheme == "dark")
+    for selector in (".card", ".card .soft", ".card a", ".chip.missed", ".chip.passed", ".card small"):
+        ink = page.locator(selector).first.evaluate("element => getComputedStyle(element).color")
+        light, dark = sorted((luminance(ink), luminance(card)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, selector  # WCAG 2.2, level AA
+    page.emulate_media(color_scheme="light")
+
+
+def test_print_has_no_controls_and_whole_tables(page: Any) -> None:
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()
+    assert not page.get_by_label("Threshold of the Combined score").is_visible()
+    assert page.locator("#images .scroll").evaluate("box => box.scrollHeight <= box.clientHeight + 1")
+    page.emulate_media(media="screen")

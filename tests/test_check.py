@@ -1,0 +1,414 @@
+"""What is found in a data set before training: 20 planted faults, and nothing in a clean one."""
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Fails, tiny_settings
+from PIL import Image, ImageEnhance
+
+from i3ad_jax import check
+from i3ad_jax.config import default_config
+from i3ad_jax.data.dataset import NORMAL, Dataset
+from i3ad_jax.data.textures import TEXTURES, make_textures
+from i3ad_jax.inspection import checks
+from i3ad_jax.inspection.choices import predict_choices
+from i3ad_jax.inspection.cost import Cost, estimate, step_operations
+from i3ad_jax.inspection.findings import SEVERITIES, Finding
+from i3ad_jax.inspection.inspection import Inspection, inspect_data
+from i3ad_jax.inspection.records import read_records
+from i3ad_jax.inspection.repeats import NEAR, signatures
+from i3ad_jax.preparation import load_train, prepare
+
+SIZE = (72, 96)
+Expected = set[tuple[str, str]]
+
+
+def write(dataset: Dataset, root: Path, *, train: int, normal: int, of_a_defect: int) -> Path:
+    """Some images of a data set as files in MVTec layout."""
+    wanted = {"train": train, NORMAL: normal}
+    for name, split in (("train", dataset.train), ("test", dataset.test)):
+        for path, defect, image, mask in zip(
+            split.paths, split.defects, split.images, split.masks, strict=True
+        ):
+            limit = wanted["train"] if name == "train" else wanted.get(defect, of_a_defect)
+            if int(Path(path).stem) >= limit:
+                continue
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(root / path)
+            if defect != NORMAL:
+                file = root / "ground_truth" / defect / f"{Path(path).stem}_mask.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask).save(file)
+    return root
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in cloth as files."""
+    root = tmp_path_factory.mktemp("clean") / "cloth"
+    return write(make_textures("weave", size=SIZE), root, train=40, normal=12, of_a_defect=3)
+
+
+def rewrite(file: Path, change: Callable[[Image.Image], Image.Image]) -> None:
+    with Image.open(file) as opened:
+        picture = change(opened.convert("RGB"))
+    picture.save(file)
+
+
+def as_jpeg(picture: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=50)
+    return Image.open(file).convert("RGB")
+
+
+def darker(picture: Image.Image) -> Image.Image:
+    return ImageEnhance.Brightness(picture).enhance(0.85)
+
+
+def smaller(picture: Image.Image) -> Image.Image:
+    return picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.BICUBIC)
+
+
+def more_contrast(picture: Image.Image) -> Image.Image:
+    return ImageEnhance.Contrast(picture).enhance(1.2)
+
+
+def noisier(picture: Image.Image) -> Image.Image:
+    noise = np.random.default_rng(0).normal(0, 5, (picture.height, picture.width, 3))
+    return Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
+
+
+COPIES = (as_jpeg, darker, smaller, more_contrast, noisier)
+
+
+def not_an_image(root: Path) -> Expected:
+    (root / "train/good/000.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(200)))
+    return {("broken_image", "train/good/000.png")}
+
+
+def truncated(root: Path) -> Expected:
+    file = root / "test/good/000.png"
+    file.write_bytes(file.read_bytes()[:-500])
+    return {("broken_image", "test/good/000.png")}
+
+
+def empty_file(root: Path) -> Expected:
+    (root / "train/good/001.png").write_bytes(b"")
+    return {("broken_image", "train/good/001.png")}
+
+
+def without_known_range(root: Path) -> Expected:
+    Image.fromarray(np.ones(SIZE, np.float32)).save(root / "train/good/float.tif")
+    return {("broken_image", "train/good/float.tif")}
+
+
+def same_file_to_train_on(root: Path) -> Expected:
+    shutil.copy(root / "train/good/002.png", root / "train/good/copy.png")
+    return {("duplicate", "train/good/002.png train/good/copy.png")}
+
+
+def same_pixels_in_another_format(root: Path) -> Expected:
+    Image.open(root / "train/good/003.png").save(root / "train/good/copy.bmp")
+    return {("duplicate", "train/good/003.png train/good/copy.bmp")}
+
+
+def same_file_to_test_on(root: Path) -> Expected:
+    shutil.copy(root / "test/good/001.png", root / "test/good/copy.png")
+    return {("duplicate", "test/good/001.png test/good/copy.png")}
+
+
+def leak_of_a_file(root: Path) -> Expected:
+    shutil.copy(root / "train/good/004.png", root / "test/good/leak.png")
+    return {("leakage", "train/good/004.png test/good/leak.png")}
+
+
+def normal_image_called_defective(root: Path) -> Expected:
+    shutil.copy(root / "test/good/002.png", root / "test/blur/other.png")
+    shutil.copy(root / "ground_truth/blur/000_mask.png", root / "ground_truth/blur/other_mask.png")
+    return {("contradictory_labels", "test/blur/other.png test/good/002.png")}
+
+
+def leak_of_a_jpeg(root: Path) -> Expected:
+    with Image.open(root / "train/good/005.png") as picture:
+        picture.save(root / "test/good/leak.jpg", quality=80)
+    return {("near_leakage", "train/good/005.png test/good/leak.jpg")}
+
+
+def leak_of_a_darker_image(root: Path) -> Expected:
+    shutil.copy(root / "train/good/006.png", root / "test/good/dark.png")
+    rewrite(root / "test/good/dark.png", darker)
+    return {("near_leakage", "train/good/006.png test/good/dark.png")}
+
+
+def smaller_copy_to_train_on(root: Path) -> Expected:
+    shutil.copy(root / "train/good/007.png", root / "train/good/small.png")
+    rewrite(root / "train/good/small.png", smaller)
+    return {("near_duplicate", "train/good/007.png train/good/small.png")}
+
+
+def mask_of_another_size(root: Path) -> Expected:
+    Image.fromarray(np.eye(SIZE[0], dtype=bool)).save(root / "ground_truth/blob/000_mask.png")
+    return {("mask_size", "test/blob/000.png ground_truth/blob/000_mask.png")}
+
+
+def no_mask(root: Path) -> Expected:
+    (root / "ground_truth/blob/001_mask.png").unlink()
+    return {("missing_mask", "test/blob/001.png")}
+
+
+def mask_without_image(root: Path) -> Expected:
+    shutil.copy(root / "ground_truth/cut/000_mask.png", root / "ground_truth/cut/9_mask.png")
+    return {("mask_without_image", "ground_truth/cut/9_mask.png")}
+
+
+def empty_mask(root: Path) -> Expected:
+    Image.fromarray(np.zeros(SIZE, bool)).save(root / "ground_truth/blob/002_mask.png")
+    return {("empty_mask", "test/blob/002.png ground_truth/blob/002_mask.png")}
+
+
+def full_mask(root: Path) -> Expected:
+    Image.fromarray(np.ones(SIZE, bool)).save(root / "ground_truth/cut/000_mask.png")
+    return {("full_mask", "test/cut/000.png ground_truth/cut/000_mask.png")}
+
+
+def broken_mask(root: Path) -> Expected:
+    (root / "ground_truth/cut/001_mask.png").write_bytes(b"no mask")
+    return {("broken_mask", "test/cut/001.png ground_truth/cut/001_mask.png")}
+
+
+def mask_of_a_normal_image(root: Path) -> Expected:
+    (root / "ground_truth/good").mkdir()
+    shutil.copy(root / "ground_truth/scratch/000_mask.png", root / "ground_truth/good/003_mask.png")
+    return {("mask_of_normal_image", "test/good/003.png ground_truth/good/003_mask.png")}
+
+
+def two_masks(root: Path) -> Expected:
+    shutil.copy(root / "ground_truth/scratch/001_mask.png", root / "ground_truth/scratch/001.png")
+    return {("second_mask", "ground_truth/scratch/001_mask.png")}
+
+
+def image_of_no_class(root: Path) -> Expected:
+    shutil.move(root / "test/good/004.png", root / "test/loose.png")
+    return {("loose_image", "test/loose.png")}
+
+
+def grey_image(root: Path) -> Expected:
+    rewrite(root / "train/good/008.png", lambda picture: picture.convert("L"))
+    return {("mixed_colour", "train/good/008.png")}
+
+
+FAULTS = (
+    *(not_an_image, truncated, empty_file, without_known_range, same_file_to_train_on),
+    *(same_pixels_in_another_format, same_file_to_test_on, leak_of_a_file, normal_image_called_defective),
+    *(leak_of_a_jpeg, leak_of_a_darker_image, smaller_copy_to_train_on, mask_of_another_size, no_mask),
+    *(mask_without_image, empty_mask, full_mask, broken_mask, mask_of_a_normal_image, two_masks),
+    *(image_of_no_class, grey_image),
+)
+
+
+def found(findings: Iterable[Finding]) -> Expected:
+    return {(finding.kind, " ".join(finding.files)) for finding in findings}
+
+
+def test_every_planted_fault_is_found_and_nothing_else(clean: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(clean, tmp_path / "spoilt")
+    planted = [plant(root) for plant in FAULTS]
+    assert len(set().union(*planted)) == sum(map(len, planted)) >= 20
+    assert found(inspect_data(root).findings) == set().union(*planted)
+
+
+def test_nothing_is_found_in_a_clean_data_set(clean: Path) -> None:
+    assert inspect_data(clean).findings == ()
+
+
+@pytest.mark.parametrize("kind", TEXTURES)
+def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> None:
+    """The threshold lies between: all pairs of 312 pictures, and five sorts of copies of every 40th."""
+    dataset = make_textures(kind, size=(128, 128))
+    images = np.concatenate([dataset.train.images, dataset.test.images])
+    originals = range(7, len(images), 40)
+    copies = [change(Image.fromarray(images[i])) for i in originals for change in COPIES]
+    everything = [*(Image.fromarray(image) for image in images), *copies]
+    small = np.stack([np.asarray(x.resize((64, 64), Image.Resampling.BILINEAR)) for x in everything])
+    vectors = signatures(small)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    different = vectors[: len(images)] @ vectors[: len(images)].T
+    np.fill_diagonal(different, 0)
+    assert different.max() < NEAR
+    owners = np.repeat(vectors[list(originals)], len(COPIES), axis=0)
+    assert (owners * vectors[len(images) :]).sum(axis=1).min() >= NEAR
+
+
+def test_real_bottles_that_lie_alike_are_not_called_the_same(real_data: Callable[[str], Path]) -> None:
+    findings = inspect_data(real_data("mvtec_bottle")).findings
+    # These two show the same scratch at the same place: one bottle, photographed twice.
+    assert found(findings) == {("near_duplicate", "train/good/069.png train/good/070.png")}
+
+
+def test_real_tiles_have_the_faults_that_are_known(real_data: Callable[[str], Path]) -> None:
+    root = real_data("magnetic_tile")
+    findings = inspect_data(root).findings
+    kinds = {finding.kind for finding in findings}
+    assert kinds == {"empty_mask", "near_leakage", "near_duplicate", "different_proportions"}
+    empty = [finding.files[1] for finding in findings if finding.kind == "empty_mask"]
+    assert empty
+    assert not any(np.asarray(Image.open(root / file)).any() for file in empty)
+    listed = Path(__file__).parents[1] / "experiments/results/scores/magnetic_tile_near_duplicates.txt"
+    known = set(listed.read_text().split())
+    leaked = {Path(file).stem for f in findings if f.kind == "near_leakage" for file in f.files}
+    assert len(leaked & known) >= 0.9 * len(known)
+
+
+def test_what_a_training_would_choose_is_what_it_chooses(clean: Path) -> None:
+    config = default_config("i3ad").with_settings({"data": str(clean)})
+    prepared = prepare(config.with_settings({"view": "whole"}), lambda size: load_train(config, size=size))
+    choices = predict_choices(config, read_records(clean).readable("train"))
+    assert choices.reasons == dict(prepared.preprocessing.reasons)
+    actual = prepare(config, lambda size: load_train(config, size=size))
+    assert choices.config == actual.config
+    assert choices.size == actual.preprocessing.size
+
+
+def test_cost_is_that_of_all_steps(clean: Path) -> None:
+    small = tiny_settings("i3ad") | {"generator": "context", "segmenter_width": 0}
+    config = default_config("i3ad").with_settings(small)
+    images = read_records(clean).readable("train")
+    choices = predict_choices(config, images)
+    cost = estimate(choices, 40, rate=1e11)
+    longer = predict_choices(
+        config.with_settings({"steps": 2 * config.training.steps}), read_records(clean).readable("train")
+    )
+    twice = estimate(longer, 40, rate=1e11)
+    assert cost.seconds is not None
+    assert twice.seconds == pytest.approx(2 * cost.seconds)
+    assert estimate(choices, 40, rate=2e11).seconds == pytest.approx(cost.seconds / 2)
+    assert estimate(choices, 50, rate=None).bytes_at_least - cost.bytes_at_least == 10 * 32 * 32 * 3
+    more = choices.config.with_settings({"batch_size": 2 * config.training.batch_size, "steps": 1})
+    assert cost.operations < step_operations(more.build())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "unknown"), (90, "90 seconds"), (300, "5 minutes"), (1e6, "12 days")]
+)
+def test_duration_is_readable(seconds: float | None, text: str) -> None:
+    assert Cost(1, 1.0, seconds, 0).duration == text
+
+
+@pytest.fixture(scope="module")
+def spoilt(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A data set of a few images with two faults and a name that needs escaping, and where its check is."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    root = folder / "<b>cloth"
+    for part in ("train/good", "test/good", "test/blob", "ground_truth/blob"):
+        (root / part).mkdir(parents=True)
+        for file in sorted((clean / part).iterdir())[:5]:
+            shutil.copy(file, root / part)
+    not_an_image(root)
+    empty_mask(root)
+    with pytest.raises(SystemExit) as stop:
+        check.main([str(root), "--out", str(folder / "out")])
+    assert stop.value.code == 1
+    return root, folder / "out"
+
+
+def test_json_has_all_findings_and_counts(spoilt: tuple[Path, Path]) -> None:
+    values = json.loads((spoilt[1] / "check.json").read_text())
+    assert values["counts"] == {"train": {"good": 5}, "test": {"good": 5, "blob": 3}}
+    assert {finding["kind"] for finding in values["findings"]} == {"broken_image", "empty_mask"}
+    assert values["figures"]["modes"] == {"RGB": 12}
+    assert values["figures"]["heights"] == {"least": 72, "median": 72, "most": 72}
+    assert values["presets"].keys() == {"standard", "quick", "paper"}
+
+
+def test_page_is_one_file_that_loads_nothing(spoilt: tuple[Path, Path]) -> None:
+    html = (spoilt[1] / "check.html").read_text()
+    assert "default-src 'none'" in html
+    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert len(sources) >= 8
+    assert all(source.startswith("data:image/") for source in sources)
+    assert "&lt;b&gt;cloth" in html
+    assert "<b>cloth" not in html
+    assert "ground_truth/blob/002_mask.png" in html
+
+
+def test_clean_data_set_ends_with_0_and_says_so(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check.main([str(clean)])
+    out = capsys.readouterr().out
+    assert "0 error(s), 0 warning(s), 0 note(s): nothing" in out
+    assert "train images:       40 (40 good)" in out
+    assert {file.name for file in (tmp_path / "checks/cloth").iterdir()} == {"check.json", "check.html"}
+
+
+def test_broken_images_alone_are_reported_too(tmp_path: Path) -> None:
+    (tmp_path / "train/good").mkdir(parents=True)
+    (tmp_path / "train/good/0.png").write_bytes(b"")
+    inspection = inspect_data(tmp_path)
+    assert {finding.kind for finding in inspection.findings} == {"broken_image", "too_few_images", *NOTES}
+    assert inspection.presets == {}
+    assert inspection.figures() == {}
+
+
+NOTES = ("no_test_images",)
+
+
+def test_normal_images_alone_are_fine(clean: Path, tmp_path: Path) -> None:
+    shutil.copytree(clean / "train", tmp_path / "train")
+    findings = inspect_data(tmp_path).findings
+    assert found(findings) == {(kind, "") for kind in NOTES}
+    shutil.copytree(clean / "test/blob", tmp_path / "test/blob")
+    assert found(inspect_data(tmp_path).findings) == {("no_masks", ""), ("one_sided_test", "")}
+
+
+def test_masks_in_a_folder_for_each_image_are_checked_too(clean: Path, tmp_path: Path) -> None:
+    """The layout of MVTec LOCO AD."""
+    shutil.copytree(clean / "train", tmp_path / "train")
+    shutil.copytree(clean / "test/good", tmp_path / "test/good")
+    shutil.copytree(clean / "test/blob", tmp_path / "test/logical_anomalies")
+    for stem in ("000", "001", "002", "9"):
+        folder = tmp_path / "ground_truth/logical_anomalies" / stem
+        folder.mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(np.eye(*SIZE, k=number, dtype=bool)).save(folder / f"{number:03}.png")
+    inspection = inspect_data(tmp_path)
+    assert found(inspection.findings) == {("mask_without_image", "ground_truth/logical_anomalies/9")}
+    assert inspection.figures()["masks"] == 6
+
+
+def test_different_proportions_are_a_note(clean: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(clean, tmp_path / "data")
+    rewrite(root / "train/good/000.png", lambda picture: picture.crop((0, 0, 40, 72)))
+    assert found(inspect_data(root).findings) == {("different_proportions", "train/good/000.png")}
+
+
+def test_a_check_is_a_function_in_a_list(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = Finding("note", "mine", (), "there is a fourth image")
+    mine = lambda records: [note] if len(records.images) > 3 else []  # noqa: E731
+    monkeypatch.setattr("i3ad_jax.inspection.inspection.CHECKS", [*checks.CHECKS, mine])
+    assert inspect_data(clean).findings == (note,)
+
+
+def test_errors_come_first(clean: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(clean, tmp_path / "data")
+    for plant in (smaller_copy_to_train_on, leak_of_a_jpeg, empty_mask):
+        plant(root)
+    inspection: Inspection = inspect_data(root)
+    severities = [finding.severity for finding in inspection.findings]
+    assert severities == list(SEVERITIES)
+    assert inspection.spoils_results
+
+
+def test_wrong_input_is_one_line(fails: Fails, tmp_path: Path) -> None:
+    assert "nowhere" in fails(check.main, ["nowhere"])
+    (tmp_path / "train/good").mkdir(parents=True)
+    assert "train/good" in fails(check.main, [tmp_path, "--out", tmp_path / "out"])
+    assert "--layout" in fails(check.main, [tmp_path, "--layout", "heap"])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,82 @@
+"""README and the pages of docs/: what they name exists, and their examples run."""
+
+import io
+import re
+from contextlib import redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from i3ad_jax import __main__
+from i3ad_jax.config import default_config
+from i3ad_jax.data.layouts import LAYOUTS
+from i3ad_jax.methods import METHODS
+from i3ad_jax.scoring.maps import COMBINED, PLAIN
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"^(?:I3AD_TOKEN=\S+ )?i3ad (?P<line>.+?)(?:\s{2,}#.*)?$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_to_files(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not link.startswith(("http:", "https:", "#")):
+            assert (page.parent / unquote(link.partition("#")[0])).is_file(), link
+
+
+def test_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for page in PAGES[1:]:
+        if page.name not in ("index.md", "experiments.md"):  # of the site alone
+            assert f"(docs/{page.name})" in readme, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for found in COMMAND.finditer(page.read_text()):
+        name, *rest = found["line"].split()
+        if name.startswith("--"):
+            continue
+        assert name in __main__.COMMANDS, found[0]
+        for option in (word for word in rest if word.startswith("--") and word != "--help"):
+            assert option in _help(name, capsys), found[0]
+
+
+def test_tables_have_every_method_score_and_layout() -> None:
+    settings = (ROOT / "docs/settings.md").read_text()
+    for name in (*METHODS, *(score.name for score in PLAIN), COMBINED.name):
+        assert f"`{name}`" in settings, name
+    layouts = (ROOT / "docs/own-images.md").read_text()
+    for name in LAYOUTS:
+        assert f"| `{name}` |" in layouts, name
+
+
+def test_table_of_presets_has_the_settings_of_the_code() -> None:
+    page = (ROOT / "docs/settings.md").read_text()
+    (row,) = re.findall(r"^\| Steps of `i3ad`.*$", page, re.MULTILINE)
+    cells = [cell.strip() for cell in row.strip("|").split("|")][1:]
+    values = [default_config("i3ad", preset=name).flat() for name in ("standard", "quick", "paper")]
+    assert cells == [f"{own['steps']:,}, {own['batch_size']}" for own in values]
+
+
+def test_example_of_the_estimator_runs(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = re.search(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
+    assert found is not None
+    monkeypatch.chdir(tmp_path)
+    Path("my_part").symlink_to(tiny_folder)
+    Path("new_images").symlink_to(tiny_folder / "test")
+    with redirect_stdout(io.StringIO()):
+        assert '"components": 20' in found[1]
+        exec(found[1].replace('"components": 20', '"components": 4'), {})
+    assert Path("runs/estimator/calibration.json").exists()
+
+
+def _help(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit):
+        import_module(f"i3ad_jax.{command}").main(["--help"])
+    return capsys.readouterr().out

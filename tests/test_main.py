@@ -1,0 +1,52 @@
+"""`i3ad`: all commands under one name."""
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from conftest import Fails
+
+import i3ad_jax
+from i3ad_jax import __main__, command_line
+
+
+def test_every_command_is_a_module_of_that_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
+    for name in __main__.COMMANDS:
+        assert f"python -m i3ad_jax.{name}" == import_module(f"i3ad_jax.{name}").PROGRAM
+        monkeypatch.setattr(sys, "argv", ["i3ad", name, "--help"])
+        with pytest.raises(SystemExit) as stop:
+            __main__.main()
+        assert stop.value.code == 0
+        assert f"i3ad_jax.{name}" in capsys.readouterr().out
+
+
+def test_help_and_version_import_no_jax() -> None:
+    show = "import sys; from i3ad_jax.__main__ import main; main(); assert 'jax' not in sys.modules"
+    for option, expected in (("--version", i3ad_jax.__version__), ("--help", "predict")):
+        done = subprocess.run(
+            [sys.executable, "-c", show, option], capture_output=True, text=True, check=True
+        )
+        assert expected in done.stdout
+
+
+def test_an_unknown_command_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["i3ad", "predicd"])
+    with pytest.raises(SystemExit) as stop:
+        __main__.main()
+    assert stop.value.code == 2
+    assert re.fullmatch(r"error: predicd: .*predict.*\n", capsys.readouterr().err)
+
+
+def test_errors_of_a_command_are_its_own(monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    def main(_: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["i3ad", "predict", "nowhere", "a.png", "--out", "out"])
+        __main__.main()
+
+    assert "a.png" in fails(main, [])

@@ -1,0 +1,178 @@
+"""`python -m i3ad_jax.report`: the same report from the folder alone, less what is gone, and several runs."""
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from html_page import Page
+
+from i3ad_jax import evaluate, report, train
+from i3ad_jax.errors import IncompleteReportWarning
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture
+def run(pca_run: Path, tmp_path: Path) -> Path:
+    """A finished run to spoil."""
+    return shutil.copytree(pca_run, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def seeds(
+    pca_run: Path, flags_of: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> list:
+    """That run, and one that differs by its seed."""
+    other = tmp_path_factory.mktemp("runs") / "other seed"
+    train.main([*flags_of("pca"), "--seed", "1", "--run", str(other)])
+    return [pca_run, other]
+
+
+def test_report_of_a_run_is_sound_and_counts_what_numpy_counts(pca_run: Path) -> None:
+    html = (pca_run / "report.html").read_text(encoding="utf-8")
+    page = Page(html)
+    page.check()
+    results = json.loads((pca_run / "results.json").read_text())
+    with (pca_run / "scores.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    headline = results["headline"]
+    above = np.array([float(row[headline]) > results["thresholds"][headline] for row in rows])
+    labels = np.array([int(row["label"]) for row in rows])
+    for name, label, flagged in (("found", 1, True), ("missed", 1, False), ("false alarm", 0, True)):
+        count = int(((labels == label) & (above == flagged)).sum())
+        assert re.findall(rf'data-count="{name}">(\d+)<', html)[0] == str(count)
+        assert len(page.named("tr", **{"data-outcome": name})) == count
+    for values in results["scores"].values():
+        assert all(f"{values[m]:.3f}" in page.lines for m in ("image_auroc", "pixel_auroc", "pixel_aupro"))
+
+
+def test_report_of_a_loop_has_its_states(tiny_run: Path) -> None:
+    page = Page((tiny_run / "report.html").read_text(encoding="utf-8"))
+    page.check()
+    page.check_prose()
+    assert json.loads(page.attributes("data-states")[0]) == [
+        "checkerboard pass",
+        "iteration 1",
+        "iteration 2",
+    ]
+
+
+@pytest.mark.parametrize("of", ["pca_run", "tiny_run"])
+def test_report_from_the_folder_is_the_report_of_the_test(
+    of: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder: Path = request.getfixturevalue(of)
+    report.main([str(folder), "--out", str(tmp_path / "new folder/again.html")])
+    again = (tmp_path / "new folder/again.html").read_bytes()
+    assert again == (folder / "report.html").read_bytes()
+
+
+def test_report_of_results_elsewhere_is_written_again_too(run: Path, capsys: pytest.CaptureFixture) -> None:
+    evaluate.main([str(run), "--standardise", "none"])
+    before = (run / "evaluation/report.html").read_bytes()
+    (run / "evaluation/report.html").unlink()
+    capsys.readouterr()
+    report.main([str(run / "evaluation")])
+    assert (run / "evaluation/report.html").read_bytes() == before
+    assert capsys.readouterr().out.splitlines()[-1] == str(run / "evaluation/report.html")
+
+
+def change_source(run: Path, source: str) -> None:
+    results = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps({**results, "data_source": source}))
+
+
+def test_without_images_a_report_has_scores_alone_and_says_so(run: Path) -> None:
+    change_source(run, "nowhere")
+    with pytest.warns(
+        IncompleteReportWarning, match=r"report.html: lacks pictures of the images \(.*nowhere"
+    ):
+        report.main([str(run)])
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    page.check()
+    assert not page.pictures()
+    assert "Not in this report:" in page.lines
+    assert len([own for own in page.named("tr") if "data-index" in own]) == 6
+
+
+def test_images_that_have_changed_are_not_shown(run: Path) -> None:
+    change_source(run, "textures:weave")
+    with pytest.warns(IncompleteReportWarning, match="not those of the results any more"):
+        report.main([str(run)])
+
+
+def test_without_weights_a_report_has_pictures_but_no_states(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    with pytest.warns(IncompleteReportWarning, match="lacks the states of the loop"):
+        report.main([str(run)])
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    page.check()
+    assert page.named("article")
+    assert not page.named("div", **{"class": "picture sprite"})
+    assert all(picture.startswith("data:image/webp") for picture in page.pictures())
+
+
+def test_without_maps_a_report_has_no_pictures(run: Path) -> None:
+    shutil.rmtree(run / "maps")
+    with pytest.warns(IncompleteReportWarning, match="lacks the anomaly maps"):
+        report.main([str(run)])
+
+
+def test_several_runs_are_compared(seeds: list[Path], tmp_path: Path) -> None:
+    before = [(run / "report.html").read_bytes() for run in seeds]
+    out = tmp_path / "compared/page.html"
+    report.main([*map(str, seeds), "--out", str(out)])
+    page = Page(out.read_text(encoding="utf-8"))
+    page.check()
+    assert "pca, runs 1, 2" in page.lines
+    results = [json.loads((run / "results.json").read_text()) for run in seeds]
+    for kind in results[0]["scores"]:
+        values = [own["scores"][kind]["pixel_auroc"] for own in results]
+        assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in page.lines
+    assert [(run / "report.html").read_bytes() for run in seeds] == before
+
+
+def test_mistakes_end_in_one_line(fails: Fails, run: Path, seeds: list[Path], tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "page.html"]
+    assert "RUN" in fails(report.main, []).upper()
+    assert "nowhere" in fails(report.main, [tmp_path / "nowhere"])
+    assert "results.json" in fails(report.main, [tmp_path, run, *out])
+    assert "--out" in fails(report.main, seeds)
+    assert "named twice" in fails(report.main, [run, run, *out])
+    (tmp_path / "file").touch()
+    assert "cannot be written" in fails(report.main, [*seeds, "--out", tmp_path / "file/page.html"])
+    assert "cannot be written" in fails(report.main, [run, "--out", tmp_path / "file/page.html"])
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("results.json", '"headline"', '"other"', "headline"),
+        ("results.json", '"l2"', '"l7"', "l7"),
+        ("results.json", "{", "", "results.json"),
+        ("scores.csv", "label", "class", "columns"),
+        ("scores.csv", ",0,good", ",2,good", "label"),
+        ("scores.csv", ",0,good,", ",0,good,nan", "scores.csv"),
+        ("scores.csv", ",0,good,", ",0,", "scores.csv"),
+    ],
+)
+def test_damaged_results_are_named(
+    fails: Fails, run: Path, file: str, old: str, new: str, named: str
+) -> None:
+    text = (run / file).read_text()
+    assert old in text
+    (run / file).write_text(text.replace(old, new))
+    before = (run / "report.html").read_bytes()
+    assert named in fails(report.main, [run])
+    assert (run / "report.html").read_bytes() == before
+
+
+def test_an_empty_table_of_scores_is_refused(fails: Fails, run: Path) -> None:
+    (run / "scores.csv").write_text("")
+    assert "scores.csv" in fails(report.main, [run])

@@ -1,0 +1,242 @@
+"""A detector behind HTTP, on a real server on loopback."""
+
+import http.client
+import io
+import json
+import re
+import socket
+import struct
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from conftest import Fails
+from PIL import Image
+
+from i3ad_jax import serve
+from i3ad_jax.detector import Detector
+from i3ad_jax.reporting.figures import overlay
+from i3ad_jax.scoring.maps import SCORES
+from i3ad_jax.serving.app import Limits, create_app
+from i3ad_jax.verdict import Rule, VerdictSettings
+
+LIMITS = Limits(max_megabytes=1, max_megapixels=1, max_waiting=40, time_limit=1.5)
+Answer = tuple[int, Any]
+
+
+@pytest.fixture(scope="module")
+def detector(pca_run: Path) -> Detector:
+    return Detector.load(pca_run)
+
+
+@pytest.fixture(scope="module")
+def rule(detector: Detector) -> Rule:
+    return Rule.of(detector.calibration, VerdictSettings(score="l2"))
+
+
+@contextmanager
+def serving(detector: Detector, rule: Rule, limits: Limits, token: str | None = None) -> Iterator[int]:
+    """The port of a server that runs during the block."""
+    app = create_app(detector, rule, limits=limits, token=token)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def port(detector: Detector, rule: Rule) -> Iterator[int]:
+    with serving(detector, rule, LIMITS) as port:
+        yield port
+
+
+def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    content = response.read()
+    is_json = response.headers.get_content_type() == "application/json"
+    connection.close()
+    return response.status, json.loads(content) if is_json else content
+
+
+def form(files: list[tuple[str, bytes]], field: str = "images") -> tuple[bytes, str]:
+    boundary = uuid.uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'.encode()
+        + b"Content-Type: image/png\r\n\r\n"
+        + content
+        + b"\r\n"
+        for name, content in files
+    ]
+    return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def png(seed: int, size: tuple[int, int] = (40, 48)) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+def png_that_says(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims to be large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def test_answers_are_the_detector_s(port: int, detector: Detector, rule: Rule) -> None:
+    images = [png(seed, (20 + seed, 40)) for seed in range(5)]
+    body, kind = form([(f"{i}.png", image) for i, image in enumerate(images)])
+    status, found = ask(port, "POST", "/score", body, Content_Type=kind)
+    assert status == 200
+    assert (found["score"], found["threshold"]) == ("l2", rule.threshold)
+    for i, (answer, expected) in enumerate(zip(found["images"], detector.score(images), strict=True)):
+        assert answer["name"] == f"{i}.png"
+        assert answer["scores"] == pytest.approx(expected.scores, rel=1e-5)
+        assert answer["score"] == answer["scores"]["l2"]
+        assert answer["anomalous"] == (answer["score"] > rule.threshold)
+
+
+def test_a_heat_map_has_the_image_s_size(port: int, detector: Detector) -> None:
+    status, content = ask(port, "POST", "/score?output=heatmap", png(1, (30, 50)))
+    assert status == 200
+    (expected,) = detector.score(png(1, (30, 50)))
+    heat = overlay(expected.original, expected.anomaly_map(score="l2"), vmax=SCORES["l2"].heat_limit)
+    np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(content))), heat, atol=1)
+
+
+def test_many_clients_at_once_get_their_own_answers(port: int, detector: Detector) -> None:
+    images = [png(seed) for seed in range(30)]
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda image: ask(port, "POST", "/score", image), images))
+    expected = [each.scores["l2"] for each in detector.score(images)]
+    assert [found["images"][0]["score"] for _, found in answers] == pytest.approx(expected, rel=1e-5)
+
+
+GOOD = png(0)
+FORM = "multipart/form-data; boundary=x"
+MALFORMED: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "image/png"),
+    "text": (b"hello", "image/png"),
+    "half an image": (GOOD[: len(GOOD) // 2], "image/png"),
+    "an image of 100 billion pixels": (png_that_says(400_000, 250_000), "image/png"),
+    "an image of 2 million pixels": (png_that_says(2000, 1000), "image/png"),
+    "an image without its pixels": (png_that_says(100, 100), "image/png"),
+    "a body too large": (bytes(1_100_000), "image/png"),
+    "a form without files": (b"--x--\r\n", FORM),
+    "a form without boundary": (GOOD, "multipart/form-data"),
+    "no form though it says so": (GOOD, FORM),
+    "a form of another field": form([("a.png", GOOD)], "pictures"),
+    "too many files": form([("a.png", b"1")] * 60),
+    "one broken file of two": form([("a.png", GOOD), ("b.png", GOOD[:99])]),
+    "a path for a name": form([("../../etc/passwd", b"")]),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_requests_are_refused(port: int, name: str) -> None:
+    body, kind = MALFORMED[name]
+    status, found = ask(port, "POST", "/score", body, Content_Type=kind)
+    assert 400 <= status < 500
+    assert isinstance(found["detail"], str)
+    assert "\n" not in found["detail"]
+    assert ask(port, "POST", "/score", GOOD)[0] == 200
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fuzzed_bodies_are_refused_or_scored(port: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(50):
+        body = bytearray(GOOD)
+        for place in rng.integers(0, len(body), rng.integers(1, 20)):
+            body[place] = rng.integers(256)
+        body = bytes(body[: rng.integers(0, len(body) + 1)])
+        kind = rng.choice(["image/png", "multipart/form-data; boundary=\x01", "a/b"])
+        status, _ = ask(port, "POST", "/score", body, Content_Type=kind)
+        assert status == 200 or 400 <= status < 500
+    assert ask(port, "GET", "/health")[0] == 200
+
+
+def test_no_path_leads_to_a_file(port: int) -> None:
+    for path in (
+        "/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "//etc/passwd",
+        "/page.html",
+        "/score/../x",
+    ):
+        assert ask(port, "GET", path)[0] in (404, 405)
+    assert ask(port, "GET", "/score")[0] == 405
+    assert ask(port, "POST", "/score?output=verse", GOOD)[0] == 422
+
+
+def test_a_slow_client_is_told_and_does_not_keep_others(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
+        slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+        assert ask(port, "POST", "/score", GOOD)[0] == 200
+        assert b" 408 " in slow.recv(1000)
+
+
+def test_a_client_that_leaves_costs_nothing(port: int) -> None:
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", port)) as leaving:
+            leaving.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+    assert ask(port, "POST", "/score", GOOD)[0] == 200
+
+
+def test_metrics_count_requests_and_images(port: int) -> None:
+    def count(pattern: str) -> float:
+        text = ask(port, "GET", "/metrics")[1].decode()
+        return sum(float(found) for found in re.findall(rf"^{pattern} ([0-9.e+]+)$", text, re.MULTILINE))
+
+    images, answered = r"i3ad_images_total\{[^}]*\}", r'i3ad_requests_total\{path="/score",status="200"\}'
+    before = count(images), count(answered)
+    body, kind = form([("a.png", GOOD), ("b.png", GOOD)])
+    ask(port, "POST", "/score", body, Content_Type=kind)
+    assert (count(images), count(answered)) == (before[0] + 2, before[1] + 1)
+
+
+def test_the_page_loads_nothing_from_elsewhere(port: int) -> None:
+    status, page = ask(port, "GET", "/")
+    assert status == 200
+    assert not re.search(rb"(src|href)=|//[a-z]+\.", page)
+    schema = ask(port, "GET", "/openapi.json")[1]
+    assert set(schema["paths"]) == {"/score", "/health", "/metrics"}
+
+
+def test_a_token_is_asked_for(detector: Detector, rule: Rule) -> None:
+    with serving(detector, rule, LIMITS, token="s3cret") as port:
+        for path, method in (("/score", "POST"), ("/metrics", "GET")):
+            assert ask(port, method, path, GOOD)[0] == 401
+            assert ask(port, method, path, GOOD, Authorization="Bearer s3cre")[0] == 401
+            assert ask(port, method, path, GOOD, Authorization="Bearer s3cret")[0] == 200
+        assert ask(port, "GET", "/health")[0] == 200
+
+
+def test_other_addresses_than_loopback_need_a_token(
+    fails: Fails, pca_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("I3AD_TOKEN", raising=False)
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example"):
+        assert "I3AD_TOKEN" in fails(serve.main, [pca_run, "--host", host])
