@@ -1,6 +1,6 @@
 """Scores pictures by the exported program beside this file: python load_exported.py PICTURE ...
 
-It needs jax, numpy and Pillow, and nothing else.
+It needs jax, flatbuffers, numpy and Pillow, and nothing else.
 """
 
 import hashlib
