@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import tempfile
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,6 @@ import jinja2
 import numpy as np
 from jaxtyping import UInt8
 
-import i3ad_jax
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.exporting import load_exported
@@ -96,7 +96,7 @@ def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, fo
         "export_version": VERSION,
         "format": form,
         "exported": date.today().isoformat(),
-        "package_version": i3ad_jax.__version__,
+        "package_version": metadata.version("i3ad_jax"),
         "program": {**program.about, "sha256": hashlib.sha256(program.content).hexdigest()},
         "method": config.method,
         "data": config.data.data,
