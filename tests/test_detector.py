@@ -332,7 +332,7 @@ BAD = {
     "nothing": (None, "images: NoneType"),
     "an object": (object(), "images: object"),
     "numbers": ([1, 2], "image 0: int"),
-    "bytes": (b"ab", "image 0: int"),
+    "bytes": (b"ab", "image 0: not a PNG"),
     "a path to nothing": ("nowhere.png", "nowhere.png: no such file"),
     "a path to nothing among others": ([COLOUR, "nowhere.png"], "nowhere.png: cannot be read"),
     "floats of Pillow": (Image.fromarray(GREY.astype(np.float32)), "image 0: floating-point"),
