@@ -82,7 +82,7 @@ def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded_programs() -> Iterator[None]:
-    """Lets compiled programs go before a process has more memory maps than Linux allows (65,530): XLA crashes."""
+    """Lets compiled programs go before a process has the 65,530 memory maps that Linux allows: XLA crashes."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
