@@ -82,7 +82,7 @@ def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded_programs() -> Iterator[None]:
-    """Lets compiled programs go before a process has the 65,530 memory maps that Linux allows: XLA crashes."""
+    """Lets compiled programs go before a process has the 65,530 memory maps of Linux: XLA would crash."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
