@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from i3ad_jax.config import DEFAULT_PRESET
 from i3ad_jax.data.inputs import ImagesLike
 from i3ad_jax.detector import Detector
-from i3ad_jax.scoring.metrics import DEFECT_QUANTILE, defect_threshold
-from i3ad_jax.settings import SettingError
+from i3ad_jax.scoring.metrics import DEFECT_QUANTILE
+from i3ad_jax.verdict import Rule, VerdictSettings
 
 
 class AnomalyDetector(BaseEstimator):
@@ -69,8 +69,7 @@ class AnomalyDetector(BaseEstimator):
         Raises:
             InputError: a setting or an image cannot be used, or training diverged.
         """
-        if not 0 < self.quantile < 1:
-            raise SettingError("quantile", self.quantile, "must be between 0 and 1")
+        verdict = VerdictSettings(score=self.score, quantile=self.quantile)
         detector = Detector.fit(
             X,
             method=self.method,
@@ -78,13 +77,8 @@ class AnomalyDetector(BaseEstimator):
             progress=self.progress,
             **{"seed": self.seed, **(self.settings or {})},
         )
-        held_out = detector.calibration.held_out_scores
-        score = self.score or detector.calibration.headline
-        if score not in held_out:
-            raise SettingError("score", score, f"no score of {self.method}; one of {', '.join(held_out)}")
-        self.detector_ = detector
-        self.score_ = score
-        self.threshold_ = defect_threshold(held_out[score], quantile=self.quantile)
+        rule = Rule.of(detector.calibration, verdict)
+        self.detector_, self.score_, self.threshold_ = detector, rule.score, rule.threshold
         return self
 
     def decision_function(self, X: ImagesLike) -> Float[np.ndarray, " n"]:  # noqa: N803

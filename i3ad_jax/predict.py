@@ -128,7 +128,7 @@ def _fill(
             if written is not None:
                 written.result()
             values = found.scores.values()
-            table.add((found.name, *values, int(found.scores[rule.score] > rule.threshold), ""))
+            table.add((found.name, *values, int(rule.is_anomalous(found.scores)), ""))
 
     waiting: deque[tuple[Prediction | Broken, Future[None] | None]] = deque()
     names = names_of_results(files)[table.kept :]

@@ -1,5 +1,6 @@
 """When an image counts as anomalous: by which score, above which threshold."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,6 +55,10 @@ class Rule(NamedTuple):
         else:
             threshold, source = settings.threshold, "given by --threshold"
         return cls(score, threshold, source, false_alarms(normal, threshold))
+
+    def is_anomalous(self, scores: Mapping[str, float]) -> bool:
+        """Whether an image with these scores, by name, counts as anomalous."""
+        return scores[self.score] > self.threshold
 
     def describe(self) -> str:
         """One sentence for people."""

@@ -52,9 +52,8 @@ def _apply(equation: Any, inputs: list[Any]) -> Sequence[Any]:
     name, params = equation.primitive.name, equation.params
     if name in _CALLS:
         return _evaluate(params[_CALLS[name]], inputs)
-    if (
-        name == "platform_index"
-    ):  # gradients are written for each kind of device: of plain convolutions for CPUs
+    # Gradients are written for each kind of device: of plain convolutions for CPUs.
+    if name == "platform_index":
         index = next(i for i, own in enumerate(params["platforms"]) if own is None or "cpu" in own)
         return [jnp.int32(index)]
     if name == "cond" and not isinstance(inputs[0], Tracer):

@@ -136,6 +136,7 @@ def create_app(detector: Detector, rule: Rule, *, limits: Limits, token: str | N
     """
     batcher = Batcher(detector, max_waiting=limits.max_waiting)
     monitoring = Monitoring(batcher)
+    html = files("i3ad_jax.serving").joinpath("page.html").read_text(encoding="utf-8")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -162,7 +163,6 @@ def create_app(detector: Detector, rule: Rule, *, limits: Limits, token: str | N
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
-        html = files("i3ad_jax.serving").joinpath("page.html").read_text(encoding="utf-8")
         return HTMLResponse(html, headers={"Content-Security-Policy": _PAGE_POLICY})
 
     @app.get("/health")
@@ -190,33 +190,45 @@ def create_app(detector: Detector, rule: Rule, *, limits: Limits, token: str | N
         `output=heatmap` gives a PNG of the only image under the heat map of the score that decides.
         """
         check_token(request)
-        try:
-            async with asyncio.timeout(limits.time_limit):
-                images = await _uploads(request, limits)
-        except TimeoutError:
-            raise HTTPException(408, "the body took too long to arrive") from None
+        images = await _receive(request, limits)
         if output == "heatmap" and len(images) != 1:
             raise HTTPException(422, "a heat map is of one image")
-        for name, content in images:
-            _check(name, content, limits)
-        try:
-            async with asyncio.timeout(limits.time_limit):
-                found = await batcher.score([content for _, content in images])
-        except (OverloadedError, TimeoutError):
-            raise HTTPException(503, "too many images wait; try again", {"Retry-After": "1"}) from None
-        predictions = []
-        for (name, _), each in zip(images, found, strict=True):
-            if isinstance(each, Broken):
-                raise HTTPException(422, each.problem.replace(f"image {each.name}", name, 1))
-            predictions.append(each)
-            monitoring.images.labels(each.scores[rule.score] > rule.threshold).inc()
+        predictions = await _score(batcher, images, limits)
+        for each in predictions:
+            monitoring.images.labels(rule.is_anomalous(each.scores)).inc()
         if output == "heatmap":
             picture = await asyncio.to_thread(_heat_map, predictions[0], rule.score)
             return Response(picture, media_type="image/png")
-        names = [name for name, _ in images]
-        return _results(names, predictions, rule)
+        return _results([name for name, _ in images], predictions, rule)
 
     return app
+
+
+async def _receive(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
+    """Name and content of each uploaded image, in time and of a bearable size."""
+    try:
+        async with asyncio.timeout(limits.time_limit):
+            images = await _uploads(request, limits)
+    except TimeoutError:
+        raise HTTPException(408, "the body took too long to arrive") from None
+    for name, content in images:
+        _check(name, content, limits)
+    return images
+
+
+async def _score(batcher: Batcher, images: list[tuple[str, bytes]], limits: Limits) -> list[Prediction]:
+    """What the detector says of the images, in time; of none of them if one cannot be used."""
+    try:
+        async with asyncio.timeout(limits.time_limit):
+            found = await batcher.score([content for _, content in images])
+    except (OverloadedError, TimeoutError):
+        raise HTTPException(503, "too many images wait; try again", {"Retry-After": "1"}) from None
+    predictions = []
+    for (name, _), each in zip(images, found, strict=True):
+        if isinstance(each, Broken):
+            raise HTTPException(422, each.problem.replace(f"image {each.name}", name, 1))
+        predictions.append(each)
+    return predictions
 
 
 async def _uploads(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
@@ -252,7 +264,7 @@ def _results(names: list[str], predictions: list[Prediction], rule: Rule) -> Res
         ImageResult(
             name=name,
             score=each.scores[rule.score],
-            anomalous=each.scores[rule.score] > rule.threshold,
+            anomalous=rule.is_anomalous(each.scores),
             scores=each.scores,
         )
         for name, each in zip(names, predictions, strict=True)
