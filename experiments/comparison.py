@@ -111,7 +111,7 @@ def compare(
     """
     measured: dict[str, dict[int, float]] = {}
     for run, values in results.items():
-        value = _value(values, score, metric)
+        value = figure_of(values, score, metric)
         if run.method == method and run.category in members and value is not None:
             measured.setdefault(run.category, {})[run.seed] = value
     if not measured:
@@ -187,7 +187,7 @@ def _cells(number: int, results: Results, rows: Mapping[str, Sequence[str]]) -> 
     }
 
 
-def _value(values: Mapping[str, Any], score: str, metric: str) -> float | None:
+def figure_of(values: Mapping[str, Any], score: str, metric: str) -> float | None:
     """A figure of a run, None where it has none."""
     scores = values["scores"]
     if score == BEST:

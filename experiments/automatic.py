@@ -1,0 +1,150 @@
+"""`python -m experiments.automatic`: what training chooses by itself, held against its other values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import markdown
+from experiments.comparison import BEST, HEADLINE, Cell, figure_of
+from experiments.finding import Finding, over_seeds, publish
+from experiments.runs import run_folder
+from experiments.study import Flags, Loaded, load_seeds, one_category, train_missing
+from i3ad_jax import command_line
+from i3ad_jax.errors import InputError
+from i3ad_jax.runs.files import read_json
+
+PROGRAM = "python -m experiments.automatic"
+CHOSEN = "as chosen"
+VALUES: Mapping[str, Sequence[str]] = {
+    "view": ("whole", "tiles"),
+    "generator": ("two_stage", "context"),
+    "levelling": ("yes", "no"),
+    "centre": ("none", "colour", "image"),
+}
+# Name of a figure: score and metric of `results.json`.
+FIGURES = {
+    "image AUROC": (HEADLINE, "image_auroc"),
+    "of its best score": (BEST, "image_auroc"),
+    "pixel AUROC": (HEADLINE, "pixel_auroc"),
+}
+
+# Alternative: name of a figure: its value for each seed.
+Measured = Mapping[str, Mapping[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class AutomaticFlags(Flags):
+    """I3AD as `train` sets it up by itself, and with each of its own choices made otherwise, one at a time.
+
+    Trains a run for each seed and alternative: minutes each. The view, the generator, the levelling of
+    exposure and what images are centred by are held against their other values; the headline score against
+    whichever score is the best on the test images.
+    """
+
+
+def choices_of(run: Loaded) -> dict[str, str]:
+    """What a run's training chose by itself: a value for each of `VALUES`."""
+    settings, reasons = run.detector.config.flat(), run.detector.preprocessing.reasons
+    return {
+        "view": settings["view"],
+        "generator": settings["generator"],
+        "levelling": "yes" if reasons["level"] else "no",
+        "centre": reasons["centre"],
+    }
+
+
+def alternatives(chosen: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Changes of the settings by their name: one choice at a time, every value that was not chosen."""
+    return {
+        f"{name} {value}": {name: value}
+        for name, values in VALUES.items()
+        for value in values
+        if value != chosen[name]
+    }
+
+
+def conclude(measured: Measured, chosen: Mapping[str, str]) -> str:
+    """What the choices lost against the best alternative, and the headline against the best score."""
+    own = measured[CHOSEN]
+    best = max(measured, key=lambda name: fmean(measured[name]["image AUROC"]))
+    gap = over_seeds(np.subtract(measured[best]["image AUROC"], own["image AUROC"]).tolist())
+    lost = over_seeds(np.subtract(own["of its best score"], own["image AUROC"]).tolist())
+    values = ", ".join(f"{name} {value}" for name, value in chosen.items())
+    than = (
+        "no other value of one of them does better"
+        if best == CHOSEN
+        else f"the best other value, {best}, does better by {gap}"
+    )
+    return (
+        f"Chosen: {values}. Image AUROC of the headline is {over_seeds(own['image AUROC'])}; {than}."
+        f" The headline lies {lost} below the run's best score, which only test images tell."
+    )
+
+
+def draw(figure: Figure, measured: Measured) -> None:
+    """A row for each alternative, with the headline's and the best score's AUROC."""
+    axes, place = figure.subplots(), np.arange(len(measured))[::-1]
+    for shift, name in zip((0.1, -0.1), ("image AUROC", "of its best score"), strict=True):
+        values = np.array([of[name] for of in measured.values()])
+        sd = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
+        axes.errorbar(values.mean(axis=1), place + shift, xerr=sd, fmt="o", markersize=4, label=name)
+    axes.set_yticks(place, list(measured))
+    axes.legend(fontsize=7)
+
+
+def report(measured: Measured, chosen: Mapping[str, str]) -> Finding:
+    """The study's figure, numbers and conclusion."""
+    cells = {name: [over_seeds(of[figure]) for figure in FIGURES] for name, of in measured.items()}
+    rows = [[name, *line, _change(measured, name)] for name, line in cells.items()]
+    return Finding(
+        title="What training chooses by itself, one choice at a time",
+        conclusion=conclude(measured, chosen),
+        parts=[
+            "Mean ± standard deviation over seeds; of the headline score, but for the best score's AUROC,"
+            " which only test images tell. The change is that of the first column, seed by seed.",
+            markdown.table(["alternative", *FIGURES, "change"], rows),
+        ],
+        header=["alternative", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))],
+        lines=[[name, *(x for cell in line for x in (cell.mean, cell.sd))] for name, line in cells.items()],
+        draw=lambda figure: draw(figure, measured),
+        size=(6.5, 3.2),
+    )
+
+
+def _change(measured: Measured, name: str) -> str | Cell:
+    """The headline's AUROC under an alternative less that of the choices."""
+    if name == CHOSEN:
+        return ""
+    return over_seeds(np.subtract(measured[name]["image AUROC"], measured[CHOSEN]["image AUROC"]).tolist())
+
+
+def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """The figures of runs of one alternative."""
+    found = {name: [figure_of(values, *of) for values in results] for name, of in FIGURES.items()}
+    return {name: [np.nan if value is None else value for value in own] for name, own in found.items()}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, trains what is missing, writes the files."""
+    flags = command_line.parse(AutomaticFlags, arguments, program=PROGRAM)
+    if flags.runs:
+        raise InputError("--runs: this study trains its own runs, in OUT/runs; leave it out")
+    planned = one_category(flags, methods=("i3ad",))
+    train_missing(planned, flags.out)
+    subject = load_seeds([run_folder(flags.out, run) for run in planned])
+    chosen = choices_of(subject.runs[0])
+    measured = {CHOSEN: _figures([read_json(run.folder.results) for run in subject.runs])}
+    for name, changes in alternatives(chosen).items():
+        out = flags.out / "alternatives" / name.replace(" ", "-")
+        changed = {run: config.with_settings(dict(changes)) for run, config in planned.items()}
+        train_missing(changed, out)
+        measured[name] = _figures([read_json(run_folder(out, run).results) for run in changed])
+    publish(report(measured, chosen), flags, subject, study="automatic", arguments=arguments)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
