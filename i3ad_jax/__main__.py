@@ -30,7 +30,7 @@ def main() -> None:
     elif name in COMMANDS:
         from i3ad_jax import command_line
 
-        sys.argv = [f"{sys.argv[0]} {name}", *rest]
+        sys.argv = [f"i3ad {name}", *rest]
         command_line.run(importlib.import_module(f"i3ad_jax.{name}").main)
     else:
         print(f"error: {name}: no such command; one of {', '.join(COMMANDS)}", file=sys.stderr)

@@ -38,7 +38,7 @@ def parse(
     Args:
         flags: the dataclass.
         arguments: the command line.
-        program: its name in the help.
+        program: its name in the help, but for a command of `i3ad`, which has its own.
         default: the flags' values where they are not given.
         method: whose settings are among the flags; the error of another method's setting names it.
 
@@ -46,13 +46,13 @@ def parse(
         InputError: an option is unknown, missing or has a value of the wrong kind.
         SystemExit: with code 0, after `--help`.
     """
-    messages = io.StringIO()
+    messages, called = io.StringIO(), Path(sys.argv[0]).name
     try:
         with redirect_stderr(messages):
             return tyro.cli(
                 flags,
                 args=list(arguments),
-                prog=program,
+                prog=called if called.startswith("i3ad ") else program,
                 default=default,
                 config=(tyro.conf.OmitArgPrefixes,),
             )

@@ -190,6 +190,20 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """What JAX has traced, lowered and compiled so far in the test."""
+    events: list[str] = []
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:  # noqa: ARG001 (JAX names it)
+        if event.startswith("/jax/core/compile/"):
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
     """Runs a command as a process would; gives its one line of error (bars aside), exit code 2."""
     monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)

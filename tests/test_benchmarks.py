@@ -1,6 +1,8 @@
 """The benchmark commands on the smallest input. What they measure is not tested, only that they do."""
 
 import json
+import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from benchmarks import scaling, timing_table, training_speed
+from benchmarks import commands, scaling, serving, timing_table, training_speed
+from benchmarks.processes import clean_environment, cost_of
 from benchmarks.stopwatch import paired, resident_growth
 from i3ad_jax.errors import InputError
 
@@ -39,6 +42,43 @@ def test_resident_growth_sees_an_array() -> None:
     assert 0.9 * 2**27 < growth < 1.5 * 2**27
 
 
+def test_the_cost_of_a_process(tmp_path: Path) -> None:
+    code = "import time; x = bytes([1]) * 200_000_000; time.sleep(0.5); open('here', 'w')"
+    cost = cost_of([sys.executable, "-c", code], environment=clean_environment(tmp_path))
+    assert 0.5 < cost.seconds < 30
+    assert 200e6 < cost.peak_bytes < 400e6
+    assert not Path("here").exists()
+    with pytest.raises(InputError, match=r"exit code 3; of this$"):
+        cost_of([sys.executable, "-c", "print('because\\nof this'); exit(3)"], environment={})
+
+
+@pytest.mark.slow
+def test_commands(tmp_path: Path) -> None:
+    flags = ["--images", "3", "--steps", "1", "--rounds", "1", "--against", sys.executable]
+    commands.main([*flags, "--out", str(tmp_path)])
+    rows = json.loads((tmp_path / "commands.json").read_text())
+    assert [row["version"] for row in rows] == ["this", "other"] * 5
+    for row in rows:
+        assert row["seconds"] > 1
+        assert row["peak_megabytes"] > 100
+        assert ("times_as_fast" in row) == (row["version"] == "this")
+        assert ("images_per_second" in row) == (", 3 images" in row["command"])
+
+
+@pytest.mark.slow
+def test_serving(tmp_path: Path, tiny_run: Path, tiny_folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    flags = ["--requests", "250", "--clients", "3", "--port", port, "--out", str(tmp_path)]
+    serving.main([str(tiny_run), str(tiny_folder / "test"), *flags])
+    (row,) = json.loads((tmp_path / "serving.json").read_text())
+    assert (row["requests"], row["failures"], row["compilations"]) == (250, 0, 0)
+    assert row["largest_difference"] < 1e-4
+    assert 0 < row["p50_ms"] <= row["p99_ms"]
+
+
+@pytest.mark.slow
 def test_scaling(tmp_path: Path) -> None:
     flags = "--batches 2 --sizes 32 --iterations 0 --devices 1 --rounds 1"
     scaling.main([*flags.split(), "--out", str(tmp_path)])

@@ -292,6 +292,14 @@ def test_images_of_many_sizes_come_back_in_their_order(detector: Detector, tiny_
     assert_same_predictions(detector.score(tiny_folder / "test"), detector.score([tiny_folder / "test"]))
 
 
+def test_any_number_of_images_runs_the_same_programs(detector: Detector, compiled: list[str]) -> None:
+    detector.score([COLOUR])
+    compiled.clear()
+    for number in (1, 2, 3, 5, detector.chunk, detector.chunk + 7):
+        detector.score([COLOUR] * number)
+    assert not compiled
+
+
 @pytest.mark.parametrize("queue_size", [1, 3, 64])
 def test_a_stream_takes_no_more_images_than_two_queues_ahead(detector: Detector, queue_size: int) -> None:
     taken = itertools.count()

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -22,20 +21,6 @@ from i3ad_jax.scoring.maps import SCORES
 
 BASELINES = [name for name in METHODS if name != "i3ad"]
 WITH_FEATURES = ("f_anogan", "aegan")
-
-
-@pytest.fixture
-def compiled() -> Iterator[list[str]]:
-    """What JAX has traced, lowered and compiled so far in the test."""
-    events: list[str] = []
-
-    def listen(event: str, duration_secs: float, **_: str | int) -> None:  # noqa: ARG001 (JAX names it)
-        if event.startswith("/jax/core/compile/"):
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield events
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

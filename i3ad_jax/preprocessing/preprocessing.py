@@ -190,7 +190,8 @@ class Preprocessing:
         def of_places(places: list[Place]) -> Any:
             squares = self._squares(images, gains, places + places[-1:] * (queue_size - len(places)))
             results = function(squares, len(places))
-            return jax.tree.map(lambda x: x[: len(places)], results)
+            # By NumPy: JAX would compile a slice for every other number of places.
+            return jax.tree.map(lambda x: np.asarray(x)[: len(places)], results)
 
         return self.tiling.map(of_places, len(images), at_once=queue_size, label=label)
 
