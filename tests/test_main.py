@@ -22,7 +22,7 @@ def test_every_command_is_a_module_of_that_name(
         with pytest.raises(SystemExit) as stop:
             __main__.main()
         assert stop.value.code == 0
-        assert f"i3ad_jax.{name}" in capsys.readouterr().out
+        assert f"usage: i3ad {name}" in capsys.readouterr().out
 
 
 def test_help_and_version_import_no_jax() -> None:
