@@ -1,4 +1,4 @@
-"""What the scripts of a report do in Chromium: slider, search, sorting, pictures, all from the keyboard.
+"""What scripts do in Chromium: a report's slider, search, sorting and pictures; the service's page.
 
 Needs `pip install -e '.[browser]'`, or Playwright and any Chromium; skipped otherwise.
 """
@@ -19,9 +19,12 @@ import numpy as np
 import pytest
 from run_results import DEFECTS, LABELS, make_run
 from test_report import make_case, make_page, make_pictures
+from test_serve import LIMITS, png, serving
 
+from i3ad_jax.detector import Detector
 from i3ad_jax.reporting.comparison import comparison_page
 from i3ad_jax.reporting.distribution import distribution
+from i3ad_jax.verdict import Rule, VerdictSettings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_SECONDS = 30
@@ -83,9 +86,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def page(tab: Any, file: Path) -> Iterator[Any]:
-    """The report, opened anew, wide and light; an error of its scripts fails the test."""
+@contextmanager
+def opened(tab: Any, address: str) -> Iterator[list[str]]:
+    """The address, opened anew, wide and light; gives what its scripts report as errors."""
     errors: list[str] = []
 
     def record(error: Any) -> None:
@@ -96,11 +99,28 @@ def page(tab: Any, file: Path) -> Iterator[Any]:
     tab.set_default_timeout(10_000)
     tab.set_viewport_size({"width": 1280, "height": 900})
     tab.goto("about:blank")
-    tab.goto(file.as_uri())
-    yield tab
+    tab.goto(address)
+    yield errors
     tab.remove_listener("pageerror", record)
     tab.remove_listener("console", record)
+
+
+@pytest.fixture
+def page(tab: Any, file: Path) -> Iterator[Any]:
+    """The report; an error of its scripts fails the test."""
+    with opened(tab, file.as_uri()) as errors:
+        yield tab
     assert errors == []
+
+
+@pytest.fixture(scope="module")
+def detector(pca_run: Path) -> Detector:
+    return Detector.load(pca_run)
+
+
+@pytest.fixture
+def rule(detector: Detector) -> Rule:
+    return Rule.of(detector.calibration, VerdictSettings(score="l2"))
 
 
 def shown_rows(page: Any) -> list[int]:
@@ -307,3 +327,59 @@ def test_print_has_no_controls_and_whole_tables(page: Any) -> None:
     assert not page.get_by_label("Threshold of the Combined score").is_visible()
     assert page.locator("#images .scroll").evaluate("box => box.scrollHeight <= box.clientHeight + 1")
     page.emulate_media(media="screen")
+
+
+def test_the_service_s_page_shows_what_the_detector_says(
+    tab: Any, detector: Detector, rule: Rule, tmp_path: Path
+) -> None:
+    (expected,) = detector.score(png(3, (30, 50)))
+    (tmp_path / "image.png").write_bytes(png(3, (30, 50)))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with serving(detector, rule, LIMITS) as port, opened(tab, f"http://127.0.0.1:{port}/") as errors:
+        for drop in (False, True):
+            if drop:
+                give_by_dropping(tab, png(3, (30, 50)))
+            else:
+                tab.get_by_label("Drop an image here").set_input_files(tmp_path / "image.png")
+            verdict = tab.locator("#answer h2")
+            verdict.wait_for()
+            assert verdict.inner_text() == ("Anomalous" if rule.is_anomalous(expected.scores) else "Normal")
+            shown = {
+                name: float(value)
+                for name, value in (row.split("\t") for row in tab.locator("tr").all_inner_texts())
+            }
+            assert shown == pytest.approx(expected.scores, rel=1e-3)
+            size = tab.locator("#answer img").evaluate(
+                "async x => { await x.decode(); return [x.naturalWidth, x.naturalHeight]; }"
+            )
+            assert size == [50, 30]
+        assert errors == []
+        tab.get_by_label("Drop an image here").set_input_files(tmp_path / "broken.png")
+        tab.get_by_text("Not scored: ").wait_for()
+        assert tab.locator("#answer h2").count() == 0
+
+
+def test_the_service_s_page_sends_the_token(tab: Any, detector: Detector, rule: Rule, tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(png(1))
+    with serving(detector, rule, LIMITS, token="secret") as port, opened(tab, f"http://127.0.0.1:{port}/"):
+        choose = tab.get_by_label("Drop an image here")
+        choose.set_input_files(tmp_path / "image.png")
+        tab.get_by_text("Not scored: ").wait_for()
+        tab.get_by_label("Token").fill("secret")
+        choose.set_input_files([])
+        choose.set_input_files(tmp_path / "image.png")
+        tab.locator("#answer h2").wait_for()
+
+
+def give_by_dropping(page: Any, content: bytes) -> None:
+    """Drops a file on the page's field, where no image has been given since it was opened."""
+    page.reload()
+    page.evaluate(
+        """bytes => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }));
+            const drop = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+            document.querySelector(".drop").dispatchEvent(drop);
+        }""",
+        list(content),
+    )
