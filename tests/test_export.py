@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -173,22 +174,37 @@ def test_held_out_images_that_changed_are_refused_and_others_can_take_their_plac
     assert json.loads((out / "export.json").read_text())["parity"]["images"] == 6
 
 
-@pytest.mark.parametrize("run", RUNS, indirect=True)
-def test_onnx_runtime_gives_the_run_s_scores_maps_and_verdicts(
-    run: Path, pictures: list[Path], tmp_path: Path
-) -> None:
+def onnx_runtime(file: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
+    """The program in an ONNX file as a function, by onnxruntime."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra onnx")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    outputs = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(outputs, session.run(None, {"images": images}), strict=True))
+
+
+def openvino(file: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
+    """The same by OpenVINO."""
+    core = pytest.importorskip("openvino", reason="pip install openvino").Core()
+    return core.compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+@pytest.mark.parametrize(
+    ("program_of", "run"),
+    # OpenVINO 2026.4 does not take the loop over tiles.
+    [(onnx_runtime, run) for run in RUNS] + [(openvino, run) for run in RUNS if run != "tiles"],
+    indirect=["run"],
+)
+def test_onnx_gives_the_run_s_scores_maps_and_verdicts(
+    run: Path, program_of: Callable[[Path], Any], pictures: list[Path], tmp_path: Path
+) -> None:
     pytest.importorskip("jax2onnx", reason="comes with the extra onnx")
     out = tmp_path / "out"
     export.main([str(run), "--out", str(out), "--format", "onnx"])
     assert {file.name for file in out.iterdir()} == {"model.onnx", "export.json", "card.md"}
-    about = json.loads((out / "export.json").read_text())
-    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
-    (image,), outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
-    assert image.shape == [1, *about["working_size"], 3]
+    about, program = json.loads((out / "export.json").read_text()), program_of(out / "model.onnx")
     for file, own in zip(pictures, Detector.load(run).score(pictures), strict=True):
         pixels = load_exported.read(file, size=about["working_size"], aspect=about["aspect"])
-        found = dict(zip(outputs, session.run(None, {image.name: pixels[None]}), strict=True))
+        found = program(pixels[None])
         for name, score in own.scores.items():
             limit = onnx.ALLOWED.plain if SCORES[name] in PLAIN else onnx.ALLOWED.calibrated
             assert largest_difference(found[f"scores.{name}"], np.array([score])) <= limit
