@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from i3ad_jax.data.dataset import NORMAL
+from i3ad_jax.data.layouts import LAYOUTS
 from i3ad_jax.data.textures import TEXTURES as BUILT_IN
 from i3ad_jax.errors import InputError
 
@@ -64,13 +64,20 @@ def _expand(entry: str) -> list[tuple[str, str]]:
         return [(kind, f"textures:{kind}") for kind in ([name] if name else BUILT_IN)]
     root = Path(entry)
     try:
-        inside = sorted(path for path in root.iterdir() if path.is_dir())
-        folders = [path for path in (root, *inside) if (path / "train" / NORMAL).is_dir()]
+        inside = [] if root.is_file() else sorted(path for path in root.iterdir() if path.is_dir())
     except OSError as error:
         raise InputError(f"--data {entry}: cannot be listed ({error.strerror}); give a folder") from error
-    if not folders:
+    found = [root] if _has_labels(root) else [path for path in inside if _has_labels(path)]
+    if not found:
         raise InputError(
-            f"--data {entry}: neither it nor a folder in it has train/{NORMAL}; see docs/own-images.md"
+            f"--data {entry}: neither it nor a folder in it is of a layout that has test images; see"
+            " docs/own-images.md"
         )
-    folders = [root] if folders[0] == root else folders
-    return [(category_name(folder.resolve().name), str(folder)) for folder in folders]
+    return [
+        (category_name(path.stem if path.is_file() else path.resolve().name), str(path)) for path in found
+    ]
+
+
+def _has_labels(path: Path) -> bool:
+    """Whether a folder or file is a data set with test images: of any layout but a flat folder."""
+    return any(layout.matches(path) for name, layout in LAYOUTS.items() if name != "flat")

@@ -187,6 +187,11 @@ def test_data(tmp_path: Path) -> None:
     for name in ("mvtec_bottle", "cloth"):
         (tmp_path / "all" / name / "train" / "good").mkdir(parents=True)
     (tmp_path / "all" / "notes").mkdir()
+    (tmp_path / "all" / "notes" / "flat.png").touch()
+    (tmp_path / "btad" / "01" / "train" / "ok").mkdir(parents=True)
+    (tmp_path / "parts.csv").touch()
+    assert categories([str(tmp_path / "btad")]) == {"01": str(tmp_path / "btad/01")}
+    assert categories([str(tmp_path / "parts.csv")]) == {"parts": str(tmp_path / "parts.csv")}
     assert list(categories(["textures"])) == ["weave", "mesh", "brick"]
     assert categories(["textures:mesh", "tfds:mvtec_ad/tile"]) == {
         "mesh": "textures:mesh",
@@ -197,7 +202,7 @@ def test_data(tmp_path: Path) -> None:
     assert categories([str(tmp_path / "all/cloth")]) == {"cloth": found["cloth"]}
     with pytest.raises(InputError, match="called bottle too; rename"):
         categories(["tfds:mvtec_ad/bottle", str(tmp_path / "all")])
-    with pytest.raises(InputError, match="neither it nor a folder in it has train/good"):
+    with pytest.raises(InputError, match="neither it nor a folder in it is of a layout that has test"):
         categories([str(tmp_path)])
     with pytest.raises(InputError, match="nowhere: cannot be listed"):
         categories([str(tmp_path / "nowhere")])
