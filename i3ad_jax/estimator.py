@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from i3ad_jax.config import DEFAULT_PRESET
 from i3ad_jax.data.inputs import ImagesLike
 from i3ad_jax.detector import Detector
-from i3ad_jax.scoring.metrics import DEFECT_QUANTILE
+from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
 from i3ad_jax.verdict import Rule, VerdictSettings
 
 

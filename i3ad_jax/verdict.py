@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from i3ad_jax.calibration import Calibration
-from i3ad_jax.scoring.metrics import DEFECT_QUANTILE, FalseAlarms, defect_threshold, false_alarms
+from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE, FalseAlarms, defect_threshold, false_alarms
 from i3ad_jax.settings import SettingError, Settings, setting
 
 

@@ -34,6 +34,12 @@ def test_help_and_version_import_no_jax() -> None:
         assert expected in done.stdout
 
 
+def test_what_testing_a_run_needs_is_imported_and_no_more() -> None:
+    slow = "import sys, i3ad_jax.predict; print(*{'sklearn', 'scipy.stats', 'tensorflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", slow], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 def test_an_unknown_command_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,8 +9,8 @@ gives the same defect at every resolution.
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, UInt8
-from scipy import ndimage
 
 UNITS = 64
 """Units of length along the side of an image, whatever its number of pixels."""
@@ -70,7 +70,7 @@ def blur(rng: np.random.Generator, image: Picture) -> Marked:
     """A smeared patch, in which the texture is smoothed away."""
     cover = _patch(rng, image, radius=rng.uniform(6.0, 11.0))
     sigma = rng.uniform(1.5, 3.0) * len(image) / UNITS
-    smeared = ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
+    smeared = scipy.ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
     return _blend(image, smeared, cover), cover > _VISIBLE
 
 
@@ -93,7 +93,7 @@ def missing_thread(rng: np.random.Generator, image: Picture) -> Marked:
         width / 2 - np.abs(across - rng.uniform(8.0, UNITS - 8.0))
     )
     sigma = 6.0 * len(image) / UNITS
-    local_mean = ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
+    local_mean = scipy.ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
     background = rng.uniform(0.55, 0.8) * local_mean
     return _blend(image, background, rng.uniform(0.6, 0.9) * cover), cover > _VISIBLE
 

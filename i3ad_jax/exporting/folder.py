@@ -18,7 +18,7 @@ from i3ad_jax.exporting import load_exported
 from i3ad_jax.exporting.parity import Parity
 from i3ad_jax.runs.files import write_json, write_text
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.scoring.metrics import DEFECT_QUANTILE
+from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
 
 VERSION = 1  # of export.json
 RESIZE = (

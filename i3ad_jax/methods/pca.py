@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from sklearn.decomposition import PCA
 
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
@@ -56,6 +55,8 @@ class Pca(ReconstructionMethod):
         Raises:
             SettingError: there are too few images for so many components.
         """
+        from sklearn.decomposition import PCA  # slow to import, and testing needs none of it
+
         count = self.training.components
         if len(squares) <= count:
             problem = f"must be fewer than the images trained on, {len(squares)}"

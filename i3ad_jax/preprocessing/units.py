@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from jaxtyping import Array, Float, UInt8
-from scipy.ndimage import gaussian_filter
 
 from i3ad_jax.shapes import AnyArray, to_float
 
@@ -128,4 +128,4 @@ def _intensity(images: UInt8[AnyArray, "*n h w 3"], axis: tuple[int, ...] | None
 def _grain(image: UInt8[np.ndarray, "h w 3"]) -> float:
     """Mean absolute difference of intensities from their smooth part, in [0, 1]."""
     values = image / 255
-    return float(np.abs(values - gaussian_filter(values, (GRAIN_SD, GRAIN_SD, 0))).mean())
+    return float(np.abs(values - scipy.ndimage.gaussian_filter(values, (GRAIN_SD, GRAIN_SD, 0))).mean())

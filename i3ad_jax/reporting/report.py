@@ -18,7 +18,8 @@ from i3ad_jax.reporting.page import render
 from i3ad_jax.reporting.run_results import RunResults, flatten
 from i3ad_jax.reporting.thumbnails import BUDGET, Thumbnail
 from i3ad_jax.scoring.maps import SCORES
-from i3ad_jax.scoring.metrics import DEFECT_QUANTILE, roc_points
+from i3ad_jax.scoring.metrics import roc_points
+from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
 
 _NUM_WORST = 3
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from i3ad_jax.scoring.maps import (
     COMBINED,
@@ -36,6 +35,8 @@ def choose_poolings(
         planted: maps of copies with a planted defect.
         pooling: of the scores that are not plain; "auto" chooses it. Plain scores are means, as in the paper.
     """
+    from sklearn.metrics import roc_auc_score  # slow to import, and loading a run needs none of it
+
     auroc: dict[str, dict[str, float]] = {}
     chosen: dict[str, Pooling] = {}
     for name in normal:

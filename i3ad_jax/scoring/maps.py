@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float
-from scipy.ndimage import gaussian_filter1d
 
 from i3ad_jax.scoring.multi_scale import multi_scale
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
@@ -165,4 +165,4 @@ def image_scores(maps: Float[AnyArray, "n h w"], pooling: Pooling) -> Float[AnyA
 @cache
 def _smoothing(length: int, sd: float) -> Float[np.ndarray, "length length"]:
     """The matrix that smooths a line of pixels by a Gaussian, mirroring at both ends."""
-    return gaussian_filter1d(np.eye(length), sd, axis=0).astype(np.float32)
+    return scipy.ndimage.gaussian_filter1d(np.eye(length), sd, axis=0).astype(np.float32)

@@ -5,17 +5,12 @@ curve. Only the order of scores matters, so float32 maps are ranked as they are;
 float64. A metric that the data cannot give, for want of one of the two classes, is None.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Num
 from scipy import ndimage
-from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from i3ad_jax.data.dataset import NORMAL, Split
-
-DEFECT_QUANTILE = 0.95
 
 
 def image_auroc(labels: Integer[np.ndarray, " n"], scores: Num[np.ndarray, " n"]) -> float | None:
@@ -173,30 +168,3 @@ def _area(
     x = np.append(fpr[inside], max_fpr)
     y = np.append(height[inside], np.interp(max_fpr, fpr, height))
     return float(np.trapezoid(y, x)) / max_fpr
-
-
-def defect_threshold(normal_scores: Float[np.ndarray, " n"], *, quantile: float = DEFECT_QUANTILE) -> float:
-    """The score above which an image counts as defective: a quantile of unseen normal images.
-
-    By 0.95, about one normal image in twenty raises a false alarm. Not in the paper, which only ranks.
-    """
-    return float(np.quantile(normal_scores, quantile))
-
-
-class FalseAlarms(NamedTuple):
-    """The fraction of normal images that a threshold calls anomalous, and its 95 % confidence interval."""
-
-    rate: float
-    low: float
-    high: float
-
-
-def false_alarms(normal_scores: Float[np.ndarray, " n"], threshold: float) -> FalseAlarms:
-    """How often normal images score above a threshold, by unseen normal images.
-
-    The interval is that of Clopper and Pearson 1934 for so many images. It holds too where the threshold is
-    a quantile of the same scores, whose distribution is then that of an order statistic.
-    """
-    above = int((normal_scores > threshold).sum())
-    interval = binomtest(above, len(normal_scores)).proportion_ci(0.95, method="exact")
-    return FalseAlarms(above / len(normal_scores), float(interval.low), float(interval.high))

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter
-from scipy.stats import norm
 
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import AnyArray
@@ -98,7 +97,9 @@ def choose(maps: Float[np.ndarray, "n h w"]) -> tuple[Standardise, dict[str, flo
     fit: dict[str, float] = {}
     for kind in ("global", "pixel"):
         pairs = zip(maps, leave_one_out(maps, kind), strict=True)
-        fit[kind] = float(np.mean([norm.logpdf(own, other.mean, other.sd).mean() for own, other in pairs]))
+        fit[kind] = float(
+            np.mean([scipy.stats.norm.logpdf(own, other.mean, other.sd).mean() for own, other in pairs])
+        )
     return ("pixel" if fit["pixel"] > fit["global"] else "global"), fit
 
 
@@ -113,7 +114,7 @@ def _blend(count: int, first: np.ndarray, second: np.ndarray, kind: Standardise)
         return Statistics(np.zeros(first.shape, np.float32), np.ones(first.shape, np.float32))
     own = count / (count + PRIOR_IMAGES) if kind == "pixel" else 0.0
     first, second = (
-        own * gaussian_filter(moment, NEIGHBOURHOOD_SD) + (1 - own) * moment.mean()
+        own * scipy.ndimage.gaussian_filter(moment, NEIGHBOURHOOD_SD) + (1 - own) * moment.mean()
         for moment in (first, second)
     )
     variance = np.maximum(second - first**2, SMALLEST_SD**2)
