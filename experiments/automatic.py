@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,7 +19,8 @@ from i3ad_jax.runs.files import read_json
 
 PROGRAM = "python -m experiments.automatic"
 CHOSEN = "as chosen"
-VALUES: Mapping[str, Sequence[str]] = {
+Choice = Literal["view", "generator", "levelling", "centre"]
+VALUES: Mapping[Choice, Sequence[str]] = {
     "view": ("whole", "tiles"),
     "generator": ("two_stage", "context"),
     "levelling": ("yes", "no"),
@@ -45,6 +46,9 @@ class AutomaticFlags(Flags):
     whichever score is the best on the test images.
     """
 
+    choices: tuple[Choice, ...] = tuple(VALUES)
+    """Those to make otherwise. Tiles of large images can take an hour where whole ones take minutes."""
+
 
 def choices_of(run: Loaded) -> dict[str, str]:
     """What a run's training chose by itself: a value for each of `VALUES`."""
@@ -57,12 +61,12 @@ def choices_of(run: Loaded) -> dict[str, str]:
     }
 
 
-def alternatives(chosen: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def alternatives(chosen: Mapping[str, str], choices: Sequence[Choice]) -> dict[str, dict[str, str]]:
     """Changes of the settings by their name: one choice at a time, every value that was not chosen."""
     return {
         f"{name} {value}": {name: value}
-        for name, values in VALUES.items()
-        for value in values
+        for name in choices
+        for value in VALUES[name]
         if value != chosen[name]
     }
 
@@ -138,7 +142,7 @@ def main(arguments: Sequence[str]) -> None:
     subject = load_seeds([run_folder(flags.out, run) for run in planned])
     chosen = choices_of(subject.runs[0])
     measured = {CHOSEN: _figures([read_json(run.folder.results) for run in subject.runs])}
-    for name, changes in alternatives(chosen).items():
+    for name, changes in alternatives(chosen, flags.choices).items():
         out = flags.out / "alternatives" / name.replace(" ", "-")
         changed = {run: config.with_settings(dict(changes)) for run, config in planned.items()}
         train_missing(changed, out)

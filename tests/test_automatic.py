@@ -18,7 +18,8 @@ def figures(headline: list[float], best: list[float]) -> dict[str, list[float]]:
 
 
 def test_alternatives_change_one_choice_each() -> None:
-    options = automatic.alternatives(CHOSEN)
+    assert list(automatic.alternatives(CHOSEN, ["generator"])) == ["generator two_stage"]
+    options = automatic.alternatives(CHOSEN, tuple(automatic.VALUES))
     assert list(options) == [
         "view tiles",
         "generator two_stage",
@@ -51,8 +52,8 @@ def test_command(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return default_config(method, preset=preset).with_settings(tiny_settings(method))
 
     monkeypatch.setattr(runs, "default_config", tiny)
-    monkeypatch.setattr(automatic, "VALUES", {"levelling": ("yes", "no")})  # each alternative is a training
-    automatic.main(["--data", str(tiny_folder), "--seeds", "0", "--out", str(tmp_path)])
+    flags = ["--choices", "levelling", "--seeds", "0"]  # each alternative is a training
+    automatic.main([*flags, "--data", str(tiny_folder), "--out", str(tmp_path)])
     with (tmp_path / "automatic.csv").open(newline="") as lines:
         chosen, other = csv.DictReader(lines)
     (folder,) = (tmp_path / "alternatives").glob("*/runs/*/*")
