@@ -122,15 +122,18 @@ def size_for_tiles(config: Config[Any, Any], original_sizes: Sequence[Size]) -> 
 
 
 def choose_view(small: Preprocessing, original_sizes: Sequence[Size]) -> View:
-    """Whole images of objects that lie alike, or partly where making them small costs little; else tiles.
+    """Whole images where they are partly alike and lose little when made small, or are alike in detail.
+
+    Else tiles: surfaces whose shading alone is the same in all images have defects that a small image loses.
 
     Args:
         small: what whole normal images give, in the size in which networks would see them.
         original_sizes: of these images.
     """
-    explained = small.reasons["explained_by_mean_image"]
-    reduction = _median_side(original_sizes) / small.side
-    whole = explained >= ALIGNED or (explained >= PARTLY_ALIGNED and reduction <= SMALL_REDUCTION)
+    if _median_side(original_sizes) / small.side <= SMALL_REDUCTION:
+        whole = small.reasons["explained_by_mean_image"] >= PARTLY_ALIGNED
+    else:
+        whole = small.reasons["detail_explained_by_mean_image"] >= ALIGNED
     return "whole" if whole else "tiles"
 
 

@@ -13,7 +13,8 @@ from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size, preprocess
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.preparation import prepare
+from i3ad_jax.preparation import choose_view, prepare
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.preprocessing.units import Units
 
 SIZE = (96, 128)
@@ -65,6 +66,28 @@ def test_view_follows_the_images(kind: str, view: str) -> None:
     assert prepared.preprocessing.side == {"whole": 32, "tiles": 16}[view]
     for part in (prepared.images, prepared.held_out):
         assert part.images.shape[1:3] == sizes[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "view"),
+    [
+        ("edges", 100, "whole"),
+        ("edges", 1000, "whole"),
+        ("shading", 100, "whole"),
+        ("shading", 1000, "tiles"),
+        ("noise", 100, "tiles"),
+        ("noise", 1000, "tiles"),
+    ],
+)
+def test_large_images_stay_whole_only_if_they_are_alike_in_detail(kind: str, side: int, view: str) -> None:
+    common = {
+        "edges": 80.0 * (np.indices((64, 64)).sum(axis=0) // 9 % 2),
+        "shading": np.linspace(0, 80, 64)[:, None],
+        "noise": 0.0,
+    }[kind]
+    images = RNG.normal(80, 10, (20, 64, 64, 3)) + np.broadcast_to(common, (64, 64))[..., None]
+    small = Preprocessing.learn(*np.split(images.clip(0, 255).astype(np.uint8), [12]), side=64)
+    assert choose_view(small, [(side, side)]) == view
 
 
 @pytest.mark.parametrize(("kind", "view"), [("objects", "tiles"), ("surfaces", "whole")])

@@ -96,7 +96,8 @@ def _choices(inspection: Inspection) -> dict[str, str]:
     return {
         "alignment": (
             f"the mean image explains {max(reasons['explained_by_mean_image'], 0):.0%} of how unseen normal"
-            f" images vary: {view}, --centre {reasons['centre']}"
+            f" images vary, {max(reasons['detail_explained_by_mean_image'], 0):.0%} of their detail:"
+            f" {view}, --centre {reasons['centre']}"
         ),
         "levelling": (
             f"--levelling {'yes' if reasons['level'] else 'no'}: the grain of normal images varies by"

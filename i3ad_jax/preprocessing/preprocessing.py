@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 
 from i3ad_jax.data.images import Size
 from i3ad_jax.preprocessing.tiles import Place, Tiling
-from i3ad_jax.preprocessing.units import Centre, Units, choose_centre, choose_level, level
+from i3ad_jax.preprocessing.units import Centre, Units, choose_centre, choose_level, explain_detail, level
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Images, Maps, to_uint8
 
@@ -30,7 +30,8 @@ class PreprocessingSettings(Settings):
 
     view: Literal["auto", "whole", "tiles"] = "auto"
     """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole images of
-    objects that always lie alike and tiles of surfaces, told apart by normal images."""
+    objects that always lie alike and tiles of surfaces, told apart by normal images; of large images whole
+    ones only where they are alike in detail."""
     resolution: int | None = setting(None, minimum=8)
     """Square root of the number of pixels to which an image is brought before it is cut into tiles; its
     proportions are kept. None is 320, or what the images have if that is less."""
@@ -113,6 +114,7 @@ class Preprocessing:
             "spread_of_grain": spread,
             "centre": chosen,
             "explained_by_mean_image": explained,
+            "detail_explained_by_mean_image": explain_detail(images, held_out, level=levels),
         }
         return cls(images.shape[1:3], side, Units.of(images, level=levels, centre=chosen), reasons)
 

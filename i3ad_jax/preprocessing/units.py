@@ -119,6 +119,20 @@ def choose_centre(
     return ("image" if of_image < CLEARLY * of_colour else "colour"), explained
 
 
+def explain_detail(
+    images: UInt8[np.ndarray, "n h w 3"], held_out: UInt8[np.ndarray, "m h w 3"], *, level: bool
+) -> float:
+    """How much of the detail of unseen images that of the mean image explains: what a blurred image lacks.
+
+    Near 1 for objects whose edges always lie alike, near 0 for surfaces of which only the shading does.
+    """
+    units = Units.of(images, level=level, centre="image")
+    mean = _detail(units.mean_image)
+    details = (_detail(units.levelled(image)) for image in held_out)
+    unexplained, total = np.mean([(np.mean((own - mean) ** 2), np.mean(own**2)) for own in details], axis=0)
+    return 1 - float(unexplained / total) if total > 0 else 1.0
+
+
 def _intensity(images: UInt8[AnyArray, "*n h w 3"], axis: tuple[int, ...] | None = None) -> Any:
     """Mean intensity over all axes or some, in (0, 1]."""
     mean = images.mean(axis=axis, dtype=float) / 255
@@ -127,5 +141,9 @@ def _intensity(images: UInt8[AnyArray, "*n h w 3"], axis: tuple[int, ...] | None
 
 def _grain(image: UInt8[np.ndarray, "h w 3"]) -> float:
     """Mean absolute difference of intensities from their smooth part, in [0, 1]."""
-    values = image / 255
-    return float(np.abs(values - scipy.ndimage.gaussian_filter(values, (GRAIN_SD, GRAIN_SD, 0))).mean())
+    return float(np.abs(_detail(image / 255)).mean())
+
+
+def _detail(values: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
+    """Values less their smooth part."""
+    return values - scipy.ndimage.gaussian_filter(values, (GRAIN_SD, GRAIN_SD, 0))
