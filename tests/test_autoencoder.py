@@ -16,6 +16,7 @@ from i3ad_jax.nn.autoencoder import Autoencoder, widths
 from i3ad_jax.nn.unet import UNet
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.shapes import Image
 
 
 def build(kind: type[AutoencoderMethod], *, size: int = 32, **settings: Any) -> AutoencoderMethod:
@@ -56,13 +57,20 @@ def test_widths_are_those_of_bergmann_and_others() -> None:
     assert widths(32, 256) == [32, 32, 32, 64, 128]
 
 
+def reconstruct(method: AutoencoderMethod, state: Any, images: np.ndarray) -> np.ndarray:
+    return np.asarray(jax.jit(jax.vmap(method.autoencode, (None, 0)))(state, images))
+
+
 def rank_of_gradients(method: AutoencoderMethod) -> int:
     """How many of eight random combinations of output pixels depend on the image in ways of their own."""
     state = jax.jit(method.init)(jax.random.key(0))
     image = jnp.asarray(stripes(1)[0])
     combinations = jax.random.normal(jax.random.key(1), (8, *image.shape))
-    backward = jax.vjp(lambda x: method.autoencode(state, x), image)[1]
-    gradients = jax.jit(jax.vmap(lambda c: backward(c)[0]))(combinations)
+
+    def gradient(state: Any, combination: Image) -> Image:
+        return jax.vjp(lambda x: method.autoencode(state, x), image)[1](combination)[0]
+
+    gradients = jax.jit(jax.vmap(gradient, (None, 0)))(state, combinations)
     return np.linalg.matrix_rank(gradients.reshape(8, -1), rtol=1e-3)
 
 
@@ -91,7 +99,7 @@ def test_a_skip_next_to_the_image_passes_anomalies_on() -> None:
     for skips in ((), (1,)):
         method = build(UNetMethod, size=16, width=4, latent_size=4, skips=skips)
         state, _ = trained(method, normal, steps=300)
-        reconstructions = np.asarray(jax.jit(jax.vmap(lambda x: method.autoencode(state, x)))(anomalous))  # noqa: B023
+        reconstructions = reconstruct(method, state, anomalous)
         errors[skips] = ((anomalous - reconstructions) ** 2)[:, spot[..., 0]].mean()
     assert errors[1,] < errors[()] / 3
     # Without, the spot is missed nearly as much as if what was there before had been reconstructed.
@@ -104,7 +112,7 @@ def test_losses_are_l2_and_ssim() -> None:
     for kind in (L2Autoencoder, SsimAutoencoder):
         method = build(kind)
         state = jax.jit(method.init)(jax.random.key(0))
-        reconstructions = np.asarray(jax.vmap(lambda x: method.autoencode(state, x))(images))  # noqa: B023
+        reconstructions = reconstruct(method, state, images)
         _, metrics = jax.jit(method.step)(state, without_defects(images), jax.random.key(0))
         loss = float(metrics["reconstruction_loss"])
         if kind is L2Autoencoder:
