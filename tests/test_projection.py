@@ -39,11 +39,12 @@ def method(request: pytest.FixtureRequest) -> ProjectionMethod:
 
 def test_energy_of_the_input_is_the_loss_alone_and_distance_costs_lambda(state: AutoencoderState) -> None:
     method, image = METHODS["l2"], IMAGES[0]
-    reconstruction = np.asarray(method.autoencode(state, image))
+    energy = jax.jit(method.energy)
+    reconstruction = np.asarray(jax.jit(method.autoencode)(state, image))
     expected = float(((image - reconstruction) ** 2).sum() / 4)
-    assert method.energy(state, image, image) == pytest.approx(expected, rel=1e-5)
+    assert energy(state, image, image) == pytest.approx(expected, rel=1e-5)
     away = image + 0.1
-    further = method.energy(state, image, away) - method.energy(state, away, away)
+    further = energy(state, image, away) - energy(state, away, away)
     assert further == pytest.approx(0.05 * 32 * 32 * 3 * 0.05, rel=1e-3)
 
 
@@ -68,10 +69,11 @@ def test_step_moves_each_pixel_by_its_squared_error(
 ) -> None:
     image, moved = IMAGES[:2]
     # In intensities y = (x + 1) / 2, as Dehaene et al. write it: y - alpha * dE/dy * (y - f(y))**2.
-    gradient = jax.grad(lambda y: method.energy(state, image, 2 * y - 1))((moved + 1) / 2)
-    error = (moved - method.autoencode(state, moved)) / 2
+    energy = jax.jit(lambda y: method.energy(state, image, 2 * y - 1))
+    gradient = jax.grad(energy)((moved + 1) / 2)
+    error = (moved - jax.jit(method.autoencode)(state, moved)) / 2
     expected = jnp.clip(2 * ((moved + 1) / 2 - 0.5 * gradient * error**2) - 1, -1, 1)
-    np.testing.assert_allclose(method.improve(state, image, moved), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(method.improve)(state, image, moved), expected, atol=1e-5)
 
 
 def test_energy_falls_on_average(method: ProjectionMethod, state: AutoencoderState) -> None:
