@@ -1,7 +1,7 @@
 """`python -m experiments.cracked_surfaces`: made surfaces with thin cracks, a data set that wants tiles.
 
-All share their shading; grain, specks and exposure are each one's own. Made as small as a network's input, those
-with a crack look like the others.
+All share their shading; grain, specks and exposure are each one's own. Made as small as a network's input,
+those with a crack look like the others.
 """
 
 from collections.abc import Sequence
