@@ -47,6 +47,7 @@ def test_the_gap_is_to_the_best_alternative() -> None:
     assert "no other value of one of them does better" in automatic.conclude(measured, CHOSEN)
 
 
+@pytest.mark.slow
 def test_command(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def tiny(method: str, *, preset: str) -> Config:
         return default_config(method, preset=preset).with_settings(tiny_settings(method))
