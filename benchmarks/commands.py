@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -68,10 +68,10 @@ class Installation:
 
     def can_save(self) -> bool:
         """Whether its `predict` lets one choose what is written."""
-        help_text = run(
-            [self.python, "-m", "i3ad_jax.predict", "--help"], capture_output=True, text=True, cwd=self.cache
-        )
-        return "--save" in help_text.stdout
+        command = [self.python, "-m", "i3ad_jax.predict", "--help"]
+        environment = clean_environment(self.cache)
+        found = run(command, capture_output=True, text=True, cwd=self.cache, env=environment)
+        return "--save" in found.stdout
 
     def commit(self) -> str:
         """As its run says; unknown where it was not installed from a repository."""
@@ -119,7 +119,7 @@ def measure(
         return version.command("predict", version.run, *images, "--out", out, *save, cache=cache)
 
     every = [photographs[0].parent]
-    cases: dict[str, Any] = {
+    cases: Mapping[str, Callable[[Installation], Cost]] = {
         "predict, 1 image": lambda version: predict(version, photographs[:1]),
         f"predict, {flags.images} images, scores": lambda version: predict(version, every, "scores"),
         f"predict, {flags.images} images, maps and pictures": lambda version: predict(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments import markdown
 from experiments.comparison import BEST, HEADLINE, Cell, figure_of
-from experiments.finding import Finding, over_seeds, publish
+from experiments.finding import Finding, difference, draw_rows, over_seeds, publish
 from experiments.runs import run_folder
 from experiments.study import Flags, Loaded, load_seeds, one_category, train_missing
 from i3ad_jax import command_line
@@ -75,8 +75,8 @@ def conclude(measured: Measured, chosen: Mapping[str, str]) -> str:
     """What the choices lost against the best alternative, and the headline against the best score."""
     own = measured[CHOSEN]
     best = max(measured, key=lambda name: fmean(measured[name]["image AUROC"]))
-    gap = over_seeds(np.subtract(measured[best]["image AUROC"], own["image AUROC"]).tolist())
-    lost = over_seeds(np.subtract(own["of its best score"], own["image AUROC"]).tolist())
+    gap = difference(measured[best]["image AUROC"], own["image AUROC"])
+    lost = difference(own["of its best score"], own["image AUROC"])
     values = ", ".join(f"{name} {value}" for name, value in chosen.items())
     than = (
         "no other value of one of them does better"
@@ -91,13 +91,7 @@ def conclude(measured: Measured, chosen: Mapping[str, str]) -> str:
 
 def draw(figure: Figure, measured: Measured) -> None:
     """A row for each alternative, with the headline's and the best score's AUROC."""
-    axes, place = figure.subplots(), np.arange(len(measured))[::-1]
-    for shift, name in zip((0.1, -0.1), ("image AUROC", "of its best score"), strict=True):
-        values = np.array([of[name] for of in measured.values()])
-        sd = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
-        axes.errorbar(values.mean(axis=1), place + shift, xerr=sd, fmt="o", markersize=4, label=name)
-    axes.set_yticks(place, list(measured))
-    axes.legend(fontsize=7)
+    draw_rows(figure.subplots(), measured, {name: name for name in ("image AUROC", "of its best score")})
 
 
 def report(measured: Measured, chosen: Mapping[str, str]) -> Finding:
@@ -123,7 +117,7 @@ def _change(measured: Measured, name: str) -> str | Cell:
     """The headline's AUROC under an alternative less that of the choices."""
     if name == CHOSEN:
         return ""
-    return over_seeds(np.subtract(measured[name]["image AUROC"], measured[CHOSEN]["image AUROC"]).tolist())
+    return difference(measured[name]["image AUROC"], measured[CHOSEN]["image AUROC"])
 
 
 def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

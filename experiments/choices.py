@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from experiments import markdown
 from experiments.comparison import Cell
-from experiments.finding import Finding, over_seeds, publish
+from experiments.finding import Finding, difference, draw_rows, over_seeds, publish
 from experiments.study import Flags as StudyFlags
 from experiments.study import Subject, folders, load_seeds, recalibrated, with_settings
 from experiments.trajectories import MEAN, METRICS, SCORES, Trajectories, auroc, trajectories
@@ -86,17 +86,16 @@ def _figures(test: Split, tuned: Mapping[str, Any], traced: Trajectories) -> dic
     return figures
 
 
-def difference(measured: Measured, name: str, figure: str) -> Cell:
-    """A figure under a choice less the same as the runs have it, seed by seed."""
-    return over_seeds(np.subtract(measured[name][figure], measured[STORED][figure]).tolist())
-
-
 def conclude(measured: Measured) -> str:
     """Which choice changes AUROC most, and what the others do."""
     sentences = []
     for metric in METRICS:
         figure = f"{metric}_{MEAN}"
-        changes = {name: difference(measured, name, figure) for name in measured if name != STORED}
+        changes = {
+            name: difference(figures[figure], measured[STORED][figure])
+            for name, figures in measured.items()
+            if name != STORED
+        }
         sizes = {name: abs(cell.mean) for name, cell in changes.items() if cell.mean is not None}
         if not sizes:
             continue
@@ -116,16 +115,9 @@ def conclude(measured: Measured) -> str:
 def draw(figure: Figure, measured: Measured) -> None:
     """A row for each choice; panels of its AUROC and of its iterations."""
     panels = figure.subplots(1, len(METRICS) + 1, sharey=True)
-    place = np.arange(len(measured))[::-1]
     shown = [[f"{metric}_{score}" for score in SCORES] for metric in METRICS]
     for axes, figures in zip(panels, [*shown, ["iterations_normal", "iterations_anomalous"]], strict=True):
-        for shift, name in zip((0.12, -0.12), figures, strict=True):
-            values = np.array([of[name] for of in measured.values()])
-            sd = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
-            label = name.split("_", 1)[1]
-            axes.errorbar(values.mean(axis=1), place + shift, xerr=sd, fmt="o", markersize=4, label=label)
-        axes.legend(fontsize=7)
-    panels[0].set_yticks(place, list(measured))
+        draw_rows(axes, measured, {name: name.split("_", 1)[1] for name in figures})
     for axes, title in zip(panels, ("image AUROC", "pixel AUROC", "iterations of an image"), strict=True):
         axes.set_title(title, loc="left", fontsize=9)
 
@@ -141,9 +133,9 @@ def report(measured: Measured) -> Finding:
         "iterations_normal": "iterations, normal",
         "iterations_anomalous": "iterations, anomalous",
     }
-    rows = []
+    rows, mean = [], f"image_{MEAN}"
     for name, figures in measured.items():
-        change = "" if name == STORED else _signed(difference(measured, name, f"image_{MEAN}"))
+        change = "" if name == STORED else _signed(difference(figures[mean], measured[STORED][mean]))
         rows.append([name, *(over_seeds(figures[key]) for key in shown), change])
     keys = list(measured[STORED])
     cells = {name: [over_seeds(figures[key]) for key in keys] for name, figures in measured.items()}

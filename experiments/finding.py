@@ -2,13 +2,14 @@
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import markdown
@@ -59,6 +60,24 @@ def over_seeds(values: Sequence[float]) -> Cell:
     if not np.isfinite(values).all():
         return Cell()
     return Cell(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def difference(values: Sequence[float], others: Sequence[float]) -> Cell:
+    """Mean and standard deviation of a figure less another, seed by seed."""
+    return over_seeds(np.subtract(values, others).tolist())
+
+
+def draw_rows(
+    axes: Axes, measured: Mapping[str, Mapping[str, Sequence[float]]], labels: Mapping[str, str]
+) -> None:
+    """A row for each key of `measured`, from above; in it the two figures that `labels` names, over seeds."""
+    place = np.arange(len(measured))[::-1]
+    for shift, (name, label) in zip((0.12, -0.12), labels.items(), strict=True):
+        values = np.array([figures[name] for figures in measured.values()])
+        sd = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
+        axes.errorbar(values.mean(axis=1), place + shift, xerr=sd, fmt="o", markersize=4, label=label)
+    axes.set_yticks(place, list(measured))
+    axes.legend(fontsize=7)
 
 
 def publish(

@@ -368,7 +368,10 @@ def test_the_service_s_page_sends_the_token(tab: Any, detector: Detector, rule: 
         tab.get_by_label("Token").fill("secret")
         choose.set_input_files([])
         choose.set_input_files(tmp_path / "image.png")
-        tab.locator("#answer h2").wait_for()
+        verdict = tab.locator("#answer h2")
+        verdict.wait_for()
+        (expected,) = detector.score(png(1))
+        assert verdict.inner_text() == ("Anomalous" if rule.is_anomalous(expected.scores) else "Normal")
 
 
 def give_by_dropping(page: Any, content: bytes) -> None:

@@ -109,14 +109,15 @@ class Preprocessing:
         levels = levels if levelling == "auto" else levelling == "yes"
         chosen, explained = choose_centre(images, held_out, level=levels)
         chosen = chosen if centre == "auto" else centre
+        units = Units.of(images, level=levels, centre=chosen)
         reasons = {
             "level": levels,
             "spread_of_grain": spread,
             "centre": chosen,
             "explained_by_mean_image": explained,
-            "detail_explained_by_mean_image": explain_detail(images, held_out, level=levels),
+            "detail_explained_by_mean_image": explain_detail(units, held_out),
         }
-        return cls(images.shape[1:3], side, Units.of(images, level=levels, centre=chosen), reasons)
+        return cls(images.shape[1:3], side, units, reasons)
 
     def to_json(self) -> dict[str, Any]:
         """All but the mean image as JSON values."""

@@ -119,14 +119,11 @@ def choose_centre(
     return ("image" if of_image < CLEARLY * of_colour else "colour"), explained
 
 
-def explain_detail(
-    images: UInt8[np.ndarray, "n h w 3"], held_out: UInt8[np.ndarray, "m h w 3"], *, level: bool
-) -> float:
+def explain_detail(units: Units, held_out: UInt8[np.ndarray, "m h w 3"]) -> float:
     """How much of the detail of unseen images that of the mean image explains: what a blurred image lacks.
 
     Near 1 for objects whose edges always lie alike, near 0 for surfaces of which only the shading does.
     """
-    units = Units.of(images, level=level, centre="image")
     mean = _detail(units.mean_image)
     details = (_detail(units.levelled(image)) for image in held_out)
     unexplained, total = np.mean([(np.mean((own - mean) ** 2), np.mean(own**2)) for own in details], axis=0)
