@@ -1,5 +1,6 @@
 """`i3ad`, or `python -m i3ad_jax`: all commands under one name."""
 
+import gc
 import importlib
 import sys
 
@@ -28,6 +29,8 @@ def main() -> None:
 
         print(f"i3ad_jax {__version__}")
     elif name in COMMANDS:
+        # Imports make a million objects that stay: looking for garbage among them takes a fifth of a start.
+        gc.set_threshold(100_000)
         from i3ad_jax import command_line
 
         sys.argv = [f"i3ad {name}", *rest]

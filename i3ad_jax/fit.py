@@ -121,7 +121,7 @@ def fresh_state(key: PRNGKey, method: Method) -> State:
 @cache
 def state_shapes(method: Method) -> State:
     """The structure of the method's states, with `jax.ShapeDtypeStruct` leaves."""
-    return jax.eval_shape(method.init, jax.random.key(0))
+    return jax.eval_shape(lambda: method.init(jax.random.key(0)))
 
 
 # Run once, and mostly random numbers: optimising this program takes longer than running it.

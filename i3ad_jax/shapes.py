@@ -32,7 +32,7 @@ AnyArray = TypeVar("AnyArray", np.ndarray, Array)
 the one computes in float64, the other in float32."""
 
 
-def to_float(pixels: Pixels) -> Float[Array, "*batch h w c"]:
+def to_float(pixels: UInt8[AnyArray, "*batch h w c"]) -> Float[AnyArray, "*batch h w c"]:
     """Images in [-1, 1], float32, from 8-bit pixels."""
     return pixels.astype(jnp.float32) / 127.5 - 1.0
 

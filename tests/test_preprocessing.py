@@ -56,7 +56,7 @@ def test_whole_images_are_their_own_squares() -> None:
 def test_nothing_subtracted_leaves_pixels_bit_for_bit() -> None:
     images = noise(3, 16, 16)
     squares = learn(images, side=16, levelling="no", centre="none").squares(images)
-    np.testing.assert_array_equal(squares.images, to_float(jnp.asarray(images)))
+    np.testing.assert_array_equal(squares.images, to_float(images))
     np.testing.assert_array_equal(squares.pixels(squares.images), squares.images)
 
 

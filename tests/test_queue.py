@@ -1,5 +1,6 @@
 """The queue against the loop's fixed form, and what the queue costs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,10 @@ CAPACITY = 7
 HERE = Path(__file__).parent
 NEAR_U = 2e-5  # where a score is as near as this to u, rounding decides the mask
 
+# Bits are compared: those that users get, not those of the emitters by which tests compile quickly.
+quickly = "xla_cpu_use_fusion_emitters" in os.environ.get("XLA_FLAGS", "")
+jit = partial(jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True} if quickly else {})
+
 loops = strategies.sampled_from(
     [
         replace(SETTINGS, base=base, shrink=shrink, stop_tolerance=tolerance)
@@ -50,19 +55,19 @@ def scores_of(images: Any) -> Any:
     return jax.vmap(lambda image: ssim_anomaly(image, SSIM))(images)
 
 
-@partial(jax.jit, static_argnames=("settings", "inpaint"))
+@partial(jit, static_argnames=("settings", "inpaint"))
 def batch(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
     one = partial(refine, inpaint, u=u, settings=settings)
     return jax.vmap(lambda image, score: one(image, score=score))(images, scores_of(images))
 
 
-@partial(jax.jit, static_argnames=("settings", "inpaint"))
+@partial(jit, static_argnames=("settings", "inpaint"))
 def states(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
     one = partial(trace, inpaint, u=u, settings=settings)
     return jax.vmap(lambda image, score: one(image, score=score))(images, scores_of(images))
 
 
-@partial(jax.jit, static_argnames=("slots", "settings", "inpaint"))
+@partial(jit, static_argnames=("slots", "settings", "inpaint"))
 def queue(
     images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
 ) -> Any:
@@ -70,7 +75,7 @@ def queue(
     return refine_queue(inpaint, images, count=count, slots=slots, **options)
 
 
-@partial(jax.jit, static_argnames=("slots", "settings", "inpaint"))
+@partial(jit, static_argnames=("slots", "settings", "inpaint"))
 def queue_states(
     images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
 ) -> Any:
@@ -255,7 +260,7 @@ import numpy as np
 from test_queue import SETTINGS, queue, random_images
 from i3ad_jax.runtime.devices import shard_over_devices
 images = random_images(0)
-run = lambda images, count: queue(images, count, 0.3, slots=2, settings=SETTINGS)
+run = lambda images, count: queue.__wrapped__(images, count, 0.3, slots=2, settings=SETTINGS)
 for count in (2, 7):
     one, three = (
         jax.jit(partial(shard_over_devices, run, count=count, devices=n))(images) for n in (1, 3)

@@ -198,7 +198,7 @@ class I3AD(Method):
         u = tuned["u"]
         if isinstance(u, bool) or not isinstance(u, int | float) or not 0 <= u <= 2:
             raise ValueError(f"u {u!r} is no number from 0 to 2")
-        return jnp.float32(u)
+        return jnp.asarray(np.float32(u))
 
     def inpaint(self, state: I3adState) -> Inpaint:
         """The trained generator as a function of one masked image and its mask."""

@@ -241,13 +241,13 @@ class Method(ABC):
         Only the first `count` rows mean something: the others fill up the shape.
         """
         devices = devices_for(len(squares.images), together=self.throughput.test_batch_size)
-        arguments = state, self.parameters(tuned), squares, jnp.int32(count)
+        arguments = state, self.parameters(tuned), squares, jnp.asarray(np.int32(count))
         return self._predict(devices, *copied_to(devices, arguments))
 
     def trace(self, state: State, tuned: Tuned, squares: Squares, count: int) -> Trajectory:
         """The states that lead to the reconstructions, with a leading batch axis; as `predict`."""
         devices = devices_for(len(squares.images), together=self.throughput.test_batch_size)
-        arguments = state, self.parameters(tuned), squares, jnp.int32(count)
+        arguments = state, self.parameters(tuned), squares, jnp.asarray(np.int32(count))
         return self._trace(devices, *copied_to(devices, arguments))
 
     def examine(self, state: State, parameters: Parameters, queue: Queue) -> Predicted:

@@ -249,13 +249,14 @@ class Preprocessing:
     def _squares(
         self, images: UInt8[np.ndarray, "n h w 3"], gains: Float[np.ndarray, " n"], places: list[Place]
     ) -> Squares:
+        # By NumPy: JAX would compile each operation at every start.
         pixels = np.stack([self._cut(images[place.image], place) for place in places])
-        centre = jnp.asarray(np.stack([self._cut(self.units.centre, place) for place in places]))
-        gain = gains[[place.image for place in places]]
-        return self._in_units(jnp.asarray(pixels), jnp.asarray(gain), centre)
+        centre = np.stack([self._cut(self.units.centre, place) for place in places])
+        in_units = self._in_units(pixels, gains[[place.image for place in places]], centre)
+        return jax.tree.map(jnp.asarray, in_units)
 
     def _in_units(
-        self, pixels: UInt8[Array, "*n s s 3"], gain: Float[Array, "*n"], centre: Float[Array, "*n s s 3"]
+        self, pixels: UInt8[Any, "*n s s 3"], gain: Float[Any, "*n"], centre: Float[Any, "*n s s 3"]
     ) -> Squares:
-        scale = jnp.full(gain.shape, self.units.scale, jnp.float32)
+        scale = gain.__array_namespace__().full(gain.shape, self.units.scale, np.float32)
         return Squares((level(pixels, gain) - centre) / self.units.scale, centre, scale)

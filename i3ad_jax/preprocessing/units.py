@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from i3ad_jax.shapes import AnyArray, to_float
 
@@ -86,7 +86,7 @@ class Units:
         return float(np.mean((self.levelled(image) - self.centre) ** 2))
 
 
-def level(pixels: UInt8[Array, "*b h w 3"], gain: Float[Array, "*b"]) -> Float[Array, "*b h w 3"]:
+def level(pixels: UInt8[AnyArray, "*b h w 3"], gain: Float[AnyArray, "*b"]) -> Float[AnyArray, "*b h w 3"]:
     """Levelled pixel values of images, float32."""
     return gain[..., None, None, None] * (to_float(pixels) + 1) - 1
 

@@ -106,18 +106,22 @@ def in_batches(
     size = min(batch_size, rows)
     if size == rows:
         return function(arrays)
+    function = jax.jit(function, inline=True)  # traced once, not for its shapes too
+
+    def take(first: int | Int[Array, ""]) -> Any:
+        return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), arrays)
 
     def add(batch: Int[Array, ""], results: Results) -> Results:
         # The last batch begins early enough to be full; what was done before comes out as before.
         first = jnp.minimum(batch * size, rows - size)
-        part = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), arrays)
         return jax.tree.map(
             lambda all_rows, x: lax.dynamic_update_slice_in_dim(all_rows, x, first, axis=0),
             results,
-            function(part),
+            function(take(first)),
         )
 
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, arrays))
+    of_one_batch = jax.eval_shape(lambda: function(take(0)))
+    zeros = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype), of_one_batch)
     return lax.fori_loop(0, -(-count // size), add, zeros)
 
 
