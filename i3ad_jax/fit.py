@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -124,8 +124,7 @@ def state_shapes(method: Method) -> State:
     return jax.eval_shape(lambda: method.init(jax.random.key(0)))
 
 
-# Run once, and mostly random numbers: optimising this program takes longer than running it.
-@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+@jit(optimise=False, static_argnums=0)  # mostly random numbers
 def _init(method: Method, key: PRNGKey) -> State:
     return method.init(key)
 

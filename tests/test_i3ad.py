@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.refine import LoopSettings
 from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
@@ -46,8 +47,7 @@ KEY = jax.random.key(1)
 
 @pytest.fixture(scope="module")
 def state() -> I3adState:
-    # The program that training starts with, options and all: it is compiled once for all tests.
-    return jax.jit(METHOD.init, compiler_options={"xla_backend_optimization_level": 0})(jax.random.key(0))
+    return fresh_state(jax.random.key(0), METHOD)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from i3ad_jax.fit import state_shapes
 from i3ad_jax.inspection.choices import Choices
 from i3ad_jax.methods.method import Batch, Method
+from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.segmentation.planting import Planted
 
 FRACTION = 0.36
@@ -103,7 +104,7 @@ def matrix_product_rate() -> float | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    factor, product = jnp.ones((_PRODUCT, _PRODUCT), jnp.float32), jax.jit(jnp.matmul)
+    factor, product = jnp.ones((_PRODUCT, _PRODUCT), jnp.float32), jit()(jnp.matmul)
     product(factor, factor).block_until_ready()
     seconds = []
     for _ in range(5):
