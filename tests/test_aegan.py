@@ -9,6 +9,7 @@ import pytest
 from batches import without_defects
 from random_weights import random_weights
 
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.aegan import Aegan
 from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanSettings, GanState
@@ -33,7 +34,7 @@ KEY = jax.random.key(1)
 
 @pytest.fixture(scope="module")
 def state() -> GanState:
-    return jax.jit(I3AD_METHOD.init)(jax.random.key(0)).gan
+    return fresh_state(jax.random.key(0), I3AD_METHOD).gan
 
 
 def test_the_two_can_swap_their_states(state: GanState) -> None:

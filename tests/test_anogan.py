@@ -12,6 +12,7 @@ from batches import without_defects
 from jax import lax
 
 from i3ad_jax.errors import InputError
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.anogan import Anogan, AnoganState, LatentGanSettings, LatentSearchSettings
 from i3ad_jax.nn.dcgan import Generator, ImageEncoder, widths
 from i3ad_jax.runtime.devices import ThroughputSettings
@@ -28,7 +29,7 @@ KEY = jax.random.key(1)
 
 @pytest.fixture(scope="module")
 def state() -> AnoganState:
-    return jax.jit(METHOD.init)(jax.random.key(0))
+    return fresh_state(jax.random.key(0), METHOD)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from batches import without_defects
 from skimage.metrics import structural_similarity
 
 from i3ad_jax.errors import InputError
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.autoencoder import AutoencoderMethod, L2Autoencoder, SsimAutoencoder, UNetMethod
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.nn.autoencoder import Autoencoder, widths
@@ -36,7 +37,7 @@ def stripes(count: int, *, size: int = 32) -> np.ndarray:
 
 def trained(method: AutoencoderMethod, images: Any, *, steps: int) -> tuple[Any, list[float]]:
     """The state after some steps on the same images, and the loss before each."""
-    step, state, losses = jax.jit(method.step), jax.jit(method.init)(jax.random.key(0)), []
+    step, state, losses = jax.jit(method.step), fresh_state(jax.random.key(0), method), []
     for _ in range(steps):
         state, metrics = step(state, without_defects(images), jax.random.key(0))
         losses.append(float(metrics["reconstruction_loss"]))
@@ -63,7 +64,7 @@ def reconstruct(method: AutoencoderMethod, state: Any, images: np.ndarray) -> np
 
 def rank_of_gradients(method: AutoencoderMethod) -> int:
     """How many of eight random combinations of output pixels depend on the image in ways of their own."""
-    state = jax.jit(method.init)(jax.random.key(0))
+    state = fresh_state(jax.random.key(0), method)
     image = jnp.asarray(stripes(1)[0])
     combinations = jax.random.normal(jax.random.key(1), (8, *image.shape))
 
@@ -111,7 +112,7 @@ def test_losses_are_l2_and_ssim() -> None:
     images = stripes(2)
     for kind in (L2Autoencoder, SsimAutoencoder):
         method = build(kind)
-        state = jax.jit(method.init)(jax.random.key(0))
+        state = fresh_state(jax.random.key(0), method)
         reconstructions = reconstruct(method, state, images)
         _, metrics = jax.jit(method.step)(state, without_defects(images), jax.random.key(0))
         loss = float(metrics["reconstruction_loss"])

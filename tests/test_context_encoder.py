@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from i3ad_jax.config import default_config
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.method import Batch
 from i3ad_jax.nn.context_encoder import ContextEncoder
 
@@ -75,7 +76,7 @@ def test_i3ad_learns_to_tell_images_apart() -> None:
     pattern = np.stack([ramp[:, None] * ramp, ramp[:, None] + 0 * ramp, 0 * ramp[:, None] + ramp], axis=-1)
     strengths = np.array([-0.9, -0.3, 0.3, 0.9])
     images = jnp.asarray(strengths[:, None, None, None] * pattern, jnp.float32)
-    state, step, metrics = method.init(jax.random.key(0)), jax.jit(method.step), {}
+    state, step, metrics = fresh_state(jax.random.key(0), method), jax.jit(method.step), {}
     for number in range(150):
         state, metrics = step(state, Batch(images, None), jax.random.fold_in(jax.random.key(1), number))
     reconstructions = method.reconstruct_once(state, images)

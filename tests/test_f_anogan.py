@@ -11,6 +11,7 @@ from batches import without_defects
 from test_nn import halve
 
 from i3ad_jax.errors import InputError
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.f_anogan import FAnogan, FAnoganSettings, FAnoganState, gradient_norms
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.runtime.devices import ThroughputSettings
@@ -42,7 +43,7 @@ KEY = jax.random.key(1)
 
 @pytest.fixture(scope="module")
 def fresh() -> FAnoganState:
-    return jax.jit(METHOD.init)(jax.random.key(0))
+    return fresh_state(jax.random.key(0), METHOD)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from random_weights import random_weights
 
 from i3ad_jax.config import default_config
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.anogan import Anogan, first_latent
 from i3ad_jax.methods.method import State
 from i3ad_jax.methods.projection import L2Projection
@@ -57,7 +58,7 @@ def test_anogan() -> None:
     state = jax.tree.map(
         lambda x: abs(x) + 0.1, random_weights(jax.eval_shape(method.init, jax.random.key(0)))
     )
-    state = jax.tree.map(lambda x, y: x if x.ndim == 1 else y, state, jax.jit(method.init)(jax.random.key(1)))
+    state = jax.tree.map(lambda x, y: x if x.ndim == 1 else y, state, fresh_state(jax.random.key(1), method))
     modules = torch_baselines.load_anogan(state, method)
     latent = first_latent(6)
     start = torch.from_numpy(np.array(latent))

@@ -9,6 +9,7 @@ from batches import without_defects
 from random_weights import random_weights
 
 from i3ad_jax.config import default_config
+from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.masks import brush_masks
 
@@ -31,11 +32,11 @@ CONFIG = default_config("i3ad", preset="paper").with_settings(
 def test_losses_of_three_steps() -> None:
     """Both go the same way. Their power iterations are a step apart, hence the tolerance."""
     method, key = CONFIG.build(), jax.random.key(0)
-    state = jax.jit(method.init)(key)
+    state = fresh_state(key, method)
     weights = random_weights(jax.eval_shape(lambda: state.gan.generator), gain=2)
     state = replace(state, gan=replace(state.gan, generator=weights))
     images = jax.random.uniform(key, (2, 32, 32, 3), minval=-1, maxval=1)
-    masks = brush_masks(key, images)
+    masks = jax.jit(brush_masks)(key, images)
     given = (images, masks, discount_weights(masks, discount=CONFIG.training.discount))
     tensors = [torch.from_numpy(np.array(x)).permute(0, 3, 1, 2) for x in given]
     theirs = training_step(state.gan, CONFIG.training, compiled=False, device="cpu")
