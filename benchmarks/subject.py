@@ -129,19 +129,26 @@ class Subject:
         return jax.jit(loop, compiler_options=compiler_options()).lower(state, *arguments).compile()
 
     def operations(self) -> float:
-        """Floating-point operations of all iterations for one image, as XLA counts those of one."""
+        """Floating-point operations of all iterations for one image, as XLA counts those of one on a CPU.
+
+        A GPU's client counts none before it compiles, and then not those that it leaves to libraries.
+
+        Raises:
+            RuntimeError: JAX was told to do without the CPU.
+        """
         method, size = self.method, self.method.image_size
+        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.state)
         image = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)
         if isinstance(method, I3AD):
             mask = jax.ShapeDtypeStruct((size, size, 1), jnp.float32)
             once = jax.jit(lambda state, image, mask: method.inpaint(state)(image, mask))
-            lowered, times = once.lower(self.state, image, mask), NUM_CHECKERBOARDS + self.iterations
+            arguments, times = (state, image, mask), NUM_CHECKERBOARDS + self.iterations
         else:
             assert isinstance(method, ReconstructionMethod)
-            search = jax.eval_shape(method.begin, self.state, image)
-            lowered, times = jax.jit(method.improve).lower(self.state, image, search), self.iterations
-        # Counted before XLA compiles: what it then leaves to a GPU's libraries it may not count.
-        cost: Any = lowered.cost_analysis()
+            once, times = jax.jit(method.improve), self.iterations
+            arguments = (state, image, jax.eval_shape(method.begin, state, image))
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            cost: Any = once.lower(*arguments).cost_analysis()
         return times * float(cost["flops"])
 
     def torch_loop(self, way: TorchWay) -> Callable[[Tensor], Tensor]:
