@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (PyTorch's own habit)
 
+from benchmarks.precision import arithmetic
 from i3ad_jax.scoring.ssim import GAUSSIAN_SD, WINDOW_SIZE
 
 C1, C2 = 0.01**2, 0.03**2
@@ -17,7 +18,10 @@ Generator = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Ssim:
-    """SSIM with reference images, Gaussian window, mirrored borders."""
+    """SSIM with reference images, Gaussian window, mirrored borders.
+
+    In full float32 whatever the networks compute in, as ours: variances are differences of large numbers.
+    """
 
     def __init__(self, references: Tensor) -> None:
         offsets = torch.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
@@ -36,9 +40,9 @@ class Ssim:
         channels = x.shape[1]
         x = x[:, :, self.rows][:, :, :, self.columns]
         window = self.weights.expand(channels, 1, -1)
-        return F.conv2d(
-            F.conv2d(x, window[:, :, :, None], groups=channels), window[:, :, None], groups=channels
-        )
+        with arithmetic("float32"):
+            along_rows = F.conv2d(x, window[:, :, :, None], groups=channels)
+            return F.conv2d(along_rows, window[:, :, None], groups=channels)
 
     def __call__(self, images: Tensor) -> Tensor:
         """SSIM, averaged over channels: `b h w`."""

@@ -15,6 +15,7 @@ from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly, ssim_with
 
 torch = pytest.importorskip("torch")
 from benchmarks import torch_loop  # noqa: E402  (it needs torch)
+from benchmarks.precision import arithmetic  # noqa: E402
 from benchmarks.torch_networks import load_generator  # noqa: E402
 
 INPAINTER = Inpainter(width=2, dilations=(2,))
@@ -35,6 +36,21 @@ def test_ssim() -> None:
     first, second = (torch.from_numpy(x).permute(0, 3, 1, 2) for x in (references, images))
     assert np.std(ours) > 0.05
     np.testing.assert_allclose(torch_loop.Ssim(first)(second), ours, rtol=0, atol=1e-5)
+
+
+def test_ssim_is_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    convolve, allowed = torch.nn.functional.conv2d, []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return convolve(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    with arithmetic("tf32"):
+        torch_loop.Ssim(TENSORS)(TENSORS)
+        assert torch.backends.cudnn.allow_tf32
+    assert allowed
+    assert not any(allowed)
 
 
 @pytest.mark.parametrize("iterations", [0, 5])
