@@ -53,8 +53,10 @@ def test_ssim_is_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(allowed)
 
 
-@pytest.mark.parametrize("iterations", [0, 5])
-def test_maps(params: Any, iterations: int) -> None:
+@pytest.mark.parametrize(("iterations", "together"), [(0, 64), (5, 64), (5, 1)])
+def test_maps(params: Any, iterations: int, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_loop, "TOGETHER", together)
+
     def inpaint(masked: Any, mask: Any) -> Any:
         outputs: Any = INPAINTER.apply({"params": params}, masked[None], mask[None])
         return outputs[1][0]
