@@ -1,7 +1,9 @@
 """Clocks, memory and the machine's limits."""
 
 import gc
+import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +19,8 @@ from tqdm import tqdm
 
 from i3ad_jax.runs.environment import environment
 
-PAUSE = 0.5  # seconds before each run: PyTorch's threads go on spinning for a while after their work
+# Seconds before each run on a CPU: PyTorch's threads go on spinning for a while after their work.
+PAUSE = 0.5
 SLOW = 3.0  # a variant this many times slower than the fastest in its first round is not run again
 
 
@@ -33,7 +36,7 @@ def paired(variants: dict[str, Callable[[], Any]], *, rounds: int, label: str) -
                 fastest = min((times[0] for times in seconds.values() if times), default=np.inf)
                 if not (number and seconds[name][0] > SLOW * fastest):
                     gc.collect()
-                    time.sleep(PAUSE)
+                    time.sleep(PAUSE if jax.default_backend() == "cpu" else 0)  # a GPU's clock would fall
                     start = time.perf_counter()
                     run()
                     seconds[name].append(time.perf_counter() - start)
@@ -64,6 +67,16 @@ def resident_growth(function: Callable[[], Any]) -> int | None:
     return read("VmHWM") - before
 
 
+def peak_growth(function: Callable[[], Any]) -> int | None:
+    """Bytes that PyTorch took at most during a call: on a GPU by its allocator's account."""
+    if torch_device() == "cpu":
+        return resident_growth(function)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    function()
+    return torch.cuda.max_memory_allocated() - before
+
+
 def bytes_needed(program: Any) -> int:
     """What a compiled JAX program needs in all, by the compiler's own account."""
     memory = program.memory_analysis()
@@ -71,19 +84,23 @@ def bytes_needed(program: Any) -> int:
 
 
 def matmul_rate(dtype: str) -> float:
-    """Operations a second of a large matrix product, the better of JAX and PyTorch."""
-    size = 8192 if jax.default_backend() == "gpu" else 2048
-    ours = jnp.ones((size, size), dtype)
-    theirs = torch.ones((size, size), dtype=getattr(torch, dtype), device=torch_device())
+    """Operations a second of a large matrix product, the better of JAX and PyTorch.
+
+    Of random numbers: a GPU multiplies constants faster, with less power. There one after the other, since
+    its clock rises only under work.
+    """
+    size, times = (8192, 20) if jax.default_backend() == "gpu" else (2048, 1)
+    ours = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    theirs = torch.randn((size, size), device=torch_device()).to(getattr(torch, dtype))
     product = jax.jit(jnp.matmul)
     if dtype == "bfloat16" and jax.default_backend() == "cpu":
         size = size // 4  # emulated there
         ours, theirs = ours[:size, :size], theirs[:size, :size].contiguous()
     seconds = min(
-        median_seconds(lambda: product(ours, ours).block_until_ready()),
-        median_seconds(lambda: synchronise(theirs @ theirs)),
+        median_seconds(lambda: jax.block_until_ready([product(ours, ours) for _ in range(times)])),
+        median_seconds(lambda: synchronise([theirs @ theirs for _ in range(times)])),
     )
-    return 2 * size**3 / seconds
+    return 2 * size**3 * times / seconds
 
 
 def copy_bandwidth() -> float:
@@ -114,8 +131,22 @@ def synchronise(result: Any) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure is worth nothing without: what a run records, the processor and PyTorch."""
-    return {**environment(), "processor": processor(), "torch": torch.__version__}
+    """What a figure is worth nothing without: what a run records, processor, PyTorch, driver and flags."""
+    return {
+        **environment(),
+        "processor": processor(),
+        "torch": torch.__version__,
+        "gpu_driver": gpu_driver(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def gpu_driver() -> str | None:
+    """The version of NVIDIA's driver; None without one."""
+    if not which("nvidia-smi"):
+        return None
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
 
 
 def processor() -> str:

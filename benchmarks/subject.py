@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,21 @@ UNTRAINED_U = 0.3  # of weights as they were drawn: any value that masks a part 
 ITERATIONS = {"i3ad": "iterations", "l2_ae_projection": "projection_steps", "anogan": "latent_steps"}
 
 
+class TorchWay(NamedTuple):
+    """How PyTorch runs a network: `torch.compile`'s mode, None without it, and the layout of the arrays."""
+
+    mode: str | None
+    layout: torch.memory_format = torch.channels_last
+
+
+TORCH_WAYS = {
+    "eager": TorchWay(None, torch.contiguous_format),
+    "eager, channels_last": TorchWay(None),
+    "compile, channels_last": TorchWay("default"),
+    "CUDA graphs, channels_last": TorchWay("reduce-overhead"),
+}
+
+
 @dataclass(frozen=True)
 class Subject:
     """A method, its weights and the images to test with them.
@@ -61,6 +76,11 @@ class Subject:
         """Of the test-time loop."""
         return self.method.trace_iterations[-1]
 
+    @property
+    def dtype(self) -> str:
+        """That the networks compute in."""
+        return self.method.test.dtype if isinstance(self.method.test, ComputeSettings) else "float32"
+
     def with_iterations(self, count: int) -> "Subject":
         """The same with another number of iterations."""
         return self._with_test({ITERATIONS[self.method.name]: count})
@@ -69,7 +89,7 @@ class Subject:
         """The same with networks that compute in this type; all but I3AD's have float32 alone."""
         if isinstance(self.method.test, ComputeSettings):
             return self._with_test({"dtype": dtype})
-        assert dtype == "float32"
+        assert dtype == self.dtype
         return self
 
     def fixed_loop(self) -> Callable[[State, Images], Maps]:
@@ -109,29 +129,37 @@ class Subject:
         return jax.jit(loop, compiler_options=compiler_options()).lower(state, *arguments).compile()
 
     def operations(self) -> float:
-        """Floating-point operations of all iterations for one image, as XLA counts those of one."""
+        """Floating-point operations of all iterations for one image, as XLA counts those of one on a CPU.
+
+        A GPU's client counts none before it compiles, and then not those that it leaves to libraries.
+
+        Raises:
+            RuntimeError: JAX was told to do without the CPU.
+        """
         method, size = self.method, self.method.image_size
+        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.state)
         image = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)
         if isinstance(method, I3AD):
             mask = jax.ShapeDtypeStruct((size, size, 1), jnp.float32)
             once = jax.jit(lambda state, image, mask: method.inpaint(state)(image, mask))
-            lowered, times = once.lower(self.state, image, mask), NUM_CHECKERBOARDS + self.iterations
+            arguments, times = (state, image, mask), NUM_CHECKERBOARDS + self.iterations
         else:
             assert isinstance(method, ReconstructionMethod)
-            search = jax.eval_shape(method.begin, self.state, image)
-            lowered, times = jax.jit(method.improve).lower(self.state, image, search), self.iterations
-        cost: Any = lowered.compile().cost_analysis()
+            once, times = jax.jit(method.improve), self.iterations
+            arguments = (state, image, jax.eval_shape(method.begin, state, image))
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            cost: Any = once.lower(*arguments).cost_analysis()
         return times * float(cost["flops"])
 
-    def torch_loop(self, *, compiled: bool) -> Callable[[Tensor], Tensor]:
+    def torch_loop(self, way: TorchWay) -> Callable[[Tensor], Tensor]:
         """The same in PyTorch, from `b c h w` to SSIM maps."""
-        loop = TORCH_LOOPS[self.method.name](self, compiled)
+        loop = TORCH_LOOPS[self.method.name](self, way)
         return lambda images: synchronise(loop(images))
 
-    def tensors(self, count: int) -> Tensor:
+    def tensors(self, count: int, way: TorchWay) -> Tensor:
         """The first images as PyTorch takes them."""
         tensor = torch.from_numpy(self.batch(count)).permute(0, 3, 1, 2).to(torch_device())
-        return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor.contiguous(memory_format=way.layout)
 
     def batch(self, count: int) -> np.ndarray:
         """The first images, beginning again where there are too few."""
@@ -177,17 +205,17 @@ def _test_images(config: Config) -> np.ndarray:
     return np.asarray(to_float(jnp.asarray(data.test.images)))
 
 
-def _torch_module(module: Any, *, compiled: bool) -> Any:
-    module = module.to(device=torch_device(), memory_format=torch.channels_last)
+def _torch_module(module: Any, way: TorchWay) -> Any:
+    module = module.to(device=torch_device(), memory_format=way.layout)
     # Shapes and strides are fixed; as symbols those of AnoGAN's features take the compiler ten minutes.
-    return torch.compile(module, dynamic=False) if compiled else module
+    return torch.compile(module, dynamic=False, mode=way.mode) if way.mode else module
 
 
-def _torch_i3ad(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor]:
+def _torch_i3ad(subject: Subject, way: TorchWay) -> Callable[[Tensor], Tensor]:
     method = subject.method
     assert isinstance(method, I3AD)
     generator = load_generator(jax.device_get(subject.state.gan.average)).eval()
-    network = _torch_module(generator, compiled=compiled)
+    network = _torch_module(generator, way)
     loop, in_bfloat16 = method.test.refine, method.test.dtype == "bfloat16"
     options = {"u": subject.u, "iterations": loop.iterations, "patches": loop.patches}
 
@@ -198,19 +226,19 @@ def _torch_i3ad(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor]:
     return lambda images: torch_loop.refine(generate, images, **options)
 
 
-def _torch_projection(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor]:
+def _torch_projection(subject: Subject, way: TorchWay) -> Callable[[Tensor], Tensor]:
     method = subject.method
     assert isinstance(method, L2Projection)
     autoencoder = torch_baselines.load_autoencoder(jax.device_get(subject.state), method)
-    autoencoder = _torch_module(autoencoder, compiled=compiled)
+    autoencoder = _torch_module(autoencoder, way)
     return lambda images: torch_baselines.project(autoencoder, images, method.test)
 
 
-def _torch_anogan(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor]:
+def _torch_anogan(subject: Subject, way: TorchWay) -> Callable[[Tensor], Tensor]:
     method = subject.method
     assert isinstance(method, Anogan)
     networks = torch_baselines.load_anogan(jax.device_get(subject.state), method)
-    generate, extract_features = (_torch_module(network, compiled=compiled) for network in networks)
+    generate, extract_features = (_torch_module(network, way) for network in networks)
     latent = np.array(first_latent(method.training.latent_size))
     start = torch.from_numpy(latent).to(torch_device())
     return lambda images: torch_baselines.search_latent(
@@ -218,7 +246,7 @@ def _torch_anogan(subject: Subject, compiled: bool) -> Callable[[Tensor], Tensor
     )
 
 
-TORCH_LOOPS: dict[str, Callable[[Subject, bool], Callable[[Tensor], Tensor]]] = {
+TORCH_LOOPS: dict[str, Callable[[Subject, TorchWay], Callable[[Tensor], Tensor]]] = {
     "i3ad": _torch_i3ad,
     "l2_ae_projection": _torch_projection,
     "anogan": _torch_anogan,

@@ -15,12 +15,24 @@ def publish(
     *,
     notes: Mapping[str, Any],
 ) -> None:
-    """Writes NAME.json, a list of the rows, and NAME.md, a table with the notes below; prints the latter."""
+    """Writes a table as `write` does, and prints it."""
+    print(write(folder, name, columns, rows, notes=notes))
+
+
+def write(
+    folder: Path,
+    name: str,
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    notes: Mapping[str, Any],
+) -> str:
+    """Writes NAME.json, a list of the rows, and NAME.md, a table with the notes below; gives the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     text = _markdown(columns, rows, notes)
     write_json(folder / f"{name}.json", list(rows))
     write_text(folder / f"{name}.md", text)
-    print(text)
+    return text
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], notes: Mapping[str, Any]) -> str:

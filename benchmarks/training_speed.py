@@ -58,6 +58,12 @@ def main(arguments: Sequence[str]) -> None:
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     config = default_config("i3ad", preset=flags.preset).with_settings(GAN_ALONE)
     batch = flags.batch or config.training.batch_size
+    rows = time_steps(config, batch, rounds=flags.rounds)
+    publish(flags.out, "training_speed", COLUMNS, rows, notes=machine())
+
+
+def time_steps(config: Config, batch: int, *, rounds: int) -> list[dict[str, Any]]:
+    """Rows of our step and PyTorch's, of the GAN alone, clocked in turns."""
     method = config.build()
     state = fresh_state(jax.random.key(0), method)
     images = random_images(config, batch)
@@ -70,11 +76,11 @@ def main(arguments: Sequence[str]) -> None:
         step()
         firsts[name] = time.perf_counter() - start
         step()  # Some things are set up by the second call only.
-    seconds = paired(steps, rounds=flags.rounds, label=f"{flags.preset}, batch {batch}")
+    seconds = paired(steps, rounds=rounds, label=f"{config.preset}, batch {batch}")
     best = min(float(np.median(times)) for name, times in seconds.items() if name != "JAX")
-    rows = [
+    return [
         {
-            "preset": flags.preset,
+            "preset": config.preset,
             "framework": "JAX" if name == "JAX" else "PyTorch",
             "variant": "" if name == "JAX" else name,
             "batch": batch,
@@ -86,7 +92,6 @@ def main(arguments: Sequence[str]) -> None:
         }
         for name, times in seconds.items()
     ]
-    publish(flags.out, "training_speed", COLUMNS, rows, notes=machine())
 
 
 def jax_step(method: Method, state: I3adState, images: Images) -> Callable[[], Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from i3ad_jax.nn.convolution import Conv, convolve
+from i3ad_jax.nn.convolution import Conv, convolve, few_channels
 
 
 def reference(x: Any, kernel: Any, *, strides: Any, padding: Any, dilation: Any) -> Any:
@@ -39,6 +39,18 @@ def test_gradients(taps: int, strides: Any, padding: Any, dilation: Any) -> None
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
     for gradient, expected_gradient in zip(vjp(cotangent), reference_vjp(cotangent), strict=True):
         np.testing.assert_allclose(gradient, expected_gradient, rtol=0, atol=1e-4)
+
+
+def test_space_to_depth_can_be_left_out() -> None:
+    shapes = jax.ShapeDtypeStruct((1, 12, 16, 3), "float32"), jax.ShapeDtypeStruct((3, 3, 3, 4), "float32")
+    program = jax.jit(lambda x, kernel: convolve(x, kernel, (1, 1), ((1, 1), (1, 1)), (1, 1)))
+
+    def channels_multiplied() -> bool:
+        return "2x2x12x16" in program.lower(*shapes).as_text()
+
+    assert channels_multiplied()
+    with few_channels(0):
+        assert not channels_multiplied()
 
 
 @pytest.mark.parametrize("options", [{}, {"strides": 2}, {"kernel_dilation": 2}, {"dtype": "bfloat16"}])

@@ -15,6 +15,7 @@ from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly, ssim_with
 
 torch = pytest.importorskip("torch")
 from benchmarks import torch_loop  # noqa: E402  (it needs torch)
+from benchmarks.precision import arithmetic  # noqa: E402
 from benchmarks.torch_networks import load_generator  # noqa: E402
 
 INPAINTER = Inpainter(width=2, dilations=(2,))
@@ -37,8 +38,25 @@ def test_ssim() -> None:
     np.testing.assert_allclose(torch_loop.Ssim(first)(second), ours, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("iterations", [0, 5])
-def test_maps(params: Any, iterations: int) -> None:
+def test_ssim_is_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    convolve, allowed = torch.nn.functional.conv2d, []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return convolve(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    with arithmetic("tf32"):
+        torch_loop.Ssim(TENSORS)(TENSORS)
+        assert torch.backends.cudnn.allow_tf32
+    assert allowed
+    assert not any(allowed)
+
+
+@pytest.mark.parametrize(("iterations", "together"), [(0, 64), (5, 64), (5, 1)])
+def test_maps(params: Any, iterations: int, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_loop, "TOGETHER", together)
+
     def inpaint(masked: Any, mask: Any) -> Any:
         outputs: Any = INPAINTER.apply({"params": params}, masked[None], mask[None])
         return outputs[1][0]

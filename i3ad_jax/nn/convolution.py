@@ -13,7 +13,9 @@ Pairs = tuple[tuple[int, int], ...]
 Kernel = Float[Array, "kh kw i o"]
 
 
-FEW_CHANNELS = 8  # up to this many, space-to-depth is faster; measured in benchmarks/README.md
+# Up to this many, space-to-depth is faster on a CPU: benchmarks/README.md. `with few_channels(0):` compiles
+# without it: JAX keeps programs apart that were traced under different values.
+few_channels = jax.make_user_context(8)
 
 
 def convolve(
@@ -28,7 +30,7 @@ def convolve(
     With few input or output channels it is computed after space-to-depth: more multiplications, by zeros, but
     in better filled vectors. Strides and dilation must not both be more than 1.
     """
-    few = min(kernel.shape[2:]) <= FEW_CHANNELS and max(kernel.shape[:2]) > 1
+    few = min(kernel.shape[2:]) <= few_channels.value and max(kernel.shape[:2]) > 1
     if few and strides == dilation == (1, 1):
         return _convolve_space_to_depth(x, kernel, padding)
     return _convolve_direct(x, kernel, strides, padding, dilation)
