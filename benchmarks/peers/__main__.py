@@ -131,7 +131,10 @@ def run_trial(row: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
         np.savez(out / "data.npz", train=data.train.images, test=data.test.images)
         words = [row["peer"], str(row["seed"]), str(row["seconds"]), out / "data.npz", out]
         environment = {**clean_environment(out / "cache"), "TORCH_HOME": str(out / "cache"), **ENVIRONMENT}
-        cost = cost_of([sys.executable, "-m", "benchmarks.peers.trial", *words], environment=environment)
+        cost = cost_of(
+            [sys.executable, "-m", "benchmarks.peers.trial", *words],
+            environment=environment | dict(PEERS[row["peer"]].environment),
+        )
         measured = read_json(out / "trial.json")
         with np.load(out / "scores.npz") as scores:
             metrics = measure(data.test, scores["images"], scores.get("maps"))

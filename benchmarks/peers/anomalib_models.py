@@ -61,12 +61,14 @@ def fit_draem(images: np.ndarray, *, seed: int, seconds: float) -> AnomalibModel
         return _fit("Draem", images, seed=seed, seconds=seconds, dtd_dir=folder)
 
 
-def fit_patchcore_random(images: np.ndarray, *, seed: int, seconds: float) -> AnomalibModel:
-    """PatchCore (Roth et al. 2022) on the features of a network that was never trained."""
-    return _fit("Patchcore", images, seed=seed, seconds=seconds, pre_trained=False)
+def fit_patchcore_random(images: np.ndarray, *, seed: int, seconds: float) -> AnomalibModel:  # noqa: ARG001
+    """PatchCore (Roth et al. 2022) on the features of a network that was never trained: one epoch."""
+    return _fit("Patchcore", images, seed=seed, seconds=None, pre_trained=False)
 
 
-def _fit(name: str, images: np.ndarray, *, seed: int, seconds: float, **settings: Any) -> AnomalibModel:
+def _fit(
+    name: str, images: np.ndarray, *, seed: int, seconds: float | None, **settings: Any
+) -> AnomalibModel:
     # By name: type checkers need not find anomalib. `Peer.load` has imported it.
     callbacks, data, engines, models = (
         import_module(f"anomalib.{part}")
@@ -105,7 +107,7 @@ def _fit(name: str, images: np.ndarray, *, seed: int, seconds: float, **settings
             enable_model_summary=False,
             enable_progress_bar=False,
             limit_val_batches=0,
-            max_time=timedelta(seconds=seconds),
+            max_time=None if seconds is None else timedelta(seconds=seconds),
         )
         engine.fit(model=model, datamodule=module)
     return AnomalibModel(model.eval(), engine)
