@@ -1,0 +1,78 @@
+"""Ours, by the Python interface: `i3ad` as it is by default, and its yardstick `pca`."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from benchmarks.peers.peer import Scores
+from i3ad_jax import Detector
+from i3ad_jax.config import default_config
+from i3ad_jax.data.load import ARRAYS
+from i3ad_jax.errors import InputError
+from i3ad_jax.fit import training_steps
+from i3ad_jax.preparation import as_split, prepare
+from i3ad_jax.runtime.devices import use_every_core
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A detector with its headline, the score that its calibration trusts."""
+
+    detector: Detector
+
+    def score(self, images: np.ndarray) -> Scores:
+        """As `Fitted.score`."""
+        found = self.detector.score(_in_8_bits(images))
+        maps = np.stack([prediction.anomaly_map() for prediction in found])
+        return Scores(np.array([prediction.scores[prediction.headline] for prediction in found]), maps)
+
+    def save(self, folder: Path) -> None:
+        """A run folder, with the optimisers' states."""
+        self.detector.save(folder / "run")
+
+
+def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
+    """As `Detector.fit`, but that training ends when the time is over."""
+    use_every_core()  # as all commands do
+    pixels = _in_8_bits(images)
+    config = default_config("i3ad").with_settings(
+        {"data": ARRAYS, "image_size": images.shape[1], "seed": seed}
+    )
+    prepared = prepare(config, lambda size: as_split(pixels, config, size))
+    end, step = time.perf_counter() + seconds, None
+    for step in training_steps(
+        prepared.config.build(),
+        prepared.images.images,
+        preprocessing=prepared.preprocessing,
+        augment=prepared.config.preprocessing.augment,
+        seed=seed,
+    ):
+        jax.block_until_ready(step)  # JAX's clock runs ahead of its work
+        if time.perf_counter() > end:
+            break
+    assert step is not None  # there is at least one
+    if problem := step.problem():
+        raise InputError(f"training diverged at step {step.number} ({problem})")
+    return Ours(
+        Detector.calibrated(
+            prepared.config,
+            step.state,
+            prepared.files,
+            prepared.held_out.images,
+            preprocessing=prepared.preprocessing,
+            step=step.number,
+        )
+    )
+
+
+def fit_pca(images: np.ndarray, *, seed: int, seconds: float) -> Ours:  # noqa: ARG001
+    """30 principal components."""
+    use_every_core()
+    return Ours(Detector.fit(_in_8_bits(images), method="pca", image_size=images.shape[1], seed=seed))
+
+
+def _in_8_bits(images: np.ndarray) -> np.ndarray:
+    return np.round(255 * images).astype(np.uint8)
