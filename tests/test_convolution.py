@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from i3ad_jax.nn import convolution
 from i3ad_jax.nn.convolution import Conv, convolve, few_channels
 
 
@@ -29,7 +30,11 @@ def reference(x: Any, kernel: Any, *, strides: Any, padding: Any, dilation: Any)
         (3, (2, 1), ((0, 3), (2, 2)), (1, 2)),
     ],
 )
-def test_gradients(taps: int, strides: Any, padding: Any, dilation: Any) -> None:
+@pytest.mark.parametrize("stacked", [0, convolution.STACKED])
+def test_gradients(
+    taps: int, strides: Any, padding: Any, dilation: Any, stacked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution, "STACKED", stacked)
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 12, 16, 3), (taps, taps, 3, 4)))
     options = {"strides": strides, "padding": padding, "dilation": dilation}

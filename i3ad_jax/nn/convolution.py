@@ -16,6 +16,7 @@ Kernel = Float[Array, "kh kw i o"]
 # Up to this many, space-to-depth is faster on a CPU: benchmarks/README.md. `with few_channels(0):` compiles
 # without it: JAX keeps programs apart that were traced under different values.
 few_channels = jax.make_user_context(8)
+STACKED = 2**22  # numbers: 16 MiB, about what caches hold
 
 
 def convolve(
@@ -73,9 +74,9 @@ def _convolve_direct(
 ) -> Float[Array, "b h2 w2 o"]:
     """The convolution without space-to-depth, with its own gradients on CPUs.
 
-    On a CPU the kernel's gradient is one matrix product per tap: two to three times as fast as XLA's
-    convolution, and no slower inside a loop, where XLA's is some 60 times slower. The input's gradient is
-    computed by polyphase decomposition: one plain convolution per phase of the stride, without
+    On a CPU the kernel's gradient is a matrix product, or one for each tap: two to three times as fast as
+    XLA's convolution, and no slower inside a loop, where XLA's is some 60 times slower. The input's gradient
+    is computed by polyphase decomposition: one plain convolution per phase of the stride, without
     multiplications by zeros. Other devices use XLA's gradients.
     """
     return _convolve(x, kernel, strides, padding, dilation)
@@ -99,23 +100,10 @@ def _backward(strides: Any, padding: Any, dilation: Any, residuals: tuple[Any, A
     def kernel_by_convolution(x: Any, cotangent: Any) -> Kernel:
         return jax.vjp(lambda kernel: convolution(x, kernel), kernel)[1](cotangent)[0]
 
-    def kernel_by_taps(x: Any, cotangent: Any) -> Kernel:
-        padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-
-        def tap(row: int, column: int) -> Float[Array, "i o"]:
-            # The input pixels that this tap multiplies, one for each output pixel.
-            slices = [
-                slice(position * rate, position * rate + stride * (size - 1) + 1, stride)
-                for position, rate, stride, size in zip(
-                    (row, column), dilation, strides, cotangent.shape[1:3], strict=True
-                )
-            ]
-            inputs = padded[:, slices[0], slices[1]]
-            return inputs.reshape(-1, inputs.shape[-1]).T @ cotangent.reshape(-1, cotangent.shape[-1])
-
-        height, width = kernel.shape[:2]
-        rows = [jnp.stack([tap(row, column) for column in range(width)]) for row in range(height)]
-        return jnp.stack(rows).astype(kernel.dtype)
+    def kernel_by_products(x: Any, cotangent: Any) -> Kernel:
+        stacked = x.size * kernel.shape[1] + cotangent.size * kernel.shape[0]
+        gradient = _kernel_gradient_stacked if stacked <= STACKED else _kernel_gradient_by_taps
+        return gradient(x, cotangent, kernel.shape, strides, padding, dilation).astype(kernel.dtype)
 
     def input_by_convolution(cotangent: Any, kernel: Any) -> Float[Array, "b h w i"]:
         return jax.vjp(lambda x: convolution(x, kernel), x)[1](cotangent)[0]
@@ -125,11 +113,85 @@ def _backward(strides: Any, padding: Any, dilation: Any, residuals: tuple[Any, A
 
     return (
         lax.platform_dependent(cotangent, kernel, cpu=input_by_phases, default=input_by_convolution),
-        lax.platform_dependent(x, cotangent, cpu=kernel_by_taps, default=kernel_by_convolution),
+        lax.platform_dependent(x, cotangent, cpu=kernel_by_products, default=kernel_by_convolution),
     )
 
 
 _convolve_direct.defvjp(_forward, _backward)
+
+
+def _kernel_gradient_by_taps(
+    x: Any,
+    cotangent: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, int],
+    padding: Pairs,
+    dilation: tuple[int, int],
+) -> Kernel:
+    """The gradient of a kernel of this shape: for each tap a product over all output pixels."""
+    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+    def tap(row: int, column: int) -> Float[Array, "i o"]:
+        # The input pixels that this tap multiplies, one for each output pixel.
+        slices = [
+            _every(position * rate, stride, length)
+            for position, rate, stride, length in zip(
+                (row, column), dilation, strides, cotangent.shape[1:3], strict=True
+            )
+        ]
+        return _flat(padded[:, slices[0], slices[1]]).T @ _flat(cotangent)
+
+    height, width = shape[:2]
+    return jnp.stack([jnp.stack([tap(row, column) for column in range(width)]) for row in range(height)])
+
+
+def _kernel_gradient_stacked(
+    x: Any,
+    cotangent: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, int],
+    padding: Pairs,
+    dilation: tuple[int, int],
+) -> Kernel:
+    """The same with one product for all taps whose rows are of one phase of the stride.
+
+    Stacked along the channels are inputs, shifted by a kernel's columns, and cotangents, shifted by its rows:
+    height + width copies in place of height x width. It is faster as long as these copies fit into caches.
+    """
+    height, width, channels, features = shape
+    (top, _), columns_padding = padding
+    padded = jnp.pad(x, ((0, 0), (0, 0), columns_padding, (0, 0)))
+    columns = (_every(column * dilation[1], strides[1], cotangent.shape[2]) for column in range(width))
+    inputs = jnp.concatenate([padded[:, :, column] for column in columns], axis=-1)
+    taps: dict[int, Any] = {}
+    for phase in range(strides[0]):
+        rows = [row for row in range(height) if (phase + top - row * dilation[0]) % strides[0] == 0]
+        of_phase = inputs[:, phase :: strides[0]]
+        shifted = [
+            _shift_rows(cotangent, (phase + top - row * dilation[0]) // strides[0], of_phase.shape[1])
+            for row in rows
+        ]
+        product = _flat(of_phase).T @ _flat(jnp.concatenate(shifted, axis=-1))
+        product = product.reshape(width, channels, len(rows), features)
+        taps |= {row: product[:, :, number] for number, row in enumerate(rows)}
+    return jnp.stack([taps[row] for row in range(height)])
+
+
+def _shift_rows(x: Any, shift: int, rows: int) -> Float[Array, "b rows w c"]:
+    """The rows of `x` from row `shift` on, so many; zeros where it has none."""
+    config = [(0, 0, 0), (-shift, rows + shift - x.shape[1], 0), (0, 0, 0), (0, 0, 0)]
+    padded: Any = lax.pad(x, jnp.zeros((), x.dtype), config)
+    return padded
+
+
+def _flat(x: Any) -> Any:
+    """All pixels of all images: `n c`."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def _every(first: int, stride: int, length: int) -> slice:
+    """So many places, each so far from the one before."""
+    return slice(first, first + stride * (length - 1) + 1, stride)
 
 
 def _input_gradient_by_phases(
