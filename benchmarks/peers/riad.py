@@ -23,9 +23,10 @@ SCALES = 4  # of MSGMS
 GMS_CONSTANT = 0.0026  # of Xue et al. 2014 (170 for intensities up to 255), for intensities up to 1
 SMOOTHING = 21  # side in pixels of the mean filter over anomaly maps
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the U-Net from level to level
+# The schedule of plutoyuxie's reimplementation on GitHub, without its weight decay and early stopping.
 EPOCHS, SLOWER_AFTER = 300, 250
 LEARNING_RATE = 1e-4
-BATCH = 8
+BATCH = 8  # not checked against the paper; the reimplementation takes 4
 
 
 class UNet(nn.Module):
@@ -83,7 +84,7 @@ class Riad:
 
 
 def fit(images: np.ndarray, *, seed: int, seconds: float) -> Riad:
-    """Trains for the paper's 300 epochs or until the time is over."""
+    """Trains for 300 epochs or until the time is over."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network, pictures = UNet(), _as_tensor(images)
