@@ -33,6 +33,7 @@ from i3ad_jax.runtime.devices import copied_to, devices_for
 
 PROGRAM = "python -m benchmarks.timing_table"
 QUICK_ITERATIONS = 4
+PAPER_SIZE = 256
 # Mean absolute difference of two loops' SSIM maps. Rounding alone moves pixels whose score is next to u in or
 # out of a mask, and what is inpainted there differs.
 MAPS_AGREE = {"float32": 2e-3, "tf32": 5e-2, "bfloat16": 5e-2}
@@ -63,6 +64,9 @@ class Flags:
     they are drawn."""
     methods: tuple[str, ...] = ("i3ad", "l2_ae_projection")
     """Methods to time without a run: i3ad, l2_ae_projection, anogan (minutes for each image on a CPU)."""
+    image_size: int = PAPER_SIZE
+    """Side of the images in pixels without a run. At another than the paper's, the notes say how many
+    operations an image takes at both."""
     batches: tuple[int, ...] = ()
     """Images that go through the loop together; by default 1 and 4, on a GPU 1, 16 and 64."""
     rounds: int = 3
@@ -100,15 +104,26 @@ def main(arguments: Sequence[str]) -> None:
     if not set(flags.methods) <= set(TORCH_LOOPS):
         raise InputError(f"--methods {' '.join(flags.methods)}: choose from {' '.join(TORCH_LOOPS)}")
     rounds = 2 if flags.quick else flags.rounds
-    subjects = [load_subject(flags.run)] if flags.run else [_paper_size(name) for name in flags.methods]
+    sized = {} if flags.run else {name: _paper_networks(name, flags.image_size) for name in flags.methods}
+    subjects = [load_subject(flags.run)] if flags.run else list(sized.values())
     if flags.quick:
         subjects = [subject.with_iterations(QUICK_ITERATIONS) for subject in subjects]
     batches = flags.batches or ((1, 16, 64) if jax.default_backend() == "gpu" else (1, 4))
     limits = {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")}
     rates = {"matmul_operations_per_second": limits, "copy_bytes_per_second": copy_bandwidth()}
+    if flags.image_size != PAPER_SIZE:
+        paper_sized = {name: _paper_networks(name, PAPER_SIZE) for name in sized}
+        for side, each in ((flags.image_size, sized), (PAPER_SIZE, paper_sized)):
+            rates[f"operations_per_image_at_{side}"] = {name: own.operations() for name, own in each.items()}
     notes = {**machine(), **rates}
     rows = [
-        {**PAPER, "method": method, "iterations": iterations, "seconds_per_image": seconds, "image_size": 256}
+        {
+            **PAPER,
+            "method": method,
+            "iterations": iterations,
+            "seconds_per_image": seconds,
+            "image_size": PAPER_SIZE,
+        }
         for method, (seconds, iterations) in PAPER_SECONDS.items()
     ]
     for subject in subjects:
@@ -225,8 +240,8 @@ def compare(rows: list[Row]) -> None:
             row["ratio_to_best_torch"] = min(theirs) / row["seconds_per_image"]
 
 
-def _paper_size(method: str) -> Subject:
-    return untrained(default_config(method, preset="paper"))
+def _paper_networks(method: str, image_size: int) -> Subject:
+    return untrained(default_config(method, preset="paper").with_settings({"image_size": image_size}))
 
 
 def _row(subject: Subject, variant: Variant, batch: int, times: np.ndarray, *, iterations: float) -> Row:
