@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> None:
         notes = {**verdicts(rows), "skipped": "; ".join(map(str, skipped)) or "nothing", **bench.notes}
         return write(flags.out, "gpu", COLUMNS, rows, notes=notes)
 
-    print(save(*carry_out(jobs, bench.measure, until=until, save=save)))
+    print(save(*carry_out(jobs, bench.measure, is_over=lambda: time.monotonic() >= until, save=save)))
 
 
 def plan(batches: Sequence[int], *, exits: bool) -> list[Job]:
@@ -130,13 +130,13 @@ def carry_out(
     jobs: Sequence[Job],
     measure: Callable[[Job], list[Row]],
     *,
-    until: float,
+    is_over: Callable[[], bool],
     save: Callable[[Sequence[Row], Sequence[Job]], Any],
 ) -> tuple[list[Row], list[Job]]:
-    """All rows, saved as they come, and the jobs that were not begun before `until`, by `time.monotonic`."""
+    """All rows, saved as they come, and the jobs that were not begun before the time was over."""
     rows: list[Row] = []
     for number, job in enumerate(jobs):
-        if time.monotonic() >= until:
+        if is_over():
             return rows, list(jobs[number:])
         rows += attempt(job, measure)
         save(rows, jobs[number + 1 :])

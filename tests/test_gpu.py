@@ -1,8 +1,6 @@
 """The plan of what a GPU measures; the command itself at the smallest sizes, where there is none."""
 
 import json
-import math
-import time
 from pathlib import Path
 
 import jax
@@ -30,16 +28,12 @@ def test_plan_has_everything_once_and_what_the_targets_are_about_first() -> None
 
 def test_nothing_is_begun_after_the_end_and_rows_are_saved_as_they_come() -> None:
     saved = []
-
-    def measure(job: Job) -> list[gpu.Row]:
-        if job.batch == 2:
-            time.sleep(max(until - time.monotonic(), 0))
-        return [{"seconds_per_image": 1.0}]
-
-    until = math.inf
-    attempt(JOBS[0], measure)  # what the first takes to import counts in no budget here
-    until = time.monotonic() + 1
-    rows, skipped = carry_out(JOBS, measure, until=until, save=lambda *both: saved.append(both))
+    rows, skipped = carry_out(
+        JOBS,
+        lambda _: [{"seconds_per_image": 1.0}],
+        is_over=lambda: len(saved) == 2,
+        save=lambda *both: saved.append(both),
+    )
     assert skipped == JOBS[2:]
     assert [row["batch"] for row in rows] == [1, 2]
     assert [len(left) for _, left in saved] == [2, 1]
@@ -51,7 +45,7 @@ def test_what_fails_is_a_row_with_the_reason() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate | 20 GiB")
         return [{}]
 
-    rows, skipped = carry_out(JOBS, measure, until=math.inf, save=lambda *_: None)
+    rows, skipped = carry_out(JOBS, measure, is_over=lambda: False, save=lambda *_: None)
     problem = {"work": "loop", "problem": "CUDA out of memory.", "dtype": "tf32", "batch": 2}
     assert rows[1] == problem
     assert (len(rows), skipped) == (3, [])
