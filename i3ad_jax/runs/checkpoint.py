@@ -54,6 +54,12 @@ class Checkpoints:
         step = self.latest
         if step is None:
             raise InputError(f"{self.path}: no checkpoint; train the run first")
+        stored = self._stored_shapes(step)
+        if stored and stored != _shapes(shapes):
+            raise InputError(
+                f"{self.path / str(step)}: its weights are not those that the run's config.json describes;"
+                " one of the two is another run's: put the right one back"
+            )
         device = SingleDeviceSharding(jax.devices()[0])
         template = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
@@ -61,12 +67,6 @@ class Checkpoints:
         try:
             return self._checkpointer.load(step, template)
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
-            stored = self._stored_shapes(step)
-            if stored and stored != _shapes(shapes):
-                raise InputError(
-                    f"{self.path / str(step)}: its weights are not those that the run's config.json"
-                    " describes; one of the two is another run's: put the right one back"
-                ) from error
             raise InputError(
                 f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"
             ) from error
