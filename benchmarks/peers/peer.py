@@ -96,7 +96,12 @@ _HELD_OUT = "a fifth of the training images calibrates it"
 PEERS = {
     "i3ad": Peer("ours:fit_i3ad", ("i3ad_jax",), note=f"the standard preset; {_HELD_OUT}"),
     "i3ad_pca": Peer("ours:fit_pca", ("i3ad_jax",), note=f"method pca; {_HELD_OUT}"),
-    "riad": Peer("riad:fit", ("torch",), note="written here from the paper; made for 256 x 256 pixels"),
+    "riad": Peer(
+        "riad:fit",
+        ("torch",),
+        note="written here after the paper, its schedule after a public reimplementation; made for 256 x 256"
+        " pixels",
+    ),
     "anomalib_ganomaly": _anomalib("fit_ganomaly"),
     "anomalib_draem": _anomalib(
         "fit_draem",

@@ -1,4 +1,4 @@
-"""RIAD in PyTorch, from its paper: Zavrtanik, Kristan, Skocaj 2021, Reconstruction by inpainting for visual
+"""RIAD in PyTorch, after its paper: Zavrtanik, Kristan, Skocaj 2021, Reconstruction by inpainting for visual
 anomaly detection, Pattern Recognition 112.
 
 The cells of a grid are divided at random into sets; an image is reconstructed from as many copies of it, each

@@ -1,7 +1,7 @@
 """Convolution with gradients that are fast on a CPU too."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,20 @@ from jaxtyping import Array, Float
 
 Pairs = tuple[tuple[int, int], ...]
 Kernel = Float[Array, "kh kw i o"]
+
+
+class Window(NamedTuple):
+    """How a kernel moves over an image, for rows and columns.
+
+    Attributes:
+        strides: pixels from one output to the next.
+        padding: zeros before and after the image.
+        dilation: pixels from one tap to the next.
+    """
+
+    strides: tuple[int, int]
+    padding: Pairs
+    dilation: tuple[int, int]
 
 
 # Up to this many, space-to-depth is faster on a CPU: benchmarks/README.md. `with few_channels(0):` compiles
@@ -34,7 +48,7 @@ def convolve(
     few = min(kernel.shape[2:]) <= few_channels.value and max(kernel.shape[:2]) > 1
     if few and strides == dilation == (1, 1):
         return _convolve_space_to_depth(x, kernel, padding)
-    return _convolve_direct(x, kernel, strides, padding, dilation)
+    return _convolve_direct(x, kernel, Window(strides, padding, dilation))
 
 
 def _convolve_space_to_depth(x: Any, kernel: Kernel, padding: Pairs) -> Float[Array, "b h2 w2 o"]:
@@ -58,20 +72,14 @@ def _convolve_space_to_depth(x: Any, kernel: Kernel, padding: Pairs) -> Float[Ar
 
     kernels = jnp.stack([phase_kernel(row, column) for row in (0, 1) for column in (0, 1)], axis=3)
     kernels = kernels.reshape(taps[0], 2, taps[1], 2, -1).swapaxes(1, 2).reshape(*taps, 4 * channels, -1)
-    y: Any = _convolve_direct(blocks, kernels, (1, 1), ((0, 0), (0, 0)), (1, 1))
+    y: Any = _convolve_direct(blocks, kernels, Window((1, 1), ((0, 0), (0, 0)), (1, 1)))
     height, width = y.shape[1:3]
     y = y.reshape(batch, height, width, 2, 2, -1).swapaxes(2, 3)
     return y.reshape(batch, 2 * height, 2 * width, -1)[:, : outputs[0], : outputs[1]]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolve_direct(
-    x: Float[Array, "b h w i"],
-    kernel: Kernel,
-    strides: tuple[int, int],
-    padding: Pairs,
-    dilation: tuple[int, int],
-) -> Float[Array, "b h2 w2 o"]:
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve_direct(x: Float[Array, "b h w i"], kernel: Kernel, window: Window) -> Float[Array, "b h2 w2 o"]:
     """The convolution without space-to-depth, with its own gradients on CPUs.
 
     On a CPU the kernel's gradient is a matrix product, or one for each tap: two to three times as fast as
@@ -79,37 +87,37 @@ def _convolve_direct(
     is computed by polyphase decomposition: one plain convolution per phase of the stride, without
     multiplications by zeros. Other devices use XLA's gradients.
     """
-    return _convolve(x, kernel, strides, padding, dilation)
+    return _convolve(x, kernel, window)
 
 
-def _convolve(x: Any, kernel: Any, strides: Any, padding: Any, dilation: Any) -> Any:
+def _convolve(x: Any, kernel: Any, window: Window) -> Any:
+    strides, padding, dilation = window
     numbers = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(
         x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=numbers
     )
 
 
-def _forward(x: Any, kernel: Any, strides: Any, padding: Any, dilation: Any) -> tuple[Any, tuple[Any, Any]]:
-    return _convolve(x, kernel, strides, padding, dilation), (x, kernel)
+def _forward(x: Any, kernel: Any, window: Window) -> tuple[Any, tuple[Any, Any]]:
+    return _convolve(x, kernel, window), (x, kernel)
 
 
-def _backward(strides: Any, padding: Any, dilation: Any, residuals: tuple[Any, Any], cotangent: Any) -> Any:
+def _backward(window: Window, residuals: tuple[Any, Any], cotangent: Any) -> Any:
     x, kernel = residuals
-    convolution = partial(_convolve, strides=strides, padding=padding, dilation=dilation)
 
     def kernel_by_convolution(x: Any, cotangent: Any) -> Kernel:
-        return jax.vjp(lambda kernel: convolution(x, kernel), kernel)[1](cotangent)[0]
+        return jax.vjp(lambda kernel: _convolve(x, kernel, window), kernel)[1](cotangent)[0]
 
     def kernel_by_products(x: Any, cotangent: Any) -> Kernel:
         stacked = x.size * kernel.shape[1] + cotangent.size * kernel.shape[0]
         gradient = _kernel_gradient_stacked if stacked <= STACKED else _kernel_gradient_by_taps
-        return gradient(x, cotangent, kernel.shape, strides, padding, dilation).astype(kernel.dtype)
+        return gradient(x, cotangent, kernel.shape, window).astype(kernel.dtype)
 
     def input_by_convolution(cotangent: Any, kernel: Any) -> Float[Array, "b h w i"]:
-        return jax.vjp(lambda x: convolution(x, kernel), x)[1](cotangent)[0]
+        return jax.vjp(lambda x: _convolve(x, kernel, window), x)[1](cotangent)[0]
 
     def input_by_phases(cotangent: Any, kernel: Any) -> Float[Array, "b h w i"]:
-        return _input_gradient_by_phases(cotangent, kernel, x.shape, strides, padding, dilation)
+        return _input_gradient_by_phases(cotangent, kernel, x.shape, window)
 
     return (
         lax.platform_dependent(cotangent, kernel, cpu=input_by_phases, default=input_by_convolution),
@@ -120,15 +128,9 @@ def _backward(strides: Any, padding: Any, dilation: Any, residuals: tuple[Any, A
 _convolve_direct.defvjp(_forward, _backward)
 
 
-def _kernel_gradient_by_taps(
-    x: Any,
-    cotangent: Any,
-    shape: tuple[int, ...],
-    strides: tuple[int, int],
-    padding: Pairs,
-    dilation: tuple[int, int],
-) -> Kernel:
+def _kernel_gradient_by_taps(x: Any, cotangent: Any, shape: tuple[int, ...], window: Window) -> Kernel:
     """The gradient of a kernel of this shape: for each tap a product over all output pixels."""
+    strides, padding, dilation = window
     padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
 
     def tap(row: int, column: int) -> Float[Array, "i o"]:
@@ -145,21 +147,14 @@ def _kernel_gradient_by_taps(
     return jnp.stack([jnp.stack([tap(row, column) for column in range(width)]) for row in range(height)])
 
 
-def _kernel_gradient_stacked(
-    x: Any,
-    cotangent: Any,
-    shape: tuple[int, ...],
-    strides: tuple[int, int],
-    padding: Pairs,
-    dilation: tuple[int, int],
-) -> Kernel:
+def _kernel_gradient_stacked(x: Any, cotangent: Any, shape: tuple[int, ...], window: Window) -> Kernel:
     """The same with one product for all taps whose rows are of one phase of the stride.
 
     Stacked along the channels are inputs, shifted by a kernel's columns, and cotangents, shifted by its rows:
     height + width copies in place of height x width. It is faster as long as these copies fit into caches.
     """
     height, width, channels, features = shape
-    (top, _), columns_padding = padding
+    strides, ((top, _), columns_padding), dilation = window
     padded = jnp.pad(x, ((0, 0), (0, 0), columns_padding, (0, 0)))
     columns = (_every(column * dilation[1], strides[1], cotangent.shape[2]) for column in range(width))
     inputs = jnp.concatenate([padded[:, :, column] for column in columns], axis=-1)
@@ -195,14 +190,10 @@ def _every(first: int, stride: int, length: int) -> slice:
 
 
 def _input_gradient_by_phases(
-    cotangent: Any,
-    kernel: Any,
-    shape: tuple[int, ...],
-    strides: tuple[int, int],
-    padding: Pairs,
-    dilation: tuple[int, int],
+    cotangent: Any, kernel: Any, shape: tuple[int, ...], window: Window
 ) -> Float[Array, "b h w i"]:
     """The gradient of an input of this shape: input pixels of one phase of the stride share their taps."""
+    strides, padding, dilation = window
     batch, height, width, channels = shape
     counts = [-(-size // stride) for size, stride in zip((height, width), strides, strict=True)]
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
@@ -218,7 +209,7 @@ def _input_gradient_by_phases(
             taps.append(slice(size - 1 - first - stride * (number - 1), size - first, stride))
             before = (number - 1) * rate - (offset + low - first) // stride
             pads.append((before, count + (number - 1) * rate - before - length))
-        return _convolve(cotangent, flipped[taps[0], taps[1]], (1, 1), tuple(pads), dilation)
+        return _convolve(cotangent, flipped[taps[0], taps[1]], Window((1, 1), tuple(pads), dilation))
 
     rows = [
         jnp.stack([phase(row, column) for column in range(strides[1])], axis=3) for row in range(strides[0])
