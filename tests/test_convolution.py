@@ -4,8 +4,10 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax import lax
 
 from i3ad_jax.nn import convolution
@@ -58,10 +60,15 @@ def test_space_to_depth_can_be_left_out() -> None:
         assert not channels_multiplied()
 
 
-@pytest.mark.parametrize("options", [{}, {"strides": 2}, {"kernel_dilation": 2}, {"dtype": "bfloat16"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2}, {"dilation": 2}, {"use_bias": False}, {"dtype": "bfloat16"}]
+)
 def test_layer_equals_flaxs(options: dict[str, Any]) -> None:
-    x = np.random.default_rng(0).normal(size=(2, 9, 10, 3)).astype(np.float32)
-    ours, flaxs = (conv(4, (3, 3), **options) for conv in (Conv, Conv.func))
+    """The weights have the same names and shapes, too."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 9, 10, 3)), jnp.float32)
+    ours = Conv(4, (3, 3), **options)
+    flax_names = {"stride": "strides", "dilation": "kernel_dilation"}
+    flaxs = nn.Conv(4, (3, 3), **{flax_names.get(name, name): value for name, value in options.items()})
     params = flaxs.init(jax.random.key(0), x)
 
     def loss(params: Any, conv: Any) -> Any:

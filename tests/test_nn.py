@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax import lax
 from random_weights import random_weights
 
 from i3ad_jax.config import default_config
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.nn.layers import ACTIVATION_GAIN, DownsampleConv, GatedConv, SelfAttention, UpsampleConv
+from i3ad_jax.nn.layers import ACTIVATION_GAIN, DownsampleConv, GatedConv, SelfAttention, UpsampleConv, gate
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)), jnp.float32)
@@ -131,6 +132,17 @@ def test_gated_conv_gates_pixel_by_pixel() -> None:
     expected = np.where(activation > 0, activation, np.expm1(activation)) / (1 + np.exp(-gate))
     actual: Any = conv.apply(params, x)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+
+
+def test_gate_has_the_gradient_of_its_definition() -> None:
+    x, weights = jnp.asarray(random_features(2, 5, 5, 6)), jnp.asarray(random_features(2, 5, 5, 3))
+
+    def defined(x: Any) -> Any:
+        activation, gates = jnp.split(x, 2, axis=-1)
+        return nn.elu(activation) * nn.sigmoid(gates)
+
+    ours, expected = (jax.grad(lambda x, f=f: (weights * f(x)).sum())(3 * x) for f in (gate, defined))
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-6)
 
 
 def discriminator(depth: int) -> tuple[PatchDiscriminator, Any]:

@@ -32,7 +32,7 @@ class PatchDiscriminator(nn.Module):
         x = jnp.concatenate([images, masks], axis=-1).astype(self.dtype)
         for layer in range(self.depth):
             features = self.width * min(2**layer, 4)
-            conv = Conv(features, (5, 5), strides=2, dtype=self.dtype, name=f"conv_{layer}")
+            conv = Conv(features, (5, 5), stride=2, dtype=self.dtype, name=f"conv_{layer}")
             x = nn.SpectralNorm(conv, name=f"spectral_norm_{layer}")(x, update_stats=update_stats)
             if layer < self.depth - 1:
                 x = nn.leaky_relu(x, 0.2)

@@ -22,7 +22,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
-        x = Conv(self.features, (3, 3), strides=self.stride, use_bias=False, dtype=self.dtype, name="conv")(x)
+        x = Conv(self.features, (3, 3), stride=self.stride, use_bias=False, dtype=self.dtype, name="conv")(x)
         # At least two channels a group: of one alone the mean over the image would be lost.
         groups = math.gcd(MOST_GROUPS, self.features // 2)
         x = nn.GroupNorm(num_groups=groups, dtype=jnp.float32, name="norm")(x)
