@@ -1,13 +1,15 @@
 """Training as an iterator of steps, without disk, progress bars or signals: `session.py` adds these."""
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Int, UInt8
 from tqdm import tqdm
 
@@ -21,6 +23,7 @@ from i3ad_jax.shapes import PRNGKey
 
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
 CHECK_EVERY = 20  # steps between looks at the losses
+CALL_SECONDS = 0.5  # that a call of the compiled program takes, about: so long may Ctrl-C and a bar wait
 DIVERGED = 1e4  # losses here are of order one; beyond this no training comes back
 
 
@@ -56,12 +59,14 @@ def training_steps(
     seed: int,
     start: int = 0,
     state: State | None = None,
+    every: Collection[int] = (1,),
 ) -> Iterator[Step]:
     """The steps of a training, from the first or from where an earlier one ended.
 
-    Step i draws its batch, squares and masks from a key made of the seed and i alone, so a training that was
-    interrupted ends in the same bits as one that was not. A method that learns from all images at once takes
-    one step.
+    Several steps are one call of a compiled program, which saves the time that every call takes to get its
+    memory; how many are together changes no bit. Step i draws its batch, squares and masks from a key made of
+    the seed and i alone, so a training that was interrupted ends in the same bits as one that was not. A
+    method that learns from all images at once takes one step.
 
     Args:
         method: to train.
@@ -71,6 +76,8 @@ def training_steps(
         seed: of weights, batches, squares, masks and planted defects.
         start: number of steps that led to `state`.
         state: to go on from; None for fresh weights. It is donated.
+        every: what is yielded are steps whose number is a multiple of one of these, the last step, and where
+            steps are slow others in between, so that `CALL_SECONDS` pass at most.
 
     Raises:
         InputError: there are too few images for the method's settings.
@@ -84,9 +91,16 @@ def training_steps(
     order_key, step_key = jax.random.split(train_key)
     state = fresh_state(init_key, method) if state is None else state
     on_device = TrainingImages.of(images, preprocessing, augment)
-    for done in range(start, method.training.steps):
-        state, metrics = _step_once(method, state, on_device, done, order_key, step_key)
-        yield Step(done + 1, state, metrics)
+    number, count, total = start, 1, method.training.steps
+    while number < total:
+        stop = min(number + count, total, *((number // multiple + 1) * multiple for multiple in every))
+        clock = time.perf_counter()
+        state, metrics = jax.block_until_ready(
+            _run_steps(method, state, on_device, number, stop, order_key, step_key)
+        )
+        count = max(1, int(CALL_SECONDS * (stop - number) / (time.perf_counter() - clock)))
+        number = stop
+        yield Step(number, state, metrics)
 
 
 def last_step(
@@ -103,14 +117,19 @@ def last_step(
     Raises:
         InputError: training diverged, or there are too few images for the method's settings.
     """
-    steps = training_steps(method, images, preprocessing=preprocessing, augment=augment, seed=seed)
     total, last = getattr(method.training, "steps", 1), None
-    for last in tqdm(steps, "train", total, unit="step", disable=not progress):
-        looked_at = last.number % CHECK_EVERY == 0 or last.number == total
-        if looked_at and (problem := last.problem(weights=last.number == total)):
-            raise InputError(f"training diverged at step {last.number} ({problem}); lower the learning rates")
+    steps = training_steps(
+        method, images, preprocessing=preprocessing, augment=augment, seed=seed, every=(CHECK_EVERY,)
+    )
+    with tqdm(desc="train", total=total, unit="step", disable=not progress) as bar:
+        for last in steps:
+            if problem := last.problem(weights=last.number == total):
+                raise InputError(
+                    f"training diverged at step {last.number} ({problem}); lower the learning rates"
+                )
+            bar.update(last.number - bar.n)
     assert last is not None  # there is at least one step
-    return jax.block_until_ready(last)
+    return last
 
 
 def fresh_state(key: PRNGKey, method: Method) -> State:
@@ -130,18 +149,37 @@ def _init(method: Method, key: PRNGKey) -> State:
 
 
 @jit(static_argnums=0, donate_argnums=1)
-def _step_once(
+def _run_steps(
     method: Method,
     state: State,
     images: TrainingImages,
-    index: int | Int[Array, ""],
+    start: int | Int[Array, ""],
+    stop: int | Int[Array, ""],
     order_key: PRNGKey,
     step_key: PRNGKey,
 ) -> tuple[State, Metrics]:
-    """One training step as one program: its batch from the epoch's shuffled images, then the method's step.
+    """Training steps as one program: the state after step `stop`, and that step's metrics.
 
     The state is donated: the new one takes its memory.
     """
+
+    def step(index: Int[Array, ""], carry: tuple[State, Metrics]) -> tuple[State, Metrics]:
+        return _step(method, carry[0], images, index, order_key, step_key)
+
+    shapes = jax.eval_shape(lambda: step(jnp.int32(0), (state, {}))[1])
+    none = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
+    return lax.fori_loop(start, stop, step, (state, none))
+
+
+def _step(
+    method: Method,
+    state: State,
+    images: TrainingImages,
+    index: Int[Array, ""],
+    order_key: PRNGKey,
+    step_key: PRNGKey,
+) -> tuple[State, Metrics]:
+    """One training step: its batch from the epoch's shuffled images, then the method's step."""
     settings = method.training
     assert isinstance(settings, StepSettings)
 

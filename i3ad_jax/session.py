@@ -136,29 +136,31 @@ def _train(prepared: Preparation, folder: RunFolder) -> tuple[int, State]:
             seed=config.seed,
             start=start,
             state=state,
+            every=(LOG_EVERY, settings.checkpoint_every, settings.sample_every) if by_steps else (1,),
         )
-        progress = tqdm(steps, "train", total, initial=start, unit="step", disable=start >= total)
         clock, step = _Clock(start), Step(start, state, {})
-        for step in progress:
-            last = step.number == total or bool(received)
-            saving = last or (by_steps and step.number % settings.checkpoint_every == 0)
-            if saving or step.number % LOG_EVERY == 0:
-                _check(step, weights=saving, kept=checkpoints.latest)
-                losses = {name: float(value) for name, value in step.metrics.items()}
-                row = {"step": step.number, **losses, "steps_per_second": clock.rate(step.number)}
+        bar = tqdm(desc="train", total=total, initial=start, unit="step", disable=start >= total)
+        with bar as progress:
+            for step in steps:
+                progress.update(step.number - progress.n)
+                last = step.number == total or bool(received)
+                saving = last or (by_steps and step.number % settings.checkpoint_every == 0)
+                if saving or step.number % LOG_EVERY == 0:
+                    _check(step, weights=saving, kept=checkpoints.latest)
+                    losses = {name: float(value) for name, value in step.metrics.items()}
+                    row = {"step": step.number, **losses, "steps_per_second": clock.rate(step.number)}
+                    if saving:
+                        learned = examine(method, step.state, prepared.held_out.images, preprocessing)
+                        row |= learned.as_metrics() if learned else {}
+                    append_line(folder.metrics, row)
+                    short = {name.removesuffix("_loss"): f"{value:.3g}" for name, value in losses.items()}
+                    progress.set_postfix(short)
+                if by_steps and (step.number % settings.sample_every == 0 or step.number == total):
+                    _save_samples(method, step, shown, folder)
                 if saving:
-                    learned = examine(method, step.state, prepared.held_out.images, preprocessing)
-                    row |= learned.as_metrics() if learned else {}
-                append_line(folder.metrics, row)
-                short = {name.removesuffix("_loss"): f"{value:.3g}" for name, value in losses.items()}
-                progress.set_postfix(short)
-            if by_steps and (step.number % settings.sample_every == 0 or step.number == total):
-                _save_samples(method, step, shown, folder)
-            if saving:
-                checkpoints.save(step.number, step.state)
-            if received:
-                progress.close()
-                raise Interrupted(step.number, received[0])
+                    checkpoints.save(step.number, step.state)
+                if received:
+                    raise Interrupted(step.number, received[0])
     return step.number, step.state
 
 

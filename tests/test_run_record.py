@@ -609,15 +609,32 @@ def test_the_training_set_stays_in_bytes_on_the_device() -> None:
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype(np.uint8)
     key = jax.random.key(0)
     # A program with options of the compiler cannot be traced inside another.
-    step = partial(inspect.unwrap(fit._step_once), method)
+    step = partial(inspect.unwrap(fit._run_steps), method)
     preprocessing = Preprocessing.learn(images[:60], images[60:], side=32)
     on_device = TrainingImages.of(images, preprocessing, "none")
-    program = jax.make_jaxpr(step)(fresh_state(key, method), on_device, 0, key, key)
+    program = jax.make_jaxpr(step)(fresh_state(key, method), on_device, 0, 1, key, key)
     assert 0 < max(float_sizes(program.jaxpr)) < images.size
     del on_device
     for _ in training_steps(method, images, preprocessing=preprocessing, seed=0):
         on_device = [array.dtype for array in jax.live_arrays() if array.size == images.size]
         assert on_device == [np.uint8]
+
+
+def test_how_many_steps_are_one_call_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = default_config("l2_ae").with_settings({**tiny_settings("l2_ae"), "steps": 7})
+    images = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3)).astype(np.uint8)
+    preprocessing = Preprocessing.learn(images[:6], images[6:], side=32)
+    monkeypatch.setattr(fit, "CALL_SECONDS", 1e6)
+
+    def numbers_and_end(every: tuple[int, ...]) -> tuple[list[int], Any]:
+        steps = training_steps(config.build(), images, preprocessing=preprocessing, seed=0, every=every)
+        found = [(step.number, jax.device_get(step.state)) for step in steps]
+        return [number for number, _ in found], found[-1][1]
+
+    one_by_one, expected = numbers_and_end((1,))
+    together, state = numbers_and_end((3, 5))
+    assert (one_by_one, together) == ([1, 2, 3, 4, 5, 6, 7], [1, 3, 5, 6, 7])
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
 
 
 # Runs of an earlier version

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from benchmarks.peers.peer import Scores
@@ -12,7 +11,7 @@ from i3ad_jax import Detector
 from i3ad_jax.config import default_config
 from i3ad_jax.data.load import ARRAYS
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import training_steps
+from i3ad_jax.fit import CHECK_EVERY, training_steps
 from i3ad_jax.preparation import as_split, prepare
 from i3ad_jax.runtime.devices import use_every_core
 
@@ -42,18 +41,17 @@ def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
         {"data": ARRAYS, "image_size": images.shape[1], "seed": seed}
     )
     prepared = prepare(config, lambda size: as_split(pixels, config, size))
-    end, step = time.perf_counter() + seconds, None
-    for step in training_steps(
+    total = prepared.config.training.steps
+    end = time.perf_counter() + seconds
+    steps = training_steps(
         prepared.config.build(),
         prepared.images.images,
         preprocessing=prepared.preprocessing,
         augment=prepared.config.preprocessing.augment,
         seed=seed,
-    ):
-        jax.block_until_ready(step)  # JAX's clock runs ahead of its work
-        if time.perf_counter() > end:
-            break
-    assert step is not None  # there is at least one
+        every=(CHECK_EVERY,),
+    )
+    step = next(step for step in steps if step.number == total or time.perf_counter() > end)
     if problem := step.problem():
         raise InputError(f"training diverged at step {step.number} ({problem})")
     return Ours(
