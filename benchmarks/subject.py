@@ -108,6 +108,16 @@ class Subject:
 
         return refined if isinstance(method, I3AD) else jax.vmap(reconstructed, in_axes=(None, 0))
 
+    def sharded_loop(self, *, devices: int) -> Callable[[State, Images], Maps]:
+        """`fixed_loop`, every device working on a shard of the images, as the commands have it."""
+        loop = self.fixed_loop()
+
+        def run(state: State, images: Images) -> Maps:
+            own = lambda shard, _: loop(state, shard)  # noqa: E731
+            return shard_over_devices(own, images, count=len(images), devices=devices)
+
+        return run
+
     def queue(self, *, slots: int, devices: int) -> Callable[[State, Images, Any], LoopState]:
         """I3AD's queue as a function of weights, images and their count; `slots` on each device."""
         method = self.method

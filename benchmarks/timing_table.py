@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -297,13 +298,24 @@ def torch_run(subject: Subject, batch: int, name: str) -> Callable[[], np.ndarra
 
 
 def _jax_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list[Variant]:
+    """On one device, and on all of them, as the commands have it."""
     images, variants = jnp.asarray(subject.batch(batch)), []
+    devices = devices_for(batch, together=batch)
     for dtype in dtypes:
-        program, *seconds = _compile_twice(subject, subject.computing_in(dtype).fixed_loop(), images)
-        run = lambda program=program: np.asarray(program(subject.state, images))  # noqa: E731
-        memory = bytes_needed(program)
-        variants.append(Variant("JAX", "fixed", dtype, run, memory, *seconds))
+        own = subject.computing_in(dtype)
+        program, *seconds = _compile_twice(subject, own.fixed_loop(), images)
+        run = partial(_run, program, subject.state, images)
+        variants.append(Variant("JAX", "fixed", dtype, run, bytes_needed(program), *seconds))
+        if devices > 1:
+            state, copies = copied_to(devices, (subject.state, images))
+            program = subject.compile(own.sharded_loop(devices=devices), copies, state=state)
+            run, name = partial(_run, program, state, copies), f"fixed on {devices} devices"
+            variants.append(Variant("JAX", name, dtype, run, bytes_needed(program)))
     return variants
+
+
+def _run(program: Any, state: Any, images: Any) -> np.ndarray:
+    return np.asarray(program(state, images))
 
 
 def _compile_twice(subject: Subject, loop: Callable[..., Any], images: Any) -> tuple[Any, float, float]:

@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from i3ad_jax.nn.convolution import Conv
+from i3ad_jax.nn.dense import Dense
 from i3ad_jax.nn.layers import DownsampleConv, Features, UpsampleConv, num_downsamplings
 from i3ad_jax.shapes import Images
 
@@ -39,7 +40,7 @@ class Encoder(nn.Module):
         x = _activate(Conv(2 * self.width, (3, 3), dtype=dtype, name="narrow_1")(x))
         x = _activate(Conv(self.width, (3, 3), dtype=dtype, name="narrow_2")(x))
         pixels = x.reshape(len(x), math.prod(x.shape[1:]))
-        return nn.Dense(self.latent_size, dtype=dtype, name="latent")(pixels)
+        return Dense(self.latent_size, dtype=dtype, name="latent")(pixels)
 
 
 class Decoder(nn.Module):
@@ -53,7 +54,7 @@ class Decoder(nn.Module):
     def __call__(self, latent: Float[Array, "b z"]) -> Images:
         levels, dtype = widths(self.width, self.size), self.dtype
         side = self.size >> len(levels)
-        x = _activate(nn.Dense(side * side * self.width, dtype=dtype, name="latent")(latent))
+        x = _activate(Dense(side * side * self.width, dtype=dtype, name="latent")(latent))
         x = x.reshape(-1, side, side, self.width)
         x = _activate(Conv(2 * self.width, (3, 3), dtype=dtype, name="widen_1")(x))
         x = _activate(Conv(levels[-1], (3, 3), dtype=dtype, name="widen_2")(x))

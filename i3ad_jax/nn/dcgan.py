@@ -6,6 +6,7 @@ from collections.abc import Callable
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from i3ad_jax.nn.dense import Dense
 from i3ad_jax.nn.layers import DownsampleConv, Features, UpsampleConv, num_downsamplings
 from i3ad_jax.shapes import Images
 
@@ -40,7 +41,7 @@ class Generator(nn.Module):
         def activate(x: Features, name: str) -> Features:
             return nn.relu(_batch_norm(train, name)(x))
 
-        x = nn.Dense(side * side * coarsest, use_bias=False, name="bottom")(latents)
+        x = Dense(side * side * coarsest, use_bias=False, name="bottom")(latents)
         x = activate(x.reshape(-1, side, side, coarsest), "norm_bottom")
         for level, features in reversed(list(enumerate(finer))):
             up = UpsampleConv(features, use_bias=False, name=f"up_{level}")
@@ -70,7 +71,7 @@ class ImageEncoder(nn.Module):
         for level, channels in enumerate(widths(self.width, images.shape[1])):
             x = nn.leaky_relu(DownsampleConv(channels, name=f"down_{level}")(x), SLOPE)
         features = x.reshape(len(x), math.prod(x.shape[1:]))
-        return features, nn.Dense(self.outputs, name="outputs")(features)
+        return features, Dense(self.outputs, name="outputs")(features)
 
 
 def widths(width: int, size: int) -> list[int]:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from i3ad_jax.nn.convolution import Conv
+from i3ad_jax.nn.dense import Dense
 from i3ad_jax.nn.layers import Features
 from i3ad_jax.shapes import Images
 
@@ -54,8 +55,8 @@ class UNet(nn.Module):
             encoded[level] = x
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
         shape = x.shape[1:]
-        latent = nn.Dense(self.latent_size, name="latent")(x.reshape(len(x), math.prod(shape)))
-        x = nn.Dense(math.prod(shape), name="unfold")(latent).reshape(-1, *shape)
+        latent = Dense(self.latent_size, name="latent")(x.reshape(len(x), math.prod(shape)))
+        x = Dense(math.prod(shape), name="unfold")(latent).reshape(-1, *shape)
         for level in reversed(range(1, LEVELS + 1)):
             features = self.width << (level - 1)
             x = nn.ConvTranspose(features, (2, 2), strides=(2, 2), name=f"up_{level}")(x)
