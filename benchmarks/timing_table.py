@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch
 from jax.experimental.compilation_cache import compilation_cache
 from tqdm import tqdm
 
@@ -154,6 +155,7 @@ def time_fixed(
 
     `least` is by dtype the seconds that an image would take at the rate of a large matrix product.
     """
+    torch.compiler.reset()  # after eight shapes of a network it would no longer compile it, without a word
     both = (*_torch_variants(subject, batch, dtypes), *_jax_variants(subject, batch, dtypes))
     variants = {f"{variant.framework} {variant.name} {variant.dtype}": variant for variant in both}
     names = tqdm(variants, desc=f"batch {batch}: first run", unit="variant")
