@@ -53,6 +53,7 @@ class Detector:
         *,
         method: str = "i3ad",
         preset: str = DEFAULT_PRESET,
+        devices: int = 1,
         progress: bool = False,
         **settings: int | float | bool | str | tuple[int, ...] | None,
     ) -> "Detector":
@@ -64,8 +65,9 @@ class Detector:
                 themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
+            devices: that share every batch of the training; on a CPU one has all cores.
             progress: show progress bars.
-            settings: any option of `python -m i3ad_jax.train`, with underscores for dashes.
+            settings: any other option of `python -m i3ad_jax.train`, with underscores for dashes.
 
         Raises:
             InputError: a setting or an image cannot be used, or training diverged.
@@ -84,6 +86,7 @@ class Detector:
             preprocessing=prepared.preprocessing,
             augment=prepared.config.preprocessing.augment,
             seed=config.seed,
+            devices=devices,
             progress=progress,
         )
         return cls.calibrated(

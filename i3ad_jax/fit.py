@@ -16,9 +16,11 @@ from tqdm import tqdm
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
-from i3ad_jax.preprocessing.training_images import TrainingImages
+from i3ad_jax.preprocessing.training_images import BLOCK, Augmentation, Block, RawSquares, TrainingImages
 from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.runtime.devices import copied_to, replicated
 from i3ad_jax.segmentation.planting import Planted, plant_defects
+from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
 
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
@@ -60,13 +62,15 @@ def training_steps(
     start: int = 0,
     state: State | None = None,
     every: Collection[int] = (1,),
+    devices: int = 1,
 ) -> Iterator[Step]:
     """The steps of a training, from the first or from where an earlier one ended.
 
     Several steps are one call of a compiled program, which saves the time that every call takes to get its
-    memory; how many are together changes no bit. Step i draws its batch, squares and masks from a key made of
-    the seed and i alone, so a training that was interrupted ends in the same bits as one that was not. A
-    method that learns from all images at once takes one step.
+    memory; how many are together changes no bit. Step i draws its batch, squares and masks by the seed and i
+    alone, so a training that was interrupted ends in the same bits as one that was not. The images stay on
+    the host; those of the next steps are read ahead. A method that learns from all images at once takes one
+    step.
 
     Args:
         method: to train.
@@ -78,29 +82,41 @@ def training_steps(
         state: to go on from; None for fresh weights. It is donated.
         every: what is yielded are steps whose number is a multiple of one of these, the last step, and where
             steps are slow others in between, so that `CALL_SECONDS` pass at most.
+        devices: that share every batch: each has its part of the images, and all weights. The result is that
+            of one device but for rounding.
 
     Raises:
-        InputError: there are too few images for the method's settings.
+        InputError: there are too few images for the method's settings, or a batch cannot be shared so.
     """
+    check_devices(method, devices)
     if not isinstance(method.training, StepSettings):
         if start == 0:
             squares = preprocessing.squares(images, each=SQUARES_AT_ONCE, seed=seed)
             yield Step(1, method.fit_at_once(np.asarray(squares.images)), {})
         return
-    init_key, train_key = jax.random.split(jax.random.key(seed))
-    order_key, step_key = jax.random.split(train_key)
-    state = fresh_state(init_key, method) if state is None else state
-    on_device = TrainingImages.of(images, preprocessing, augment)
-    number, count, total = start, 1, method.training.steps
-    while number < total:
-        stop = min(number + count, total, *((number // multiple + 1) * multiple for multiple in every))
-        clock = time.perf_counter()
-        state, metrics = jax.block_until_ready(
-            _run_steps(method, state, on_device, number, stop, order_key, step_key)
-        )
-        count = max(1, int(CALL_SECONDS * (stop - number) / (time.perf_counter() - clock)))
-        number = stop
-        yield Step(number, state, metrics)
+    settings = method.training
+    init_key, step_key = jax.random.split(jax.random.key(seed))
+    state = copied_to(devices, fresh_state(init_key, method) if state is None else state)
+    augmentation = copied_to(devices, Augmentation.of(preprocessing, augment))
+    drawn = TrainingImages(
+        images,
+        preprocessing,
+        batch_size=settings.batch_size,
+        num_planted=method.num_planted,
+        seed=seed,
+    )
+    number, count = start, 1
+    for block in drawn.blocks(start, settings.steps, devices=devices):
+        end = min(int(block.first) + BLOCK, settings.steps)
+        while number < end:
+            stop = min(number + count, end, *((number // multiple + 1) * multiple for multiple in every))
+            clock = time.perf_counter()
+            state, metrics = jax.block_until_ready(
+                _run_steps(method, devices, state, block, augmentation, number, stop, step_key)
+            )
+            count = max(1, int(CALL_SECONDS * (stop - number) / (time.perf_counter() - clock)))
+            number = stop
+            yield Step(number, state, metrics)
 
 
 def last_step(
@@ -110,6 +126,7 @@ def last_step(
     preprocessing: Preprocessing,
     augment: Augment,
     seed: int,
+    devices: int = 1,
     progress: bool = False,
 ) -> Step:
     """The end of a training; arguments as for `training_steps`, and `progress` to show a bar.
@@ -119,7 +136,13 @@ def last_step(
     """
     total, last = getattr(method.training, "steps", 1), None
     steps = training_steps(
-        method, images, preprocessing=preprocessing, augment=augment, seed=seed, every=(CHECK_EVERY,)
+        method,
+        images,
+        preprocessing=preprocessing,
+        augment=augment,
+        seed=seed,
+        every=(CHECK_EVERY,),
+        devices=devices,
     )
     with tqdm(desc="train", total=total, unit="step", disable=not progress) as bar:
         for last in steps:
@@ -148,15 +171,16 @@ def _init(method: Method, key: PRNGKey) -> State:
     return method.init(key)
 
 
-@jit(static_argnums=0, donate_argnums=1)
+@jit(static_argnums=(0, 1), donate_argnums=2)
 def _run_steps(
     method: Method,
+    devices: int,
     state: State,
-    images: TrainingImages,
+    block: Block,
+    augmentation: Augmentation,
     start: int | Int[Array, ""],
     stop: int | Int[Array, ""],
-    order_key: PRNGKey,
-    step_key: PRNGKey,
+    key: PRNGKey,
 ) -> tuple[State, Metrics]:
     """Training steps as one program: the state after step `stop`, and that step's metrics.
 
@@ -164,7 +188,9 @@ def _run_steps(
     """
 
     def step(index: Int[Array, ""], carry: tuple[State, Metrics]) -> tuple[State, Metrics]:
-        return _step(method, carry[0], images, index, order_key, step_key)
+        batch, to_plant = (squares[index - block.first] for squares in (block.batches, block.to_plant))
+        stepped = _step(method, carry[0], batch, to_plant, augmentation, jax.random.fold_in(key, index))
+        return replicated(stepped, devices=devices)
 
     shapes = jax.eval_shape(lambda: step(jnp.int32(0), (state, {}))[1])
     none = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
@@ -174,32 +200,30 @@ def _run_steps(
 def _step(
     method: Method,
     state: State,
-    images: TrainingImages,
-    index: Int[Array, ""],
-    order_key: PRNGKey,
-    step_key: PRNGKey,
+    batch: RawSquares,
+    to_plant: RawSquares,
+    augmentation: Augmentation,
+    key: PRNGKey,
 ) -> tuple[State, Metrics]:
-    """One training step: its batch from the epoch's shuffled images, then the method's step."""
-    settings = method.training
-    assert isinstance(settings, StepSettings)
-
-    def draw(position: Array) -> Array:
-        epoch, place = jnp.divmod(position, len(images.pixels))
-        return jax.random.permutation(jax.random.fold_in(order_key, epoch), len(images.pixels))[place]
-
-    chosen = jax.vmap(draw)(index * settings.batch_size + jnp.arange(settings.batch_size))
-    square_key, defect_key, method_key = jax.random.split(jax.random.fold_in(step_key, index), 3)
-    squares, centre = images.draw(square_key, chosen)
-    batch = Batch((squares - centre) / images.scale, _planted(defect_key, images, method.num_planted))
-    return method.step(state, batch, method_key)
+    """One training step."""
+    batch_key, plant_key, defect_key, method_key = jax.random.split(key, 4)
+    pixels, centre = augmentation(batch_key, batch)
+    normal, planted = (pixels - centre) / augmentation.scale, None
+    if method.num_planted:
+        pixels, centre = augmentation(plant_key, to_plant)
+        defective = plant_defects(defect_key, pixels)
+        planted = Planted((defective.images - centre) / augmentation.scale, defective.masks)
+    return method.step(state, Batch(normal, planted), method_key)
 
 
-def _planted(key: PRNGKey, images: TrainingImages, count: int) -> Planted | None:
-    """So many random images, most of them with a planted defect, in units of the data."""
-    if not count:
-        return None
-    index_key, square_key, defect_key = jax.random.split(key, 3)
-    index = jax.random.randint(index_key, (count,), 0, len(images.pixels))
-    squares, centre = images.draw(square_key, index)
-    planted = plant_defects(defect_key, squares)
-    return Planted((planted.images - centre) / images.scale, planted.masks)
+def check_devices(method: Method, devices: int) -> None:
+    """Raises InputError unless so many devices are there and each batch can be divided by their number."""
+    if not 1 <= devices <= jax.device_count():
+        raise InputError(f"--devices {devices}: JAX has 1 to {jax.device_count()} here")
+    batches = {
+        "batch_size": getattr(method.training, "batch_size", devices),
+        "segmenter_batch_size": method.num_planted,
+    }
+    for name, size in batches.items():
+        if size % devices:
+            raise InputError(f"--devices {devices}: must divide {flag(name)} {size}")

@@ -20,7 +20,7 @@ from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import evaluate, write_evaluation
-from i3ad_jax.fit import Step, state_shapes, training_steps
+from i3ad_jax.fit import Step, check_devices, state_shapes, training_steps
 from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State, StepSettings
 from i3ad_jax.preparation import Preparation, prepare
@@ -44,7 +44,12 @@ class Interrupted(Exception):  # noqa: N818 (a request, not an error)
 
 
 def train_and_test(
-    config: Config[Any, Any], folder: RunFolder, *, resume: bool = False, command: Sequence[str] = ()
+    config: Config[Any, Any],
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    devices: int = 1,
+    command: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Trains, calibrates and tests; returns what `results.json` holds, None for data without test images.
 
@@ -52,6 +57,7 @@ def train_and_test(
         config: all settings; with `resume`, those of the run but for more steps.
         folder: of the run; made here unless `resume`.
         resume: go on from the newest checkpoint.
+        devices: that share every batch of the training.
         command: for the run's record.
 
     Raises:
@@ -60,6 +66,7 @@ def train_and_test(
             kept.
         Interrupted: on Ctrl-C or SIGTERM during training, after saving.
     """
+    check_devices(config.build(), devices)
     if not resume:
         folder.check_free()
     data = config.data
@@ -75,7 +82,7 @@ def train_and_test(
             prepared = _continue(config, folder, lambda size: read(size).train)
         else:
             folder.create(prepared.config, prepared.files, prepared.preprocessing, command=command)
-        step, state = _train(prepared, folder)
+        step, state = _train(prepared, folder, devices=devices)
         detector = Detector.calibrated(
             prepared.config,
             state,
@@ -116,7 +123,7 @@ def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size]
     return Preparation(config, preprocessing, files, *files.select(train))
 
 
-def _train(prepared: Preparation, folder: RunFolder) -> tuple[int, State]:
+def _train(prepared: Preparation, folder: RunFolder, *, devices: int) -> tuple[int, State]:
     """The number of training steps, and the state after them; writes checkpoints, log and samples."""
     config, preprocessing = prepared.config, prepared.preprocessing
     method = config.build()
@@ -137,6 +144,7 @@ def _train(prepared: Preparation, folder: RunFolder) -> tuple[int, State]:
             start=start,
             state=state,
             every=(LOG_EVERY, settings.checkpoint_every, settings.sample_every) if by_steps else (1,),
+            devices=devices,
         )
         clock, step = _Clock(start), Step(start, state, {})
         bar = tqdm(desc="train", total=total, initial=start, unit="step", disable=start >= total)

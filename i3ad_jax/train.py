@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic
@@ -44,13 +44,18 @@ class Flags(Generic[Training, Test]):
     resume: bool = False
     """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may grow, and
     f_anogan's, whose encoder trains in the last part of them, may not."""
+    devices: int = 1
+    """Devices that share the training: each takes its part of every batch, which it must divide. A run may go
+    on with another number of them; they change speed, and results by rounding alone."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, trains, prints where the results are."""
-    config, folder, resume = _settings(arguments)
+    flags, folder = _settings(arguments)
     try:
-        results = train_and_test(config, folder, resume=resume, command=sys.argv)
+        results = train_and_test(
+            flags.config, folder, resume=flags.resume, devices=flags.devices, command=sys.argv
+        )
     except Interrupted as stop:
         print(
             f"\n{stop}. To go on:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
@@ -63,12 +68,12 @@ def main(arguments: Sequence[str]) -> None:
         command_line.print_results(results, folder)
 
 
-def _settings(arguments: Sequence[str]) -> tuple[Config[Any, Any], RunFolder, bool]:
-    """The settings: flags over the preset's values, or over the run's own where it is resumed."""
+def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:
+    """The flags over the preset's values, or over the run's own where it is resumed, and the run."""
     first = command_line.parse_known(DefaultsFlags, arguments)
     if not first.resume:
-        config, run = _parse(arguments, default_config(first.method or "i3ad", preset=first.preset))
-        return config, RunFolder(run or _new_folder(config)), False
+        flags = _parse(arguments, default_config(first.method or "i3ad", preset=first.preset))
+        return flags, RunFolder(flags.run or _new_folder(flags.config))
     if first.run is None:
         raise InputError("--resume: say which run with --run FOLDER")
     folder = RunFolder(first.run)
@@ -77,16 +82,17 @@ def _settings(arguments: Sequence[str]) -> tuple[Config[Any, Any], RunFolder, bo
         trained = folder.source().path
         raise InputError(f"--run {folder.path}: holds results of a test; --run {trained} is what was trained")
     _check_resumable(stored.flat(), {"method": first.method or stored.method}, folder)
-    config, _ = _parse(arguments, stored)
-    _check_resumable(stored.flat(), config.flat(), folder)
-    return config, folder, True
+    flags = _parse(arguments, stored)
+    _check_resumable(stored.flat(), flags.config.flat(), folder)
+    return flags, folder
 
 
-def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> tuple[Config[Any, Any], Path | None]:
-    """The settings and the run's folder, by flags of the method's own settings over `config`."""
+def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> Flags[Any, Any]:
+    """The flags, those of the method's own settings over `config`."""
     kind = Flags[type(config.training), type(config.test)]
     flags = command_line.parse(kind, arguments, program=PROGRAM, default=Flags(config), method=config.method)
-    return flags.config.with_settings({"data": absolute_source(flags.config.data.data)}), flags.run
+    source = absolute_source(flags.config.data.data)
+    return replace(flags, config=flags.config.with_settings({"data": source}))
 
 
 def _check_resumable(stored: dict[str, Any], asked: dict[str, Any], folder: RunFolder) -> None:

@@ -1,6 +1,9 @@
-"""All training images on the device, and the squares of them that a training step learns from."""
+"""Which squares of training images each step learns from, read ahead of it, and how they are augmented."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,63 +13,164 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.preprocessing.units import level
+from i3ad_jax.runtime.devices import copied_to, sharded
 from i3ad_jax.shapes import Images, PRNGKey
+
+BLOCK = 20  # steps whose squares go to the device together
+
+
+class Draw(NamedTuple):
+    """Where squares are: of which image, and their upper left corner.
+
+    Attributes:
+        image: its number.
+        corner: row and column.
+    """
+
+    image: Int[np.ndarray, " b"]
+    corner: Int[np.ndarray, "b 2"]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class TrainingImages:
-    """Training images as they were read, with what brings them to units of the data. A pytree.
+class RawSquares:
+    """Squares as they were read, of many steps, one, or one of them. A pytree.
 
     Attributes:
-        pixels: of the working size, 8 bits: a quarter of the memory of floats.
-        gain: what levels each of them.
-        centre: subtracted from them then, in pixel values.
+        pixels: 8 bits: a quarter of the memory of floats.
+        gains: what levels the image of each.
+        corners: of each in its image, row and column.
+    """
+
+    pixels: UInt8[Array, "*n s s 3"]
+    gains: Float[Array, "*n"]
+    corners: Int[Array, "*n 2"]
+
+    def __getitem__(self, place: int | slice | Int[Array, ""]) -> "RawSquares":
+        return jax.tree.map(lambda x: x[place], self)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Block:
+    """The squares of `BLOCK` steps on the device. A pytree.
+
+    Attributes:
+        first: number of the first of these steps, from 0.
+        batches: squares of normal images.
+        to_plant: others, that get planted defects.
+    """
+
+    first: Int[Array, ""]
+    batches: RawSquares
+    to_plant: RawSquares
+
+
+class TrainingImages:
+    """Normal images on the host, and what a step draws of them: a function of the seed and its number alone.
+
+    Each epoch takes every image once, in an order of its own. What a step takes beyond its batch, for planted
+    defects, is drawn with replacement.
+    """
+
+    def __init__(
+        self,
+        images: UInt8[np.ndarray, "n h w 3"],
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        num_planted: int,
+        seed: int,
+    ) -> None:
+        self._images = images
+        self._gains = preprocessing.units.gains(images)
+        self._side = preprocessing.side
+        self._batch_size, self._num_planted, self._seed = batch_size, num_planted, seed
+        self._orders: dict[int, Int[np.ndarray, " n"]] = {}
+
+    def draw(self, step: int) -> Draw:
+        """What step number `step`, from 0, learns from."""
+        count = len(self._images)
+        positions = range(step * self._batch_size, (step + 1) * self._batch_size)
+        random = self._random(0, step)
+        others = random.integers(0, count, self._num_planted)
+        index = np.array(
+            [*(self._order(position // count)[position % count] for position in positions), *others]
+        )
+        free = np.array(self._images.shape[1:3]) - self._side
+        return Draw(index, random.integers(0, free + 1, (len(index), 2)))
+
+    def blocks(self, start: int, stop: int, *, devices: int = 1) -> Iterator[Block]:
+        """The blocks with the steps from `start` to before `stop`, each read while the last is in use.
+
+        Each of the devices has its part of every batch.
+        """
+        firsts = range(start - start % BLOCK, stop, BLOCK) if start < stop else ()
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead = [reader.submit(self._read, first, devices) for first in firsts[:1]]
+            for following in firsts[1:]:
+                block = ahead.pop().result()
+                ahead.append(reader.submit(self._read, following, devices))
+                yield block
+            if ahead:
+                yield ahead.pop().result()
+
+    def _read(self, first: int, devices: int) -> Block:
+        draws = [self.draw(step) for step in range(first, first + BLOCK)]
+        image, corner = (np.stack(arrays) for arrays in zip(*draws, strict=True))
+        pixels = np.empty((*image.shape, self._side, self._side, 3), np.uint8)
+        for place in np.ndindex(*image.shape):
+            top, left = corner[place]
+            pixels[place] = self._images[image[place], top : top + self._side, left : left + self._side]
+        arrays = (pixels, self._gains[image], corner.astype(np.int32))
+        batches, to_plant = (
+            RawSquares(*(sharded(array[:, part], devices=devices, axis=1) for array in arrays))
+            for part in (slice(self._batch_size), slice(self._batch_size, None))
+        )
+        return Block(copied_to(devices, jnp.int32(first)), batches, to_plant)
+
+    def _order(self, epoch: int) -> Int[np.ndarray, " n"]:
+        if epoch not in self._orders:
+            kept = {other: self._orders[other] for other in self._orders if abs(other - epoch) == 1}
+            self._orders = {**kept, epoch: self._random(1, epoch).permutation(len(self._images))}
+        return self._orders[epoch]
+
+    def _random(self, purpose: int, number: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(purpose, number)))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Augmentation:
+    """Squares as they were read to squares that a network learns from. A pytree.
+
+    Attributes:
+        centre: subtracted from levelled images, in pixel values.
         scale: what the rest is divided by.
-        side: of the squares that are drawn.
         augment: how squares are mirrored and turned.
     """
 
-    pixels: UInt8[Array, "n h w 3"]
-    gain: Float[Array, " n"]
     centre: Float[Array, "h w 3"]
     scale: Float[Array, ""]
-    side: int = field(metadata={"static": True})
     augment: Augment = field(metadata={"static": True})
 
     @classmethod
-    def of(
-        cls, images: UInt8[np.ndarray, "n h w 3"], preprocessing: Preprocessing, augment: Augment
-    ) -> "TrainingImages":
-        """Normal images of the working size, on the device."""
+    def of(cls, preprocessing: Preprocessing, augment: Augment) -> "Augmentation":
+        """For normal images of the working size."""
         units = preprocessing.units
-        return cls(
-            jnp.asarray(images),
-            jnp.asarray(units.gains(images)),
-            jnp.asarray(units.centre),
-            jnp.float32(units.scale),
-            preprocessing.side,
-            augment,
-        )
+        return cls(jnp.asarray(units.centre), jnp.float32(units.scale), augment)
 
-    def draw(self, key: PRNGKey, index: Int[Array, " b"]) -> tuple[Images, Images]:
-        """A random square of each of these images, in levelled pixel values, and what is subtracted there.
+    def __call__(self, key: PRNGKey, squares: RawSquares) -> tuple[Images, Images]:
+        """Squares in levelled pixel values, mirrored and turned at random, and what is subtracted there."""
+        return jax.vmap(self._augment_one)(jax.random.split(key, len(squares.pixels)), squares)
 
-        Where images have the squares' size, a square is the image.
-        """
-        return jax.vmap(self._draw_one)(jax.random.split(key, len(index)), index)
-
-    def _draw_one(
-        self, key: PRNGKey, index: Int[Array, ""]
+    def _augment_one(
+        self, key: PRNGKey, square: RawSquares
     ) -> tuple[Float[Array, "s s 3"], Float[Array, "s s 3"]]:
-        corner_key, flip_key, turn_key = jax.random.split(key, 3)
-        height, width = self.centre.shape[:2]
-        free = jnp.array([height - self.side, width - self.side])
-        top, left = jax.random.randint(corner_key, (2,), 0, free + 1)
-        size = (self.side, self.side, 3)
-        pixels = lax.dynamic_slice(self.pixels, (index, top, left, 0), (1, *size))[0]
-        centre = lax.dynamic_slice(self.centre, (top, left, 0), size)
-        pair = jnp.stack([level(pixels, self.gain[index]), centre])
+        flip_key, turn_key = jax.random.split(key)
+        top, left = square.corners
+        centre = lax.dynamic_slice(self.centre, (top, left, 0), square.pixels.shape)
+        pair = jnp.stack([level(square.pixels, square.gains), centre])
         if self.augment != "none":
             pair = jnp.where(jax.random.bernoulli(flip_key), pair[:, :, ::-1], pair)
         if self.augment == "turn":

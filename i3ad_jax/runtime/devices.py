@@ -51,6 +51,16 @@ def copied_to(devices: int, arrays: Results) -> Results:
     return jax.device_put(arrays, NamedSharding(_mesh(devices), PartitionSpec()))
 
 
+def sharded(array: Any, *, devices: int, axis: int) -> Array:
+    """The array with each of the first `devices` devices having its part of an axis that they divide."""
+    return jax.device_put(array, NamedSharding(_mesh(devices), PartitionSpec(*[None] * axis, _AXIS)))
+
+
+def replicated(arrays: Results, *, devices: int) -> Results:
+    """In a program: these arrays whole on each of the first `devices` devices."""
+    return lax.with_sharding_constraint(arrays, NamedSharding(_mesh(devices), PartitionSpec()))
+
+
 def shard_over_devices(
     function: Callable[[Any, Int[Array, ""]], Results],
     images: Any,
