@@ -18,7 +18,7 @@ FRACTION = 0.25
 """Operations a second of a run of I3AD, training and test, over those of a large matrix product, on a CPU.
 
 By docs/results.md, where a product has 400 billion a second: bottle and tiles, standard preset, took 162 and
-154 s for 2,500 steps of 5.2 billion operations, the cloth, quick preset, 288 s for 1,500 of 14.4 billion: 0.19
+154 s for 2,500 steps of 5.2 billion operations, the cloth, quick preset, 288 s for 1,500 of 14.4: 0.19
 to 0.21. Where a product had 169 billion, slower programs than today's had 0.32 to 0.43. A run of the paper
 preset has not been timed.
 """
