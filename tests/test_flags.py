@@ -136,9 +136,9 @@ def test_evaluate_says_of_a_setting_of_the_training_that_the_weights_depend_on_i
 
 
 def test_the_fixed_loop_can_be_chosen(tmp_path: Path, flags_of: FlagsOf) -> None:
-    config, _, _ = train._settings([*flags_of("i3ad"), "--loop", "fixed"])
+    trained, _ = train._settings([*flags_of("i3ad"), "--loop", "fixed"])
     _, stored, tested, _ = evaluate._settings(
         [str(put_config(tmp_path, default_config("i3ad"))), "--loop", "fixed"]
     )
     assert stored.flat()["loop"] == "queue"
-    assert config.flat()["loop"] == tested.flat()["loop"] == "fixed"
+    assert trained.config.flat()["loop"] == tested.flat()["loop"] == "fixed"
