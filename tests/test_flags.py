@@ -46,7 +46,8 @@ def test_help_of_train_shows_the_method_s_settings_and_no_others(
     method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = options(help_text(train.main, ["--method", method, "--help"], capsys))
-    assert shown == {flag(name) for name in default_config(method).flat()} | {"--run", "--resume", "--help"}
+    others = {"--run", "--resume", "--devices", "--help"}
+    assert shown == {flag(name) for name in default_config(method).flat()} | others
 
 
 @pytest.mark.parametrize("method", METHODS)
