@@ -279,7 +279,7 @@ def test_training_squares_are_crops_of_levelled_images(augment: Augment, expecte
     assert {place for _, place in found} == {(top, left) for top in range(3) for left in range(2)}
 
 
-def test_training_squares_are_a_function_of_the_key() -> None:
+def test_training_squares_are_a_function_of_the_key_and_the_seed() -> None:
     images = noise(3, 20, 20)
     preprocessing = learn(images, side=8)
     drawn = training_images(images, preprocessing)
@@ -288,6 +288,9 @@ def test_training_squares_are_a_function_of_the_key() -> None:
     )
     np.testing.assert_array_equal(same, again)
     assert (same != other).any()
+    of_seed = TrainingImages(images, preprocessing, batch_size=3, num_planted=0, seed=1)
+    elsewhere = squares_of_steps(of_seed, preprocessing, "turn", steps=1, key=5)[1]
+    assert (same != elsewhere).any(axis=(1, 2, 3)).all()
 
 
 def test_an_epoch_takes_every_image_once_in_an_order_of_its_own() -> None:

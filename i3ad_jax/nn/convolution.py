@@ -10,7 +10,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from i3ad_jax.nn.dense import add_bias
+from i3ad_jax.nn.dense import flat, with_bias
 
 Pairs = tuple[tuple[int, int], ...]
 Kernel = Float[Array, "kh kw i o"]
@@ -144,7 +144,7 @@ def _kernel_gradient_by_taps(x: Any, cotangent: Any, shape: tuple[int, ...], win
                 (row, column), dilation, strides, cotangent.shape[1:3], strict=True
             )
         ]
-        return _flat(padded[:, slices[0], slices[1]]).T @ _flat(cotangent)
+        return flat(padded[:, slices[0], slices[1]]).T @ flat(cotangent)
 
     height, width = shape[:2]
     return jnp.stack([jnp.stack([tap(row, column) for column in range(width)]) for row in range(height)])
@@ -169,7 +169,7 @@ def _kernel_gradient_stacked(x: Any, cotangent: Any, shape: tuple[int, ...], win
             _shift_rows(cotangent, (phase + top - row * dilation[0]) // strides[0], of_phase.shape[1])
             for row in rows
         ]
-        product = _flat(of_phase).T @ _flat(jnp.concatenate(shifted, axis=-1))
+        product = flat(of_phase).T @ flat(jnp.concatenate(shifted, axis=-1))
         product = product.reshape(width, channels, len(rows), features)
         taps |= {row: product[:, :, number] for number, row in enumerate(rows)}
     return jnp.stack([taps[row] for row in range(height)])
@@ -180,11 +180,6 @@ def _shift_rows(x: Any, shift: int, rows: int) -> Float[Array, "b rows w c"]:
     config = [(0, 0, 0), (-shift, rows + shift - x.shape[1], 0), (0, 0, 0), (0, 0, 0)]
     padded: Any = lax.pad(x, jnp.zeros((), x.dtype), config)
     return padded
-
-
-def _flat(x: Any) -> Any:
-    """All pixels of all images: `n c`."""
-    return x.reshape(-1, x.shape[-1])
 
 
 def _every(first: int, stride: int, length: int) -> slice:
@@ -252,7 +247,4 @@ class Conv(nn.Module):
         padding = tuple(lax.padtype_to_pads(x.shape[1:3], extent, strides, "SAME"))
         inputs, kernel = (jnp.asarray(array, self.dtype) for array in (x, kernel))
         y = convolve(inputs, kernel, strides, padding, dilation)
-        if not self.use_bias:
-            return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        return add_bias(y, jnp.asarray(bias, self.dtype))
+        return with_bias(self, y) if self.use_bias else y

@@ -29,10 +29,13 @@ class Dense(nn.Module):
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
         y = product(jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype))
-        if not self.use_bias:
-            return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        return add_bias(y, jnp.asarray(bias, self.dtype))
+        return with_bias(self, y) if self.use_bias else y
+
+
+def with_bias(layer: nn.Module, x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
+    """The sum of x and the parameter `bias` of a layer."""
+    bias = layer.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
+    return add_bias(x, jnp.asarray(bias, x.dtype))
 
 
 @jax.custom_vjp
@@ -55,7 +58,7 @@ def _product_backward(residuals: tuple[Any, Any], cotangent: Any) -> tuple[Any, 
         return cotangent @ kernel.T
 
     by_input = lax.platform_dependent(cotangent, kernel, cpu=by_copy, default=as_it_is)
-    return by_input, _rows(x).T @ _rows(cotangent)
+    return by_input, flat(x).T @ flat(cotangent)
 
 
 product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)
@@ -68,16 +71,16 @@ def add_bias(x: Float[Array, "*n c"], bias: Float[Array, " c"]) -> Float[Array, 
 
 
 def _add_bias_backward(_: None, cotangent: Any) -> tuple[Any, Any]:
-    def by_product(rows: Any) -> Any:
-        return jnp.ones(len(rows), rows.dtype) @ rows
+    def by_product(pixels: Any) -> Any:
+        return jnp.ones(len(pixels), pixels.dtype) @ pixels
 
-    rows = _rows(cotangent)
-    return cotangent, lax.platform_dependent(rows, cpu=by_product, default=partial(jnp.sum, axis=0))
+    pixels = flat(cotangent)
+    return cotangent, lax.platform_dependent(pixels, cpu=by_product, default=partial(jnp.sum, axis=0))
 
 
 add_bias.defvjp(lambda x, bias: (x + bias, None), _add_bias_backward)
 
 
-def _rows(x: Any) -> Any:
+def flat(x: Any) -> Any:
     """All rows along the last axis: `n c`."""
     return x.reshape(-1, x.shape[-1])

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from i3ad_jax.nn.convolution import Conv, convolve
-from i3ad_jax.nn.dense import add_bias, product
+from i3ad_jax.nn.dense import product, with_bias
 from i3ad_jax.shapes import PRNGKey
 
 WINDOWS = 400_000  # numbers: 1.6 MB
@@ -109,13 +109,12 @@ class GatedUpsample(nn.Module):
         batch, height, width, channels = x.shape
         shape = (3, 3, channels, 2 * self.features)
         kernel = self.param("kernel", gated_kernel_init, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape[-1:])
         kernels = jnp.einsum("pax,qby,xyio->abipqo", _TAPS, _TAPS, kernel, precision="highest")
         # One convolution gives all four phases, as groups of output channels.
         kernels = kernels.reshape(2, 2, channels, -1).astype(self.dtype)
         phases: Any = convolve(x.astype(self.dtype), kernels, (1, 1), ((1, 1), (1, 1)), (1, 1))
         phases = phases.reshape(batch, height + 1, width + 1, 2, 2, -1)
-        phases = add_bias(phases, jnp.asarray(bias, self.dtype))
+        phases = with_bias(self, phases)
 
         def phase(p: int, q: int) -> Float[Array, "b h w c"]:
             return gate(phases[:, p : p + height, q : q + width, p, q])
@@ -142,10 +141,7 @@ class UpsampleConv(nn.Module):
         x = Conv2x2(4 * self.features, use_bias=False, dtype=self.dtype, name="taps")(_pad(x))
         x = x.reshape(batch, height + 1, width + 1, 2, 2, self.features).swapaxes(2, 3)
         x = x.reshape(batch, 2 * height + 2, 2 * width + 2, self.features)[:, 1:-1, 1:-1]
-        if not self.use_bias:
-            return x
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        return add_bias(x, jnp.asarray(bias, self.dtype))
+        return with_bias(self, x) if self.use_bias else x
 
 
 class DownsampleConv(nn.Module):
@@ -217,10 +213,7 @@ class Conv2x2(nn.Module):
             y = product(_concatenate_2x2(x), kernel)
         else:
             y = convolve(x, kernel.reshape(2, 2, channels, -1), (1, 1), ((0, 0), (0, 0)), (1, 1))
-        if not self.use_bias:
-            return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        return add_bias(y, jnp.asarray(bias, self.dtype))
+        return with_bias(self, y) if self.use_bias else y
 
 
 def _pad(x: Features) -> Features:
