@@ -44,7 +44,7 @@ def measure(subject: Subject, checkerboards: Sequence[int]) -> Curves:
             of_seeds = []
             for run in subject.runs:
                 detector = with_settings(run.detector, patches=patches)
-                of_seeds.append(auroc_curves(test, trajectories(detector, test.images)))
+                of_seeds.append(auroc_curves(test, trajectories(detector, test.images[:])))
                 progress.update()
             curves[patches] = {names: np.stack([c[names] for c in of_seeds]) for names in of_seeds[0]}
     return curves

@@ -67,7 +67,7 @@ def measure(subject: Subject) -> Measured:
                     detector = recalibrated(run.detector, data, **changes)
                 else:
                     detector = with_settings(run.detector, **changes)
-                traced = trajectories(detector, data.test.images)
+                traced = trajectories(detector, data.test.images[:])
                 for figure, value in _figures(data.test, detector.calibration.tuned, traced).items():
                     found.setdefault(name, {}).setdefault(figure, []).append(value)
                 progress.update()

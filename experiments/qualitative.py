@@ -136,7 +136,7 @@ def _grey(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
 def contrasts(test: Split, traces: Traces) -> list[tuple[str, str, str, float, float, float]]:
     """Path, defect and method, with the mean SSIM score inside the truth, outside, and their ratio."""
     lines = []
-    for i, (method, traced) in product(np.flatnonzero(test.masks.any(axis=(1, 2))), traces.items()):
+    for i, (method, traced) in product(np.flatnonzero(test.masks[:].any(axis=(1, 2))), traces.items()):
         truth, scores = test.masks[i], traced.scores[i, -1]
         inside, outside = (float(scores[pixels].mean(dtype=np.float64)) for pixels in (truth, ~truth))
         lines.append((test.paths[i], test.defects[i], method, inside, outside, inside / outside))
@@ -164,7 +164,7 @@ def report(subject: Subject) -> Finding:
     test = subject.data.test
     chosen = test.take(median_images(test, read_scores(ours.folder, test)))
     runs = tqdm(subject.runs, desc="trace", unit="run")
-    traces = {run.detector.config.method: run.detector.trace_pixels(chosen.images) for run in runs}
+    traces = {run.detector.config.method: run.detector.trace_pixels(chosen.images[:]) for run in runs}
     lines = contrasts(chosen, traces)
     header = ["path", "defect", "method", "inside", "outside", "ratio"]
     columns = 1 + 2 * len(traces) + sum(i in traces["i3ad"].iterations for i in SHOWN_MASKS)

@@ -81,7 +81,7 @@ def load_networks(chosen: Sequence[RunFolder]) -> Subject:
     if all(map(_skips, runs)):
         raise InputError("--runs: none is without skip connections, which the others are measured against")
     data = labelled_data(chosen[0])
-    if not data.test.masks.any():
+    if not data.test.masks[:].any():
         raise InputError(f"--data {data.name}: no test image has a mask, by which defects are measured")
     return Subject(runs, data)
 
@@ -92,7 +92,7 @@ def measure(subject: Subject) -> Measured:
     for run in sorted(subject.runs, key=_skips):
         scores = read_json(run.folder.results)["scores"]
         error = read_array(run.folder.maps / "l2.npy")
-        parts = error[test.labels == 0], error[test.masks]
+        parts = error[test.labels == 0], error[test.masks[:]]
         figures = {
             **{f"{kind}_{name}": scores[kind][f"{name}_auroc"] for kind in SCORES for name in METRICS},
             **{name: float(part.mean()) for name, part in zip(ERRORS, parts, strict=True)},

@@ -35,7 +35,7 @@ def measure(subject: Subject) -> Measured:
     """All figures, from one trajectory for each image and run."""
     test, found = subject.data.test, []
     for run in tqdm(subject.runs, unit="run"):
-        traced = trajectories(run.detector, test.images)
+        traced = trajectories(run.detector, test.images[:])
         masks = {**areas(test, traced.masks), **nesting(traced.masks)}
         found.append({**signal_to_noise(test, traced), **masks})
     return {name: np.stack([of_seed[name] for of_seed in found]) for name in found[0]}

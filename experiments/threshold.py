@@ -79,7 +79,7 @@ def measure(subject: Subject) -> Curves:
                 detector.method,
                 detector.state,
                 {"u": u},
-                test.images,
+                test.images[:],
                 preprocessing=detector.preprocessing,
             )
             found.append(auroc(test, {score: maps[score] for score in SCORES}))

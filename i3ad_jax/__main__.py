@@ -6,6 +6,7 @@ import sys
 
 COMMANDS = {
     "check": "say what is wrong with a data set, and what a training would make of it",
+    "pack": "decode a data set once, for trainings on more images than fit in memory",
     "train": "train a method on normal images, test it, write a report",
     "evaluate": "test a trained run again, with other settings or other images",
     "predict": "score images without labels by a trained run",

@@ -9,6 +9,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
+from tqdm import tqdm
 
 from i3ad_jax.data.defects import damage
 from i3ad_jax.data.images import Size
@@ -190,8 +191,8 @@ def calibrate(
     tuned = method.tune(state, preprocessing.squares(held_out, seed=seed), seed=seed, progress=progress)
 
     def plain(images: np.ndarray, label: str) -> AnomalyMaps:
-        shown = label if progress else None
-        return plain_anomaly_maps(method, state, tuned, images, preprocessing=preprocessing, label=shown)
+        with tqdm(desc=label, total=len(images), unit="image", disable=not progress) as bar:
+            return plain_anomaly_maps(method, state, tuned, images, preprocessing=preprocessing, bar=bar)
 
     rng = np.random.default_rng(seed)
     chosen = np.resize(rng.permutation(len(held_out)), scoring.planted_images)  # again and again, if need be
@@ -221,14 +222,14 @@ def plain_anomaly_maps(
     images: UInt8[np.ndarray, "n h w 3"],
     *,
     preprocessing: Preprocessing,
-    label: str | None = None,
+    bar: tqdm | None = None,
 ) -> AnomalyMaps:
-    """Maps of all images by the scores that are not calibrated; `label` names the progress bar, if any."""
+    """Maps of all images by the scores that are not calibrated; each moves the bar on, if there is one."""
     maps: Any = preprocessing.apply(
         lambda queue, count: method.predict(state, tuned, queue, count).maps,
         images,
         queue_size=method.throughput.queue_size,
-        label=label,
+        bar=bar,
     )
     return {score.name: maps[score.name] for score in PLAIN if score.name in maps}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 from jaxtyping import UInt8
+from tqdm import tqdm
 
 from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
@@ -60,9 +61,8 @@ class Detector:
         """Trains and calibrates on normal images alone.
 
         Args:
-            images: a folder or file in a layout that `--data` takes, `textures:KIND` or
-                `tfds:mvtec_ad/CATEGORY`, of which only the normal training images are used; or the images
-                themselves, as `score` takes them.
+            images: a data set as `--data` takes it, of which only the normal training images are used; or the
+                images themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
             devices: that share every batch of the training; on a CPU one has all cores.
@@ -93,7 +93,7 @@ class Detector:
             prepared.config,
             last.state,
             prepared.files,
-            prepared.held_out.images,
+            prepared.held_out.images[:],
             preprocessing=prepared.preprocessing,
             step=last.number,
             progress=progress,
@@ -232,15 +232,15 @@ class Detector:
         """Every state of the test-time loop for images, as `score` takes them."""
         return self.trace_pixels(self._resized(images))
 
-    def anomaly_maps(self, images: UInt8[np.ndarray, "n h w 3"], *, label: str | None = None) -> AnomalyMaps:
-        """The map of every score for images of the working size; `label` names the progress bar, if any."""
+    def anomaly_maps(self, images: UInt8[np.ndarray, "n h w 3"], *, bar: tqdm | None = None) -> AnomalyMaps:
+        """The map of every score for images of the working size; each moves the bar on, if there is one."""
         plain = plain_anomaly_maps(
             self.method,
             self.state,
             self.calibration.tuned,
             images,
             preprocessing=self.preprocessing,
-            label=label,
+            bar=bar,
         )
         return self.calibration.complete(plain)
 
@@ -297,4 +297,4 @@ class Detector:
 
     def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """Images as `score` takes them, in the working size."""
-        return as_split(images, self.config, self.preprocessing.size).images
+        return as_split(images, self.config, self.preprocessing.size).images[:]

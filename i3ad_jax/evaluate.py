@@ -11,7 +11,7 @@ import tyro
 from i3ad_jax import command_line
 from i3ad_jax.config import Config, Test, default_config
 from i3ad_jax.data.layouts import LayoutName
-from i3ad_jax.data.load import absolute_source
+from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.evaluation import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import ThroughputSettings
@@ -49,6 +49,8 @@ class Flags(Generic[Test]):
     data."""
     out: Path | None = None
     """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
+    image_memory: float | None = None
+    """GiB that the images of a split may take in memory, as for train."""
     method: str | None = None
     """Method to test with the run's weights; by default its own. l2_ae_projection takes a run of l2_ae,
     ssim_ae_projection one of ssim_ae."""
@@ -64,7 +66,10 @@ def main(arguments: Sequence[str]) -> None:
     same_data = data == stored.data.data and flags.layout in (None, stored.data.layout)
     same = same_data and config == replace(stored, throughput=config.throughput)
     out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))
-    results = evaluate_run(run, config, data=data, layout=flags.layout, out=out, command=sys.argv)
+    memory = bytes_of(flags.image_memory)
+    results = evaluate_run(
+        run, config, data=data, layout=flags.layout, out=out, memory=memory, command=sys.argv
+    )
     command_line.print_results(results, out)
 
 

@@ -1,5 +1,6 @@
 """The test of a detector on labelled images: maps, scores, metrics, instructive cases, and their files."""
 
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ from jaxtyping import Float
 from PIL import Image
 from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
+from tqdm import tqdm
 
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import load_dataset
+from i3ad_jax.data.stored import Rows, zeros
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.preparation import load_train
@@ -26,7 +29,7 @@ from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.scoring.maps import AnomalyMaps
+from i3ad_jax.runtime.memory import free_memory
 from i3ad_jax.scoring.metrics import summarise
 from i3ad_jax.weights import load_weights
 
@@ -40,7 +43,7 @@ class Evaluation:
     Attributes:
         detector: that was tested.
         test: the labelled images.
-        maps: anomaly maps by score.
+        maps: anomaly maps by score, float32; in a file where they are too many for memory.
         scores: image scores by score.
         results: what `results.json` holds.
         cases: the images that the report shows, with every state of the loop.
@@ -48,7 +51,7 @@ class Evaluation:
 
     detector: Detector
     test: Split
-    maps: AnomalyMaps
+    maps: dict[str, Float[Rows, "n h w"]]
     scores: dict[str, Float[np.ndarray, " n"]]
     results: dict[str, Any]
     cases: list[Case]
@@ -61,6 +64,7 @@ def evaluate_run(
     data: str,
     layout: LayoutName | None = None,
     out: RunFolder,
+    memory: int | None = None,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Tests a run under `config`, its own but for the test; returns what `results.json` holds.
@@ -71,6 +75,7 @@ def evaluate_run(
         data: where the test images come from, as `load_dataset` takes it.
         layout: how they lie; by default the run's own where `data` is the run's own, else found out.
         out: the folder for the results.
+        memory: bytes that the images of a split may take there, as for `load_dataset`.
         command: for the results' record.
 
     Raises:
@@ -84,13 +89,15 @@ def evaluate_run(
     if not (same and out.is_same(run)):
         check_results_folder(out, run)
     size, aspect = run.read_preprocessing().size, config.data.aspect
-    tested = load_dataset(data, size=size, aspect=aspect, layout=layout, progress=True)
-    detector = load_as(run, config, train=tested.train if same_data else None)
+    tested = load_dataset(data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True)
+    detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
     evaluation = evaluate(detector, tested, progress=True)
     return write_evaluation(evaluation, out, run=run, data=data, command=command)
 
 
-def load_as(run: RunFolder, config: Config[Any, Any], *, train: Split | None = None) -> Detector:
+def load_as(
+    run: RunFolder, config: Config[Any, Any], *, train: Split | None = None, memory: int | None = None
+) -> Detector:
     """The weights of a run with the settings of another test.
 
     The run's own calibration serves where the settings are its own; otherwise, or where the run was stopped
@@ -101,6 +108,7 @@ def load_as(run: RunFolder, config: Config[Any, Any], *, train: Split | None = N
         run: the trained run.
         config: its settings, but for the test.
         train: the normal training images that the run's settings name; read if needed by default.
+        memory: as for `load_dataset`.
 
     Raises:
         InputError: the run or its held-out images cannot be used.
@@ -110,12 +118,13 @@ def load_as(run: RunFolder, config: Config[Any, Any], *, train: Split | None = N
         return replace(Detector.load(run.path), config=config)
     step, state = load_weights(run, config)
     files, preprocessing = run.read_files(), run.read_preprocessing()
-    train = load_train(config, size=preprocessing.size, progress=True) if train is None else train
+    if train is None:
+        train = load_train(config, size=preprocessing.size, memory=memory, progress=True)
     for change in files.changes(train):
         warnings.warn(change, ChangedFilesWarning, stacklevel=2)
     held_out = files.select_held_out(train)
     detector = Detector.calibrated(
-        config, state, files, held_out.images, preprocessing=preprocessing, step=step, progress=True
+        config, state, files, held_out.images[:], preprocessing=preprocessing, step=step, progress=True
     )
     if config == replace(stored, throughput=config.throughput):
         detector.calibration.write(run)
@@ -134,10 +143,9 @@ def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Ev
     # A queue of a single image compiles the program, so that its time does not count.
     detector.anomaly_maps(test.images[:1])
     start = time.perf_counter()
-    maps = detector.anomaly_maps(test.images, label="test" if progress else None)
+    maps, scores = _score(detector, test, progress=progress)
     seconds = (time.perf_counter() - start) / len(test)
     calibration = detector.calibration
-    scores = calibration.image_scores(maps)
     results = {
         "method": config.method,
         "data": data.name,
@@ -162,6 +170,25 @@ def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Ev
     found = _as_run_results(detector, test, scores, results)
     cases = make_cases(found, test, maps[calibration.headline], detector)
     return Evaluation(detector, test, maps, scores, results, cases)
+
+
+def _score(
+    detector: Detector, test: Split, *, progress: bool
+) -> tuple[dict[str, Float[Rows, "n h w"]], dict[str, Float[np.ndarray, " n"]]]:
+    """Anomaly maps and image scores by score, computed for some images at a time for the sake of memory."""
+    together = detector.preprocessing.tiling.images_for(detector.config.throughput.queue_size)
+    names = detector.method.score_names
+    shape = (len(test), *test.images.shape[1:3])
+    in_memory = 4 * math.prod(shape) * len(names) <= free_memory() // 2
+    maps = {name: zeros(shape, np.float32, in_memory=in_memory) for name in names}
+    scores = {name: np.empty(len(test)) for name in names}
+    with tqdm(desc="test", total=len(test), unit="image", disable=not progress) as bar:
+        for first in range(0, len(test), together):
+            part = slice(first, min(first + together, len(test)))
+            found = detector.anomaly_maps(test.images[part], bar=bar)
+            for name, own in detector.calibration.image_scores(found).items():
+                maps[name][part], scores[name][part] = found[name], own
+    return maps, scores
 
 
 def write_evaluation(

@@ -69,8 +69,8 @@ def export(
 def _compared(detector: Detector, images: Sequence[Path]) -> UInt8[np.ndarray, "n h w 3"]:
     config, size = detector.config, detector.preprocessing.size
     if images:
-        return as_split(list(images), config, size).images
-    return detector.files.select_held_out(load_train(config, size=size, progress=True)).images
+        return as_split(list(images), config, size).images[:]
+    return detector.files.select_held_out(load_train(config, size=size, progress=True)).images[:]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Int, UInt8
 from tqdm import tqdm
 
+from i3ad_jax.data.stored import Rows, some
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
@@ -24,6 +25,7 @@ from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
 
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
+IMAGES_AT_ONCE = 5000  # that it is given, at most: their squares are in memory together
 CHECK_EVERY = 20  # steps between looks at the losses
 CALL_SECONDS = 0.5  # that a call of the compiled program takes, about: so long may Ctrl-C and a bar wait
 DIVERGED = 1e4  # losses here are of order one; beyond this no training comes back
@@ -54,7 +56,7 @@ class Step(NamedTuple):
 
 def training_steps(
     method: Method,
-    images: UInt8[np.ndarray, "n h w 3"],
+    images: UInt8[Rows, "n h w 3"],
     *,
     preprocessing: Preprocessing,
     augment: Augment = "none",
@@ -69,8 +71,8 @@ def training_steps(
     Several steps are one call of a compiled program, which saves the time that every call takes to get its
     memory; how many are together changes no bit. Step i draws its batch, squares and masks by the seed and i
     alone, so a training that was interrupted ends in the same bits as one that was not. The images stay on
-    the host; those of the next steps are read ahead. A method that learns from all images at once takes one
-    step.
+    the host, or in a file; those of the next steps are read ahead. A method that learns at once takes one
+    step, from all images or `IMAGES_AT_ONCE` of them.
 
     Args:
         method: to train.
@@ -91,7 +93,8 @@ def training_steps(
     check_devices(method, devices)
     if not isinstance(method.training, StepSettings):
         if start == 0:
-            squares = preprocessing.squares(images, each=SQUARES_AT_ONCE, seed=seed)
+            together = some(images, IMAGES_AT_ONCE)
+            squares = preprocessing.squares(together, each=SQUARES_AT_ONCE, seed=seed)
             yield Step(1, method.fit_at_once(np.asarray(squares.images)), {})
         return
     settings = method.training
@@ -121,7 +124,7 @@ def training_steps(
 
 def last_step(
     method: Method,
-    images: UInt8[np.ndarray, "n h w 3"],
+    images: UInt8[Rows, "n h w 3"],
     *,
     preprocessing: Preprocessing,
     augment: Augment,

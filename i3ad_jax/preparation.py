@@ -75,14 +75,18 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
     return Preparation(config, preprocessing, files, images, held_out)
 
 
-def load_train(config: Config[Settings, Settings], *, size: Size, progress: bool = False) -> Split:
-    """The normal training images that the settings name, in this working size.
+def load_train(
+    config: Config[Settings, Settings], *, size: Size, memory: int | None = None, progress: bool = False
+) -> Split:
+    """The normal training images that the settings name, in this working size; `memory` as in `load_dataset`.
 
     Raises:
         InputError: they cannot be read.
     """
     data = config.data
-    dataset = load_dataset(data.data, size=size, aspect=data.aspect, layout=data.layout, progress=progress)
+    dataset = load_dataset(
+        data.data, size=size, aspect=data.aspect, layout=data.layout, memory=memory, progress=progress
+    )
     return dataset.train
 
 
@@ -106,7 +110,7 @@ def learn_preprocessing(config: Config[Any, Any], images: Split, held_out: Split
     settings = config.preprocessing
     return Preprocessing.learn(
         images.images,
-        held_out.images,
+        held_out.images[:],
         side=config.side,
         levelling=settings.levelling,
         centre=settings.centre,

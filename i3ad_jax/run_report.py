@@ -10,13 +10,14 @@ from jaxtyping import Float
 
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.load import load_dataset
+from i3ad_jax.data.stored import Rows, StoredArray
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import IncompleteReportWarning, InputError
 from i3ad_jax.reporting.cases import Case, choose_cases
 from i3ad_jax.reporting.report import report_page
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.reporting.thumbnails import thumbnails
-from i3ad_jax.runs.files import read_array, read_json, write_text
+from i3ad_jax.runs.files import read_json, write_text
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import SCORES
@@ -25,7 +26,7 @@ NUM_CASES = 12
 
 
 def make_cases(
-    run: RunResults, test: Split, maps: Float[np.ndarray, "n h w"], detector: Detector | None
+    run: RunResults, test: Split, maps: Float[Rows, "n h w"], detector: Detector | None
 ) -> list[Case]:
     """The images that a report shows large, with every state of the loop.
 
@@ -59,7 +60,7 @@ def write_report(
     training: Sequence[Mapping[str, Any]],
     trained: Mapping[str, Any],
     test: Split | None,
-    maps: Float[np.ndarray, "n h w"] | None,
+    maps: Float[Rows, "n h w"] | None,
     detector: Detector | None,
     cases: list[Case],
     missing: Sequence[str] = (),
@@ -157,10 +158,10 @@ def _read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
     return data.test
 
 
-def _read_maps(folder: RunFolder, run: RunResults, test: Split) -> Float[np.ndarray, "n h w"]:
+def _read_maps(folder: RunFolder, run: RunResults, test: Split) -> Float[StoredArray, "n h w"]:
     """The anomaly maps of the headline score."""
     file = folder.maps / f"{run.headline}.npy"
-    maps = read_array(file)
+    maps = StoredArray.open(file)
     if maps.shape != test.images.shape[:3] or maps.dtype != np.float32:
         raise InputError(f"{file}: is not of the images of the results")
     return maps

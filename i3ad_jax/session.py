@@ -49,6 +49,7 @@ def train_and_test(
     *,
     resume: bool = False,
     devices: int = 1,
+    memory: int | None = None,
     command: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Trains, calibrates and tests; returns what `results.json` holds, None for data without test images.
@@ -58,6 +59,7 @@ def train_and_test(
         folder: of the run; made here unless `resume`.
         resume: go on from the newest checkpoint.
         devices: that share every batch of the training.
+        memory: bytes that the images of a split may take there, as for `load_dataset`.
         command: for the run's record.
 
     Raises:
@@ -73,7 +75,9 @@ def train_and_test(
 
     @lru_cache(maxsize=1)  # the training's size and the test's are the same
     def read(size: Size) -> Dataset:
-        return load_dataset(data.data, size=size, aspect=data.aspect, layout=data.layout, progress=True)
+        return load_dataset(
+            data.data, size=size, aspect=data.aspect, layout=data.layout, memory=memory, progress=True
+        )
 
     # Before the folder is made: data that cannot be read leave none behind.
     prepared = None if resume else prepare(config, lambda size: read(size).train)
@@ -87,7 +91,7 @@ def train_and_test(
             prepared.config,
             state,
             prepared.files,
-            prepared.held_out.images,
+            prepared.held_out.images[:],
             preprocessing=prepared.preprocessing,
             step=step,
             progress=True,
@@ -158,7 +162,7 @@ def _train(prepared: Preparation, folder: RunFolder, *, devices: int) -> tuple[i
                     losses = {name: float(value) for name, value in step.metrics.items()}
                     row = {"step": step.number, **losses, "steps_per_second": clock.rate(step.number)}
                     if saving:
-                        learned = examine(method, step.state, prepared.held_out.images, preprocessing)
+                        learned = examine(method, step.state, prepared.held_out.images[:], preprocessing)
                         row |= learned.as_metrics() if learned else {}
                     append_line(folder.metrics, row)
                     short = {name.removesuffix("_loss"): f"{value:.3g}" for name, value in losses.items()}

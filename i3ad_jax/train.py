@@ -10,7 +10,7 @@ from typing import Any, Generic
 
 from i3ad_jax import command_line
 from i3ad_jax.config import DEFAULT_PRESET, Config, Test, Training, default_config
-from i3ad_jax.data.load import absolute_source
+from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.run_folder import RunFolder
@@ -44,6 +44,10 @@ class Flags(Generic[Training, Test]):
     resume: bool = False
     """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may grow, and
     f_anogan's, whose encoder trains in the last part of them, may not."""
+    image_memory: float | None = None
+    """GiB that the images of a split may take in memory; by default half of what is free. More of them are
+    read as they are needed, from where pack has put them or a temporary file in the folder that TMPDIR names.
+    It changes no result."""
     devices: int = 1
     """Devices that share the training: each takes its part of every batch, which it must divide. A run may go
     on with another number of them; they change speed, and results by rounding alone."""
@@ -54,7 +58,12 @@ def main(arguments: Sequence[str]) -> None:
     flags, folder = _settings(arguments)
     try:
         results = train_and_test(
-            flags.config, folder, resume=flags.resume, devices=flags.devices, command=sys.argv
+            flags.config,
+            folder,
+            resume=flags.resume,
+            devices=flags.devices,
+            memory=bytes_of(flags.image_memory),
+            command=sys.argv,
         )
     except Interrupted as stop:
         print(

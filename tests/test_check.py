@@ -231,7 +231,7 @@ def test_nothing_is_found_in_a_clean_data_set(clean: Path) -> None:
 def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> None:
     """The threshold lies between: all pairs of 312 pictures, and five sorts of copies of every 40th."""
     dataset = make_textures(kind, size=(128, 128))
-    images = np.concatenate([dataset.train.images, dataset.test.images])
+    images = np.concatenate([dataset.train.images[:], dataset.test.images[:]])
     originals = range(7, len(images), 40)
     copies = [change(Image.fromarray(images[i])) for i in originals for change in COPIES]
     everything = [*(Image.fromarray(image) for image in images), *copies]

@@ -46,7 +46,7 @@ def test_help_of_train_shows_the_method_s_settings_and_no_others(
     method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = options(help_text(train.main, ["--method", method, "--help"], capsys))
-    others = {"--run", "--resume", "--devices", "--help"}
+    others = {"--run", "--resume", "--devices", "--image-memory", "--help"}
     assert shown == {flag(name) for name in default_config(method).flat()} | others
 
 
@@ -59,7 +59,7 @@ def test_help_of_evaluate_shows_the_settings_of_the_test_of_the_run_s_method(
     shown = options(help_text(evaluate.main, [str(run), "--help"], capsys))
     owners = (config.test, config.ssim, config.scoring, config.throughput)
     settings = {flag(name) for owner in owners for name in owner.flat()}
-    assert shown == settings | {"--data", "--layout", "--out", "--method", "--help"}
+    assert shown == settings | {"--data", "--layout", "--out", "--image-memory", "--method", "--help"}
 
 
 def test_help_of_evaluate_shows_the_settings_of_the_method_asked_for(

@@ -265,7 +265,7 @@ def test_images_labels_and_masks_are_what_was_written(tmp_path: Path, name: Layo
     assert list(data.train.paths) == sorted(tree.train)
     assert list(data.test.paths) == sorted(tree.test)
     assert not data.train.labels.any()
-    assert not data.train.masks.any()
+    assert not data.train.masks[:].any()
     assert data.train.annotated.all()
     for i, path in enumerate(data.test.paths):
         defect, mask = tree.test[path]

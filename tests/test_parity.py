@@ -23,7 +23,7 @@ def detector(pca_run: Path) -> Detector:
 
 @pytest.fixture(scope="module")
 def images(detector: Detector, tiny_folder: Path) -> np.ndarray:
-    return load_dataset(str(tiny_folder), size=detector.preprocessing.size, aspect="stretch").test.images
+    return load_dataset(str(tiny_folder), size=detector.preprocessing.size, aspect="stretch").test.images[:]
 
 
 def changed(detector: Detector, change: Any) -> Any:

@@ -134,7 +134,7 @@ needs_pyod = pytest.mark.skipif(not is_installed("pyod"), reason="PyOD is not in
 )
 def test_peers_on_pixels_find_the_defects(name: str, tiny_folder: Path, tmp_path: Path) -> None:
     data = load_dataset(str(tiny_folder), size=(32, 32), aspect="stretch")
-    train, test = (part.images.astype(np.float32) / 255 for part in (data.train, data.test))
+    train, test = (part.images[:].astype(np.float32) / 255 for part in (data.train, data.test))
     fitted = PEERS[name].load()(train, seed=0, seconds=1)
     scores = fitted.score(test)
     area = command.measure(data.test, *scores)["image_auroc"]

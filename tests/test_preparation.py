@@ -142,7 +142,7 @@ def test_division_does_not_depend_on_the_view() -> None:
 def test_units_are_those_of_the_images_trained_on(view: str, levelling: str) -> None:
     settings = config(view=view, levelling=levelling, centre="image")
     prepared = prepare(settings, Source(PICTURES["surfaces"]))
-    expected = Units.of(prepared.images.images, level=levelling == "yes", centre="image")
+    expected = Units.of(prepared.images.images[:], level=levelling == "yes", centre="image")
     found = prepared.preprocessing.units
     assert (found.level, found.subtract, found.scale) == (expected.level, "image", expected.scale)
     np.testing.assert_array_equal(found.mean_image, expected.mean_image)

@@ -68,7 +68,7 @@ def subject(seeds: list[Path]) -> study.Subject:
 
 @pytest.fixture(scope="module")
 def traced(subject: study.Subject) -> Trajectories:
-    return trajectories(subject.runs[0].detector, subject.data.test.images)
+    return trajectories(subject.runs[0].detector, subject.data.test.images[:])
 
 
 def random_split(count: int, size: int = 6) -> Split:
@@ -106,7 +106,7 @@ def test_the_last_state_has_the_auroc_that_testing_reports(
 
 def test_every_state_is_that_of_the_fixed_form(subject: study.Subject, traced: Trajectories) -> None:
     detector = study.with_settings(subject.runs[0].detector, loop="fixed")
-    images = subject.data.test.images
+    images = subject.data.test.images[:]
     squares = detector.preprocessing.squares(images)
     expected = detector.method.trace(detector.state, detector.calibration.tuned, squares, len(images))
     np.testing.assert_allclose(traced.maps["ssim"], expected.scores, atol=1e-5)
@@ -145,7 +145,7 @@ def test_signal_to_noise_by_a_plain_loop() -> None:
         normal, defective = [], []
         for image in range(4):  # the last one is not annotated
             for y, x in np.ndindex(6, 6):
-                (defective if test.masks[image, y, x] else normal).append(float(maps[image, state, y, x]))
+                (defective if test.masks[:][image, y, x] else normal).append(float(maps[image, state, y, x]))
         assert figures["ssim_normal"][state] == pytest.approx(np.mean(normal))
         assert figures["ssim_anomalous"][state] == pytest.approx(np.mean(defective))
         assert figures["ssim_ratio"][state] == pytest.approx(np.mean(defective) / np.mean(normal))

@@ -22,7 +22,7 @@ def numbered(count: int) -> Split:
 
 
 def numbers(split: Split) -> list[int]:
-    return split.images[:, 0, 0, 0].tolist()
+    return split.images[:][:, 0, 0, 0].tolist()
 
 
 def write_image(path: Path, value: int) -> None:

@@ -128,7 +128,7 @@ def run_trial(row: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        np.savez(out / "data.npz", train=data.train.images, test=data.test.images)
+        np.savez(out / "data.npz", train=data.train.images[:], test=data.test.images[:])
         words = [row["peer"], str(row["seed"]), str(row["seconds"]), out / "data.npz", out]
         environment = {**clean_environment(out / "cache"), "TORCH_HOME": str(out / "cache"), **ENVIRONMENT}
         cost = cost_of(

@@ -59,7 +59,7 @@ def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
             prepared.config,
             step.state,
             prepared.files,
-            prepared.held_out.images,
+            prepared.held_out.images[:],
             preprocessing=prepared.preprocessing,
             step=step.number,
         )

@@ -1,14 +1,15 @@
-"""What every data source returns: arrays in memory with labels, defect classes and masks."""
+"""What every data source returns: images with labels, defect classes and masks."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from i3ad_jax.data.images import Size
+from i3ad_jax.data.stored import Rows, take
 from i3ad_jax.errors import InputError
 
 NORMAL = "good"
@@ -18,6 +19,8 @@ NORMAL = "good"
 @dataclass(frozen=True)
 class Split:
     """Images of one part of a data set, all of one size, with what is known about each.
+
+    Images and masks are in memory, or in a file where they are too many for it.
 
     Attributes:
         images: uint8 in [0, 255], RGB.
@@ -31,10 +34,10 @@ class Split:
         original_sizes: the upright size of each picture before it was brought to the size of `images`.
     """
 
-    images: UInt8[np.ndarray, "n h w 3"]
+    images: UInt8[Rows, "n h w 3"]
     paths: tuple[str, ...]
     defects: tuple[str, ...]
-    masks: Bool[np.ndarray, "n h w"]
+    masks: Bool[Rows, "n h w"]
     annotated: Bool[np.ndarray, " n"]
     hashes: tuple[str, ...]
     original_sizes: tuple[Size, ...]
@@ -76,14 +79,18 @@ class Split:
     def take(self, indices: np.ndarray) -> "Split":
         """The images at `indices`, in that order."""
         return Split(
-            images=self.images[indices],
+            images=take(self.images, indices),
             paths=tuple(self.paths[i] for i in indices),
             defects=tuple(self.defects[i] for i in indices),
-            masks=self.masks[indices],
+            masks=take(self.masks, indices),
             annotated=self.annotated[indices],
             hashes=tuple(self.hashes[i] for i in indices),
             original_sizes=tuple(self.original_sizes[i] for i in indices),
         )
+
+    def in_memory(self) -> "Split":
+        """The same with all images and masks in memory."""
+        return replace(self, images=self.images[:], masks=self.masks[:])
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,10 @@ class Dataset:
         """
         test = self.test
         labels = [test.paths, test.hashes, test.defects, test.annotated.tolist(), test.masks.shape]
-        return content_hash(json.dumps(labels).encode() + test.masks.tobytes())
+        found = hashlib.sha256(json.dumps(labels).encode())
+        for mask in test.masks:
+            found.update(mask.tobytes())
+        return found.hexdigest()
 
 
 def content_hash(content: bytes) -> str:

@@ -9,7 +9,13 @@ from i3ad_jax.data.samples import read_split
 
 
 def read_folder(
-    root: Path, *, size: Size, aspect: Aspect, layout: LayoutName = "mvtec", progress: bool = False
+    root: Path,
+    *,
+    size: Size,
+    aspect: Aspect,
+    layout: LayoutName = "mvtec",
+    memory: int | None = None,
+    progress: bool = False,
 ) -> Dataset:
     """The data set in `root`, named after it; images in the order of their paths.
 
@@ -19,6 +25,7 @@ def read_folder(
         root: a folder, or the file of a manifest.
         size, aspect: as for `preprocess`.
         layout: one of `LAYOUTS`, or "auto" for the one that `root` has.
+        memory: as for `read_split`.
         progress: show a progress bar.
 
     Raises:
@@ -28,7 +35,14 @@ def read_folder(
     """
     train, test = find_layout(root, name=layout).list_samples(root)
     splits = (
-        read_split(samples.__getitem__, len(samples), size=size, aspect=aspect, progress=progress)
+        read_split(
+            samples.__getitem__,
+            len(samples),
+            size=size,
+            aspect=aspect,
+            memory=memory,
+            progress=progress,
+        )
         for samples in (train, test)
     )
     return Dataset(root.resolve().name, *splits)

@@ -8,11 +8,12 @@ from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.layouts import LayoutName
+from i3ad_jax.data.packed import is_packed, read_packed
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import Settings, setting
 
-_FORMS = "a table of images, a folder, as in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
+_FORMS = "a table of images, a folder, as in MVTec layout or packed, textures:KIND or tfds:mvtec_ad/CATEGORY"
 _BUILT_IN = "textures"
 _TFDS = "tfds"
 ARRAYS = "python:images"  # what a run was trained on whose images were given in Python
@@ -23,8 +24,8 @@ class DataSettings(Settings):
     """Which images, and how they are brought to one size."""
 
     data: str = "textures:weave"
-    """Built-in textures (textures:weave, textures:mesh, textures:brick), tfds:mvtec_ad/CATEGORY, or a path of
-    one of the layouts below."""
+    """Built-in textures (textures:weave, textures:mesh, textures:brick), tfds:mvtec_ad/CATEGORY, a
+    folder that pack has written, or a path of one of the layouts below."""
     layout: LayoutName = "auto"
     """How the files of --data lie, by default found out: mvtec (train/good, test/CLASS,
     ground_truth/CLASS/*_mask.png); mvtec_loco, mvtec_ad_2, visa, btad, kolektor_sdd or kolektor_sdd2, as
@@ -36,20 +37,29 @@ class DataSettings(Settings):
     """How an image that is not square becomes square: stretched (the paper), padded by repeating
     its border, or cropped to its centre."""
     held_out: float = setting(0.2, above=0, below=1)
-    """Fraction of the normal training images kept from training; u and thresholds come from them."""
+    """Fraction of the normal training images kept from training, of many at most 1,000 images; u and
+    thresholds come from them."""
 
 
 def load_dataset(
-    data: str, *, size: Size, aspect: Aspect, layout: LayoutName = "auto", progress: bool = False
+    data: str,
+    *,
+    size: Size,
+    aspect: Aspect,
+    layout: LayoutName = "auto",
+    memory: int | None = None,
+    progress: bool = False,
 ) -> Dataset:
-    """The data set that `data` names, in memory.
+    """The data set that `data` names.
 
     Args:
         data: `textures:KIND` (`textures` alone is the weave), `tfds:mvtec_ad/CATEGORY`, or the path
-            of a folder or file in one of `layouts.LAYOUTS`.
+            of a folder or file in one of `layouts.LAYOUTS`, or of packed data.
         size: of every image.
         aspect: how an image of other proportions gets this size; see `images.preprocess`.
         layout: how the files lie, found out by default; of a folder or file only.
+        memory: bytes that the images of a split may take there, by default half of what is free; more of
+            them wait in a temporary file, and are read from it as they are needed.
         progress: show a progress bar.
 
     Raises:
@@ -61,12 +71,29 @@ def load_dataset(
     if source == _BUILT_IN:
         return make_textures(name or "weave", size=size)
     if source == _TFDS:
-        return _load_tfds(name, size=size, aspect=aspect, progress=progress)
+        return _load_tfds(name, size=size, aspect=aspect, memory=memory, progress=progress)
     if data == ARRAYS:
         raise InputError(f"--data {data}: the run was trained on images given in Python; name a data set")
     if not os.path.exists(data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
         raise InputError(f"--data {data}: no such folder or file; give {_FORMS}")
-    return read_folder(Path(data), size=size, aspect=aspect, layout=layout, progress=progress)
+    if is_packed(Path(data)):
+        if layout != "auto":
+            raise InputError(f"--layout {layout}: --data {data} is packed data; leave --layout out")
+        return read_packed(Path(data), size=size, aspect=aspect, memory=memory)
+    return read_folder(Path(data), size=size, aspect=aspect, layout=layout, memory=memory, progress=progress)
+
+
+def bytes_of(gibibytes: float | None) -> int | None:
+    """What `--image-memory` says in bytes.
+
+    Raises:
+        InputError: it is no amount of memory.
+    """
+    if gibibytes is None:
+        return None
+    if not 0 <= gibibytes < 2**30:
+        raise InputError(f"--image-memory {gibibytes:g}: give GiB, 0 or more")
+    return int(gibibytes * 2**30)
 
 
 def absolute_source(data: str) -> str:
@@ -89,7 +116,7 @@ def absolute_source(data: str) -> str:
     return os.path.abspath(data)  # noqa: PTH100 (Path.absolute keeps "..")
 
 
-def _load_tfds(name: str, *, size: Size, aspect: Aspect, progress: bool) -> Dataset:
+def _load_tfds(name: str, *, size: Size, aspect: Aspect, memory: int | None, progress: bool) -> Dataset:
     collection, _, category = name.partition("/")
     if collection != "mvtec_ad":
         raise InputError(f"--data tfds:{name}: only tfds:mvtec_ad/CATEGORY is known; give {_FORMS}")
@@ -101,4 +128,4 @@ def _load_tfds(name: str, *, size: Size, aspect: Aspect, progress: bool) -> Data
         raise InputError(
             f"--data tfds:{name}: {reason}; run {install}, or give the extracted folder"
         ) from error
-    return load_mvtec_ad(category, size=size, aspect=aspect, progress=progress)
+    return load_mvtec_ad(category, size=size, aspect=aspect, memory=memory, progress=progress)

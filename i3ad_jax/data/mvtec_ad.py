@@ -109,7 +109,9 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def load_mvtec_ad(category: str, *, size: Size, aspect: Aspect, progress: bool = False) -> Dataset:
+def load_mvtec_ad(
+    category: str, *, size: Size, aspect: Aspect, memory: int | None = None, progress: bool = False
+) -> Dataset:
     """A category of MVTec AD, with the same arrays that `read_folder` gives for its folder.
 
     The first call prepares the category in the folder that the environment variable TFDS_DATA_DIR names
@@ -132,13 +134,15 @@ def load_mvtec_ad(category: str, *, size: Size, aspect: Aspect, progress: bool =
             download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
         )
     splits = (
-        _read_prepared(builder, name, size=size, aspect=aspect, progress=progress)
+        _read_prepared(builder, name, size=size, aspect=aspect, memory=memory, progress=progress)
         for name in ("train", "test")
     )
     return Dataset(f"mvtec_ad/{category}", *splits)
 
 
-def _read_prepared(builder: MvtecAd, name: str, *, size: Size, aspect: Aspect, progress: bool) -> Split:
+def _read_prepared(
+    builder: MvtecAd, name: str, *, size: Size, aspect: Aspect, memory: int | None, progress: bool
+) -> Split:
     """A prepared split in the order of its paths; TFDS stores it shuffled."""
     files = builder.info.splits[name].filepaths if name in builder.info.splits else []
     if not files or not all(file.exists() for file in files):
@@ -152,7 +156,7 @@ def _read_prepared(builder: MvtecAd, name: str, *, size: Size, aspect: Aspect, p
         path, defect = example["path"].decode(), example["defect"].decode()
         return Sample(path, defect, example["image"], (example["mask"],))
 
-    split = read_split(sample_at, len(examples), size=size, aspect=aspect, progress=progress)
+    split = read_split(sample_at, len(examples), size=size, aspect=aspect, memory=memory, progress=progress)
     return split.take(np.argsort(split.paths))
 
 

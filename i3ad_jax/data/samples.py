@@ -1,5 +1,6 @@
 """Images of a data set with their labels and masks before they are decoded, and their decoding."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from i3ad_jax.data.images import (
     read_image,
     read_mask,
 )
+from i3ad_jax.data.stored import zeros
 from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.memory import free_memory
 
 
 @dataclass(frozen=True)
@@ -49,21 +52,26 @@ def read_split(
     *,
     size: Size,
     aspect: Aspect,
+    memory: int | None = None,
     progress: bool = False,
 ) -> Split:
     """The split of `count` samples in their order, decoded and brought to one size.
+
+    Every image is decoded once; what does not fit in memory waits in a temporary file.
 
     Args:
         sample_at: gives the sample of an index; called in several threads.
         count: number of samples.
         size, aspect: as for `preprocess`.
+        memory: bytes that the images may take there; by default half of what is free.
         progress: show a progress bar.
 
     Raises:
         InputError: as for `read_sample`.
     """
-    images = np.zeros((count, *size, 3), np.uint8)
-    masks = np.zeros((count, *size), bool)
+    in_memory = count * 3 * math.prod(size) <= (free_memory() // 2 if memory is None else memory)
+    images = zeros((count, *size, 3), np.uint8, in_memory=in_memory)
+    masks = zeros((count, *size), bool, in_memory=in_memory)
 
     def read(i: int) -> _Label:
         sample = sample_at(i)

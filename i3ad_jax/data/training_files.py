@@ -14,6 +14,8 @@ import numpy as np
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.errors import InputError
 
+MOST_HELD_OUT = 1000
+"""Images: what they decide, more of them would hardly decide better, and cannot be learned from."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -37,7 +39,7 @@ class TrainingFiles:
         Args:
             train: at least 2 images.
             fraction: of the images that are held out, in (0, 1); rounded to whole images, with at
-                least one image in either part.
+                least one image in either part, and at most `MOST_HELD_OUT` in this one.
             seed: of the choice.
 
         Raises:
@@ -50,13 +52,13 @@ class TrainingFiles:
                 f"{len(train)} normal image(s) to train on (as in train/good); at least 2 are needed, one to"
                 " hold out"
             )
-        count = min(max(round(fraction * len(train)), 1), len(train) - 1)
+        count = min(max(round(fraction * len(train)), 1), len(train) - 1, MOST_HELD_OUT)
         order = np.random.default_rng(seed).permutation(len(train))
-        parts = (train.take(np.sort(part)) for part in (order[count:], order[:count]))
-        return cls(*(dict(zip(part.paths, part.hashes, strict=True)) for part in parts))
+        parts = (np.sort(part) for part in (order[count:], order[:count]))
+        return cls(*({train.paths[i]: train.hashes[i] for i in part} for part in parts))
 
     def select(self, train: Split) -> tuple[Split, Split]:
-        """The images to learn from and the held-out images, each in the recorded order.
+        """The images to learn from and the held-out images, these in memory, each in the recorded order.
 
         Images that were added to `train` since are in neither part.
 
@@ -64,16 +66,16 @@ class TrainingFiles:
             InputError: an image is missing or has changed; the message names the first by path.
         """
         self._check({**self.trained, **self.held_out}, train)
-        return _take(train, self.trained), _take(train, self.held_out)
+        return _take(train, self.trained), _take(train, self.held_out).in_memory()
 
     def select_held_out(self, train: Split) -> Split:
-        """The held-out images in the recorded order; the others need not be in `train`.
+        """The held-out images, in memory, in the recorded order; the others need not be in `train`.
 
         Raises:
             InputError: a held-out image is missing or has changed; the message names the first by path.
         """
         self._check(self.held_out, train)
-        return _take(train, self.held_out)
+        return _take(train, self.held_out).in_memory()
 
     def changes(self, train: Split) -> list[str]:
         """One line for each file that changed, is missing or was added since, sorted by path."""

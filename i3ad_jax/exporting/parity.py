@@ -73,7 +73,8 @@ def check_parity(
     Raises:
         InputError: a score differs by more, or a verdict does.
     """
-    expected = detector.calibration.image_scores(detector.anomaly_maps(images, label="scores of the run"))
+    with tqdm(desc="scores of the run", total=len(images), unit="image") as bar:
+        expected = detector.calibration.image_scores(detector.anomaly_maps(images, bar=bar))
     starts = tqdm(range(0, len(images), batch), "scores of the program", unit="batch", leave=False)
     found = [program(images[start : start + batch]) for start in starts]
     largest = dict.fromkeys(Differences._fields, 0.0)

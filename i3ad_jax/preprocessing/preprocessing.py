@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
+from tqdm import tqdm
 
 from i3ad_jax.data.images import Size
+from i3ad_jax.data.stored import Rows, some
 from i3ad_jax.preprocessing.tiles import Place, Tiling
 from i3ad_jax.preprocessing.units import Centre, Units, choose_centre, choose_level, explain_detail, level
 from i3ad_jax.settings import Settings, setting
@@ -21,6 +23,7 @@ View = Literal["whole", "tiles"]
 Levelling = Literal["auto", "yes", "no"]
 Augment = Literal["none", "flip", "turn"]
 _MEASURES = ("working_size", "side", "scale", "mean_intensity")
+LEARNED_FROM = 1000  # images: the mean of more would hardly be another
 ALIGNED = 0.5  # of the variance of unseen images that the mean image explains: then objects lie alike
 
 
@@ -90,7 +93,7 @@ class Preprocessing:
     @classmethod
     def learn(
         cls,
-        images: UInt8[np.ndarray, "n h w 3"],
+        images: UInt8[Rows, "n h w 3"],
         held_out: UInt8[np.ndarray, "m h w 3"],
         *,
         side: int,
@@ -100,11 +103,12 @@ class Preprocessing:
         """What normal images give.
 
         Args:
-            images: those trained on, of the working size.
+            images: those trained on, of the working size; of many, `LEARNED_FROM` are looked at.
             held_out: normal images that serve no training step.
             side: of the squares that networks see.
             levelling, centre: as in `PreprocessingSettings`.
         """
+        images = some(images, LEARNED_FROM)
         levels, spread = choose_level(images)
         levels = levels if levelling == "auto" else levelling == "yes"
         chosen, explained = choose_centre(images, held_out, level=levels)
@@ -173,7 +177,7 @@ class Preprocessing:
         images: UInt8[np.ndarray, "n h w 3"],
         *,
         queue_size: int,
-        label: str | None = None,
+        bar: tqdm | None = None,
     ) -> Any:
         """What `function` gives for the squares of images, put together to results for whole images.
 
@@ -182,7 +186,7 @@ class Preprocessing:
                 `squares side side ...`.
             images: of the working size, at least one.
             queue_size: squares of a call; the last one is filled up by copies.
-            label: of the progress bar; without one there is none.
+            bar: to move on by every finished image.
 
         Returns:
             The same pytree with arrays `n h w ...`, float32.
@@ -196,7 +200,7 @@ class Preprocessing:
             # By NumPy: JAX would compile a slice for every other number of places.
             return jax.tree.map(lambda x: np.asarray(x)[: len(places)], results)
 
-        return self.tiling.map(of_places, len(images), at_once=queue_size, label=label)
+        return self.tiling.map(of_places, len(images), at_once=queue_size, bar=bar)
 
     def traced(
         self, function: Callable[[Squares], dict[str, Maps]], images: UInt8[Array, "n h w 3"]

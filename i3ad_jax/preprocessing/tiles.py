@@ -1,5 +1,6 @@
 """Images of any size through a network of one size: overlapping tiles, and their results in one piece."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,13 +89,17 @@ class Tiling:
             for top, left in self.corners:
                 yield Place(image, top, left)
 
+    def images_for(self, queue_size: int) -> int:
+        """The least number of images whose tiles fill queues of this size without a rest."""
+        return queue_size // math.gcd(queue_size, len(self.corners))
+
     def map(
         self,
         function: Callable[[list[Place]], Any],
         num_images: int,
         *,
         at_once: int,
-        label: str | None = None,
+        bar: tqdm | None = None,
     ) -> Any:
         """What `function` gives for all tiles, put together to results for whole images.
 
@@ -105,22 +110,22 @@ class Tiling:
             function: from at most `at_once` places to a pytree of arrays `tiles side side ...`.
             num_images: at least one.
             at_once: tiles of a call.
-            label: of the progress bar; without one there is none.
+            bar: to move on by every finished image.
 
         Returns:
             The same pytree with arrays `num_images height width ...`, float32.
         """
         places = list(self.places(num_images))
         whole: Any = None
-        with tqdm(total=num_images, desc=label, unit="image", disable=label is None) as progress:
-            for first in range(0, len(places), at_once):
-                part = places[first : first + at_once]
-                results = jax.tree.map(np.asarray, function(part))
-                if whole is None:
-                    whole = self._zeros(num_images, results)
-                self._add(first, part, results, whole)
-                done = (first + len(part)) // len(self.corners)
-                progress.update(done - progress.n)
+        for first in range(0, len(places), at_once):
+            part = places[first : first + at_once]
+            results = jax.tree.map(np.asarray, function(part))
+            if whole is None:
+                whole = self._zeros(num_images, results)
+            self._add(first, part, results, whole)
+            if bar is not None:
+                finished = [place // len(self.corners) for place in (first, first + len(part))]
+                bar.update(finished[1] - finished[0])
         return whole
 
     def _zeros(self, num_images: int, results: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt8
 
+from i3ad_jax.data.stored import Rows
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.preprocessing.units import level
 from i3ad_jax.runtime.devices import copied_to, sharded
@@ -67,7 +68,9 @@ class Block:
 
 
 class TrainingImages:
-    """Normal images on the host, and what a step draws of them: a function of the seed and its number alone.
+    """Normal images, and what a step draws of them: a function of the seed and its number alone.
+
+    They stay on the host, in memory or in a file.
 
     Each epoch takes every image once, in an order of its own. What a step takes beyond its batch, for planted
     defects, is drawn with replacement.
@@ -75,7 +78,7 @@ class TrainingImages:
 
     def __init__(
         self,
-        images: UInt8[np.ndarray, "n h w 3"],
+        images: UInt8[Rows, "n h w 3"],
         preprocessing: Preprocessing,
         *,
         batch_size: int,
@@ -83,7 +86,8 @@ class TrainingImages:
         seed: int,
     ) -> None:
         self._images = images
-        self._gains = preprocessing.units.gains(images)
+        self._units = preprocessing.units
+        self._gains = np.full(len(images), np.nan, np.float32)  # of the images that were read
         self._side = preprocessing.side
         self._batch_size, self._num_planted, self._seed = batch_size, num_planted, seed
         self._orders: dict[int, Int[np.ndarray, " n"]] = {}
@@ -120,8 +124,10 @@ class TrainingImages:
         image, corner = (np.stack(arrays) for arrays in zip(*draws, strict=True))
         pixels = np.empty((*image.shape, self._side, self._side, 3), np.uint8)
         for place in np.ndindex(*image.shape):
-            top, left = corner[place]
-            pixels[place] = self._images[image[place], top : top + self._side, left : left + self._side]
+            whole, (top, left) = self._images[image[place]], corner[place]
+            pixels[place] = whole[top : top + self._side, left : left + self._side]
+            if np.isnan(self._gains[image[place]]):
+                self._gains[image[place]] = self._units.gains(whole[None])[0]
         arrays = (pixels, self._gains[image], corner.astype(np.int32))
         batches, to_plant = (
             RawSquares(*(sharded(array[:, part], devices=devices, axis=1) for array in arrays))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from i3ad_jax.data.stored import Rows
 from i3ad_jax.reporting import figures
 
 SIDE = 128  # pixels, at most: a defect is still seen, and an image of 64 x 64 keeps every pixel
@@ -23,8 +24,8 @@ class Thumbnail:
 
 
 def thumbnails(
-    images: UInt8[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    images: UInt8[Rows, "n h w 3"],
+    maps: Float[Rows, "n h w"],
     order: Iterable[int],
     *,
     vmax: float,

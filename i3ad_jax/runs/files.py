@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from i3ad_jax.data.stored import Rows, StoredArray
 from i3ad_jax.errors import InputError
 
 
@@ -60,10 +61,13 @@ def write_json(file: Path, values: Any) -> None:
     write_text(file, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
-def write_array(file: Path, values: np.ndarray) -> None:
+def write_array(file: Path, values: Rows) -> None:
     """Puts an array in `file` in NumPy's format, whole or not at all."""
     temporary = file.with_name(f".{os.getpid()}.{file.name}")  # np.save insists on its suffix
-    np.save(temporary, values, allow_pickle=False)
+    if isinstance(values, StoredArray):
+        values.save(temporary)
+    else:
+        np.save(temporary, values, allow_pickle=False)
     temporary.replace(file)
 
 

@@ -5,12 +5,15 @@ curve. Only the order of scores matters, so float32 maps are ranked as they are;
 float64. A metric that the data cannot give, for want of one of the two classes, is None.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Num
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from i3ad_jax.data.dataset import NORMAL, Split
+from i3ad_jax.data.stored import Rows
 
 
 def image_auroc(labels: Integer[np.ndarray, " n"], scores: Num[np.ndarray, " n"]) -> float | None:
@@ -83,7 +86,7 @@ def pixel_aupro(
     return _area(masks, maps, _region_weights(masks), max_fpr=max_fpr)
 
 
-def summarise(test: Split, maps: dict[str, np.ndarray], scores: dict[str, np.ndarray]) -> dict[str, dict]:
+def summarise(test: Split, maps: Mapping[str, Rows], scores: Mapping[str, np.ndarray]) -> dict[str, dict]:
     """All metrics of each kind of score, as results.json holds them.
 
     Pixel metrics use the annotated images alone. A defect class is measured on its own images

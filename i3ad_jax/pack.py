@@ -1,0 +1,99 @@
+"""`python -m i3ad_jax.pack`: decode a data set once, for trainings that read its images as they need them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from i3ad_jax import command_line
+from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.images import Aspect, Size
+from i3ad_jax.data.layouts import LayoutName
+from i3ad_jax.data.load import absolute_source, bytes_of, load_dataset
+from i3ad_jax.data.packed import PackWriter
+from i3ad_jax.preparation import prepare
+from i3ad_jax.settings import Settings
+
+PROGRAM = "python -m i3ad_jax.pack"
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Decode every image of a data set once, and write all to OUT in the sizes that a training works at.
+
+    Then train with --data OUT and the same options: images are read from there as they are needed, and need
+    not fit in memory.
+    """
+
+    data: tyro.conf.Positional[str]
+    """Data set in any form that train takes."""
+    out: Path
+    """Folder to write to."""
+    preset: str = DEFAULT_PRESET
+    """Of the training, as for train; it decides sizes that are not given."""
+    method: str = "i3ad"
+    """Of the training."""
+    layout: LayoutName = "auto"
+    """How the files of DATA lie, as for train."""
+    aspect: Aspect = "stretch"
+    """How an image of other proportions gets its size, as for train."""
+    image_size: int | None = None
+    """Side in pixels of whole images, as for train."""
+    view: Literal["auto", "whole", "tiles"] | None = None
+    """Whole images or tiles of them, as for train."""
+    resolution: int | None = None
+    """Square root of the number of pixels of images that are cut into tiles, as for train."""
+    image_memory: float | None = None
+    """GiB that the images of a split may take in memory; by default half of what is free. More of them wait
+    in a temporary file, in the folder that TMPDIR names."""
+
+
+def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = None) -> list[Size]:
+    """Packs the data set of a training's settings into a folder, in the sizes that it would read.
+
+    Args:
+        config: the settings.
+        out: the folder.
+        memory: as for `load_dataset`.
+
+    Returns:
+        The sizes: height and width.
+
+    Raises:
+        InputError: the data cannot be read, or the folder cannot be written to.
+    """
+    data, sizes, name = config.data, [], ""
+    writer = PackWriter(out)
+
+    def read(size: Size) -> Split:
+        nonlocal name
+        found = load_dataset(
+            data.data, size=size, aspect=data.aspect, layout=data.layout, memory=memory, progress=True
+        )
+        writer.add(found)
+        sizes.append(size)
+        name = found.name
+        return found.train
+
+    prepare(config, read)
+    writer.finish(name, aspect=data.aspect)
+    return sizes
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, packs, prints where the data is."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    given = {name: getattr(flags, name) for name in ("layout", "aspect", "image_size", "view", "resolution")}
+    config = default_config(flags.method, preset=flags.preset).with_settings(
+        {name: value for name, value in given.items() if value is not None}
+        | {"data": absolute_source(flags.data)}
+    )
+    sizes = pack(config, flags.out, memory=bytes_of(flags.image_memory))
+    print(f"packed at {' and '.join(f'{height} x {width}' for height, width in sizes)} pixels: {flags.out}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
