@@ -50,7 +50,7 @@ class Flags(Generic[Test]):
     out: Path | None = None
     """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
     image_memory: float | None = None
-    """GiB that the images of a split may take in memory, as for train."""
+    """GiB that the images of a split, or the maps, may take in memory, as for train."""
     method: str | None = None
     """Method to test with the run's weights; by default its own. l2_ae_projection takes a run of l2_ae,
     ssim_ae_projection one of ssim_ae."""

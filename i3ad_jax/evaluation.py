@@ -29,7 +29,7 @@ from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.runtime.memory import free_memory
+from i3ad_jax.runtime.memory import allowed
 from i3ad_jax.scoring.metrics import summarise
 from i3ad_jax.weights import load_weights
 
@@ -75,7 +75,7 @@ def evaluate_run(
         data: where the test images come from, as `load_dataset` takes it.
         layout: how they lie; by default the run's own where `data` is the run's own, else found out.
         out: the folder for the results.
-        memory: bytes that the images of a split may take there, as for `load_dataset`.
+        memory: bytes that the images of a split, or the maps, may take there, as for `load_dataset`.
         command: for the results' record.
 
     Raises:
@@ -91,7 +91,7 @@ def evaluate_run(
     size, aspect = run.read_preprocessing().size, config.data.aspect
     tested = load_dataset(data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True)
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
-    evaluation = evaluate(detector, tested, progress=True)
+    evaluation = evaluate(detector, tested, memory=memory, progress=True)
     return write_evaluation(evaluation, out, run=run, data=data, command=command)
 
 
@@ -131,8 +131,16 @@ def load_as(
     return detector
 
 
-def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Evaluation:
+def evaluate(
+    detector: Detector, data: Dataset, *, memory: int | None = None, progress: bool = False
+) -> Evaluation:
     """Tests a detector on the test split of a data set.
+
+    Args:
+        detector: to test.
+        data: of which only the test split is used.
+        memory: bytes that the anomaly maps may take there, by default half of what is free.
+        progress: show a progress bar.
 
     Raises:
         InputError: there is no test image.
@@ -143,7 +151,7 @@ def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Ev
     # A queue of a single image compiles the program, so that its time does not count.
     detector.anomaly_maps(test.images[:1])
     start = time.perf_counter()
-    maps, scores = _score(detector, test, progress=progress)
+    maps, scores = _score(detector, test, memory=memory, progress=progress)
     seconds = (time.perf_counter() - start) / len(test)
     calibration = detector.calibration
     results = {
@@ -173,13 +181,13 @@ def evaluate(detector: Detector, data: Dataset, *, progress: bool = False) -> Ev
 
 
 def _score(
-    detector: Detector, test: Split, *, progress: bool
+    detector: Detector, test: Split, *, memory: int | None, progress: bool
 ) -> tuple[dict[str, Float[Rows, "n h w"]], dict[str, Float[np.ndarray, " n"]]]:
     """Anomaly maps and image scores by score, computed for some images at a time for the sake of memory."""
     together = detector.preprocessing.tiling.images_for(detector.config.throughput.queue_size)
     names = detector.method.score_names
     shape = (len(test), *test.images.shape[1:3])
-    in_memory = 4 * math.prod(shape) * len(names) <= free_memory() // 2
+    in_memory = 4 * math.prod(shape) * len(names) <= allowed(memory)
     maps = {name: zeros(shape, np.float32, in_memory=in_memory) for name in names}
     scores = {name: np.empty(len(test)) for name in names}
     with tqdm(desc="test", total=len(test), unit="image", disable=not progress) as bar:

@@ -59,7 +59,7 @@ def train_and_test(
         folder: of the run; made here unless `resume`.
         resume: go on from the newest checkpoint.
         devices: that share every batch of the training.
-        memory: bytes that the images of a split may take there, as for `load_dataset`.
+        memory: bytes that the images of a split, or the test's maps, may take there, as for `load_dataset`.
         command: for the run's record.
 
     Raises:
@@ -102,7 +102,7 @@ def train_and_test(
         dataset = read(prepared.preprocessing.size)
         if not len(dataset.test):
             return None
-        evaluation = evaluate(detector, dataset, progress=True)
+        evaluation = evaluate(detector, dataset, memory=memory, progress=True)
         return write_evaluation(evaluation, folder, run=folder, data=data.data, command=command)
 
 

@@ -45,9 +45,9 @@ class Flags(Generic[Training, Test]):
     """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may grow, and
     f_anogan's, whose encoder trains in the last part of them, may not."""
     image_memory: float | None = None
-    """GiB that the images of a split may take in memory; by default half of what is free. More of them are
-    read as they are needed, from where pack has put them or a temporary file in the folder that TMPDIR names.
-    It changes no result."""
+    """GiB that the images of a split, or the maps of the test, may take in memory; by default half of what is
+    free. More of them are read as they are needed, from where pack has put them or a temporary file in the
+    folder that TMPDIR names. It changes no result."""
     devices: int = 1
     """Devices that share the training: each takes its part of every batch, which it must divide. A run may go
     on with another number of them; they change speed, and results by rounding alone."""

@@ -22,7 +22,7 @@ from i3ad_jax.data.dataset import Dataset, Split, content_hash
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.stored import Rows, StoredArray, zeros
 from i3ad_jax.errors import InputError
-from i3ad_jax.runtime.memory import free_memory
+from i3ad_jax.runtime.memory import allowed
 
 _MARK = "packed.json"
 _COLUMNS = ("path", "defect", "annotated", "hash", "height", "width")
@@ -140,8 +140,9 @@ def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None 
             f"{folder}: was packed at {packed}, but {_name(size)} is needed; {_AGAIN} with the settings of"
             " the training"
         )
-    limit = free_memory() // 2 if memory is None else memory
-    return Dataset(name, *(_read_split(folder, part, size, digests, limit) for part in ("train", "test")))
+    return Dataset(
+        name, *(_read_split(folder, part, size, digests, allowed(memory)) for part in ("train", "test"))
+    )
 
 
 def _read_split(folder: Path, part: str, size: Size, digests: dict[str, Any], memory: int) -> Split:

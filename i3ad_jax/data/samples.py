@@ -24,7 +24,7 @@ from i3ad_jax.data.images import (
 )
 from i3ad_jax.data.stored import zeros
 from i3ad_jax.errors import InputError
-from i3ad_jax.runtime.memory import free_memory
+from i3ad_jax.runtime.memory import allowed
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_split(
     Raises:
         InputError: as for `read_sample`.
     """
-    in_memory = count * 3 * math.prod(size) <= (free_memory() // 2 if memory is None else memory)
+    in_memory = count * 3 * math.prod(size) <= allowed(memory)
     images = zeros((count, *size, 3), np.uint8, in_memory=in_memory)
     masks = zeros((count, *size), bool, in_memory=in_memory)
 

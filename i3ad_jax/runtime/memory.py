@@ -7,6 +7,11 @@ _SYSTEM = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
 
 
+def allowed(given: int | None) -> int:
+    """Bytes that arrays which grow with the data may take: those given, or half of what is free."""
+    return free_memory() // 2 if given is None else given
+
+
 def free_memory() -> int:
     """Bytes that this process may take without others being moved out of memory, about.
 
