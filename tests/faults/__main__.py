@@ -1,0 +1,83 @@
+"""Tries all cases, or some; the exit code is 1 where one did not end as it must."""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from .case import Case, Result
+from .material import make_material, warm_up
+from .processes import run_cases
+
+OUTCOMES = ("accepted", "refused", "untidy", "unnamed", "different", "traceback", "hang", "killed")
+
+
+def main() -> None:
+    """Parses the command line, tries the cases, prints the table and each miss."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--sample", type=int, help="try so many of the cases, chosen by the seed")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice and the damage")
+    parser.add_argument("--only", default="", help="try the cases whose name begins so")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
+    parser.add_argument("--keep", type=Path, help="an empty folder in which the cases' folders stay")
+    parser.add_argument("--list", action="store_true", help="print the names alone")
+    flags = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="faults_") as temporary:
+        material = make_material(Path(temporary))
+        warm_up()
+        cases = [case for case in all_cases(material.run) if case.name.startswith(flags.only)]
+        if flags.sample is not None:
+            cases = random.Random(flags.seed).sample(cases, min(flags.sample, len(cases)))
+        if flags.list:
+            print("\n".join(case.name for case in cases))
+            return
+        folder = flags.keep or Path(temporary) / "cases"
+        results = []
+        for result in run_cases(
+            cases, folder.resolve(), material, jobs=flags.jobs, seed=flags.seed, keep=flags.keep is not None
+        ):
+            results.append(result)
+            if result.missed:
+                print(_miss(result, flags.seed), flush=True)
+    print(table(results))
+    sys.exit(any(result.missed for result in results))
+
+
+def all_cases(run: Path) -> Iterator[Case]:
+    """Every case; their names are unique. `run` is an example of a run folder."""
+    from . import environments, images, layouts, options, runs
+
+    yield from options.cases()
+    yield from images.cases()
+    yield from layouts.cases()
+    yield from runs.cases(run)
+    yield from environments.cases()
+
+
+def table(results: list[Result]) -> str:
+    """Counts of outcomes by group, as a Markdown table."""
+    groups = sorted({result.case.group for result in results})
+    rows = [["cases", *OUTCOMES, "misses", "seconds"], ["---", *["---:"] * (len(OUTCOMES) + 2)]]
+    for group in (*groups, "all"):
+        own = [result for result in results if group in (result.case.group, "all")]
+        counts = Counter(result.outcome for result in own)
+        missed = sum(result.missed for result in own)
+        seconds = f"{sum(result.seconds for result in own):.0f}"
+        rows.append([group, *(str(counts[outcome]) for outcome in OUTCOMES), str(missed), seconds])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _miss(result: Result, seed: int) -> str:
+    again = f"python -m tests.faults --seed {seed} --keep KEPT --only {result.case.name!r}"
+    return (
+        f"{result.outcome}, not {result.case.expected}: {result.case.name} ({result.seconds:.1f} s)\n"
+        f"  {result.detail[:400]}\n  i3ad {' '.join(result.case.command)[:200]!r}\n  {again}"
+    )
+
+
+if __name__ == "__main__":
+    main()

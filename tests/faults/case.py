@@ -1,0 +1,127 @@
+"""A case of bad input, and what became of it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Expected = Literal["accepted", "refused", "either", "same"]
+"""`same`: refused, or accepted with the very scores of the run without damage."""
+Outcome = Literal["accepted", "refused", "untidy", "unnamed", "different", "traceback", "hang", "killed"]
+
+ACCEPTED_CODES = (0, 1, 3)  # check and predict end in 1 and 3 where they used all but some images
+REFUSED_CODE = 2
+SCORES = "out/predictions.csv"
+_TEMPORARY = re.compile(r"\.(.+\.\d+|\d+\..+)$")
+
+
+class Material(NamedTuple):
+    """What cases are made of.
+
+    Attributes:
+        data: a data set in MVTec layout.
+        run: a finished run of pca on it.
+        scores: what predict gives for a test image by this run.
+    """
+
+    data: Path
+    run: Path
+    scores: bytes
+
+
+Prepare = Callable[[Path, Material, np.random.Generator], None]
+"""Fills the folder that a case runs in."""
+
+
+def nothing(folder: Path, material: Material, rng: np.random.Generator) -> None:
+    """For a case that needs no files."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command of `i3ad` on bad input.
+
+    Attributes:
+        name: unique; what stands before the first slash is its group.
+        command: the arguments of `i3ad`; `python` files are relative to the case's folder.
+        expected: how it must end.
+        named: what the line of a refusal has to name; a word of it is enough where there are several.
+        prepare: makes its files.
+        environment: variables to set, or to take away where they are None.
+        limits: of resources, by their names in `resource`, in bytes or files.
+        fresh: in a new process, not in a fork: for what Python or JAX reads when it starts.
+        stdout: the file that standard output goes to; by default it is kept to be looked at.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    expected: Expected = "refused"
+    named: str = ""
+    prepare: Prepare = nothing
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    fresh: bool = False
+    stdout: str | None = None
+
+    @property
+    def group(self) -> str:
+        """What kind of case it is."""
+        return self.name.partition("/")[0]
+
+
+class Result(NamedTuple):
+    """What became of a case."""
+
+    case: Case
+    outcome: Outcome
+    detail: str
+    seconds: float
+
+    @property
+    def missed(self) -> bool:
+        """Whether the case did not end as it must."""
+        allowed = {
+            "accepted": {"accepted"},
+            "refused": {"refused"},
+            "either": {"accepted", "refused"},
+            "same": {"accepted", "refused"},
+        }
+        return self.outcome not in allowed[self.case.expected]
+
+
+def judge(case: Case, folder: Path, *, code: int, errors: str, material: Material) -> tuple[Outcome, str]:
+    """The outcome of a case that has ended, and its last words.
+
+    Args:
+        case: the case.
+        folder: that it ran in.
+        code: of its exit; negative for a signal.
+        errors: its standard error.
+        material: that its files were made of.
+    """
+    # Bars overwrite their own line; what is printed next to one begins after its last return.
+    lines = [part for line in errors.splitlines() for part in line.split("\r") if part.strip()]
+    lines = [line for line in lines if not re.search(r"%\||\d+(image|step) \[|it/s\]", line)]
+    said = [line for line in lines if not line.startswith("warning: ")]
+    last = said[-1] if said else ""
+    if "Traceback" in errors:
+        return "traceback", last
+    if code < 0:
+        return "killed", f"signal {-code}; {last}"
+    if leftovers := [path.name for path in folder.rglob(".*") if _TEMPORARY.fullmatch(path.name)]:
+        return "untidy", f"left {leftovers[0]}"
+    if code == REFUSED_CODE:
+        if len(said) != 1 or not said[0].startswith("error: "):
+            return "untidy", f"{len(said)} lines: {' | '.join(said)[:300]}"
+        if case.named and not any(word in last for word in case.named.split()):
+            return "unnamed", last
+        return "refused", last
+    if code not in ACCEPTED_CODES:
+        return "untidy", f"exit code {code}; {last}"
+    scores = folder / SCORES
+    if case.expected == "same" and scores.exists() and scores.read_bytes() != material.scores:
+        return "different", scores.read_text()
+    return "accepted", last

@@ -1,0 +1,115 @@
+"""Commands where the machine refuses: folders, devices, variables and limits."""
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .case import Case, Expected, Material
+from .commands import COMMANDS, on
+from .files import copy_run
+
+_PLACES: dict[str, Expected] = {
+    "/proc/nowhere": "refused",
+    "/dev/null/x": "refused",
+    "file/x": "refused",
+    "loop/x": "refused",
+    "x" * 300: "refused",
+    "\udcff": "either",
+    "new/in/new": "accepted",
+}
+_VARIABLES = (
+    ("HOME", None),
+    ("HOME", "/nowhere"),
+    ("XDG_CACHE_HOME", "file"),
+    ("XDG_CACHE_HOME", "/proc/nowhere"),
+    ("JAX_COMPILATION_CACHE_DIR", "file"),
+    ("TMPDIR", "/nowhere"),
+    ("PATH", None),
+    ("COLUMNS", "1"),
+)
+# What Python and JAX read when they start, each with how it must end.
+_AT_START: tuple[tuple[str, str, Expected], ...] = (
+    ("JAX_PLATFORMS", "cuda", "refused"),
+    ("JAX_PLATFORMS", "nonsense", "refused"),
+    ("JAX_NUM_CPU_DEVICES", "many", "refused"),
+    ("JAX_ENABLE_X64", "1", "accepted"),
+    ("PYTHONIOENCODING", "ascii", "accepted"),
+    ("LC_ALL", "C", "accepted"),
+)
+_CLONE_NEWNS = 0x20000
+
+
+def cases() -> Iterator[Case]:
+    """Cases of surroundings, for every command that writes."""
+    for name, command in COMMANDS.items():
+        if "out" in command:
+            for place, expected in _PLACES.items():
+                called = "long" if len(place) > 99 else ascii(place)
+                yield Case(
+                    f"environments/{name}/out={called}", on(command, out=place), expected, prepare=_files
+                )
+            if os.geteuid() == 0:
+                moved = on(command, out="mounted/out")
+                for size in ("8k", "40k", "100k", "200k", "400k"):
+                    yield _mounted(f"{name}/tmpfs-{size}", moved, f"size={size}", "either")
+                yield _mounted(f"{name}/read-only", moved, "ro", "refused")
+        for root in range(1, 20):
+            # Files end here as they would on a full disk, at another place in each case.
+            yield Case(
+                f"environments/{name}/full-at-{300 * root**2}",
+                command,
+                "either",
+                prepare=_files,
+                limits={"RLIMIT_FSIZE": 300 * root**2},
+                environment={"JAX_ENABLE_COMPILATION_CACHE": "0", "TMPDIR": "."},
+            )
+        for variable, value in _VARIABLES:
+            yield Case(
+                f"environments/{name}/{variable}={value}",
+                command,
+                "accepted",
+                prepare=_files,
+                environment={"JAX_COMPILATION_CACHE_DIR": None, "HOME": "home", variable: value},
+            )
+        yield Case(
+            f"environments/{name}/stdout-full",
+            command,
+            "refused",
+            "output",
+            _files,
+            fresh=True,
+            stdout="/dev/full",
+        )
+    for variable, value, expected in _AT_START:
+        for name in ("train", "predict"):
+            yield Case(
+                f"environments/{name}/{variable}={value}",
+                COMMANDS[name],
+                expected,
+                prepare=_files,
+                environment={variable: value},
+                fresh=True,
+            )
+
+
+def _mounted(name: str, command: tuple[str, ...], options: str, expected: Expected) -> Case:
+    def prepare(folder: Path, material: Material, rng: np.random.Generator) -> None:
+        _files(folder, material, rng)
+        mounted = folder / "mounted"
+        mounted.mkdir()
+        # In a namespace of its own, so that it ends with the process.
+        ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS)
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], check=True)
+
+    return Case(f"environments/{name}", command, expected, prepare=prepare)
+
+
+def _files(folder: Path, material: Material, rng: np.random.Generator) -> None:
+    copy_run(folder, material)
+    (folder / "file").write_text("in the way")
+    (folder / "loop").symlink_to("loop")
