@@ -21,6 +21,7 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import evaluate, write_evaluation
 from i3ad_jax.fit import Step, check_devices, state_shapes, training_steps
+from i3ad_jax.inspection.cost import check_memory
 from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State, StepSettings
 from i3ad_jax.preparation import Preparation, prepare
@@ -69,6 +70,7 @@ def train_and_test(
         Interrupted: on Ctrl-C or SIGTERM during training, after saving.
     """
     check_devices(config.build(), devices)
+    check_memory(config.build())
     if not resume:
         folder.check_free()
     data = config.data

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i3ad_jax.data.dataset import Dataset
+from i3ad_jax.data.files import check_name
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.layouts import LayoutName
@@ -31,7 +32,7 @@ class DataSettings(Settings):
     ground_truth/CLASS/*_mask.png); mvtec_loco, mvtec_ad_2, visa, btad, kolektor_sdd or kolektor_sdd2, as
     published (the folder of one category); flat (a folder of normal images); or manifest (a .csv or .parquet
     file with the columns path, split, label and mask)."""
-    image_size: int = setting(256, minimum=8)
+    image_size: int = setting(256, minimum=8, maximum=10_000)
     """Side in pixels to which every image is resized (paper: 256); i3ad takes multiples of 8, at least 32."""
     aspect: Aspect = "stretch"
     """How an image that is not square becomes square: stretched (the paper), padded by repeating
@@ -107,13 +108,15 @@ def absolute_source(data: str) -> str:
         built-in textures, as it is.
 
     Raises:
-        InputError: `data` is empty.
+        InputError: `data` is empty, or its name is not UTF-8.
     """
     if not data:
         raise InputError(f'--data "": is empty; give {_FORMS}')
     if data == ARRAYS or data.partition(":")[0] in (_BUILT_IN, _TFDS):
         return data
-    return os.path.abspath(data)  # noqa: PTH100 (Path.absolute keeps "..")
+    path = os.path.abspath(data)  # noqa: PTH100 (Path.absolute keeps "..")
+    check_name(path)
+    return path
 
 
 def _load_tfds(name: str, *, size: Size, aspect: Aspect, memory: int | None, progress: bool) -> Dataset:

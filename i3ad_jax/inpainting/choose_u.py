@@ -24,12 +24,12 @@ class ThresholdSettings(Settings):
     u: float | None = setting(None, minimum=0, maximum=2)
     """Threshold of the SSIM mask, 0 to 2 as 1 - SSIM; None chooses it on held-out normal images by the
     paper's rule."""
-    u_tolerance: float = setting(0.01, above=0)
+    u_tolerance: float = setting(0.01, above=0, maximum=2)
     """The rule takes the smallest u whose mean L1 error on normal images, in [0, 1], is below this.
     The paper's exponent is lost."""
-    u_iterations: int = setting(10, minimum=1)
+    u_iterations: int = setting(10, minimum=1, maximum=1_000_000)
     """Mask updates before that error is taken (paper: 10), whatever --iterations says."""
-    u_images: int = setting(16, minimum=1)
+    u_images: int = setting(16, minimum=1, maximum=10_000)
     """At most this many of the held-out images, drawn at random, serve the rule."""
 
 

@@ -30,14 +30,14 @@ class LoopSettings(Settings):
 
     iterations: int = setting(30, minimum=0, maximum=1_000_000)
     """Mask updates per image (paper: 30); 0 stops after the checkerboard pass."""
-    patches: int = setting(6, minimum=2)
+    patches: int = setting(6, minimum=2, maximum=10_000)
     """The checkerboard's number of patches along each side (paper: 6)."""
     base: Literal["previous", "original"] = "previous"
     """What pixels outside the mask are taken from: the previous image (the paper's formula) or the
     original one (its text)."""
     shrink: bool = False
     """Let masks only shrink: a pixel once released stays released."""
-    stop_tolerance: float = setting(0.0, minimum=0)
+    stop_tolerance: float = setting(0.0, minimum=0, maximum=1)
     """An image is finished once its mask changes by no more than this fraction of its area; 0 gives
     exactly the result of all iterations."""
 

@@ -19,9 +19,9 @@ from i3ad_jax.shapes import Image, Images, PRNGKey
 class LatentGanSettings(AdversarialSettings):
     """Networks and training of a GAN that makes images of latent vectors."""
 
-    width: int = setting(64, minimum=1)
+    width: int = setting(64, minimum=1, maximum=1024)
     """Channels of the networks' first layer."""
-    latent_size: int = setting(100, minimum=1)
+    latent_size: int = setting(100, minimum=1, maximum=65_536)
     """Length of the vectors from which images are generated."""
 
 
@@ -29,9 +29,9 @@ class LatentGanSettings(AdversarialSettings):
 class LatentSearchSettings(Settings):
     """The search for a latent vector."""
 
-    latent_steps: int = setting(500, minimum=1)
+    latent_steps: int = setting(500, minimum=1, maximum=1_000_000)
     """Gradient steps on the latent vector (paper: 500)."""
-    latent_learning_rate: float = setting(0.05, above=0)
+    latent_learning_rate: float = setting(0.05, above=0, maximum=100)
     """Adam's step size on the latent vector. Not in the paper."""
     feature_weight: float = setting(0.1, minimum=0, maximum=1)
     """Weight of the distance between discriminator features; the pixels' is 1 minus it (Schlegl et

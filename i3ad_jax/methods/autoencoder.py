@@ -24,11 +24,11 @@ from i3ad_jax.shapes import Image, Map, PRNGKey
 class AutoencoderSettings(StepSettings):
     """Network and training of an autoencoder."""
 
-    width: int = setting(32, minimum=1)
+    width: int = setting(32, minimum=1, maximum=1024)
     """Channels of the network's first layer."""
-    latent_size: int = setting(100, minimum=1)
+    latent_size: int = setting(100, minimum=1, maximum=65_536)
     """Length of the vector to which the network reduces an image (paper: 100)."""
-    learning_rate: float = setting(1e-4, above=0)
+    learning_rate: float = setting(1e-4, above=0, maximum=100)
     """Adam's step size."""
     adam_beta1: float = setting(0.9, minimum=0, below=1)
     """Adam's decay of the first moment."""

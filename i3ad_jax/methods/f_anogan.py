@@ -26,9 +26,9 @@ class FAnoganSettings(LatentGanSettings):
     """Adam's decay of the first moment (Gulrajani et al. 2017)."""
     adam_beta2: float = setting(0.9, minimum=0, below=1)
     """Adam's decay of the second moment (Gulrajani et al. 2017)."""
-    gradient_penalty: float = setting(10.0, minimum=0)
+    gradient_penalty: float = setting(10.0, minimum=0, maximum=1e6)
     """Weight of the critic's gradient penalty (Gulrajani et al. 2017)."""
-    critic_steps: int = setting(5, minimum=1)
+    critic_steps: int = setting(5, minimum=1, maximum=1000)
     """Updates of the critic for one of the generator (Gulrajani et al. 2017)."""
     encoder_fraction: float = setting(1 / 3, above=0, below=1)
     """The last part of the steps, which trains the encoder and nothing else."""

@@ -29,26 +29,26 @@ class GanSettings(AdversarialSettings):
     """The paper's coarse-to-fine generator of gated convolutions, which continues what surrounds a hole
     (two_stage); or a context encoder, which draws the image as a whole from a short vector (context). auto
     takes the latter where whole images are at least partly alike, told by normal images."""
-    width: int = setting(24, minimum=1)
+    width: int = setting(24, minimum=1, maximum=1024)
     """Channels of the two-stage generator's first layer after gating; the paper's network has 24."""
-    dilations: tuple[int, ...] = setting((2, 4, 8, 16), minimum=1)
+    dilations: tuple[int, ...] = setting((2, 4, 8, 16), minimum=1, maximum=1024)
     """Dilation of each dilated convolution in the middle of the two-stage generator's stages."""
-    context_width: int = setting(16, minimum=1)
+    context_width: int = setting(16, minimum=1, maximum=1024)
     """Channels of the context encoder's first layer."""
-    latent_size: int = setting(100, minimum=1)
+    latent_size: int = setting(100, minimum=1, maximum=65_536)
     """Length of the vector to which the context encoder reduces an image."""
-    discriminator_width: int = setting(64, minimum=1)
+    discriminator_width: int = setting(64, minimum=1, maximum=1024)
     """Channels of the discriminator's first layer; later layers have 2, then 4 times as many."""
-    discriminator_depth: int = setting(6, minimum=1)
+    discriminator_depth: int = setting(6, minimum=1, maximum=16)
     """Number of stride-2 convolutions of the discriminator."""
-    reconstruction_weight: float = setting(1.0, minimum=0)
+    reconstruction_weight: float = setting(1.0, minimum=0, maximum=1e6)
     """Weight of the discounted L1 term in the generator's loss. Not in the paper; Yu et al. 2019."""
     average: float = setting(0.0, minimum=0, below=1)
     """Decay, at each step, of the moving average of the generator's weights that is used; 0 uses the last
     weights, as in the paper."""
-    ssim_weight: float = setting(0.0, minimum=0)
+    ssim_weight: float = setting(0.0, minimum=0, maximum=1e6)
     """Weight of (1 - SSIM) / 2 in the generator's loss, 0 as in the paper."""
-    adversarial_weight: float = setting(1.0, minimum=0)
+    adversarial_weight: float = setting(1.0, minimum=0, maximum=1e6)
     """Weight of the adversarial term in the generator's loss. Not in the paper; Yu et al. 2019."""
 
     def __post_init__(self) -> None:

@@ -77,11 +77,11 @@ class StepSettings(Settings):
 
     steps: int = setting(500_000, minimum=1, maximum=10**9)
     """Training steps."""
-    batch_size: int = setting(10, minimum=1)
+    batch_size: int = setting(10, minimum=1, maximum=65_536)
     """Images per training step."""
-    checkpoint_every: int = setting(500, minimum=1)
+    checkpoint_every: int = setting(500, minimum=1, maximum=10**9)
     """Steps between checkpoints."""
-    sample_every: int = setting(500, minimum=1)
+    sample_every: int = setting(500, minimum=1, maximum=10**9)
     """Steps between sample pictures."""
 
 
@@ -89,9 +89,9 @@ class StepSettings(Settings):
 class AdversarialSettings(StepSettings):
     """Training of two networks against each other."""
 
-    generator_learning_rate: float = setting(1e-4, above=0)
+    generator_learning_rate: float = setting(1e-4, above=0, maximum=100)
     """Adam's step size for the generator."""
-    discriminator_learning_rate: float = setting(4e-4, above=0)
+    discriminator_learning_rate: float = setting(4e-4, above=0, maximum=100)
     """Adam's step size for the discriminator, or critic."""
     adam_beta1: float = setting(0.5, minimum=0, below=1)
     """Adam's decay of the first moment. Not in the paper; Yu et al. 2019."""

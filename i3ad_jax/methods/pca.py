@@ -18,7 +18,7 @@ from i3ad_jax.shapes import Image, PRNGKey
 class PcaSettings(Settings):
     """Principal component analysis."""
 
-    components: int = setting(30, minimum=1)
+    components: int = setting(30, minimum=1, maximum=65_536)
     """Principal components; fewer than there are training images."""
 
 

@@ -25,11 +25,11 @@ from i3ad_jax.shapes import Image
 class ProjectionSettings(Settings):
     """Iterative projection."""
 
-    projection_steps: int = setting(50, minimum=1)
+    projection_steps: int = setting(50, minimum=1, maximum=1_000_000)
     """Gradient steps on the image (paper: 50)."""
-    projection_rate: float = setting(0.5, above=0)
+    projection_rate: float = setting(0.5, above=0, maximum=1000)
     """Size of a step, alpha (paper: 0.5)."""
-    projection_weight: float = setting(0.05, minimum=0)
+    projection_weight: float = setting(0.05, minimum=0, maximum=1e6)
     """Weight of the L1 distance to the original, lambda (paper: 0.05)."""
 
 

@@ -24,13 +24,13 @@ from i3ad_jax.shapes import Images, Maps, Masks, PRNGKey
 class SegmenterSettings(Settings):
     """The network that segments planted defects."""
 
-    segmenter_width: int = setting(0, minimum=0)
+    segmenter_width: int = setting(0, minimum=0, maximum=1024)
     """Channels of its first layer, an even number; 0 leaves it out, as in the paper."""
-    segmenter_depth: int = setting(4, minimum=1)
+    segmenter_depth: int = setting(4, minimum=1, maximum=16)
     """How often it halves height and width; the images' side is a multiple of 2 to this power."""
-    segmenter_batch_size: int = setting(8, minimum=2)
+    segmenter_batch_size: int = setting(8, minimum=2, maximum=65_536)
     """Images with planted defects per training step; a defect may be cut from another of them."""
-    segmenter_learning_rate: float = setting(2e-3, above=0)
+    segmenter_learning_rate: float = setting(2e-3, above=0, maximum=100)
     """Adam's step size for it."""
 
 

@@ -16,6 +16,7 @@ from i3ad_jax.data.images import Size
 from i3ad_jax.data.stored import Rows, some
 from i3ad_jax.preprocessing.tiles import Place, Tiling
 from i3ad_jax.preprocessing.units import Centre, Units, choose_centre, choose_level, explain_detail, level
+from i3ad_jax.runtime.memory import check_room
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Images, Maps, to_uint8
 
@@ -35,10 +36,10 @@ class PreprocessingSettings(Settings):
     """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole images of
     objects that always lie alike and tiles of surfaces, told apart by normal images; of large images whole
     ones only where they are alike in detail."""
-    resolution: int | None = setting(None, minimum=8)
+    resolution: int | None = setting(None, minimum=8, maximum=10_000)
     """Square root of the number of pixels to which an image is brought before it is cut into tiles; its
     proportions are kept. None is 320, or what the images have if that is less."""
-    tile: int = setting(64, minimum=8)
+    tile: int = setting(64, minimum=8, maximum=10_000)
     """Side of a tile in pixels."""
     levelling: Levelling = "auto"
     """Bring all images to one mean intensity; auto does so where that makes the grain of normal images more
@@ -140,6 +141,9 @@ class Preprocessing:
         Raises:
             ValueError: a value is missing or makes no sense. The message is one line without a file name.
         """
+        numbers = (values.get(name) for name in ("side", "scale", "mean_intensity"))
+        if any(isinstance(number, bool) for number in numbers):
+            raise ValueError("a size, the scale or the mean intensity is no number")
         try:
             height, width = (int(length) for length in values["working_size"])
             side, scale = int(values["side"]), float(values["scale"])
@@ -190,8 +194,12 @@ class Preprocessing:
 
         Returns:
             The same pytree with arrays `n h w ...`, float32.
-        """
 
+        Raises:
+            InputError: there is no memory for so many squares.
+        """
+        queue = 2 * 3 * 4 * queue_size * self.side**2  # what goes in, and one picture that comes out of it
+        check_room(queue, lower={"queue_size": queue_size})
         gains = self.units.gains(images)  # of whole images: once for an image, not for each of its tiles
 
         def of_places(places: list[Place]) -> Any:

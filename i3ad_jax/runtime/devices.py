@@ -23,9 +23,9 @@ _AXIS = "device"
 class ThroughputSettings(Settings):
     """How many images at a time. This changes speed and memory, not results."""
 
-    test_batch_size: int = setting(8, minimum=1)
+    test_batch_size: int = setting(8, minimum=1, maximum=16_384)
     """Images that go through the loop together, on all devices; it changes speed, not results."""
-    queue_size: int = setting(64, minimum=1)
+    queue_size: int = setting(64, minimum=1, maximum=65_536)
     """Images given to the compiled loop at a time; a finished one makes room for the next. Like the batch
     size it changes speed, memory and how often the progress bar moves, not results."""
 

@@ -3,6 +3,11 @@
 import os
 from pathlib import Path
 
+import jax
+
+from i3ad_jax.errors import InputError
+from i3ad_jax.settings import flag
+
 _SYSTEM = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
 
@@ -10,6 +15,23 @@ _GROUP = Path("/sys/fs/cgroup")
 def allowed(given: int | None) -> int:
     """Bytes that arrays which grow with the data may take: those given, or half of what is free."""
     return free_memory() // 2 if given is None else given
+
+
+def check_room(needed: int, *, lower: dict[str, int]) -> None:
+    """Raises InputError where arrays cannot fit in the memory of the device, before they are made.
+
+    Args:
+        needed: bytes that they take at least.
+        lower: the settings that they come from, by name, with their values.
+    """
+    stats = jax.devices()[0].memory_stats() or {}
+    room = stats.get("bytes_limit") or free_memory()
+    if needed > room:
+        settings = " or ".join(f"{flag(name)} {value}" for name, value in lower.items())
+        raise InputError(
+            f"{settings}: needs {needed / 2**30:.1f} GiB of memory at least, and {room / 2**30:.1f} GiB are"
+            " free; lower it"
+        )
 
 
 def free_memory() -> int:
@@ -25,6 +47,8 @@ def free_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     try:
         limit, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-    except (OSError, ValueError):  # no group, or "max"
+        kept = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
+        files = int(kept["active_file"]) + int(kept["inactive_file"])  # which make room where it is needed
+    except (OSError, ValueError, KeyError):  # no group, or "max"
         return free
-    return min(free, max(limit - used, 0))
+    return min(free, max(limit - used + files, 0))

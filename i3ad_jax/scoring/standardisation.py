@@ -39,7 +39,7 @@ class ScoringSettings(Settings):
     """A calibrated image score is the mean of its map, the mean of the highest 1 % (top_1) or 0.1 % of its
     pixels (top_01), or the peak of the smoothed map; auto takes what finds most of the defects that are
     planted in held-out normal images."""
-    planted_images: int = setting(96, minimum=1)
+    planted_images: int = setting(96, minimum=1, maximum=10_000)
     """So many copies of held-out images get a planted defect each, by which poolings and the headline score
     are chosen."""
 

@@ -50,13 +50,13 @@ _PAGE_POLICY = (
 class Limits(Settings):
     """What requests may cost."""
 
-    max_megabytes: int = setting(32, minimum=1)
+    max_megabytes: int = setting(32, minimum=1, maximum=4096)
     """Size of a request's body in units of 1,000,000 bytes."""
     max_megapixels: int = setting(25, minimum=1, maximum=MAX_PIXELS // 1_000_000)
     """Size of an image in millions of pixels."""
-    max_waiting: int = setting(256, minimum=1)
+    max_waiting: int = setting(256, minimum=1, maximum=1_000_000)
     """Images that may wait for the detector; beyond, requests are answered by 503."""
-    time_limit: float = setting(30.0, above=0)
+    time_limit: float = setting(30.0, above=0, maximum=86_400)
     """Seconds for a request's body to arrive, and again for its answer."""
 
 
