@@ -8,12 +8,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
-from .case import Case, Result
+from .case import Case, Outcome, Result
 from .material import make_material, warm_up
 from .processes import run_cases
 
-OUTCOMES = ("accepted", "refused", "untidy", "unnamed", "different", "traceback", "hang", "killed")
+OUTCOMES = get_args(Outcome)
 
 
 def main() -> None:
@@ -21,7 +22,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--sample", type=int, help="try so many of the cases, chosen by the seed")
     parser.add_argument("--seed", type=int, default=0, help="of the choice and the damage")
-    parser.add_argument("--only", default="", help="try the cases whose name begins so")
+    parser.add_argument("--only", nargs="+", default=[""], help="try the cases whose name begins so")
+    parser.add_argument("--also", action="append", default=[], help="beside a sample, a case of this name")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
     parser.add_argument("--keep", type=Path, help="an empty folder in which the cases' folders stay")
     parser.add_argument("--list", action="store_true", help="print the names alone")
@@ -29,9 +31,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="faults_") as temporary:
         material = make_material(Path(temporary))
         warm_up()
-        cases = [case for case in all_cases(material.run) if case.name.startswith(flags.only)]
+        cases = [case for case in all_cases(material.run) if case.name.startswith((*flags.only, *flags.also))]
         if flags.sample is not None:
-            cases = random.Random(flags.seed).sample(cases, min(flags.sample, len(cases)))
+            names = [case.name for case in cases]
+            chosen = {*random.Random(flags.seed).sample(names, min(flags.sample, len(names))), *flags.also}
+            cases = [case for case in cases if case.name in chosen]
         if flags.list:
             print("\n".join(case.name for case in cases))
             return
@@ -49,13 +53,14 @@ def main() -> None:
 
 def all_cases(run: Path) -> Iterator[Case]:
     """Every case; their names are unique. `run` is an example of a run folder."""
-    from . import environments, images, layouts, options, runs
+    from . import environments, images, layouts, numbers, options, runs
 
     yield from options.cases()
     yield from images.cases()
     yield from layouts.cases()
     yield from runs.cases(run)
     yield from environments.cases()
+    yield from numbers.cases()
 
 
 def table(results: list[Result]) -> str:

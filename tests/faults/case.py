@@ -1,5 +1,6 @@
 """A case of bad input, and what became of it."""
 
+import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ import numpy as np
 
 Expected = Literal["accepted", "refused", "either", "same"]
 """`same`: refused, or accepted with the very scores of the run without damage."""
-Outcome = Literal["accepted", "refused", "untidy", "unnamed", "different", "traceback", "hang", "killed"]
+Outcome = Literal[
+    "accepted", "refused", "untidy", "unnamed", "different", "infinite", "traceback", "hang", "killed"
+]
 
 ACCEPTED_CODES = (0, 1, 3)  # check and predict end in 1 and 3 where they used all but some images
 REFUSED_CODE = 2
@@ -124,4 +127,14 @@ def judge(case: Case, folder: Path, *, code: int, errors: str, material: Materia
     scores = folder / SCORES
     if case.expected == "same" and scores.exists() and scores.read_bytes() != material.scores:
         return "different", scores.read_text()
+    for table in (folder / SCORES, folder / "out/scores.csv"):
+        if table.exists() and _not_finite(table):
+            return "infinite", table.read_text()
     return "accepted", last
+
+
+def _not_finite(table: Path) -> bool:
+    """Whether a score in a table is infinite or no number; rows of images that were not used have none."""
+    with table.open(encoding="utf-8", newline="") as rows:
+        cells = [cell.lower() for row in csv.reader(rows) for cell in row]
+    return not {"nan", "inf", "-inf"}.isdisjoint(cells)

@@ -35,8 +35,7 @@ _VARIABLES = (
 _AT_START: tuple[tuple[str, str, Expected], ...] = (
     ("JAX_PLATFORMS", "cuda", "refused"),
     ("JAX_PLATFORMS", "nonsense", "refused"),
-    ("JAX_NUM_CPU_DEVICES", "many", "refused"),
-    ("JAX_ENABLE_X64", "1", "accepted"),
+    ("JAX_ENABLE_X64", "1", "either"),
     ("PYTHONIOENCODING", "ascii", "accepted"),
     ("LC_ALL", "C", "accepted"),
 )
@@ -46,6 +45,8 @@ _CLONE_NEWNS = 0x20000
 def cases() -> Iterator[Case]:
     """Cases of surroundings, for every command that writes."""
     for name, command in COMMANDS.items():
+        if name == "check":  # which takes seconds, and writes as `report` does
+            continue
         if "out" in command:
             for place, expected in _PLACES.items():
                 called = "long" if len(place) > 99 else ascii(place)
@@ -79,8 +80,7 @@ def cases() -> Iterator[Case]:
             f"environments/{name}/stdout-full",
             command,
             "refused",
-            "output",
-            _files,
+            prepare=_files,
             fresh=True,
             stdout="/dev/full",
         )

@@ -23,7 +23,8 @@ def copy_run(folder: Path, material: Material) -> None:
     shutil.copytree(material.run, folder / "run")
 
 
-def _written(content: bytes) -> Damage:
+def written(content: bytes) -> Damage:
+    """Other content."""
     return lambda file, rng: _replace(file, content)
 
 
@@ -84,10 +85,10 @@ def _noise(file: Path, rng: np.random.Generator) -> None:
 
 # By name, with what becomes of an image or mask that is so damaged.
 DAMAGE: Mapping[str, tuple[Damage, Expected]] = {
-    "empty": (_written(b""), "refused"),
-    "text": (_written(b"not what it seems\n"), "refused"),
-    "zip": (_written(b"PK\x03\x04" + bytes(200)), "refused"),
-    "pickle": (_written(b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00"), "refused"),
+    "empty": (written(b""), "refused"),
+    "text": (written(b"not what it seems\n"), "refused"),
+    "zip": (written(b"PK\x03\x04" + bytes(200)), "refused"),
+    "pickle": (written(b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00"), "refused"),
     "noise": (_noise, "refused"),
     "cut-5": (_truncated(0.05), "refused"),
     "cut-50": (_truncated(0.5), "either"),
