@@ -19,6 +19,7 @@ from i3ad_jax.methods.method import Method, State
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import state_digest
 from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
+from i3ad_jax.runs.form import CHOICES, misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.calibrated import add_calibrated, combine
 from i3ad_jax.scoring.choose_pooling import choose_headline, choose_poolings
@@ -133,6 +134,8 @@ class Calibration:
         again = f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
         names = method.score_names
         try:
+            if problem := misfit(values, {**CHOICES, "tuned": {}}):
+                raise ValueError(problem)
             found = cls(
                 step=_whole(values["step"]),
                 weights=str(values["weights"]),

@@ -1,27 +1,33 @@
 """What the commands share: flags, one-line errors, exit codes and the compilation cache."""
 
+import ctypes
 import io
 import logging
 import os
 import re
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import tyro
+from PIL import Image
 
 from i3ad_jax.config import misplaced_setting
+from i3ad_jax.data.files import check_name
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import use_every_core
+from i3ad_jax.settings import flag
 
 Flags = TypeVar("Flags")
+SIZES = ("batch_size", "test_batch_size", "queue_size", "width", "image_size")  # what memory goes to
 _UNKNOWN = re.compile(r"Unrecognized options: --(?P<name>[a-z0-9_-]+)(?:(?:=|, )(?P<value>(?!--)[^ ,]+))?")
 
 
@@ -93,15 +99,59 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
 
 def run(command: Callable[[Sequence[str]], None]) -> None:
     """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input."""
-    _set_up_jax()
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's own account of a damaged checkpoint
+    for name in ("absl", "asyncio"):  # Orbax's own account of a damaged checkpoint
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.showwarning = _print_warning
+    _silence_libtiff()
     try:
+        for argument in sys.argv[1:]:
+            check_name(argument)
+        _set_up_jax()
         command(sys.argv[1:])
     except InputError as error:
+        sys.unraisablehook = lambda _: None  # Orbax's reads of a damaged checkpoint, which end only now
         sys.exit(_fail(str(error), 2))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 128 + signal.SIGINT))
+    except (OSError, MemoryError, RuntimeError, AssertionError) as error:
+        if (problem := _of_the_machine(error)) is None:
+            raise
+        sys.exit(_fail(problem, 2))
+    finally:
+        _flush_output()
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What the machine lacks, for people; None where the error is a mistake of the program."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; make room, or name another file or folder"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+        return f"out of memory; lower {' or '.join(map(flag, SIZES))}"
+    *_, last = traceback.extract_tb(error.__traceback__)
+    if (platforms := os.environ.get("JAX_PLATFORMS")) and Path(last.filename).name == "xla_bridge.py":
+        return f"JAX_PLATFORMS={platforms}: JAX has no such devices here; name others, or none"
+    return None
+
+
+def _flush_output() -> None:
+    """Writes out what was printed; a full device ends the process as any other mistake does."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes again
+        sys.exit(_fail(f"standard output: cannot be written to ({error.strerror})", 2))
+
+
+def _silence_libtiff() -> None:
+    """Keeps Pillow's copy of libtiff from printing what is wrong with a file, which the error says too."""
+    with suppress(OSError, AttributeError):  # another build of Pillow may have none, or hide it
+        library = ctypes.CDLL(Image.core.__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            set_handler = getattr(library, name)
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from i3ad_jax.data.files import open_file
 from i3ad_jax.errors import InputError
 
 Aspect = Literal["stretch", "pad", "crop"]
@@ -40,7 +41,8 @@ def read_bytes(source: Path | bytes, *, name: str | None = None) -> bytes:
     if isinstance(source, bytes):
         return source
     try:
-        return source.read_bytes()
+        with open_file(source) as file:
+            return file.read()
     except Exception as error:
         raise _unreadable(name or str(source), error) from error
 
@@ -49,7 +51,8 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> Image.Image:
     """The RGB picture in a PNG, JPEG, BMP or TIFF file, upright as its EXIF data says.
 
     Grey, palette and 1-bit pictures become RGB. An alpha channel is ignored. 16-bit grey is scaled
-    linearly from its full range: value / 257, rounded. (16-bit colour is cut to its high byte.)
+    linearly from its full range: value / 257, rounded. (16-bit colour is cut to its high byte.) Of a JPEG
+    with more pictures after it, as cameras write, the first counts.
 
     Args:
         source: a file, or the bytes of one.
@@ -57,7 +60,8 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> Image.Image:
 
     Raises:
         InputError: the file cannot be opened or decoded, is damaged, has more than 100 million
-            pixels, or holds numbers without a known range (floating point, or grey beyond 16 bits).
+            pixels or several pages or frames, or holds numbers without a known range (floating point, or
+            grey beyond 16 bits).
     """
     name = name or str(source)
     return _in_8_bits(_decode(source, name), name)
@@ -232,6 +236,9 @@ def _decode(source: Path | bytes, name: str) -> Image.Image:
     """The upright picture in a file."""
     content = read_bytes(source, name=name)
     with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1 and opened.format != "MPO":  # a camera's JPEG, whose others are smaller or for depth
+            raise InputError(f"{name}: holds {frames} pictures; save the one that is meant by itself")
         return _upright(opened, name)
 
 

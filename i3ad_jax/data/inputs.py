@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from i3ad_jax.data.files import check_name
 from i3ad_jax.data.images import SUFFIXES, Aspect, Size, preprocess, read_image, to_rgb
 from i3ad_jax.errors import InputError
 
@@ -96,21 +97,25 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """The files in `paths`, and those with an image's suffix anywhere below the folders in it, sorted.
 
     Raises:
-        InputError: a path does not exist, or a folder holds no image.
+        InputError: there is no path, one does not exist, a folder holds no image, or a name is not UTF-8.
     """
+    if not paths:
+        raise InputError("IMAGES: name image files, or folders of them")
     files = []
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 (as below)
             found = sorted(
-                file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
+                file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir()
             )
             if not found:
                 raise InputError(f"{path}: no images in this folder; {', '.join(sorted(SUFFIXES))} are read")
             files += found
-        elif path.exists():
+        elif os.path.exists(path):  # noqa: PTH110 (Path.exists raises where a name is too long)
             files.append(path)
         else:
             raise InputError(f"{path}: no such file or folder")
+    for file in files:
+        check_name(file)
     return files
 
 

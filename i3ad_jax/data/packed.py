@@ -19,6 +19,7 @@ from typing import Any, get_args
 import numpy as np
 
 from i3ad_jax.data.dataset import Dataset, Split, content_hash
+from i3ad_jax.data.files import open_file
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.stored import Rows, StoredArray, zeros
 from i3ad_jax.errors import InputError
@@ -125,7 +126,8 @@ def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None 
     """
     mark = folder / _MARK
     try:
-        values = json.loads(mark.read_text(encoding="utf-8"))
+        with open_file(mark) as opened:
+            values = json.loads(opened.read().decode("utf-8"))
         name, packed_aspect, digests = str(values["name"]), values["aspect"], dict(values["sha256"])
         sizes = [(int(height), int(width)) for height, width in values["sizes"]]
         if packed_aspect not in get_args(Aspect) or not sizes:
@@ -168,7 +170,7 @@ def _read_split(folder: Path, part: str, size: Size, digests: dict[str, Any], me
 
 def _open(folder: Path, name: str, digests: dict[str, Any]) -> StoredArray:
     _checked(folder, f"{name}.crc32.npy", digests)
-    checksums = np.load(folder / f"{name}.crc32.npy", allow_pickle=False)
+    checksums = StoredArray.open(folder / f"{name}.crc32.npy")[:]
     return StoredArray.open(folder / f"{name}.npy", checksums=checksums)
 
 
@@ -176,7 +178,8 @@ def _checked(folder: Path, name: str, digests: dict[str, Any]) -> bytes:
     """The content of a small file, which is what was packed."""
     file = folder / name
     try:
-        content = file.read_bytes()
+        with open_file(file) as opened:
+            content = opened.read()
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); {_AGAIN}") from error
     if content_hash(content) != digests.get(name):

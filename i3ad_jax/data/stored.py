@@ -5,6 +5,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
+from i3ad_jax.data.files import open_file, read_header
 from i3ad_jax.errors import InputError
 
 _AT_ONCE = 2**24  # bytes that are read together where rows are taken one after the other
@@ -33,9 +35,11 @@ class _File:
         with self._lock:
             self.file.seek(place)
             self.file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+            self.file.flush()  # here a full disk can be reported, not where the file is closed
 
     def __del__(self) -> None:
-        self.file.close()
+        with suppress(OSError):
+            self.file.close()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +79,14 @@ class StoredArray:
             InputError: the file is missing or damaged.
         """
         try:
-            file = _File(path.open("rb"))
-            if np.lib.format.read_magic(file.file) != (1, 0):
-                raise ValueError("not version 1.0 of NumPy's format")
-            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file.file)
-            if by_columns or dtype.hasobject or not shape:
+            file = _File(open_file(path))
+            shape, by_columns, dtype = read_header(file.file)
+            if by_columns or not shape:
                 raise ValueError("not an array of rows")
             array = cls(dtype, shape[1:], np.arange(shape[0]), file, file.file.tell(), checksums)
             if path.stat().st_size != array._start + array.nbytes:
                 raise ValueError("its length is not that of the array")
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
         return array
 

@@ -1,6 +1,9 @@
 """Training states on disk, by Orbax: each checkpoint is complete or does not count."""
 
 import hashlib
+import os
+import re
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +23,13 @@ class Checkpoints:
     """The checkpoints of one run; a context manager."""
 
     def __init__(self, path: Path) -> None:
+        """Raises InputError where something else lies in the place of a folder or file of checkpoints."""
+        if os.path.lexists(path) and not path.is_dir():
+            raise InputError(f"{path}: must be a folder; remove what is there, or restore the run")
+        if special := [file for file in path.rglob("*") if not (file.is_file() or file.is_dir())]:
+            raise InputError(
+                f"{special[0]}: damaged checkpoint (not a regular file); remove it or restore the run"
+            )
         self.path = path
         newest: Any = ocp.training.preservation_policies.LatestN(KEPT)
         self._checkpointer = ocp.training.Checkpointer(str(path.absolute()), preservation_policy=newest)
@@ -30,7 +40,8 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._checkpointer.close()
+        with suppress(Exception) if error else nullcontext():  # what went wrong first is what counts
+            self._checkpointer.close()
 
     @property
     def latest(self) -> int | None:
@@ -39,8 +50,18 @@ class Checkpoints:
         return None if newest is None else newest.step
 
     def save(self, step: int, state: Any) -> None:
-        """Writes `state`, a pytree of arrays, as the checkpoint after `step` training steps."""
-        self._checkpointer.save(step, state)
+        """Writes `state`, a pytree of arrays, as the checkpoint after `step` training steps.
+
+        Raises:
+            InputError: the folder cannot be written to, or its disk is full.
+        """
+        try:
+            self._checkpointer.save(step, state)
+        except Exception as error:  # as in `load`
+            raise InputError(
+                f"{self.path / str(step)}: cannot be written to ({_reason(error)}); make room, or name"
+                " another folder"
+            ) from error
 
     def load(self, shapes: Any) -> Any:
         """The newest checkpoint, on the default device.
@@ -82,6 +103,13 @@ class Checkpoints:
         if any(other.step < step for other in self._checkpointer.checkpoints):
             return "delete this folder to use the one before it"
         return "there is no other one: restore it from a backup or train a new run"
+
+
+def _reason(error: Exception) -> str:
+    """What the system said, without the paths of temporary files that Orbax names before."""
+    text = str(getattr(error, "strerror", None) or error)
+    numbers = [int(number) for number in re.findall(r"os_error_code='(\d+)'", text)]
+    return os.strerror(numbers[-1]) if numbers else " ".join(text.split())[:200] or type(error).__name__
 
 
 def _shapes(tree: Any) -> Shapes:

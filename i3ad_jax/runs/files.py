@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from i3ad_jax.data.files import open_file, read_header
 from i3ad_jax.data.stored import Rows, StoredArray
 from i3ad_jax.errors import InputError
 
@@ -21,7 +24,8 @@ def read_json(file: Path) -> dict[str, Any]:
         InputError: the file is missing or damaged, or holds something else.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        with open_file(file) as opened:
+            values = json.loads(opened.read().decode("utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{file}: missing; {file.parent} is no finished run, train it first") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -38,16 +42,34 @@ def read_array(file: Path) -> np.ndarray:
         InputError: the file is missing or damaged.
     """
     try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from error
+        with open_file(file) as opened:
+            shape, _, dtype = read_header(opened)
+            if math.prod(shape) * dtype.itemsize > file.stat().st_size:
+                raise ValueError("it is shorter than its array")
+            opened.seek(0)
+            return np.load(opened, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: cannot be read ({reason}); restore it or train a new run") from error
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """A temporary file beside `file`, which takes its place at the end of the block, or goes if it fails."""
+    temporary = file.with_name(f".{os.getpid()}.{file.name}")  # NumPy and Pillow go by the suffix
+    try:
+        yield temporary
+        temporary.replace(file)
+    except BaseException:
+        with suppress(OSError):  # what went wrong first is what counts
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_text(file: Path, text: str) -> None:
     """Puts `text` in `file`, whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    temporary.replace(file)
+    with whole(file) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def append_line(file: Path, values: dict[str, Any]) -> None:
@@ -63,12 +85,11 @@ def write_json(file: Path, values: Any) -> None:
 
 def write_array(file: Path, values: Rows) -> None:
     """Puts an array in `file` in NumPy's format, whole or not at all."""
-    temporary = file.with_name(f".{os.getpid()}.{file.name}")  # np.save insists on its suffix
-    if isinstance(values, StoredArray):
-        values.save(temporary)
-    else:
-        np.save(temporary, values, allow_pickle=False)
-    temporary.replace(file)
+    with whole(file) as temporary:
+        if isinstance(values, StoredArray):
+            values.save(temporary)
+        else:
+            np.save(temporary, values, allow_pickle=False)
 
 
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -1,21 +1,31 @@
 """Results of a test, read from the folder that holds them."""
 
 import csv
+import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from i3ad_jax.data.files import open_file
 from i3ad_jax.errors import InputError
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.runs.files import read_json
+from i3ad_jax.runs.form import CHOICES, Form, misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import SCORES
 
-_NEEDED = (
-    *("method", "data", "data_source", "data_digest", "seed", "steps", "iterations", "seconds_per_image"),
-    *("learned", "preprocessing", "headline", "standardise", "pooling", "planted_auroc", "thresholds"),
-    *("scores", "environment"),
-)
+_METRIC = (float, None)
+_METRICS: Mapping[Any, Form] = dict.fromkeys(("image_auroc", "pixel_auroc", "pixel_aupro"), _METRIC)
+_FORM: Mapping[Any, Form] = {
+    **CHOICES,
+    **dict.fromkeys(("method", "data", "data_source", "data_digest"), str),
+    **dict.fromkeys(("seed", "steps", "iterations"), int),
+    "seconds_per_image": float,
+    "preprocessing": {},
+    "scores": {...: {**_METRICS, "per_defect": {...: _METRICS}}},
+    "environment": {},
+}
 
 
 def read_results(folder: RunFolder) -> RunResults:
@@ -26,15 +36,18 @@ def read_results(folder: RunFolder) -> RunResults:
     """
     results, config = read_json(folder.results), read_json(folder.config)
     again = f"python -m i3ad_jax.evaluate {folder.path} tests the run again"
-    if absent := [name for name in _NEEDED if name not in results]:
-        raise InputError(f'{folder.results}: has no "{absent[0]}"; {again}')
+    with_u = {**_FORM, "u": (float, None)} if "u" in results else _FORM
+    if problem := misfit(results, with_u):
+        raise InputError(f"{folder.results}: {problem}; {again}")
     kinds = list(results["scores"])
     if unknown := [kind for kind in kinds if kind not in SCORES]:
         raise InputError(f"{folder.results}: there is no score {unknown[0]} in this version; {again}")
     if not {results["headline"], *results["thresholds"]} <= {*kinds} <= {*results["thresholds"]}:
         raise InputError(f"{folder.results}: scores, headline and thresholds do not fit together; {again}")
+    if len({frozenset(own["per_defect"]) for own in results["scores"].values()}) != 1:
+        raise InputError(f"{folder.results}: not all scores are of the same classes; {again}")
     try:
-        with folder.scores.open(encoding="utf-8", newline="") as lines:
+        with io.TextIOWrapper(open_file(folder.scores), encoding="utf-8", newline="") as lines:
             header, *rows = csv.reader(lines)
         if header != ["path", "label", "defect", *kinds]:
             raise ValueError(f"its columns are not those of {folder.results.name}")
@@ -45,6 +58,8 @@ def read_results(folder: RunFolder) -> RunResults:
         found = np.array(labels, np.int64)
         if not (np.isin(found, (0, 1)).all() and all(np.isfinite(own).all() for own in scores.values())):
             raise ValueError("a label is neither 0 nor 1, or a score is not finite")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{folder.scores}: cannot be read ({error}); {again}") from error
+    if len({*labels}) == 2 and any(own["image_auroc"] is None for own in results["scores"].values()):
+        raise InputError(f"{folder.results}: 'image_auroc' is null, but there are both classes; {again}")
     return RunResults(str(folder.path), results, config, paths, found, defects, scores)

@@ -10,11 +10,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from i3ad_jax.config import Config
+from i3ad_jax.data.files import open_file
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_array, read_json, write_array, write_json, write_text
+from i3ad_jax.runs.form import misfit
 from i3ad_jax.settings import SettingError
 
 
@@ -173,13 +175,27 @@ class RunFolder:
             raise InputError(f"{self.preprocessing}: damaged ({error}); train a new run") from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of `metrics.jsonl`; a last line that was cut short is left out."""
+        """The rows of `metrics.jsonl`, until one that is damaged: the last line may have been cut short.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
         rows = []
-        for line in self.metrics.read_text().splitlines() if self.metrics.exists() else []:
+        try:
+            with open_file(self.metrics) as opened:
+                lines = opened.read().decode("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InputError(f"{self.metrics}: cannot be read ({error.strerror}); remove it") from error
+        for line in lines:
             try:
-                rows.append(json.loads(line))
-            except ValueError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if misfit(row, {"step": int, ...: (float, None)}):
+                break
+            rows.append(row)
         return rows
 
     def keep_metrics_until(self, step: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, NoReturn
 
+from i3ad_jax.data.files import check_name
 from i3ad_jax.data.images import SUFFIXES
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
@@ -108,7 +109,7 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     others are ignored.
 
     Raises:
-        InputError: it cannot be listed.
+        InputError: it cannot be listed, or a name is not UTF-8.
     """
     try:
         visible = sorted(
@@ -119,7 +120,10 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
         return [], []
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
-    return [p for p in visible if p.suffix.lower() in SUFFIXES and p not in folders], folders
+    images = [path for path in visible if path.suffix.lower() in SUFFIXES and path not in folders]
+    for path in (*images, *folders):
+        check_name(path)
+    return images, folders
 
 
 def by_path(samples: list[Sample]) -> list[Sample]:

@@ -9,6 +9,7 @@ Other columns are ignored. Only normal images are trained on.
 """
 
 import csv
+import io
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from i3ad_jax.data.dataset import NORMAL
+from i3ad_jax.data.files import open_file
 from i3ad_jax.data.layouts.layout import Layout, Listing, by_path
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
@@ -114,7 +116,7 @@ def read_csv(
         InputError: a column is missing, or the file cannot be read.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
+        with io.TextIOWrapper(open_file(file), encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
             reader.fieldnames = header = [name.strip() for name in reader.fieldnames or ()]
             found = _present(file, header, columns, optional)
@@ -142,7 +144,7 @@ def read_parquet(
     except ImportError as error:
         raise InputError(f"{file}: needs pyarrow; pip install 'i3ad_jax[parquet]', or give a CSV") from error
     try:
-        with parquet.ParquetFile(file) as opened:
+        with open_file(file) as content, parquet.ParquetFile(content) as opened:
             names = _present(file, opened.schema_arrow.names, columns, optional)
             table: Any = opened.read(columns=names)
     except (OSError, pyarrow.ArrowException) as error:
