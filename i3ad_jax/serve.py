@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> None:
         limits: Limits = field(default_factory=Limits)
 
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    if not 0 <= flags.port < 2**16:
+        raise SettingError("port", flags.port, "must be at least 0 and at most 65535")
     token = os.environ.get(TOKEN) or None
     if token is None and not _is_loopback(flags.host):
         raise SettingError(

@@ -19,7 +19,8 @@ def open_file(path: Path) -> BinaryIO:
         OSError: it cannot be opened, or is a pipe or a device, which may give nothing or never end.
     """
     wait_not = getattr(os, "O_NONBLOCK", 0)
-    file = path.open("rb") if not wait_not else os.fdopen(os.open(path, os.O_RDONLY | wait_not), "rb")
+    opener = lambda name, flags: os.open(name, flags | wait_not)  # noqa: E731
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 (Path.open takes no opener)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", str(path))
