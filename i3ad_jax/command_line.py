@@ -101,6 +101,7 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
     """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input."""
     for name in ("absl", "asyncio"):  # Orbax's own account of a damaged checkpoint
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger().setLevel(logging.ERROR)  # likewise
     warnings.showwarning = _print_warning
     _silence_libtiff()
     try:
