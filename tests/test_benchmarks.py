@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from benchmarks import commands, scaling, serving, timing_table, training_speed
+from benchmarks import commands, metrics_memory, scaling, serving, timing_table, training_speed
 from benchmarks.processes import clean_environment, cost_of
 from benchmarks.stopwatch import paired, resident_growth
 from i3ad_jax.errors import InputError
@@ -128,3 +128,15 @@ def test_training_speed(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "training_speed.json").read_text())
     assert rows[0]["framework"] == "JAX"
     assert all(row["steps_per_second"] > 0 for row in rows)
+
+
+def test_metrics_memory(tmp_path: Path) -> None:
+    metrics_memory.main(["--maps", "1100", "--side", "16", "--scores", "1000", "--out", str(tmp_path)])
+    pixels, images = json.loads((tmp_path / "metrics_memory.json").read_text())
+    assert 0.5 < pixels["pixel_auroc"] < 1
+    assert 0 < pixels["pixel_aupro"] < 1
+    assert 0.5 < images["image_auroc"] < 1
+    for row in (pixels, images):
+        assert row["difference"] < 1e-12
+        assert row["seconds"] > 0
+        assert row["peak_megabytes"] > 50
