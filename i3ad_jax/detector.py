@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
+from i3ad_jax.data.images import File
 from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, try_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
@@ -78,7 +79,8 @@ class Detector:
             prepared = prepare(config, lambda size: load_train(config, size=size, progress=progress))
         else:
             config = config.with_settings({"data": ARRAYS})
-            given = images if isinstance(images, bytes | np.ndarray | PIL.Image.Image) else list(images)
+            one = isinstance(images, File | bytes | np.ndarray | PIL.Image.Image)
+            given = images if one else list(images)
             prepared = prepare(config, lambda size: as_split(given, config, size))
         last = last_step(
             prepared.config.build(),
