@@ -13,6 +13,7 @@ from tqdm import tqdm
 from i3ad_jax import __version__, command_line
 from i3ad_jax.data.sources import Reader, Source, digest_of_sources, find_sources, names_of_results
 from i3ad_jax.detector import Detector
+from i3ad_jax.errors import InputError
 from i3ad_jax.predicting.parts import BlockScorer, PredictionParts, cut, images_a_part
 from i3ad_jax.predicting.scorer import Options, Scorer
 from i3ad_jax.predicting.workers import Job, find_ray, score_on_workers
@@ -70,6 +71,8 @@ def predict(
         InputError: `out` cannot be written to, or an image cannot be used and `options.strict` is set.
     """
     results = PredictionFiles(out)
+    if PredictionParts(results).path.exists():
+        raise InputError(f"--out {out}: has a prediction in parts; go on with --engine or name another --out")
     scorer = Scorer(detector, rule, options, results)
     about = _about(detector, sources, rule, options)
     with RunFolder(out).writing():
