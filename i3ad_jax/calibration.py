@@ -19,6 +19,7 @@ from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import state_digest
 from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.processes import from_first, shared_among
 from i3ad_jax.scoring.calibrated import add_calibrated, combine
 from i3ad_jax.scoring.choose_pooling import choose_headline, choose_poolings
 from i3ad_jax.scoring.maps import (
@@ -188,6 +189,7 @@ def calibrate(
     """
     learned = examine(method, state, held_out, preprocessing)
     tuned = method.tune(state, preprocessing.squares(held_out, seed=seed), seed=seed, progress=progress)
+    tuned = from_first(tuned)  # all processes score by the same
 
     def plain(images: np.ndarray, label: str) -> AnomalyMaps:
         shown = label if progress else None
@@ -223,12 +225,18 @@ def plain_anomaly_maps(
     preprocessing: Preprocessing,
     label: str | None = None,
 ) -> AnomalyMaps:
-    """Maps of all images by the scores that are not calibrated; `label` names the progress bar, if any."""
-    maps: Any = preprocessing.apply(
-        lambda queue, count: method.predict(state, tuned, queue, count).maps,
+    """Maps of all images by the scores that are not calibrated; `label` names the progress bar, if any.
+
+    Several processes share the images; each calls this and gets all maps.
+    """
+    maps: Any = shared_among(
+        lambda own: preprocessing.apply(
+            lambda queue, count: method.predict(state, tuned, queue, count).maps,
+            own,
+            queue_size=method.throughput.queue_size,
+            label=label,
+        ),
         images,
-        queue_size=method.throughput.queue_size,
-        label=label,
     )
     return {score.name: maps[score.name] for score in PLAIN if score.name in maps}
 
