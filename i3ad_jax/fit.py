@@ -111,6 +111,10 @@ def training_steps(
     number, count = start, 1
     for block in drawn.blocks(start, settings.steps, devices=devices):
         end = min(int(block.first) + BLOCK, settings.steps)
+        if number == start and jax.process_count() > 1:
+            # No step: each compiles in its own time, as a process waits for another in a program for 30 s.
+            state, _ = _run_steps(method, devices, state, block, augmentation, start, start, step_key)
+            gathered(start)
         while number < end:
             stop = min(number + count, end, *((number // multiple + 1) * multiple for multiple in every))
             clock = time.perf_counter()

@@ -200,7 +200,7 @@ def _relay_native_output() -> None:
         own = os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors=stream.errors, buffering=1)
         setattr(sys, name, own)
     reading = subprocess.Popen(
-        [sys.executable, "-I", relay.__file__, _lost()],
+        [sys.executable, "-I", relay.__file__, "\n" * is_first() + _lost()],  # after the progress bar's line
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for this process

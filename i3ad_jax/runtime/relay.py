@@ -13,7 +13,7 @@ FATAL = b"JAX distributed service detected fatal errors"
 LAST_WORD = b"error: "  # begins the line by which the process itself says why it ends
 _HEADER = re.compile(rb"[IWEF]\d{4} [\d:.]+ +\d+ (?P<file>[\w.]+):\d+\]")
 _SERVICE = re.compile(rb"coordination_|preemption_|client\.h|distributed_")
-_CHATTER = b"[Gloo] Rank"
+_CHATTER = re.compile(rb"\[Gloo\]|is connected to|peer ranks")  # of several threads at once: broken lines
 
 
 def relayed(lines: Iterable[bytes], lost: bytes) -> Iterator[bytes]:
@@ -33,7 +33,7 @@ def relayed(lines: Iterable[bytes], lost: bytes) -> Iterator[bytes]:
             return
         if header := _HEADER.match(line):
             of_service = bool(_SERVICE.match(header["file"]))
-        if not of_service and not line.startswith(_CHATTER):
+        if not of_service and not _CHATTER.search(line):
             yield line
 
 
