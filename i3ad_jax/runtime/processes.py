@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,10 +19,15 @@ from i3ad_jax.runtime import relay
 
 Result = TypeVar("Result")
 AUTO = "auto"
+LAST_PORT = 65535
 HEARTBEAT_SECONDS = 30  # after so long without a sign of life a process counts as lost
 SHUTDOWN_SECONDS = 30  # that a process waits for the others at its end
 ROWS_AT_ONCE = 64  # that processes exchange: they pass through the memory of devices
 LONGEST_TEXT = 4096  # bytes of a message between processes
+_LOST_LINE = (
+    "error: another process of this training has not come, has ended or cannot be reached: see what it says,"
+    " then start all of them again, with --resume if the run has begun"
+)
 # What JAX's errors say when another process is lost, and not this one's memory or program at fault.
 _LOST = re.compile(r"[Gg]loo|NCCL|RCCL|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED|[Cc]oordination")
 
@@ -48,6 +54,7 @@ class Processes:
         if self.coordinator is None:
             return
         named = self.coordinator != AUTO
+        _relay_native_output()
         try:
             jax.distributed.initialize(
                 self.coordinator if named else None,
@@ -59,13 +66,12 @@ class Processes:
             )
         except (ValueError, RuntimeError) as error:
             problem = (
-                f"the processes did not meet ({error}); are all started, and is the port free?"
+                f"the processes did not meet ({error})"
                 if named
                 else f"no SLURM, Open MPI, Kubernetes or Cloud TPU found ({error}); give HOST:PORT,"
                 " --num-processes and --process-id"
             )
             raise InputError(f"--coordinator {self.coordinator}: {problem}") from error
-        _relay_native_output()
 
     def _check(self) -> None:
         numbers = (self.num_processes, self.process_id)
@@ -77,7 +83,7 @@ class Processes:
                 raise InputError(
                     "--coordinator auto: finds --num-processes and --process-id itself; leave them out"
                 )
-        elif not re.fullmatch(r".+:\d{1,5}", self.coordinator):
+        elif not (found := re.fullmatch(r".+:(\d{1,5})", self.coordinator)) or int(found[1]) > LAST_PORT:
             raise InputError(f"--coordinator {self.coordinator}: give HOST:PORT of process 0, or auto")
         elif self.num_processes is None or self.process_id is None:
             raise InputError(
@@ -88,6 +94,16 @@ class Processes:
                 f"--process-id {self.process_id}: must be 0 to {self.num_processes - 1},"
                 f" as --num-processes is {self.num_processes}"
             )
+        elif self.process_id == 0:
+            self._check_port(int(found[1]))
+
+    def _check_port(self, port: int) -> None:
+        """Raises InputError if process 0 cannot meet the others there: JAX would crash."""
+        try:
+            socket.create_server(("", port)).close()
+        except OSError as error:
+            problem = f"port {port} cannot be used here ({error.strerror})"
+            raise InputError(f"--coordinator {self.coordinator}: {problem}") from error
 
 
 def is_first() -> bool:
@@ -174,15 +190,8 @@ def is_lost(error: Exception) -> bool:
 def end_alone() -> None:
     """Ends this process after another was lost: one line, exit code 2, no wait for the others."""
     sys.stdout.flush()
-    os.write(2, f"{_lost()}\n".encode())
+    os.write(2, f"{_LOST_LINE}\n".encode())
     os._exit(2)
-
-
-def _lost() -> str:
-    return (
-        f"error: process {jax.process_index()} of {jax.process_count()} has lost another one, which ended or"
-        " cannot be reached: see its output, then start all of them again, with --resume"
-    )
 
 
 def _text_of(process: int, text: str) -> str:
@@ -200,7 +209,7 @@ def _relay_native_output() -> None:
         own = os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors=stream.errors, buffering=1)
         setattr(sys, name, own)
     reading = subprocess.Popen(
-        [sys.executable, "-I", relay.__file__, "\n" * is_first() + _lost()],  # after the progress bar's line
+        [sys.executable, "-I", relay.__file__, f"\n{_LOST_LINE}"],  # after the line of a progress bar
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for this process
