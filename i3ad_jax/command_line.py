@@ -20,6 +20,7 @@ from i3ad_jax.config import misplaced_setting
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import use_every_core
+from i3ad_jax.runtime.processes import end_alone, is_first, is_lost
 
 Flags = TypeVar("Flags")
 _UNKNOWN = re.compile(r"Unrecognized options: --(?P<name>[a-z0-9_-]+)(?:(?:=|, )(?P<value>(?!--)[^ ,]+))?")
@@ -100,12 +101,16 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
         command(sys.argv[1:])
     except InputError as error:
         sys.exit(_fail(str(error), 2))
+    except jax.errors.JaxRuntimeError as error:
+        if not is_lost(error):
+            raise
+        end_alone()
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 128 + signal.SIGINT))
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UserWarning):
+    if issubclass(category, UserWarning) and is_first():
         print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 

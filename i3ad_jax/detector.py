@@ -53,7 +53,7 @@ class Detector:
         *,
         method: str = "i3ad",
         preset: str = DEFAULT_PRESET,
-        devices: int = 1,
+        devices: int | None = None,
         progress: bool = False,
         **settings: int | float | bool | str | tuple[int, ...] | None,
     ) -> "Detector":
@@ -64,7 +64,7 @@ class Detector:
                 images themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
-            devices: that share every batch of the training; on a CPU one has all cores.
+            devices: that share every batch of the training, by default one; on a CPU one has all cores.
             progress: show progress bars.
             settings: any other option of `python -m i3ad_jax.train`, with underscores for dashes.
 
