@@ -23,7 +23,6 @@ LAST_PORT = 65535
 HEARTBEAT_SECONDS = 30  # after so long without a sign of life a process counts as lost
 SHUTDOWN_SECONDS = 30  # that a process waits for the others at its end
 ROWS_AT_ONCE = 64  # that processes exchange: they pass through the memory of devices
-LONGEST_TEXT = 4096  # bytes of a message between processes
 _LOST_LINE = (
     "error: another process of this training has not come, has ended or cannot be reached: see what it says,"
     " then start all of them again, with --resume if the run has begun"
@@ -196,9 +195,11 @@ def end_alone() -> None:
 
 def _text_of(process: int, text: str) -> str:
     """The text that one process gives, in all."""
-    own = np.frombuffer(text.encode()[:LONGEST_TEXT].ljust(LONGEST_TEXT, b"\0"), np.uint8)
+    data = text.encode()
+    length = gathered(len(data))[process]
+    own = np.frombuffer(data[:length].ljust(length), np.uint8)
     sent = multihost_utils.broadcast_one_to_all(own, is_source=jax.process_index() == process)
-    return bytes(sent).rstrip(b"\0").decode(errors="ignore")
+    return bytes(sent).decode()
 
 
 def _relay_native_output() -> None:
