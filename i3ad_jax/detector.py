@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
-from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, listed, try_pictures
+from i3ad_jax.data.inputs import Broken, ImageLike, ImagesLike, Picture, try_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
@@ -77,7 +77,7 @@ class Detector:
             prepared = prepare(config, lambda size: load_train(config, size=size, progress=progress))
         else:
             config = config.with_settings({"data": ARRAYS})
-            given = listed(images)
+            given = images if isinstance(images, ImageLike) else list(images)
             prepared = prepare(config, lambda size: as_split(given, config, size))
         last = last_step(
             prepared.config.build(),

@@ -92,11 +92,6 @@ def as_pictures(images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int) -
             yield picture
 
 
-def listed(images: ImagesLike) -> ImagesLike:
-    """The same images, which may be taken more than once."""
-    return images if isinstance(images, str | File | bytes | np.ndarray | Image.Image) else list(images)
-
-
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """The files in `paths`, and those with an image's suffix anywhere below the folders in it, sorted.
 

@@ -105,7 +105,7 @@ def find_sources(paths: Sequence[str], *, column: str) -> list[Source]:
         else:
             found += find_images([Path(path)])
     if not found:
-        raise InputError(f"{', '.join(paths)}: no images; the Parquet files have no rows")
+        raise InputError(f"{', '.join(paths) or 'no path given'}: no images; name files, folders or URIs")
     return found
 
 

@@ -1,6 +1,7 @@
 """Blocks of images over the devices of a Ray cluster, or over those of this machine."""
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from i3ad_jax.predicting.scorer import Options, Scorer
 from i3ad_jax.prediction_files import PredictionFiles
 from i3ad_jax.verdict import Rule
 
+_SECONDS_TO_CONNECT = 10
 _RETRIES = 3  # of a block whose worker ended: an image that ends every process must not go on for ever
 
 
@@ -137,12 +139,15 @@ def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) 
 def _cluster(ray: Any) -> Iterator[None]:
     """The cluster that RAY_ADDRESS names, or one of this machine alone, for the block's time."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS", "")
     own = {} if address else {"include_dashboard": False}
+    host, _, port = address.rpartition("/")[2].rpartition(":")
     try:
+        if port.isdecimal():  # Ray itself would try for more than ten minutes
+            socket.create_connection((host, int(port)), timeout=_SECONDS_TO_CONNECT).close()
         ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(f"RAY_ADDRESS {address or ''}: {error}") from error
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        raise InputError(f"--engine ray: no cluster at RAY_ADDRESS {address!r} ({error})") from error
     try:
         yield
     finally:
