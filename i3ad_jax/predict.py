@@ -16,10 +16,11 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.predicting.parts import BlockScorer, PredictionParts, cut, images_a_part
 from i3ad_jax.predicting.scorer import Options, Scorer
-from i3ad_jax.predicting.workers import Job, find_ray, score_on_workers
+from i3ad_jax.predicting.workers import Job, score_on_workers
 from i3ad_jax.prediction_files import PredictionFiles, Summary
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.cluster import find_ray
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.verdict import Rule, VerdictSettings
 

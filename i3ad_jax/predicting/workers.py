@@ -1,13 +1,10 @@
 """Blocks of images over the devices of a Ray cluster, or over those of this machine."""
 
 import os
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -16,9 +13,9 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.predicting.parts import Block, BlockScorer
 from i3ad_jax.predicting.scorer import Options, Scorer
 from i3ad_jax.prediction_files import PredictionFiles
+from i3ad_jax.runtime.cluster import cluster, find_ray
 from i3ad_jax.verdict import Rule
 
-_SECONDS_TO_CONNECT = 10
 _RETRIES = 3  # of a block whose worker ended: an image that ends every process must not go on for ever
 
 
@@ -83,19 +80,6 @@ class Worker:
         return BlockScorer(Scorer(Detector.load(job.run), job.rule, job.options, results))
 
 
-def find_ray() -> Any:
-    """The package.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError("--engine ray: Ray is missing: pip install 'i3ad_jax[ray]'") from error
-    return ray
-
-
 def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) -> Iterator[int]:
     """Scores blocks in any order; gives how many images each had once its part is there.
 
@@ -113,7 +97,7 @@ def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) 
     if not blocks:
         return
     ray = find_ray()
-    with _cluster(ray):
+    with cluster(ray):
         kind = "GPU" if ray.cluster_resources().get("GPU") else "CPU"
         devices = int(ray.cluster_resources().get(kind, 0))
         if (workers or 1) > devices:
@@ -133,22 +117,3 @@ def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) 
         except ray.exceptions.RayError as error:
             ended = f"workers ended {_RETRIES + 1} times at one block"
             raise InputError(f"--engine ray: {ended} ({error})") from error
-
-
-@contextmanager
-def _cluster(ray: Any) -> Iterator[None]:
-    """The cluster that RAY_ADDRESS names, or one of this machine alone, for the block's time."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    address = os.environ.get("RAY_ADDRESS", "")
-    own = {} if address else {"include_dashboard": False}
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    try:
-        if port.isdecimal():  # Ray itself would try for more than ten minutes
-            socket.create_connection((host, int(port)), timeout=_SECONDS_TO_CONNECT).close()
-        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        raise InputError(f"--engine ray: no cluster at RAY_ADDRESS {address!r} ({error})") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
