@@ -13,7 +13,8 @@ FATAL = b"JAX distributed service detected fatal errors"
 LAST_WORD = b"error: "  # begins the line by which the process itself says why it ends
 _HEADER = re.compile(rb"[IWEF]\d{4} [\d:.]+ +\d+ (?P<file>[\w.]+):\d+\]")
 _SERVICE = re.compile(rb"coordination_|preemption_|client\.h|distributed_")
-_CHATTER = re.compile(rb"\[Gloo\]|is connected to|peer ranks")  # of several threads at once: broken lines
+# Gloo's greetings, written in pieces by several threads at once: a line may be left with a number alone.
+_CHATTER = re.compile(rb"\[Gloo\]|is connected to|peer ranks|^[\d\s]*$")
 
 
 def relayed(lines: Iterable[bytes], lost: bytes) -> Iterator[bytes]:
