@@ -11,7 +11,8 @@ from PIL import Image
 from i3ad_jax.runs.files import read_json
 
 pytest.importorskip("ray", reason="Ray is not installed")
-PLAN = ("--methods", "l2_ae_projection", "pca", "--seeds", "0", "1", "--preset", "quick", "--steps", "2")
+PLAN = ("--seeds", "0", "1", "--preset", "quick")
+METHODS = ("--methods", "l2_ae_projection", "pca", "--steps", "2")
 
 
 def tables(out: Path, *flags: str, data: Sequence[str] = ("textures:weave",)) -> "subprocess.Popen[str]":
@@ -22,17 +23,17 @@ def tables(out: Path, *flags: str, data: Sequence[str] = ("textures:weave",)) ->
 
 @pytest.mark.slow
 def test_runs_on_ray_are_those_made_here(tmp_path: Path) -> None:
-    with tables(tmp_path / "ray", "--engine", "ray") as command:
+    with tables(tmp_path / "ray", *METHODS, "--engine", "ray") as command:
         out, _ = command.communicate()
         assert (command.returncode, "6 of 6 runs finished" in out) == (0, True)
-    with tables(tmp_path / "here") as command:
+    with tables(tmp_path / "here", *METHODS) as command:
         command.communicate()
     files = sorted(file.relative_to(tmp_path / "here") for file in tmp_path.glob("here/**/results.json"))
     assert len(files) == 6
     for file in files:
         assert read_json(tmp_path / "ray" / file)["scores"] == read_json(tmp_path / "here" / file)["scores"]
     done = {file: (tmp_path / "ray" / file).stat().st_mtime_ns for file in files}
-    with tables(tmp_path / "ray", "--engine", "ray") as command:  # nothing is made again
+    with tables(tmp_path / "ray", *METHODS, "--engine", "ray") as command:  # nothing is made again
         assert "6 of 6 runs finished" in command.communicate()[0]
     assert done == {file: (tmp_path / "ray" / file).stat().st_mtime_ns for file in files}
 
