@@ -16,14 +16,13 @@ from tqdm import tqdm
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
-from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import evaluate, write_evaluation
 from i3ad_jax.fit import Step, choose_devices, state_shapes, training_steps
 from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State, StepSettings
-from i3ad_jax.preparation import Preparation, prepare
+from i3ad_jax.preparation import Preparation, load_data, prepare
 from i3ad_jax.reporting.figures import contact_sheet
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.files import append_line, write_json
@@ -72,13 +71,11 @@ def train_and_test(
             kept.
         Interrupted: on Ctrl-C or SIGTERM during training, after saving.
     """
-    data, progress = config.data, is_first()
+    progress = is_first()
 
     @lru_cache(maxsize=1)  # the training's size and the test's are the same
     def read(size: Size) -> Dataset:
-        return load_dataset(
-            data.data, size=size, aspect=data.aspect, layout=data.layout, memory=memory, progress=progress
-        )
+        return load_data(config, size=size, memory=memory, progress=progress)
 
     def begin() -> Preparation | None:
         choose_devices(config.build(), devices)
@@ -96,7 +93,7 @@ def train_and_test(
         else:
             created = partial(folder.create, prepared.config, prepared.files, prepared.preprocessing)
             by_first(lambda: created(command=command))
-        agreed(partial(_check_same, prepared, folder))
+        agreed(lambda: is_first() or _check_same(prepared, folder))
         step, state = _train(prepared, folder, devices=devices)
         detector = Detector.calibrated(
             prepared.config,
@@ -114,7 +111,9 @@ def train_and_test(
         if not len(dataset.test):
             return None
         evaluation = evaluate(detector, dataset, memory=memory, progress=progress)
-        write = partial(write_evaluation, evaluation, folder, run=folder, data=data.data, command=command)
+        write = partial(
+            write_evaluation, evaluation, folder, run=folder, data=config.data.data, command=command
+        )
         return agreed(lambda: write() if is_first() else evaluation.results)
 
 
