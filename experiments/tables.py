@@ -1,7 +1,7 @@
 """`python -m experiments.tables`: tables 1, 3, 4 and 5 of the paper, measured here beside the paper's."""
 
+import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,10 +19,10 @@ from experiments.comparison import (
     table_csv,
     table_markdown,
 )
-from experiments.runs import finished, make, plan, run_folder, wall_seconds
+from experiments.runs import finished, plan, run_folder, wall_seconds
+from experiments.sweep import Engine, Outcome, outcomes
 from i3ad_jax import command_line
 from i3ad_jax.config import Config
-from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import write_csv, write_text
@@ -57,6 +57,9 @@ class Flags:
     """Settings of all runs."""
     steps: int | None = None
     """Training steps of every method that learns by steps; by default those of the preset."""
+    engine: Engine = "here"
+    """here: one run after the other. ray: as tasks of this machine, or of the Ray cluster that RAY_ADDRESS
+    names, one on each GPU or machine at a time; OUT and the data must be in folders that all share."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,16 @@ class Session:
     results: dict[Run, dict[str, Any]]
     failures: dict[Run, str]
     machine: Mapping[str, Any]
+
+    def add(self, outcome: Outcome) -> None:
+        """Notes how a run ended, in the tables and in `failures.log`."""
+        if outcome.results is not None:
+            self.results[outcome.run] = outcome.results
+        else:
+            self.failures[outcome.run] = outcome.problem
+            with (self.flags.out / "failures.log").open("a", encoding="utf-8") as log:
+                log.write(f"{outcome.run}\n{outcome.trace}\n")
+        self.write()
 
     def write(self) -> None:
         """Writes the tables that have a figure, from the methods that were asked for."""
@@ -118,22 +131,22 @@ def main(arguments: Sequence[str]) -> None:
     session = Session(flags, planned, finished(planned, flags.out), {}, environment())
     session.write()
     missing = [run for run in planned if run not in session.results]
-    with tqdm(missing, initial=len(session.results), total=len(planned), unit="run") as progress:
-        for run in progress:
-            progress.set_description(str(run))
-            try:
-                session.results[run] = make(run, planned, flags.out)
-            except Interrupted as stop:
-                progress.close()
-                print(f"\n{run} {stop}. To go on, give the same command again.", file=sys.stderr)
-                sys.exit(128 + stop.signal)
-            except Exception as error:  # whatever it is, the other runs can do without this one
-                kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-                session.failures[run] = " ".join(f"{kind}{error}".split())
-                progress.write(f"error: {run}: {session.failures[run]}", file=sys.stderr)
-                with (flags.out / "failures.log").open("a", encoding="utf-8") as log:
-                    log.write(f"{run}\n{traceback.format_exc()}\n")
-            session.write()
+    following = iter([*missing, "end"] if flags.engine == "here" else [])  # on Ray several are at work
+    with tqdm(initial=len(session.results), total=len(planned), unit="run") as progress:
+        progress.set_description(worked_on := str(next(following, "runs")))
+        try:
+            for outcome in outcomes(missing, planned, flags.out, flags.engine):
+                session.add(outcome)
+                if outcome.problem:
+                    progress.write(f"error: {outcome.run}: {outcome.problem}", file=sys.stderr)
+                progress.update()
+                progress.set_description(worked_on := str(next(following, "runs")))
+        except (Interrupted, KeyboardInterrupt) as stop:
+            progress.close()
+            print(
+                f"\n{worked_on} {stop or 'stopped'}. To go on, give the same command again.", file=sys.stderr
+            )
+            sys.exit(128 + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT))
     print(f"{len(session.results)} of {len(planned)} runs finished; tables in {flags.out}")
     if session.failures:
         sys.exit(1)

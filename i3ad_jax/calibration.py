@@ -21,6 +21,7 @@ from i3ad_jax.runs.checkpoint import state_digest
 from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
 from i3ad_jax.runs.form import CHOICES, misfit
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.processes import from_first, shared_among
 from i3ad_jax.scoring.calibrated import add_calibrated, combine
 from i3ad_jax.scoring.choose_pooling import choose_headline, choose_poolings
 from i3ad_jax.scoring.maps import (
@@ -192,6 +193,7 @@ def calibrate(
     """
     learned = examine(method, state, held_out, preprocessing)
     tuned = method.tune(state, preprocessing.squares(held_out, seed=seed), seed=seed, progress=progress)
+    tuned = from_first(tuned)  # all processes score by the same
 
     def plain(images: np.ndarray, label: str) -> AnomalyMaps:
         with tqdm(desc=label, total=len(images), unit="image", disable=not progress) as bar:
@@ -227,13 +229,22 @@ def plain_anomaly_maps(
     preprocessing: Preprocessing,
     bar: tqdm | None = None,
 ) -> AnomalyMaps:
-    """Maps of all images by the scores that are not calibrated; each moves the bar on, if there is one."""
-    maps: Any = preprocessing.apply(
-        lambda queue, count: method.predict(state, tuned, queue, count).maps,
+    """Maps of all images by the scores that are not calibrated; each moves the bar on, if there is one.
+
+    Several processes share the images; each calls this and gets all maps.
+    """
+    reached = 0 if bar is None else bar.n + len(images)
+    maps: Any = shared_among(
+        lambda own: preprocessing.apply(
+            lambda queue, count: method.predict(state, tuned, queue, count).maps,
+            own,
+            queue_size=method.throughput.queue_size,
+            bar=bar,
+        ),
         images,
-        queue_size=method.throughput.queue_size,
-        bar=bar,
     )
+    if bar is not None:
+        bar.update(reached - bar.n)  # by the other processes' images
     return {score.name: maps[score.name] for score in PLAIN if score.name in maps}
 
 

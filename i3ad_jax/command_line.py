@@ -24,6 +24,7 @@ from i3ad_jax.data.files import check_name
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import use_every_core
+from i3ad_jax.runtime.processes import end_alone, is_first, is_lost
 from i3ad_jax.settings import flag
 
 Flags = TypeVar("Flags")
@@ -112,6 +113,10 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
     except InputError as error:
         sys.unraisablehook = lambda _: None  # Orbax's reads of a damaged checkpoint, which end only now
         sys.exit(_fail(str(error), 2))
+    except jax.errors.JaxRuntimeError as error:
+        if not is_lost(error):
+            raise
+        end_alone()
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 128 + signal.SIGINT))
     except (OSError, MemoryError, RuntimeError, AssertionError) as error:
@@ -156,7 +161,7 @@ def _silence_libtiff() -> None:
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UserWarning):
+    if issubclass(category, UserWarning) and is_first():
         print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 

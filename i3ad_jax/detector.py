@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 from jaxtyping import UInt8
 from tqdm import tqdm
 
 from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
-from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, try_pictures
+from i3ad_jax.data.inputs import Broken, ImageLike, ImagesLike, Picture, try_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
@@ -54,7 +53,7 @@ class Detector:
         *,
         method: str = "i3ad",
         preset: str = DEFAULT_PRESET,
-        devices: int = 1,
+        devices: int | None = None,
         progress: bool = False,
         **settings: int | float | bool | str | tuple[int, ...] | None,
     ) -> "Detector":
@@ -65,7 +64,7 @@ class Detector:
                 images themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
-            devices: that share every batch of the training; on a CPU one has all cores.
+            devices: that share every batch of the training, by default one; on a CPU one has all cores.
             progress: show progress bars.
             settings: any other option of `python -m i3ad_jax.train`, with underscores for dashes.
 
@@ -78,7 +77,7 @@ class Detector:
             prepared = prepare(config, lambda size: load_train(config, size=size, progress=progress))
         else:
             config = config.with_settings({"data": ARRAYS})
-            given = images if isinstance(images, bytes | np.ndarray | PIL.Image.Image) else list(images)
+            given = images if isinstance(images, ImageLike) else list(images)
             prepared = prepare(config, lambda size: as_split(given, config, size))
         last = last_step(
             prepared.config.build(),

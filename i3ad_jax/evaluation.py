@@ -192,7 +192,7 @@ def _score(
     scores = {name: np.empty(len(test)) for name in names}
     with tqdm(desc="test", total=len(test), unit="image", disable=not progress) as bar:
         for first in range(0, len(test), together):
-            part = slice(first, min(first + together, len(test)))
+            part = slice(first, first + together)
             found = detector.anomaly_maps(test.images[part], bar=bar)
             for name, own in detector.calibration.image_scores(found).items():
                 maps[name][part], scores[name][part] = found[name], own

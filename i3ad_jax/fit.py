@@ -19,7 +19,8 @@ from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.preprocessing.training_images import BLOCK, Augmentation, Block, RawSquares, TrainingImages
 from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.runtime.devices import copied_to, replicated
+from i3ad_jax.runtime.devices import copied_to_all, own_copy, replicated
+from i3ad_jax.runtime.processes import arrays_of_first, gathered
 from i3ad_jax.segmentation.planting import Planted, plant_defects
 from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
@@ -36,7 +37,8 @@ class Step(NamedTuple):
 
     Attributes:
         number: of steps that led to `state`.
-        state: what is learned so far. The next step takes its memory: copy what is to be kept.
+        state: what is learned so far, on all devices that share the training. The next step takes its
+            memory: copy what is to be kept.
         metrics: losses of this step.
     """
 
@@ -64,7 +66,7 @@ def training_steps(
     start: int = 0,
     state: State | None = None,
     every: Collection[int] = (1,),
-    devices: int = 1,
+    devices: int | None = None,
 ) -> Iterator[Step]:
     """The steps of a training, from the first or from where an earlier one ended.
 
@@ -84,23 +86,24 @@ def training_steps(
         state: to go on from; None for fresh weights. It is donated.
         every: what is yielded are steps whose number is a multiple of one of these, the last step, and where
             steps are slow others in between, so that `CALL_SECONDS` pass at most.
-        devices: that share every batch: each has its part of the images, and all weights. The result is that
-            of one device but for rounding.
+        devices: that share every batch, as `choose_devices` takes them: each has its part of the images, and
+            all weights. The result is that of one device but for rounding.
 
     Raises:
         InputError: there are too few images for the method's settings, or a batch cannot be shared so.
     """
-    check_devices(method, devices)
+    devices = choose_devices(method, devices)
     if not isinstance(method.training, StepSettings):
         if start == 0:
             together = some(images, IMAGES_AT_ONCE)
             squares = preprocessing.squares(together, each=SQUARES_AT_ONCE, seed=seed)
-            yield Step(1, method.fit_at_once(np.asarray(squares.images)), {})
+            yield Step(1, copied_to_all(devices, method.fit_at_once(np.asarray(squares.images))), {})
         return
     settings = method.training
     init_key, step_key = jax.random.split(jax.random.key(seed))
-    state = copied_to(devices, fresh_state(init_key, method) if state is None else state)
-    augmentation = copied_to(devices, Augmentation.of(preprocessing, augment))
+    state = arrays_of_first(fresh_state(init_key, method)) if state is None else state
+    state = copied_to_all(devices, state)
+    augmentation = copied_to_all(devices, Augmentation.of(preprocessing, augment))
     drawn = TrainingImages(
         images,
         preprocessing,
@@ -111,6 +114,10 @@ def training_steps(
     number, count = start, 1
     for block in drawn.blocks(start, settings.steps, devices=devices):
         end = min(int(block.first) + BLOCK, settings.steps)
+        if number == start and jax.process_count() > 1:
+            # No step: each compiles in its own time, as a process waits for another in a program for 30 s.
+            state, _ = _run_steps(method, devices, state, block, augmentation, start, start, step_key)
+            gathered(start)
         while number < end:
             stop = min(number + count, end, *((number // multiple + 1) * multiple for multiple in every))
             clock = time.perf_counter()
@@ -118,6 +125,7 @@ def training_steps(
                 _run_steps(method, devices, state, block, augmentation, number, stop, step_key)
             )
             count = max(1, int(CALL_SECONDS * (stop - number) / (time.perf_counter() - clock)))
+            count = gathered(count)[0]  # all processes make the same calls
             number = stop
             yield Step(number, state, metrics)
 
@@ -129,7 +137,7 @@ def last_step(
     preprocessing: Preprocessing,
     augment: Augment,
     seed: int,
-    devices: int = 1,
+    devices: int | None = None,
     progress: bool = False,
 ) -> Step:
     """The end of a training; arguments as for `training_steps`, and `progress` to show a bar.
@@ -155,7 +163,7 @@ def last_step(
                 )
             bar.update(last.number - bar.n)
     assert last is not None  # there is at least one step
-    return last
+    return last._replace(state=own_copy(last.state))
 
 
 def fresh_state(key: PRNGKey, method: Method) -> State:
@@ -219,14 +227,34 @@ def _step(
     return method.step(state, Batch(normal, planted), method_key)
 
 
-def check_devices(method: Method, devices: int) -> None:
-    """Raises InputError unless so many devices are there and each batch can be divided by their number."""
-    if not 1 <= devices <= jax.device_count():
-        raise InputError(f"--devices {devices}: JAX has 1 to {jax.device_count()} here")
+def choose_devices(method: Method, asked: int | None) -> int:
+    """How many devices of all processes share a training.
+
+    Args:
+        method: to train.
+        asked: by the user; None is one, or with several processes as many as can share each batch.
+
+    Raises:
+        InputError: so many are not there, or do not divide each batch, or the processes not them.
+    """
+    processes = jax.process_count()
+    there = processes * min(len(jax.local_devices(process)) for process in range(processes))
     batches = {
-        "batch_size": getattr(method.training, "batch_size", devices),
+        "batch_size": getattr(method.training, "batch_size", there),
         "segmenter_batch_size": method.num_planted,
     }
-    for name, size in batches.items():
-        if size % devices:
-            raise InputError(f"--devices {devices}: must divide {flag(name)} {size}")
+
+    def problem(devices: int) -> str | None:
+        if not processes <= devices <= there:
+            return f"JAX has {processes} to {there} here"
+        if devices % processes:
+            return f"must be a multiple of the {processes} processes"
+        undivided = (f"must divide {flag(name)} {size}" for name, size in batches.items() if size % devices)
+        return next(undivided, None)
+
+    if asked is None and processes > 1:
+        asked = next((n for n in range(there, processes, -processes) if not problem(n)), processes)
+    devices = 1 if asked is None else asked
+    if found := problem(devices):
+        raise InputError(f"--devices {devices}: {found}")
+    return devices

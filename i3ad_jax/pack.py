@@ -12,9 +12,10 @@ from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.layouts import LayoutName
-from i3ad_jax.data.load import absolute_source, bytes_of, load_dataset
+from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.data.packed import PackWriter
-from i3ad_jax.preparation import prepare
+from i3ad_jax.preparation import load_data, prepare
+from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.settings import Settings
 
 PROGRAM = "python -m i3ad_jax.pack"
@@ -65,21 +66,20 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
     Raises:
         InputError: the data cannot be read, or the folder cannot be written to.
     """
-    data, sizes, name = config.data, [], ""
-    writer = PackWriter(out)
+    sizes, name = [], ""
 
     def read(size: Size) -> Split:
         nonlocal name
-        found = load_dataset(
-            data.data, size=size, aspect=data.aspect, layout=data.layout, memory=memory, progress=True
-        )
+        found = load_data(config, size=size, memory=memory, progress=True)
         writer.add(found)
         sizes.append(size)
         name = found.name
         return found.train
 
-    prepare(config, read)
-    writer.finish(name, aspect=data.aspect)
+    with RunFolder(out).writing():
+        writer = PackWriter(out)
+        prepare(config, read)
+        writer.finish(name, aspect=config.data.aspect)
     return sizes
 
 

@@ -1,54 +1,45 @@
 """`python -m i3ad_jax.predict`: score images without labels by a trained run."""
 
 import sys
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import jax
 import tyro
 from tqdm import tqdm
 
 from i3ad_jax import __version__, command_line
-from i3ad_jax.data.inputs import Broken, find_images
+from i3ad_jax.data.sources import Reader, Source, digest_of_sources, find_sources, names_of_results
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
-from i3ad_jax.prediction import Prediction
-from i3ad_jax.prediction_files import (
-    GrowingTable,
-    MapFormat,
-    PredictionFiles,
-    digest_of_files,
-    names_of_results,
-)
+from i3ad_jax.predicting.parts import BlockScorer, PredictionParts, cut, images_a_part
+from i3ad_jax.predicting.scorer import Options, Scorer
+from i3ad_jax.predicting.workers import Job, score_on_workers
+from i3ad_jax.prediction_files import PredictionFiles, Summary
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.settings import Settings
+from i3ad_jax.runtime.cluster import find_ray
+from i3ad_jax.settings import Settings, setting
 from i3ad_jax.verdict import Rule, VerdictSettings
 
 PROGRAM = "python -m i3ad_jax.predict"
 BROKEN_IMAGES = 3
 """Exit code where some images could not be used and all others were."""
-_WRITERS = 2
-_WAITING = 8  # results that may wait for a writer, each with a map in the size of its image
 
 
 @dataclass(frozen=True)
-class Options(Settings):
-    """What is written, and what happens to broken images and interrupted predictions."""
+class EngineSettings(Settings):
+    """What scores the images."""
 
-    save: tuple[Literal["scores", "maps", "pictures"], ...] = ("scores", "pictures")
-    """What is written: predictions.csv in any case; maps/, anomaly maps in the size of the image; pictures/,
-    the image under its heat map, JPEG."""
-    map_format: MapFormat = "npy"
-    """Of the maps: npy, float32; npz, the same compressed; png, 16 bits from the map's minimum to its
-    maximum, which the file's text entries name."""
-    strict: bool = False
-    """Stop at the first image that cannot be used, instead of noting it in the column error."""
-    resume: bool = False
-    """Go on where the same prediction was interrupted."""
+    engine: Literal["stream", "blocks", "ray"] = "stream"
+    """stream: this process, row by row into predictions.csv. blocks: this process, a thousand blocks into
+    predictions/, a Parquet file each, of which another start does those that are missing. ray: the same by
+    workers, one for each GPU, or without any for each core, of the Ray cluster that RAY_ADDRESS names, or of
+    this machine."""
+    workers: int | None = setting(None, minimum=1)
+    """How many workers score with --engine ray; by default one for each GPU or core."""
 
 
 @dataclass(frozen=True)
@@ -61,38 +52,39 @@ class Flags:
 
     run: tyro.conf.Positional[Path]
     """Folder of a trained run."""
-    images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files, or folders of them."""
+    images: tyro.conf.Positional[tuple[str, ...]]
+    """Image files, folders of them, or Parquet files with a row for each; or URIs such as s3://bucket/images."""
     out: Path
     """Folder for the results."""
+    column: str = "image"
+    """Of Parquet files: with the contents of images' files, or with paths or URIs of these."""
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
     options: Options = field(default_factory=Options)
+    engine: EngineSettings = field(default_factory=EngineSettings)
 
 
-class Summary(NamedTuple):
-    """How many images a prediction scored, called anomalous, and could not use."""
-
-    scored: int
-    anomalous: int
-    broken: int
-
-
-def predict(detector: Detector, files: Sequence[Path], *, out: Path, rule: Rule, options: Options) -> Summary:
-    """Scores the images in `files` and writes the results to `out`, `predictions.csv` last.
-
-    Reading, the detector's program, and drawing and writing go on at the same time, in bounded memory.
+def predict(
+    detector: Detector, sources: Sequence[Source], *, out: Path, rule: Rule, options: Options
+) -> Summary:
+    """Scores images and writes the results to `out`, `predictions.csv` last.
 
     Raises:
         InputError: `out` cannot be written to, or an image cannot be used and `options.strict` is set.
     """
     results = PredictionFiles(out)
-    about = _about(detector, files, rule, options)
+    if PredictionParts(results).path.exists():
+        raise InputError(f"--out {out}: has a prediction in parts; go on with --engine or name another --out")
+    scorer = Scorer(detector, rule, options, results)
+    about = _about(detector, sources, rule, options)
     with RunFolder(out).writing():
         if not (options.resume and results.finished(about)):
-            header = ("path", *detector.calibration.held_out_scores, "anomalous", "error")
             unit = detector.chunk  # scores come in the same lists as without the interruption
-            with results.growing_table(header, about, resume=options.resume, unit=unit) as table:
-                _fill(table, detector, files, results, rule, options)
+            with results.growing_table(scorer.columns, about, resume=options.resume, unit=unit) as table:
+                images = Reader().opened(sources[table.kept :])
+                rows = scorer.rows(images, names_of_results(sources)[table.kept :])
+                total, kept = len(sources), table.kept
+                for row in tqdm(rows, "predict", total=total, initial=kept, unit="image", leave=False):
+                    table.add(row)
         rows = results.read_table()
         summary = Summary(
             scored=sum(not row["error"] for row in rows),
@@ -103,64 +95,49 @@ def predict(detector: Detector, files: Sequence[Path], *, out: Path, rule: Rule,
     return summary
 
 
-def _fill(
-    table: GrowingTable,
+def predict_in_parts(
     detector: Detector,
-    files: Sequence[Path],
-    results: PredictionFiles,
+    sources: Sequence[Source],
+    *,
+    run: Path,
+    out: Path,
     rule: Rule,
     options: Options,
-) -> None:
-    """Adds the rows of all images that are missing, each after its map and picture are written."""
+    engine: EngineSettings,
+) -> Summary:
+    """Scores the blocks of images whose parts are not in `out` yet.
 
-    def write(name: str, found: Prediction) -> None:
-        anomaly_map = found.anomaly_map(score=rule.score)
-        if "maps" in options.save:
-            results.write_map(name, anomaly_map, options.map_format)
-        if "pictures" in options.save:
-            results.write_picture(name, found, anomaly_map, rule.score)
+    Args:
+        detector: of the run, for the engine blocks.
+        sources: at least one image.
+        run: folder that workers load the detector from.
+        out: folder for the results.
+        rule, options, engine: as the flags have them.
 
-    def add_oldest() -> None:
-        found, written = waiting.popleft()
-        if isinstance(found, Broken):
-            table.add((found.name, *[""] * (len(detector.calibration.held_out_scores) + 1), found.problem))
+    Raises:
+        InputError: pyarrow or Ray is missing, `out` cannot be written to or has another prediction, or an
+            image cannot be used and `options.strict` is set.
+    """
+    results = PredictionFiles(out)
+    parts = PredictionParts(results)
+    size = images_a_part(len(sources), chunk=detector.chunk)
+    about = {**_about(detector, sources, rule, options), "images_a_part": size}
+    blocks = cut(sources, size=size)
+    with RunFolder(out).writing():
+        parts.begin(about)
+        missing = parts.missing(blocks)
+        if engine.engine == "ray":
+            done = score_on_workers(missing, Job.here(run, out, rule, options), workers=engine.workers)
         else:
-            if written is not None:
-                written.result()
-            values = found.scores.values()
-            table.add((found.name, *values, int(rule.is_anomalous(found.scores)), ""))
-
-    waiting: deque[tuple[Prediction | Broken, Future[None] | None]] = deque()
-    names = names_of_results(files)[table.kept :]
-    drawn = {"maps", "pictures"} & set(options.save)
-    for folder in drawn:
-        (results.path / folder).mkdir(exist_ok=True)
-    writers = ThreadPoolExecutor(max_workers=_WRITERS)
-    try:
-        progress = tqdm(
-            detector.attempt(files[table.kept :]),
-            "predict",
-            total=len(files),
-            initial=table.kept,
-            unit="image",
-            leave=False,
-        )
-        for name, found in zip(names, progress, strict=True):
-            if isinstance(found, Broken) and options.strict:
-                raise InputError(found.problem)
-            written = None
-            if drawn and isinstance(found, Prediction):
-                written = writers.submit(write, name, found)
-            waiting.append((found, written))
-            if len(waiting) > _WAITING:
-                add_oldest()
-        while waiting:
-            add_oldest()
-    finally:
-        writers.shutdown(cancel_futures=True)
+            done = map(BlockScorer(Scorer(detector, rule, options, results)).score, missing)
+        kept = len(sources) - sum(len(block.sources) for block in missing)
+        with tqdm(desc="predict", total=len(sources), initial=kept, unit="image", leave=False) as progress:
+            for images in done:
+                progress.update(images)
+        return parts.finish(about, blocks)
 
 
-def _about(detector: Detector, files: Sequence[Path], rule: Rule, options: Options) -> dict[str, Any]:
+def _about(detector: Detector, sources: Sequence[Source], rule: Rule, options: Options) -> dict[str, Any]:
     """What a table of predictions belongs to, as JSON values."""
     return {
         "version": __version__,
@@ -172,7 +149,7 @@ def _about(detector: Detector, files: Sequence[Path], rule: Rule, options: Optio
         "false_alarms": rule.false_alarms._asdict(),
         "save": sorted(options.save),
         "map_format": options.map_format,
-        "images": digest_of_files(files),
+        "images": digest_of_sources(sources),
         "at_once": detector.chunk,
     }
 
@@ -180,13 +157,30 @@ def _about(detector: Detector, files: Sequence[Path], rule: Rule, options: Optio
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, predicts, prints where the results are."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    files = find_images(flags.images)
+    if flags.engine.engine == "ray":
+        find_ray()
+        jax.config.update("jax_platforms", "cpu")  # this process only hands out work: GPUs are the workers'
+    sources = find_sources(flags.images, column=flags.column)
     detector = Detector.load(flags.run)
     rule = Rule.of(detector.calibration, flags.verdict)
-    summary = predict(detector, files, out=flags.out, rule=rule, options=flags.options)
+    results = PredictionFiles(flags.out)
+    if flags.engine.engine == "stream":
+        table = results.table
+        summary = predict(detector, sources, out=flags.out, rule=rule, options=flags.options)
+    else:
+        table = PredictionParts(results).path
+        summary = predict_in_parts(
+            detector,
+            sources,
+            run=flags.run,
+            out=flags.out,
+            rule=rule,
+            options=flags.options,
+            engine=flags.engine,
+        )
     print(f"{summary.anomalous} of {summary.scored} images are anomalous")
     print(rule.describe())
-    print(PredictionFiles(flags.out).table)
+    print(table)
     if summary.broken:
         print(
             f"{summary.broken} images could not be used: see the column error of the table", file=sys.stderr

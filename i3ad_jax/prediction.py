@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from i3ad_jax.data.images import Aspect, Size, read_image, restore_map
+from i3ad_jax.data.images import Aspect, File, Size, read_image, restore_map
 from i3ad_jax.errors import InputError
 
 
@@ -31,7 +30,7 @@ class Prediction:
     scores: dict[str, float]
     anomalous: dict[str, bool]
     headline: str
-    source: Path | bytes | Image.Image
+    source: File | bytes | Image.Image
     original_size: Size
     small_maps: dict[str, Float[np.ndarray, "h w"]]
     aspect: Aspect

@@ -5,12 +5,11 @@ A prediction that is interrupted goes on where it stopped: `predictions.partial.
 """
 
 import csv
-import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +22,14 @@ from i3ad_jax.runs.files import read_json, write_array, write_json, write_text
 from i3ad_jax.scoring.maps import SCORES
 
 MapFormat = Literal["npy", "npz", "png"]
+
+
+class Summary(NamedTuple):
+    """How many images a prediction scored, called anomalous, and could not use."""
+
+    scored: int
+    anomalous: int
+    broken: int
 
 
 class PredictionFiles:
@@ -45,7 +52,7 @@ class PredictionFiles:
 
     def finished(self, about: Mapping[str, Any]) -> bool:
         """Whether the table of exactly this prediction is there already."""
-        return self.table.exists() and not self.partial.exists() and self._stored(about)
+        return self.table.exists() and not self.partial.exists() and self.belongs_to(about)
 
     @contextmanager
     def growing_table(
@@ -65,7 +72,7 @@ class PredictionFiles:
         self.path.mkdir(parents=True, exist_ok=True)
         rows: list[list[str]] = []
         if resume and self.partial.exists():
-            if not self._stored(about):
+            if not self.belongs_to(about):
                 raise InputError(
                     f"{self.about}: the prediction to resume had another run, other options or other images;"
                     " give the same ones, or start anew without --resume"
@@ -116,7 +123,8 @@ class PredictionFiles:
         heat = overlay(prediction.original, anomaly_map, vmax=SCORES[score].heat_limit)
         Image.fromarray(heat).save(self.pictures / f"{name}.jpg", quality=90)
 
-    def _stored(self, about: Mapping[str, Any]) -> bool:
+    def belongs_to(self, about: Mapping[str, Any]) -> bool:
+        """Whether what is there belongs to the same prediction."""
         if not self.about.exists():
             return False
         stored = read_json(self.about)
@@ -138,32 +146,6 @@ class GrowingTable:
         """Adds a row, which then survives the end of the process."""
         self._file.write(_as_csv([row]))
         self._file.flush()
-
-
-def names_of_results(files: Sequence[Path]) -> list[str]:
-    """A name for each image's results: its stem, numbered where several images share one."""
-    names: dict[str, None] = {}
-    next_number: dict[str, int] = {}
-    for file in files:
-        name, count = file.stem, next_number.get(file.stem, 2)
-        while name in names:
-            name, count = f"{file.stem}-{count}", count + 1
-        names[name] = None
-        next_number[file.stem] = count
-    return list(names)
-
-
-def digest_of_files(files: Sequence[Path]) -> str:
-    """SHA-256 of the files' names, sizes and times of change: enough to see that they are still the same."""
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            found = file.stat()
-            state: tuple[int, ...] = (found.st_size, found.st_mtime_ns)
-        except OSError:  # to be reported where the file is read
-            state = ()
-        digest.update(repr((str(file), state)).encode())
-    return digest.hexdigest()
 
 
 def _as_csv(rows: Sequence[Sequence[object]]) -> str:

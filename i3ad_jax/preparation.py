@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from i3ad_jax.config import Config
-from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size, working_size
 from i3ad_jax.data.inputs import ImagesLike, as_pictures
 from i3ad_jax.data.load import load_dataset
@@ -75,19 +75,25 @@ def prepare(config: Config[Any, Any], read: Callable[[Size], Split]) -> Preparat
     return Preparation(config, preprocessing, files, images, held_out)
 
 
+def load_data(
+    config: Config[Settings, Settings], *, size: Size, memory: int | None = None, progress: bool = False
+) -> Dataset:
+    """The data set that the settings name, in this working size; `memory` as in `load_dataset`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    data = config.data
+    return load_dataset(
+        data.data, size=size, aspect=data.aspect, layout=data.layout, memory=memory, progress=progress
+    )
+
+
 def load_train(
     config: Config[Settings, Settings], *, size: Size, memory: int | None = None, progress: bool = False
 ) -> Split:
-    """The normal training images that the settings name, in this working size; `memory` as in `load_dataset`.
-
-    Raises:
-        InputError: they cannot be read.
-    """
-    data = config.data
-    dataset = load_dataset(
-        data.data, size=size, aspect=data.aspect, layout=data.layout, memory=memory, progress=progress
-    )
-    return dataset.train
+    """The normal training images that the settings name, as `load_data` reads them."""
+    return load_data(config, size=size, memory=memory, progress=progress).train
 
 
 def as_split(images: ImagesLike, config: Config[Settings, Settings], size: Size) -> Split:

@@ -5,8 +5,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -16,20 +16,20 @@ from tqdm import tqdm
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
-from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import evaluate, write_evaluation
-from i3ad_jax.fit import Step, check_devices, state_shapes, training_steps
+from i3ad_jax.fit import Step, choose_devices, state_shapes, training_steps
 from i3ad_jax.inspection.cost import check_memory
 from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State, StepSettings
-from i3ad_jax.preparation import Preparation, prepare
-from i3ad_jax.preprocessing.preprocessing import Squares
+from i3ad_jax.preparation import Preparation, load_data, prepare
 from i3ad_jax.reporting.figures import contact_sheet
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.files import append_line, write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.devices import own_copy
+from i3ad_jax.runtime.processes import agreed, by_first, gathered, is_first
 from i3ad_jax.shapes import to_uint8
 
 LOG_EVERY = 20
@@ -49,17 +49,20 @@ def train_and_test(
     folder: RunFolder,
     *,
     resume: bool = False,
-    devices: int = 1,
+    devices: int | None = None,
     memory: int | None = None,
     command: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Trains, calibrates and tests; returns what `results.json` holds, None for data without test images.
 
+    Where several processes train together, each calls this, with the folder in a file system that they share.
+    The first one writes; what goes wrong in one of them is raised in all.
+
     Args:
         config: all settings; with `resume`, those of the run but for more steps.
         folder: of the run; made here unless `resume`.
         resume: go on from the newest checkpoint.
-        devices: that share every batch of the training.
+        devices: that share every batch of the training, as `choose_devices` takes them.
         memory: bytes that the images of a split, or the test's maps, may take there, as for `load_dataset`.
         command: for the run's record.
 
@@ -69,25 +72,30 @@ def train_and_test(
             kept.
         Interrupted: on Ctrl-C or SIGTERM during training, after saving.
     """
-    check_devices(config.build(), devices)
-    check_memory(config.build())
-    if not resume:
-        folder.check_free()
-    data = config.data
+    progress = is_first()
 
     @lru_cache(maxsize=1)  # the training's size and the test's are the same
     def read(size: Size) -> Dataset:
-        return load_dataset(
-            data.data, size=size, aspect=data.aspect, layout=data.layout, memory=memory, progress=True
-        )
+        return load_data(config, size=size, memory=memory, progress=progress)
+
+    def begin() -> Preparation | None:
+        choose_devices(config.build(), devices)
+        check_memory(config.build())
+        if resume:
+            return None
+        folder.check_free()
+        return prepare(config, lambda size: read(size).train)
 
     # Before the folder is made: data that cannot be read leave none behind.
-    prepared = None if resume else prepare(config, lambda size: read(size).train)
-    with folder.lock():
+    prepared = agreed(begin)
+    with ExitStack() as stack:
+        by_first(lambda: stack.enter_context(folder.lock()))
         if prepared is None:
-            prepared = _continue(config, folder, lambda size: read(size).train)
+            prepared = agreed(lambda: _continue(config, folder, lambda size: read(size).train))
         else:
-            folder.create(prepared.config, prepared.files, prepared.preprocessing, command=command)
+            created = partial(folder.create, prepared.config, prepared.files, prepared.preprocessing)
+            by_first(lambda: created(command=command))
+        agreed(lambda: is_first() or _check_same(prepared, folder))
         step, state = _train(prepared, folder, devices=devices)
         detector = Detector.calibrated(
             prepared.config,
@@ -96,16 +104,19 @@ def train_and_test(
             prepared.held_out.images[:],
             preprocessing=prepared.preprocessing,
             step=step,
-            progress=True,
+            progress=progress,
         )
-        detector.calibration.write(folder)
+        by_first(lambda: detector.calibration.write(folder))
         if problem := detector.calibration.problem:
             warnings.warn(problem, LearnedLittleWarning, stacklevel=2)
-        dataset = read(prepared.preprocessing.size)
+        dataset = agreed(lambda: read(prepared.preprocessing.size))
         if not len(dataset.test):
             return None
-        evaluation = evaluate(detector, dataset, memory=memory, progress=True)
-        return write_evaluation(evaluation, folder, run=folder, data=data.data, command=command)
+        evaluation = evaluate(detector, dataset, memory=memory, progress=progress)
+        write = partial(
+            write_evaluation, evaluation, folder, run=folder, data=config.data.data, command=command
+        )
+        return agreed(lambda: write() if is_first() else evaluation.results)
 
 
 def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size], Split]) -> Preparation:
@@ -121,7 +132,7 @@ def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size]
     stored = folder.read_config()  # again, now that no other training can change it
     if config.flat().get("steps", 0) < stored.flat().get("steps", 0):
         raise InputError(f"--run {folder.path}: has been trained for more steps meanwhile; resume it again")
-    if config != stored:  # more steps: what is there so far is not of the run any more
+    if config != stored and is_first():  # more steps: what is there so far is not of the run any more
         with folder.writing():
             for file in (folder.results, folder.calibration):
                 file.unlink(missing_ok=True)
@@ -129,22 +140,29 @@ def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size]
     return Preparation(config, preprocessing, files, *files.select(train))
 
 
-def _train(prepared: Preparation, folder: RunFolder, *, devices: int) -> tuple[int, State]:
+def _check_same(prepared: Preparation, folder: RunFolder) -> None:
+    """Raises InputError unless this process sees the run, and the data that the first one made it of."""
+    if not folder.config.exists():
+        raise InputError(f"--run {folder.path}: not seen here; name a folder that all processes share")
+    if (folder.read_config(), folder.read_files()) != (prepared.config, prepared.files):
+        raise InputError(f"--data {prepared.config.data.data}: holds other images here than for process 0")
+
+
+def _train(prepared: Preparation, folder: RunFolder, *, devices: int | None) -> tuple[int, State]:
     """The number of training steps, and the state after them; writes checkpoints, log and samples."""
-    config, preprocessing = prepared.config, prepared.preprocessing
+    config = prepared.config
     method = config.build()
     settings = method.training
     by_steps = isinstance(settings, StepSettings)
     total = settings.steps if by_steps else 1
-    shown = preprocessing.squares(prepared.held_out.images[:NUM_SAMPLES], seed=config.seed)
     with folder.writing(), Checkpoints(folder.checkpoints) as checkpoints, _signals() as received:
         start = checkpoints.latest or 0
-        state = checkpoints.load(state_shapes(method)) if start else None
-        folder.keep_metrics_until(start)
+        state = agreed(lambda: checkpoints.load(state_shapes(method)) if start else None)
+        by_first(partial(folder.keep_metrics_until, start))
         steps = training_steps(
             method,
             prepared.images.images,
-            preprocessing=preprocessing,
+            preprocessing=prepared.preprocessing,
             augment=config.preprocessing.augment,
             seed=config.seed,
             start=start,
@@ -152,30 +170,28 @@ def _train(prepared: Preparation, folder: RunFolder, *, devices: int) -> tuple[i
             every=(LOG_EVERY, settings.checkpoint_every, settings.sample_every) if by_steps else (1,),
             devices=devices,
         )
-        clock, step = _Clock(start), Step(start, state, {})
-        bar = tqdm(desc="train", total=total, initial=start, unit="step", disable=start >= total)
+        record, step = _Record(method, prepared, folder, start), Step(start, state, {})
+        hidden = start >= total or not is_first()
+        bar = tqdm(desc="train", total=total, initial=start, unit="step", disable=hidden)
         with bar as progress:
             for step in steps:
                 progress.update(step.number - progress.n)
-                last = step.number == total or bool(received)
+                stopped = max(gathered(received[0] if received else 0))  # all at the same step
+                last = step.number == total or bool(stopped)
                 saving = last or (by_steps and step.number % settings.checkpoint_every == 0)
                 if saving or step.number % LOG_EVERY == 0:
                     _check(step, weights=saving, kept=checkpoints.latest)
-                    losses = {name: float(value) for name, value in step.metrics.items()}
-                    row = {"step": step.number, **losses, "steps_per_second": clock.rate(step.number)}
-                    if saving:
-                        learned = examine(method, step.state, prepared.held_out.images[:], preprocessing)
-                        row |= learned.as_metrics() if learned else {}
-                    append_line(folder.metrics, row)
-                    short = {name.removesuffix("_loss"): f"{value:.3g}" for name, value in losses.items()}
-                    progress.set_postfix(short)
+                    by_first(partial(record.losses, step, examined=saving))
+                    progress.set_postfix(
+                        {name.removesuffix("_loss"): f"{value:.3g}" for name, value in step.metrics.items()}
+                    )
                 if by_steps and (step.number % settings.sample_every == 0 or step.number == total):
-                    _save_samples(method, step, shown, folder)
+                    by_first(partial(record.samples, step))
                 if saving:
                     checkpoints.save(step.number, step.state)
-                if received:
-                    raise Interrupted(step.number, received[0])
-    return step.number, step.state
+                if stopped:
+                    raise Interrupted(step.number, stopped)
+    return step.number, own_copy(step.state)
 
 
 def _check(step: Step, *, weights: bool, kept: int | None) -> None:
@@ -188,11 +204,33 @@ def _check(step: Step, *, weights: bool, kept: int | None) -> None:
         )
 
 
-def _save_samples(method: Method, step: Step, shown: Squares, folder: RunFolder) -> None:
-    rows = method.sample(step.state, shown.images, jax.random.key(0))
-    folder.samples.mkdir(exist_ok=True)
-    sheet = contact_sheet([np.asarray(to_uint8(shown.pixels(row))) for row in rows])
-    sheet.save(folder.samples / f"step_{step.number:07d}.png")
+class _Record:
+    """What a training leaves in its folder beside checkpoints: losses and sample pictures."""
+
+    def __init__(self, method: Method, prepared: Preparation, folder: RunFolder, start: int) -> None:
+        self._method, self._prepared, self._folder = method, prepared, folder
+        self._clock = _Clock(start)
+        shown = prepared.held_out.images[:NUM_SAMPLES]
+        self._shown = prepared.preprocessing.squares(shown, seed=prepared.config.seed)
+
+    def losses(self, step: Step, *, examined: bool) -> None:
+        """Adds a row to the metrics, with what held-out images say of the training if they are examined."""
+        losses = {name: float(value) for name, value in step.metrics.items()}
+        row = {"step": step.number, **losses, "steps_per_second": self._clock.rate(step.number)}
+        if examined:
+            held_out, preprocessing = self._prepared.held_out.images[:], self._prepared.preprocessing
+            learned = examine(self._method, own_copy(step.state), held_out, preprocessing)
+            row |= learned.as_metrics() if learned else {}
+        with self._folder.writing():
+            append_line(self._folder.metrics, row)
+
+    def samples(self, step: Step) -> None:
+        """Writes pictures of what the networks make of some held-out images."""
+        rows = self._method.sample(own_copy(step.state), self._shown.images, jax.random.key(0))
+        sheet = contact_sheet([np.asarray(to_uint8(self._shown.pixels(row))) for row in rows])
+        with self._folder.writing():
+            self._folder.samples.mkdir(exist_ok=True)
+            sheet.save(self._folder.samples / f"step_{step.number:07d}.png")
 
 
 class _Clock:

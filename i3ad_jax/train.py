@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic
@@ -14,6 +14,7 @@ from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.processes import Processes, agreed, from_first, is_first
 from i3ad_jax.session import Interrupted, train_and_test
 from i3ad_jax.settings import flag
 
@@ -48,14 +49,17 @@ class Flags(Generic[Training, Test]):
     """GiB that the images of a split, or the maps of the test, may take in memory; by default half of what is
     free. More of them are read as they are needed, from where pack has put them or a temporary file in the
     folder that TMPDIR names. It changes no result."""
-    devices: int = 1
-    """Devices that share the training: each takes its part of every batch, which it must divide. A run may go
-    on with another number of them; they change speed, and results by rounding alone."""
+    devices: int | None = None
+    """Devices of all processes that share the training: each takes its part of every batch, which it must
+    divide. By default one; of several processes as many as can. A run may go on with another number of them;
+    they change speed, and results by rounding alone."""
+    processes: Processes = field(default_factory=Processes)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, trains, prints where the results are."""
-    flags, folder = _settings(arguments)
+    command_line.parse_known(Processes, arguments).join()
+    flags, folder = agreed(lambda: _settings(arguments))
     try:
         results = train_and_test(
             flags.config,
@@ -66,11 +70,14 @@ def main(arguments: Sequence[str]) -> None:
             command=sys.argv,
         )
     except Interrupted as stop:
-        print(
-            f"\n{stop}. To go on:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
-            file=sys.stderr,
-        )
+        if is_first():
+            print(
+                f"\n{stop}. To go on:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
+                file=sys.stderr,
+            )
         sys.exit(128 + stop.signal)
+    if not is_first():
+        return
     if results is None:
         print(f"\nNo test images: trained only. Score images by python -m i3ad_jax.predict {folder.path} ...")
     else:
@@ -117,7 +124,8 @@ def _check_resumable(stored: dict[str, Any], asked: dict[str, Any], folder: RunF
 
 def _new_folder(config: Config) -> Path:
     name = "".join(letter if letter.isalnum() else "-" for letter in Path(config.data.data).name)
-    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{config.method}-{name}-seed{config.seed}"
+    now = datetime.fromisoformat(from_first(datetime.now().isoformat()))
+    return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{config.method}-{name}-seed{config.seed}"
 
 
 if __name__ == "__main__":

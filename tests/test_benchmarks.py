@@ -13,7 +13,16 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from benchmarks import commands, scaling, serving, timing_table, training_speed
+from benchmarks import (
+    commands,
+    metrics_memory,
+    reading,
+    scale,
+    scaling,
+    serving,
+    timing_table,
+    training_speed,
+)
 from benchmarks.processes import clean_environment, cost_of
 from benchmarks.stopwatch import paired, resident_growth
 from i3ad_jax.errors import InputError
@@ -128,3 +137,45 @@ def test_training_speed(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "training_speed.json").read_text())
     assert rows[0]["framework"] == "JAX"
     assert all(row["steps_per_second"] > 0 for row in rows)
+
+
+def test_metrics_memory(tmp_path: Path) -> None:
+    metrics_memory.main(["--maps", "1100", "--side", "16", "--scores", "1000", "--out", str(tmp_path)])
+    pixels, images = json.loads((tmp_path / "metrics_memory.json").read_text())
+    assert 0.5 < pixels["pixel_auroc"] < 1
+    assert 0 < pixels["pixel_aupro"] < 1
+    assert 0.5 < images["image_auroc"] < 1
+    for row in (pixels, images):
+        assert row["difference"] < 1e-12
+        assert row["seconds"] > 0
+        assert row["peak_megabytes"] > 50
+
+
+@pytest.mark.slow
+def test_reading(tmp_path: Path, tiny_folder: Path) -> None:
+    reading.main([str(tiny_folder), "--rounds", "1", "--out", str(tmp_path)])
+    rows = json.loads((tmp_path / "reading.json").read_text())
+    assert [row["images"] for row in rows] == ["in memory", "in a file"]
+    assert all(row["steps_per_second"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_scale(tmp_path: Path, pca_run: Path, tiny_folder: Path) -> None:
+    flags = ["--trial", "5", "--machines", "1", "4", "--check", "--out", str(tmp_path)]
+    scale.main([str(pca_run), str(tiny_folder / "test"), *flags])
+    rows = json.loads((tmp_path / "scale.json").read_text())
+    assert [row["images"] for row in rows[::2]] == [6, *scale.SIZES]
+    assert rows[0]["measured_hours"] > 0
+    for row in rows:
+        assert row["node_hours"] == row["machines"] * row["hours"]
+
+
+def test_what_an_image_costs_is_the_sum_on_the_same_cores_and_else_the_larger() -> None:
+    costs = {"start": 5.0, "read": 0.002, "score": 0.006, "bytes": 1e5}
+    one, other = (scale.Costs(**costs, shared=shared) for shared in (True, False))
+    assert one.seconds(1000, machines=1, network=1e8) == pytest.approx(5 + 8)
+    assert one.seconds(1000, machines=4, network=1e8) == pytest.approx(5 + 2)
+    assert other.seconds(1000, machines=1, network=1e8) == pytest.approx(5 + 6)
+    assert one.seconds(1000, machines=1, network=1e7) == pytest.approx(5 + 10)
+    names = [c.bottleneck(network=x) for c in (one, other) for x in (1e8, 1e7)]
+    assert names == ["cores", "network", "accelerator", "network"]

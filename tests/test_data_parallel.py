@@ -55,7 +55,7 @@ agree(list(steps(1, start=2, state=four[1][1])), one[2:])
 """
 
 
-@pytest.mark.parametrize("method", ["i3ad", "l2_ae"])
+@pytest.mark.parametrize("method", [pytest.param("i3ad", marks=pytest.mark.slow), "l2_ae"])
 def test_four_devices_learn_what_one_learns(method: str) -> None:
     subprocess.run([sys.executable, "-c", TRAINING, method], check=True, cwd=HERE)
 
@@ -67,7 +67,7 @@ def test_devices_that_are_not_there_and_batches_they_do_not_divide(
     too_many = fails(train.main, ["--run", run, "--devices", str(jax.device_count() + 1)])
     assert "--devices" in too_many
     assert "--devices 0" in fails(train.main, ["--run", run, "--devices", "0"])
-    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    monkeypatch.setattr(jax, "local_devices", lambda _: [object()] * 8)
     message = fails(train.main, ["--run", run, "--devices", "3", "--batch-size", "8"])
     assert "--devices 3: must divide --batch-size 8" in message
     assert not run.exists()

@@ -46,7 +46,8 @@ def test_help_of_train_shows_the_method_s_settings_and_no_others(
     method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = options(help_text(train.main, ["--method", method, "--help"], capsys))
-    others = {"--run", "--resume", "--devices", "--image-memory", "--help"}
+    processes = {"--coordinator", "--num-processes", "--process-id"}
+    others = {"--run", "--resume", "--devices", "--image-memory", *processes, "--help"}
     assert shown == {flag(name) for name in default_config(method).flat()} | others
 
 

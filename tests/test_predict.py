@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from i3ad_jax import predict, train
+from i3ad_jax.data.sources import names_of_results
 from i3ad_jax.detector import Detector
-from i3ad_jax.prediction_files import names_of_results
 
 
 def read(file: Path) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -28,7 +28,16 @@ MAX_PIXELS = 100_000_000
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
 
-def read_bytes(source: Path | bytes, *, name: str | None = None) -> bytes:
+@runtime_checkable
+class File(Protocol):
+    """A `Path`, or what is read like one, such as a URI; its name is what `str` gives."""
+
+    def read_bytes(self) -> bytes:
+        """The content."""
+        ...
+
+
+def read_bytes(source: File | bytes, *, name: str | None = None) -> bytes:
     """The content of a file; bytes are returned as they are.
 
     Args:
@@ -41,13 +50,15 @@ def read_bytes(source: Path | bytes, *, name: str | None = None) -> bytes:
     if isinstance(source, bytes):
         return source
     try:
+        if not isinstance(source, Path):
+            return source.read_bytes()
         with open_file(source) as file:
             return file.read()
     except Exception as error:
         raise _unreadable(name or str(source), error) from error
 
 
-def read_image(source: Path | bytes, *, name: str | None = None) -> Image.Image:
+def read_image(source: File | bytes, *, name: str | None = None) -> Image.Image:
     """The RGB picture in a PNG, JPEG, BMP or TIFF file, upright as its EXIF data says.
 
     Grey, palette and 1-bit pictures become RGB. An alpha channel is ignored. 16-bit grey is scaled
@@ -232,7 +243,7 @@ def _fit(size: Size, *, into: Size) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _decode(source: Path | bytes, name: str) -> Image.Image:
+def _decode(source: File | bytes, name: str) -> Image.Image:
     """The upright picture in a file."""
     content = read_bytes(source, name=name)
     with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:

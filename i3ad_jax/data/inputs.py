@@ -12,10 +12,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from i3ad_jax.data.files import check_name
-from i3ad_jax.data.images import SUFFIXES, Aspect, Size, preprocess, read_image, to_rgb
+from i3ad_jax.data.images import SUFFIXES, Aspect, File, Size, preprocess, read_image, to_rgb
 from i3ad_jax.errors import InputError
 
-ImageLike = str | Path | bytes | np.ndarray | Image.Image
+ImageLike = str | File | bytes | np.ndarray | Image.Image
 ImagesLike = ImageLike | Iterable[ImageLike]
 
 
@@ -33,7 +33,7 @@ class Picture(NamedTuple):
     """
 
     name: str
-    source: Path | bytes | Image.Image
+    source: File | bytes | Image.Image
     original_size: Size
     pixels: UInt8[np.ndarray, "h w 3"]
 
@@ -122,7 +122,9 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def _each(images: ImagesLike) -> Iterator[ImageLike]:
     if isinstance(images, str | Path):
         yield from find_images([Path(images)])
-    elif isinstance(images, bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+    elif isinstance(images, File | bytes | Image.Image) or (
+        isinstance(images, np.ndarray) and images.ndim < 4
+    ):
         yield images
     elif not isinstance(images, Iterable):
         raise InputError(
@@ -137,10 +139,10 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
 
 
 def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Picture | Broken:
-    name = str(image) if isinstance(image, str | Path) else str(number)
+    name = str(image) if isinstance(image, str | File) else str(number)
     try:
-        if isinstance(image, str | Path | bytes):
-            source = image if isinstance(image, bytes) else Path(image)
+        if isinstance(image, str | File | bytes):
+            source = Path(image) if isinstance(image, str) else image
             original = read_image(source, name=f"image {name}" if isinstance(image, bytes) else name)
         else:
             picture = image if isinstance(image, Image.Image) else _from_array(name, image)

@@ -14,7 +14,9 @@ from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import Settings, setting
 
-_FORMS = "a table of images, a folder, as in MVTec layout or packed, textures:KIND or tfds:mvtec_ad/CATEGORY"
+_FORMS = (
+    "packed data, a table of images, a folder, as in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
+)
 _BUILT_IN = "textures"
 _TFDS = "tfds"
 ARRAYS = "python:images"  # what a run was trained on whose images were given in Python

@@ -10,6 +10,7 @@ where they lie, so images neither have to fit in memory nor come in their order.
 """
 
 import csv
+import io
 import json
 import zlib
 from collections.abc import Iterable
@@ -34,30 +35,20 @@ class PackWriter:
     """A folder that a data set is packed into; `finish` makes it one that can be read."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises InputError if there is packed data already, or the folder cannot be made."""
+        """Raises InputError if there is packed data already."""
         if is_packed(folder):
             raise InputError(f"--out {folder}: holds packed data already; name another folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {folder}: cannot be made ({error.strerror}); name another") from error
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._sizes, self._digests = folder, [], {}
 
     def add(self, data: Dataset) -> None:
-        """Packs the data set in another working size, that of these images.
-
-        Raises:
-            InputError: the folder cannot be written to.
-        """
+        """Packs the data set in another working size, that of these images."""
         size = data.train.images.shape[1:3]
-        try:
-            (self._folder / _name(size)).mkdir(exist_ok=True)
-            for part, split in (("train", data.train), ("test", data.test)):
-                self._write_table(f"{part}.csv", split)
-                self._write_rows(f"{_name(size)}/{part}_images", split.images)
-            self._write_rows(f"{_name(size)}/test_masks", data.test.masks)
-        except OSError as error:
-            raise InputError(f"--out {self._folder}: cannot be written to ({error.strerror})") from error
+        (self._folder / _name(size)).mkdir(exist_ok=True)
+        for part, split in (("train", data.train), ("test", data.test)):
+            self._write_table(f"{part}.csv", split)
+            self._write_rows(f"{_name(size)}/{part}_images", split.images)
+        self._write_rows(f"{_name(size)}/test_masks", data.test.masks)
         self._sizes.append(size)
 
     def finish(self, name: str, *, aspect: Aspect) -> None:
@@ -66,17 +57,11 @@ class PackWriter:
         Args:
             name: of the data set.
             aspect: how its images were brought to their sizes.
-
-        Raises:
-            InputError: the folder cannot be written to.
         """
         values = {"name": name, "aspect": aspect, "sizes": self._sizes, "sha256": self._digests}
         temporary = self._folder / f".{_MARK}"
-        try:
-            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(self._folder / _MARK)
-        except OSError as error:
-            raise InputError(f"--out {self._folder}: cannot be written to ({error.strerror})") from error
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self._folder / _MARK)
 
     def _write_table(self, name: str, split: Split) -> None:
         heights, widths = zip(*split.original_sizes, strict=True) if len(split) else ((), ())
@@ -148,7 +133,8 @@ def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None 
 
 
 def _read_split(folder: Path, part: str, size: Size, digests: dict[str, Any], memory: int) -> Split:
-    rows = list(csv.DictReader(_checked(folder, f"{part}.csv", digests).decode("utf-8").splitlines()))
+    table = _checked(folder, f"{part}.csv", digests).decode("utf-8")
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
     arrays = {kind: f"{_name(size)}/{part}_{kind}" for kind in ("images", "masks")[: 1 + (part == "test")]}
     stored = {kind: _open(folder, name, digests) for kind, name in arrays.items()}
     for kind, array in stored.items():

@@ -168,12 +168,16 @@ class InpaintingGan:
         stages, backward = jax.vjp(lambda generator: self.inpaint(generator, inputs, masks), state.generator)
 
         def discriminator_loss(discriminator: Any) -> tuple[Float[Array, ""], Any]:
-            # Real and fake in one call: the power iteration advances once, for the same weights.
-            both = jnp.concatenate([images, paste(images, masks, stages[-1])])
+            # Real and fake in one call: the power iteration advances once, for the same weights. Each fake
+            # follows its real image, so that both stay on one device.
+            both = jnp.stack([images, paste(images, masks, stages[-1])], axis=1)
             logits, spectral = self._discriminate_and_iterate(
-                discriminator, state.spectral, both, jnp.concatenate([masks, masks])
+                discriminator,
+                state.spectral,
+                both.reshape(-1, *images.shape[1:]),
+                jnp.repeat(masks, 2, axis=0),
             )
-            real, fake = jnp.split(logits, 2)
+            real, fake = logits[::2], logits[1::2]
             return discriminator_hinge_loss(real, fake), spectral
 
         (d_loss, spectral), gradient = jax.value_and_grad(discriminator_loss, has_aux=True)(

@@ -124,8 +124,7 @@ class Tiling:
                 whole = self._zeros(num_images, results)
             self._add(first, part, results, whole)
             if bar is not None:
-                finished = [place // len(self.corners) for place in (first, first + len(part))]
-                bar.update(finished[1] - finished[0])
+                bar.update((first + len(part)) // len(self.corners) - first // len(self.corners))
         return whole
 
     def _zeros(self, num_images: int, results: Any) -> Any:

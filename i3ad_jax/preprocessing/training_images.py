@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.preprocessing.units import level
-from i3ad_jax.runtime.devices import copied_to, sharded
+from i3ad_jax.runtime.devices import copied_to_all, own_part, sharded
 from i3ad_jax.shapes import Images, PRNGKey
 
 BLOCK = 20  # steps whose squares go to the device together
@@ -122,6 +122,17 @@ class TrainingImages:
     def _read(self, first: int, devices: int) -> Block:
         draws = [self.draw(step) for step in range(first, first + BLOCK)]
         image, corner = (np.stack(arrays) for arrays in zip(*draws, strict=True))
+        batches, to_plant = (
+            self._read_squares(image[:, part], corner[:, part], devices)
+            for part in (slice(self._batch_size), slice(self._batch_size, None))
+        )
+        return Block(copied_to_all(devices, jnp.int32(first)), batches, to_plant)
+
+    def _read_squares(
+        self, image: Int[np.ndarray, "k b"], corner: Int[np.ndarray, "k b 2"], devices: int
+    ) -> RawSquares:
+        """These squares, of which each process reads its own part."""
+        image, corner = own_part(image, axis=1), own_part(corner, axis=1)
         pixels = np.empty((*image.shape, self._side, self._side, 3), np.uint8)
         for place in np.ndindex(*image.shape):
             whole, (top, left) = self._images[image[place]], corner[place]
@@ -129,11 +140,7 @@ class TrainingImages:
             if np.isnan(self._gains[image[place]]):
                 self._gains[image[place]] = self._units.gains(whole[None])[0]
         arrays = (pixels, self._gains[image], corner.astype(np.int32))
-        batches, to_plant = (
-            RawSquares(*(sharded(array[:, part], devices=devices, axis=1) for array in arrays))
-            for part in (slice(self._batch_size), slice(self._batch_size, None))
-        )
-        return Block(copied_to(devices, jnp.int32(first)), batches, to_plant)
+        return RawSquares(*(sharded(array, devices=devices, axis=1) for array in arrays))
 
     def _order(self, epoch: int) -> Int[np.ndarray, " n"]:
         if epoch not in self._orders:

@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from orbax.checkpoint import v1 as ocp
 
 from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.devices import own_copy
 
 Shapes = dict[str, tuple[tuple[int, ...], str]]
 KEPT = 2  # the newest, and the one before it in case the disk damages the newest
@@ -64,7 +65,7 @@ class Checkpoints:
             ) from error
 
     def load(self, shapes: Any) -> Any:
-        """The newest checkpoint, on the default device.
+        """The newest checkpoint, on the default device; on the first of each process where there are several.
 
         Args:
             shapes: its structure, with `jax.ShapeDtypeStruct` leaves.
@@ -81,12 +82,13 @@ class Checkpoints:
                 f"{self.path / str(step)}: its weights are not those that the run's config.json describes;"
                 " one of the two is another run's: put the right one back"
             )
-        device = SingleDeviceSharding(jax.devices()[0])
+        first = [jax.local_devices(process)[0] for process in range(jax.process_count())]
+        sharding = NamedSharding(Mesh(np.array(first), ("process",)), PartitionSpec())
         template = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
         )
         try:
-            return self._checkpointer.load(step, template)
+            return own_copy(self._checkpointer.load(step, template))
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
             raise InputError(
                 f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"

@@ -1,4 +1,4 @@
-"""Several devices for one queue of images: GPUs, or the cores of a processor."""
+"""Several devices: of one process for a queue of images, of all processes for a training batch."""
 
 import os
 from collections.abc import Callable
@@ -43,21 +43,45 @@ def use_every_core() -> None:
 
 def devices_for(num_images: int, *, together: int) -> int:
     """How many devices to shard a queue over, of whose images `together` are worked on at a time."""
-    return min(jax.device_count(), together, num_images)
+    return min(jax.local_device_count(), together, num_images)
 
 
 def copied_to(devices: int, arrays: Results) -> Results:
-    """The same arrays on each of the first `devices` devices, for a program that runs on all of them."""
-    return jax.device_put(arrays, NamedSharding(_mesh(devices), PartitionSpec()))
+    """The same arrays on each of this process's first `devices` devices, for a program that runs on them."""
+    return jax.device_put(arrays, NamedSharding(_own_mesh(devices), PartitionSpec()))
 
 
-def sharded(array: Any, *, devices: int, axis: int) -> Array:
-    """The array with each of the first `devices` devices having its part of an axis that they divide."""
-    return jax.device_put(array, NamedSharding(_mesh(devices), PartitionSpec(*[None] * axis, _AXIS)))
+def copied_to_all(devices: int, arrays: Results) -> Results:
+    """The same arrays on each of `devices` devices of all processes, which give them alike."""
+    sharding = NamedSharding(_mesh(devices), PartitionSpec())
+    if jax.process_count() == 1:
+        return jax.device_put(arrays, sharding)
+
+    def copy(x: Any) -> Array:
+        values = np.asarray(x)
+        return jax.make_array_from_callback(values.shape, sharding, lambda part: values[part])
+
+    return jax.tree.map(copy, arrays)
+
+
+def own_copy(arrays: Results) -> Results:
+    """What `copied_to_all` has spread, on one device of this process; other arrays as they are."""
+    return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, arrays)
+
+
+def own_part(array: np.ndarray, *, axis: int) -> np.ndarray:
+    """This process's part of an axis that the processes divide."""
+    return np.split(array, jax.process_count(), axis)[jax.process_index()]
+
+
+def sharded(part: np.ndarray, *, devices: int, axis: int) -> Array:
+    """The array of which each process gives its part; each of `devices` devices has its part of an axis."""
+    sharding = NamedSharding(_mesh(devices), PartitionSpec(*[None] * axis, _AXIS))
+    return jax.make_array_from_process_local_data(sharding, part)
 
 
 def replicated(arrays: Results, *, devices: int) -> Results:
-    """In a program: these arrays whole on each of the first `devices` devices."""
+    """In a program: these arrays whole on each of `devices` devices of all processes."""
     return lax.with_sharding_constraint(arrays, NamedSharding(_mesh(devices), PartitionSpec()))
 
 
@@ -68,7 +92,7 @@ def shard_over_devices(
     count: int | Int[Array, ""],
     devices: int,
 ) -> Results:
-    """What `function(images, count)` gives, every device working on a shard of the images.
+    """What `function(images, count)` gives, every device of this process working on a shard of the images.
 
     Image i goes to device i modulo their number, so that all have work whatever the count; no device waits
     for another before its shard is done.
@@ -95,10 +119,11 @@ def shard_over_devices(
         return jax.tree.map(lambda x: x[None], function(own, count[0]))
 
     each = PartitionSpec(_AXIS)
-    sharded = jax.shard_map(one_device, mesh=_mesh(devices), in_specs=each, out_specs=each, check_vma=False)(
-        jax.tree.map(split, images), counts
+    on_all = jax.shard_map(
+        one_device, mesh=_own_mesh(devices), in_specs=each, out_specs=each, check_vma=False
     )
-    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[:total], sharded)
+    results = on_all(jax.tree.map(split, images), counts)
+    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[:total], results)
 
 
 def in_batches(
@@ -135,5 +160,12 @@ def in_batches(
     return lax.fori_loop(0, -(-count // size), add, zeros)
 
 
+def _own_mesh(devices: int) -> Mesh:
+    return Mesh(np.array(jax.local_devices()[:devices]), (_AXIS,))
+
+
 def _mesh(devices: int) -> Mesh:
-    return Mesh(np.array(jax.devices()[:devices]), (_AXIS,))
+    """Over as many devices of each process, one process after the other."""
+    each = devices // jax.process_count()
+    own = [jax.local_devices(process)[:each] for process in range(jax.process_count())]
+    return Mesh(np.array(own).ravel(), (_AXIS,))
