@@ -160,6 +160,42 @@ def test_prepared_data_that_lost_a_file_are_refused(manual, name):
     assert_refused(str(folder), "delete")
 
 
+def test_damaged_records_are_refused_or_right(manual):
+    write_category(manual / "bottle", channels=(3,))
+    whole = load()
+    folder = manual.parents[1] / "mvtec_ad/bottle/1.0.0"
+    problems = []
+    for file in (folder / "dataset_info.json", *folder.glob("*.array_record*")):
+        content = file.read_bytes()
+        damaged = [content[: len(content) * part // 4] for part in range(4)]
+        for place in np.flatnonzero(np.frombuffer(content, np.uint8))[::997]:
+            damaged.append(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        for spoiled in damaged:
+            file.write_bytes(spoiled)
+            try:
+                assert_same(load(), whole)
+            except InputError as error:
+                problems.append(str(error))
+        file.write_bytes(content)
+    assert len(problems) > 12
+    assert all(str(folder.parent) in problem for problem in problems)
+    assert_same(load(), whole)
+
+
+def test_no_room_to_prepare_is_said(manual):
+    write_category(manual / "bottle", channels=(3,))
+    (manual.parents[1] / "mvtec_ad").write_text("in the way")
+    assert_refused("cannot be prepared", "TFDS_DATA_DIR")
+
+
+def test_a_damaged_image_in_an_archive_is_named_by_the_archive(tmp_path, manual):
+    write_category(tmp_path / "bottle", channels=(3,))
+    (tmp_path / "bottle/test/hole/001.png").write_bytes(b"no image")
+    archive = manual / "bottle.tar.xz"
+    pack(archive, tmp_path / "bottle", "bottle")
+    assert_refused(f"{archive}: bottle/test/hole/001.png")
+
+
 def test_an_archive_without_the_category_is_refused(tmp_path, manual):
     write_category(tmp_path / "cable", channels=(3,))
     pack(manual / "mvtec_anomaly_detection.tar.xz", tmp_path / "cable", "cable")

@@ -14,17 +14,19 @@ import tarfile
 import tempfile
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-# TFDS imports these two only when it needs them, and then fails with a traceback if one is missing.
-import array_record.python.array_record_data_source  # noqa: F401
+# TFDS imports it, and array_record, only when it needs them, and then fails with a traceback without them.
 import importlib_resources  # noqa: F401
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 from PIL import Image
 
 from i3ad_jax.data.dataset import NORMAL, Dataset, Split
+from i3ad_jax.data.files import open_file
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.layouts import LAYOUTS
 from i3ad_jax.data.samples import Sample, read_sample, read_split
@@ -54,6 +56,9 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
+    renamed = ("", "")
+    """Where an archive was extracted to, which is gone when its errors are read, and the archive."""
+
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=category) for category in CATEGORIES]  # noqa: RUF012
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get mvtec_anomaly_detection.tar.xz, or CATEGORY.tar.xz, from {_SOURCE} and put it here, or "
@@ -86,7 +91,9 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
             extracted = Path(tempfile.mkdtemp(prefix="mvtec_ad_"))
             # The examples are read after this function has returned: the files live as long as the builder.
             weakref.finalize(self, shutil.rmtree, extracted)
-            root = _extract(_find_archive(manual_dir, category), category, extracted)
+            archive = _find_archive(manual_dir, category)
+            root = _extract(archive, category, extracted)
+            self.renamed = (f"{extracted}{os.sep}", f"{archive}: ")
         train, test = LAYOUTS["mvtec"].list_samples(root)
         if not test:
             raise InputError(f"{root / 'test'}: no images; get the whole data set again")
@@ -125,19 +132,45 @@ def load_mvtec_ad(
         raise InputError(f"--data tfds:mvtec_ad/{category}: no such category; use one of {known}")
     data_dir = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     manual_dir = data_dir / "downloads" / "manual"
-    builder = MvtecAd(config=category, data_dir=data_dir)
+    folder = data_dir / "mvtec_ad" / category
+    with _one_line(f"{folder}: cannot be read", f"delete {folder} and run again"):
+        for file in folder.glob("*/*"):
+            open_file(file).close()  # TFDS would wait for ever for what a pipe gives
+        builder = MvtecAd(config=category, data_dir=data_dir)
     if not builder.data_path.exists():  # TFDS gives the folder this name only once it is complete.
         if not (manual_dir / category).is_dir():
             _find_archive(manual_dir, category)  # Refuse here: TFDS answers an empty folder with a traceback.
-        builder.download_and_prepare(
-            file_format="array_record",
-            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
-        )
-    splits = (
-        _read_prepared(builder, name, size=size, aspect=aspect, memory=memory, progress=progress)
-        for name in ("train", "test")
-    )
+        _prepare(builder, manual_dir)
+    with _one_line(f"{builder.data_dir}: cannot be read", "delete this folder and run again"):
+        splits = [
+            _read_prepared(builder, name, size=size, aspect=aspect, memory=memory, progress=progress)
+            for name in ("train", "test")
+        ]
     return Dataset(f"mvtec_ad/{category}", *splits)
+
+
+def _prepare(builder: MvtecAd, manual_dir: Path) -> None:
+    """Makes the ArrayRecord files of a category from what lies in `manual_dir`."""
+    with _one_line(f"{builder.data_dir}: cannot be prepared", "make room, or name another by TFDS_DATA_DIR"):
+        try:
+            builder.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
+            )
+        except InputError as error:
+            raise InputError(str(error).replace(*builder.renamed)) from error
+
+
+@contextmanager
+def _one_line(problem: str, way_out: str) -> Iterator[None]:
+    """Raises as InputError whatever TFDS, protobuf and Riegeli, the format of the records, raise."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{problem} ({reason}); {way_out}") from error
 
 
 def _read_prepared(
@@ -150,6 +183,10 @@ def _read_prepared(
     undecoded = tfds.decode.SkipDecoding()
     sources: Any = builder.as_data_source(decoders={"image": undecoded, "mask": undecoded})
     examples = sources[name]
+    if len(examples) != len(ArrayRecordDataSource([os.fspath(file) for file in files])):
+        raise InputError(
+            f"{builder.data_dir}: its files do not fit together; delete this folder and run again"
+        )
 
     def sample_at(i: int) -> Sample:
         example = examples[i]

@@ -94,6 +94,8 @@ class I3AD(Method):
         if (patches := self.test.refine.patches) > self.image_size:
             raise SettingError("patches", patches, f"must be at most the image size, {self.image_size}")
         segmenter = self.training.segmenter
+        if segmenter.segmenter_width % 2:
+            raise SettingError("segmenter_width", segmenter.segmenter_width, "must be an even number")
         if segmenter.segmenter_width and self.image_size % 2**segmenter.segmenter_depth:
             problem = f"the image size, {self.image_size}, is no multiple of 2 to this power"
             raise SettingError("segmenter_depth", segmenter.segmenter_depth, problem)

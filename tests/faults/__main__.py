@@ -53,11 +53,12 @@ def main() -> None:
 
 def all_cases(run: Path) -> Iterator[Case]:
     """Every case; their names are unique. `run` is an example of a run folder."""
-    from . import environments, images, layouts, numbers, options, runs
+    from . import environments, images, layouts, numbers, options, prepared, runs
 
     yield from options.cases()
     yield from images.cases()
     yield from layouts.cases()
+    yield from prepared.cases()
     yield from runs.cases(run)
     yield from environments.cases()
     yield from numbers.cases()

@@ -106,8 +106,9 @@ def judge(case: Case, folder: Path, *, code: int, errors: str, material: Materia
         material: that its files were made of.
     """
     # Bars overwrite their own line; what is printed next to one begins after its last return.
+    errors = errors.replace("\x1b[A", "")  # of a bar within a bar, TFDS's
     lines = [part for line in errors.splitlines() for part in line.split("\r") if part.strip()]
-    lines = [line for line in lines if not re.search(r"%\||\d+(image|step) \[|it/s\]", line)]
+    lines = [line for line in lines if not re.search(r"%\||\d+(image|step) \[|[a-z]+/s\]", line)]
     said = [line for line in lines if not line.startswith("warning: ")]
     last = said[-1] if said else ""
     if "Traceback" in errors:
