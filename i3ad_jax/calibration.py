@@ -232,6 +232,9 @@ def plain_anomaly_maps(
     """Maps of all images by the scores that are not calibrated; each moves the bar on, if there is one.
 
     Several processes share the images; each calls this and gets all maps.
+
+    Raises:
+        InputError: a map is not finite: finite weights can still be too large to compute with.
     """
     reached = 0 if bar is None else bar.n + len(images)
     maps: Any = shared_among(
@@ -245,7 +248,11 @@ def plain_anomaly_maps(
     )
     if bar is not None:
         bar.update(reached - bar.n)  # by the other processes' images
-    return {score.name: maps[score.name] for score in PLAIN if score.name in maps}
+    plain = {score.name: maps[score.name] for score in PLAIN if score.name in maps}
+    for name, own in plain.items():
+        if not np.isfinite(own).all():
+            raise InputError(f"training diverged: the scores {name} are not finite; lower the learning rates")
+    return plain
 
 
 def _pooling(value: Any) -> Pooling:

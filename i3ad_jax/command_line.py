@@ -104,6 +104,7 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger().setLevel(logging.ERROR)  # likewise
     warnings.showwarning = _print_warning
+    sys.unraisablehook = _print_unraisable
     _silence_libtiff()
     try:
         for argument in sys.argv[1:]:
@@ -158,6 +159,12 @@ def _silence_libtiff() -> None:
             set_handler = getattr(library, name)
             set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
             set_handler(None)
+
+
+def _print_unraisable(error: "sys.UnraisableHookArgs") -> None:
+    """As Python does, but for what TensorStore's threads say once Orbax has given up a damaged checkpoint."""
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

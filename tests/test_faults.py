@@ -182,7 +182,7 @@ def test_room_for_arrays_is_what_the_machine_has() -> None:
 
 
 def test_nothing_to_predict_is_a_mistake(fails: Fails, tiny_run: Path, tmp_path: Path) -> None:
-    assert "IMAGES" in fails(predict.main, [tiny_run, "--out", tmp_path / "out"])
+    assert "no path given" in fails(predict.main, [tiny_run, "--out", tmp_path / "out"])
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/a.png").symlink_to("nowhere")
     message = fails(predict.main, [tiny_run, tmp_path / "folder", "--out", tmp_path / "out", "--strict"])

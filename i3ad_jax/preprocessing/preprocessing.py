@@ -141,10 +141,9 @@ class Preprocessing:
         Raises:
             ValueError: a value is missing or makes no sense. The message is one line without a file name.
         """
-        numbers = (values.get(name) for name in ("side", "scale", "mean_intensity"))
-        if any(isinstance(number, bool) for number in numbers):
-            raise ValueError("a size, the scale or the mean intensity is no number")
         try:
+            if any(isinstance(values[name], bool) for name in ("side", "scale", "mean_intensity")):
+                raise TypeError("a size, the scale or the mean intensity is no number")
             height, width = (int(length) for length in values["working_size"])
             side, scale = int(values["side"]), float(values["scale"])
             level = None if values["mean_intensity"] is None else float(values["mean_intensity"])

@@ -24,7 +24,7 @@ def check_room(needed: int, *, lower: dict[str, int]) -> None:
         needed: bytes that they take at least.
         lower: the settings that they come from, by name, with their values.
     """
-    stats = jax.devices()[0].memory_stats() or {}
+    stats = jax.local_devices()[0].memory_stats() or {}
     room = stats.get("bytes_limit") or free_memory()
     if needed > room:
         settings = " or ".join(f"{flag(name)} {value}" for name, value in lower.items())
