@@ -27,8 +27,9 @@ from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json
+from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json, write_picture
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder, remove
 from i3ad_jax.runtime.memory import allowed
 from i3ad_jax.scoring.metrics import summarise
 from i3ad_jax.weights import load_weights
@@ -227,8 +228,8 @@ def write_evaluation(
     if not own:
         check_results_folder(folder, run)
     with folder.writing():
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.results.unlink(missing_ok=True)  # old results never stand beside new settings
+        make_folder(folder.path)
+        remove(folder.results)  # old results never stand beside new settings
         if not own:
             folder.point_to(weights)
             write_json(folder.environment, {**tested, "training": trained})
@@ -236,7 +237,7 @@ def write_evaluation(
             folder.write_preprocessing(detector.preprocessing)
             write_json(folder.config, config.to_json())
             detector.calibration.write(folder)
-        folder.maps.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.maps)
         for name, values in evaluation.maps.items():
             write_array(folder.maps / f"{name}.npy", values)
         columns = zip(test.paths, test.labels, test.defects, *evaluation.scores.values(), strict=True)
@@ -251,7 +252,7 @@ def write_evaluation(
             detector=detector,
             cases=evaluation.cases,
         )
-        _picture(evaluation.cases).save(folder.cases)
+        write_picture(folder.cases, _picture(evaluation.cases))
         write_json(folder.results, results)
     return results
 

@@ -20,6 +20,7 @@ from i3ad_jax.reporting.thumbnails import thumbnails
 from i3ad_jax.runs.files import read_json, write_text
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.scoring.maps import SCORES
 
 NUM_CASES = 12
@@ -134,7 +135,7 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
         cases = make_cases(run, test, maps, detector)
     environment = read_json(folder.environment)
     with folder.writing():
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
         write_report(
             out,
             run,

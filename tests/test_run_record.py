@@ -25,6 +25,7 @@ from i3ad_jax.fit import fresh_state, training_steps
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.preprocessing.training_images import BLOCK
 from i3ad_jax.runs.checkpoint import Checkpoints
+from i3ad_jax.runs.files import file_hash
 from i3ad_jax.runs.run_folder import RunFolder
 
 RECALIBRATE = ("--standardise", "global")  # a setting of the test that makes evaluate calibrate anew
@@ -345,9 +346,13 @@ def test_the_lock_holds_between_processes_and_ends_with_its_process(fails: Fails
 
 
 def damage_array(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], str]:
+    """Statistics that cannot be right, with the hash of their file."""
+
     def damage(run: Path) -> str:
         file = run / "statistics/ssim_calibrated.npy"
         np.save(file, change(np.load(file)))
+        hashes = {"ssim_calibrated": file_hash(file)}
+        edit(run / "calibration.json", lambda values: values["statistics_sha256"].update(hashes))
         return "ssim_calibrated.npy"
 
     return damage
@@ -445,9 +450,39 @@ def test_a_damaged_or_missing_mean_image_is_refused(fails: Fails, run: Path) -> 
     mean = np.load(run / "mean_image.npy")
     for damaged in (mean[:16], np.full_like(mean, np.nan)):
         np.save(run / "mean_image.npy", damaged)
+        hashes = {"mean_image_sha256": file_hash(run / "mean_image.npy")}
+        edit(run / "preprocessing.json", lambda values, hashes=hashes: values.update(hashes))
         assert "the mean image must be finite, of shape (32, 32, 3)" in fails(evaluate.main, [run])
     (run / "mean_image.npy").unlink()
     assert f"{run / 'mean_image.npy'}: " in fails(evaluate.main, [run])
+
+
+def flip(file: Path) -> None:
+    """Changes the last bit but a few of a file: in an array, a little of one value."""
+    content = bytearray(file.read_bytes())
+    content[-4] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["mean_image.npy", "statistics/l2_calibrated.npy"])
+def test_an_array_with_a_flipped_bit_is_refused(fails: Fails, run: Path, data: Path, file: str) -> None:
+    flip(run / file)
+    for message in (
+        fails(predict.main, [run, data / "test", "--out", run / "out"]),
+        fails(evaluate.main, [run]),
+    ):
+        assert f"{Path(file).name} is not the file that was written with it" in message
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [("preprocessing.json", "mean_image_sha256"), ("calibration.json", "statistics_sha256")],
+)
+def test_a_file_without_the_hashes_of_its_arrays_is_refused(
+    fails: Fails, run: Path, data: Path, file: str, key: str
+) -> None:
+    edit(run / file, lambda values: values.pop(key))
+    assert str(run / file) in fails(predict.main, [run, data / "test", "--out", run / "out"])
 
 
 def test_a_calibration_of_other_weights_is_refused(
@@ -564,7 +599,17 @@ def empty(checkpoint: Path) -> None:
     checkpoint.mkdir()
 
 
-@pytest.mark.parametrize("damage", [truncate, empty])
+def without_digest(checkpoint: Path) -> None:
+    edit(checkpoint / "_CHECKPOINT_METADATA", lambda values: values["custom_metadata"].clear())
+
+
+def with_another_digest(checkpoint: Path) -> None:
+    edit(
+        checkpoint / "_CHECKPOINT_METADATA", lambda values: values["custom_metadata"].update(sha256="0" * 64)
+    )
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, without_digest, with_another_digest])
 def test_to_delete_a_damaged_checkpoint_is_advised_only_where_an_older_one_is_left(
     fails: Fails, run: Path, damage: Callable[[Path], None]
 ) -> None:

@@ -18,6 +18,7 @@ from i3ad_jax.exporting import load_exported
 from i3ad_jax.exporting.parity import Parity
 from i3ad_jax.runs.files import write_json, write_text
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder, put
 from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
 
 VERSION = 1  # of export.json
@@ -77,7 +78,7 @@ def write(
     check_free(folder)
     about = describe(program, detector, parity, form=form)
     with RunFolder(folder).writing():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
             new = Path(name) / folder.name
             new.mkdir()
@@ -86,7 +87,7 @@ def write(
                 shutil.copyfile(load_exported.__file__, new / "load_exported.py")
             write_text(new / "card.md", _card(about, results))
             write_json(new / "export.json", about)
-            new.replace(folder)
+            put(new, folder)
 
 
 def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, form: str) -> dict[str, Any]:

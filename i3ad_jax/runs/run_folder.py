@@ -15,9 +15,12 @@ from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import read_array, read_json, write_array, write_json, write_text
+from i3ad_jax.runs.files import file_hash, read_array, read_json, write_array, write_json, write_text
 from i3ad_jax.runs.form import misfit
+from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.settings import SettingError
+
+_MEAN_HASH = "mean_image_sha256"
 
 
 class RunFolder:
@@ -25,7 +28,7 @@ class RunFolder:
 
     The results of another test of a run have such a folder too, complete but for the weights, to which
     `weights.json` points. Every file but `metrics.jsonl`, which grows line by line, appears whole or not at
-    all.
+    all, and stays through a power cut.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +65,7 @@ class RunFolder:
         """
         self.check_free()
         with self.writing():
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             write_json(self.environment, {"seed": config.seed, **environment(command=command)})
             write_json(self.files, files.to_json())
             self.write_preprocessing(preprocessing)
@@ -92,7 +95,7 @@ class RunFolder:
             InputError: another process holds it, or the folder cannot be written to.
         """
         with self.writing():
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             lock = FileLock(self.path / ".lock")
             try:
                 lock.acquire(timeout=0)
@@ -159,9 +162,9 @@ class RunFolder:
             raise InputError(message if str(self.files) in message else f"{self.files}: {error}") from error
 
     def write_preprocessing(self, preprocessing: Preprocessing) -> None:
-        """Writes `mean_image.npy`, and `preprocessing.json`, all else."""
+        """Writes `mean_image.npy`, and `preprocessing.json`, all else and the SHA-256 of that file."""
         write_array(self.mean_image, preprocessing.units.mean_image)
-        write_json(self.preprocessing, preprocessing.to_json())
+        write_json(self.preprocessing, {**preprocessing.to_json(), _MEAN_HASH: file_hash(self.mean_image)})
 
     def read_preprocessing(self) -> Preprocessing:
         """What networks see of an image.
@@ -170,7 +173,10 @@ class RunFolder:
             InputError: a file is missing or damaged.
         """
         try:
-            return Preprocessing.from_json(read_json(self.preprocessing), read_array(self.mean_image))
+            values, mean_hash = read_json(self.preprocessing), file_hash(self.mean_image)
+            if values.pop(_MEAN_HASH, None) != mean_hash:
+                raise ValueError(f"{self.mean_image.name} is not the file that was written with it")
+            return Preprocessing.from_json(values, read_array(self.mean_image))
         except ValueError as error:
             raise InputError(f"{self.preprocessing}: damaged ({error}); train a new run") from error
 
