@@ -41,8 +41,6 @@ from i3ad_jax.scoring.standardisation import (
 from i3ad_jax.scoring.thresholds import defect_threshold
 from i3ad_jax.shapes import AnyArray
 
-_HASHES = "statistics_sha256"
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -122,8 +120,8 @@ class Calibration:
             for name, found in self.statistics.items():
                 file = folder.statistics / f"{name}.npy"
                 write_array(file, np.stack([found.mean, found.sd]))
-                hashes[name] = file_hash(file)
-            write_json(folder.calibration, {**self.to_json(), _HASHES: hashes})
+                hashes[f"{folder.statistics.name}/{file.name}"] = file_hash(file)
+            write_json(folder.calibration, {**self.to_json(), "sha256": hashes})
 
     @classmethod
     def read(cls, folder: RunFolder, *, method: Method, size: Size, step: int, state: State) -> "Calibration":
@@ -143,7 +141,7 @@ class Calibration:
         again = f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
         names = method.score_names
         try:
-            if problem := misfit(values, {**CHOICES, "tuned": {}, _HASHES: {...: str}}):
+            if problem := misfit(values, {**CHOICES, "tuned": {}, "sha256": {...: str}}):
                 raise ValueError(problem)
             found = cls(
                 step=_whole(values["step"]),
@@ -156,7 +154,7 @@ class Calibration:
                 headline=_one_of(values["headline"], names),
                 planted_auroc=dict(values["planted_auroc"]),
                 statistics={
-                    score.name: _read_statistics(folder, score.name, size, values[_HASHES][score.name])
+                    score.name: _read_statistics(folder, score.name, size, values["sha256"])
                     for score in CALIBRATED
                     if score.name in names
                 },
@@ -268,9 +266,9 @@ def _one_of(value: Any, known: Sequence[str]) -> str:
     return value
 
 
-def _read_statistics(folder: RunFolder, name: str, size: Size, sha256: str) -> Statistics:
+def _read_statistics(folder: RunFolder, name: str, size: Size, hashes: Mapping[str, str]) -> Statistics:
     file = folder.statistics / f"{name}.npy"
-    if file_hash(file) != sha256:
+    if file_hash(file) != hashes[f"{folder.statistics.name}/{file.name}"]:
         raise ValueError(f"{file.name} is not the file that was written with it")
     values = read_array(file)
     if values.shape != (2, *size):

@@ -27,7 +27,7 @@ from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json, write_picture
+from i3ad_jax.runs.files import file_hash, read_json, write_array, write_csv, write_json, write_picture
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.disk import make_folder, remove
 from i3ad_jax.runtime.memory import allowed
@@ -242,6 +242,8 @@ def write_evaluation(
             write_array(folder.maps / f"{name}.npy", values)
         columns = zip(test.paths, test.labels, test.defects, *evaluation.scores.values(), strict=True)
         write_csv(folder.scores, ("path", "label", "defect", *evaluation.scores), columns)
+        described = (folder.scores, *(folder.maps / f"{name}.npy" for name in evaluation.maps))
+        results["sha256"] = {file.relative_to(folder.path).as_posix(): file_hash(file) for file in described}
         write_report(
             folder.report,
             _as_run_results(detector, test, evaluation.scores, results, name=str(folder.path)),

@@ -123,6 +123,16 @@ def test_without_maps_a_report_has_no_pictures(run: Path) -> None:
         report.main([str(run)])
 
 
+def test_maps_that_have_changed_are_not_shown(run: Path) -> None:
+    headline = json.loads((run / "results.json").read_text())["headline"]
+    file = run / f"maps/{headline}.npy"
+    content = bytearray(file.read_bytes())
+    content[-4] ^= 1  # a little of one value
+    file.write_bytes(content)
+    with pytest.warns(IncompleteReportWarning, match=rf"{headline}\.npy: has changed since it was written"):
+        report.main([str(run)])
+
+
 def test_several_runs_are_compared(seeds: list[Path], tmp_path: Path) -> None:
     before = [(run / "report.html").read_bytes() for run in seeds]
     out = tmp_path / "compared/page.html"
@@ -160,6 +170,8 @@ def test_mistakes_end_in_one_line(fails: Fails, run: Path, seeds: list[Path], tm
         ("scores.csv", ",0,good", ",2,good", "label"),
         ("scores.csv", ",0,good,", ",0,good,nan", "scores.csv"),
         ("scores.csv", ",0,good,", ",0,", "scores.csv"),
+        ("scores.csv", ",0,good,0.", ",0,good,1.", "scores.csv: cannot be read (it has changed"),
+        ("results.json", '"sha256"', '"md5"', "sha256"),
     ],
 )
 def test_damaged_results_are_named(

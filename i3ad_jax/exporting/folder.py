@@ -16,12 +16,13 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.exporting import load_exported
 from i3ad_jax.exporting.parity import Parity
-from i3ad_jax.runs.files import write_json, write_text
+from i3ad_jax.runs.files import file_hash, write_json, write_text
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.disk import make_folder, put
 from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
 
 VERSION = 1  # of export.json
+SUMS = "SHA256SUMS"  # of all other files, as sha256sum writes and checks it
 RESIZE = (
     "Pillow: turned upright by EXIF, RGB (16-bit grey: value / 257, rounded), then resize(BILINEAR), which"
     " averages where it makes smaller; aspect stretch: the whole picture; pad: in its proportions, the border"
@@ -87,6 +88,8 @@ def write(
                 shutil.copyfile(load_exported.__file__, new / "load_exported.py")
             write_text(new / "card.md", _card(about, results))
             write_json(new / "export.json", about)
+            sums = [f"{file_hash(file)}  {file.name}\n" for file in sorted(new.iterdir())]
+            write_text(new / SUMS, "".join(sums))
             put(new, folder)
 
 

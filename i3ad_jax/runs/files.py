@@ -55,7 +55,7 @@ def read_array(file: Path) -> np.ndarray:
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file, 64 hex digits.
+    """SHA-256 of a file, 64 hex digits: what a JSON file has of each array or table that it describes.
 
     Raises:
         InputError: it cannot be read.

@@ -20,8 +20,6 @@ from i3ad_jax.runs.form import misfit
 from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.settings import SettingError
 
-_MEAN_HASH = "mean_image_sha256"
-
 
 class RunFolder:
     """Paths and small files of one run.
@@ -164,7 +162,8 @@ class RunFolder:
     def write_preprocessing(self, preprocessing: Preprocessing) -> None:
         """Writes `mean_image.npy`, and `preprocessing.json`, all else and the SHA-256 of that file."""
         write_array(self.mean_image, preprocessing.units.mean_image)
-        write_json(self.preprocessing, {**preprocessing.to_json(), _MEAN_HASH: file_hash(self.mean_image)})
+        hashes = {self.mean_image.name: file_hash(self.mean_image)}
+        write_json(self.preprocessing, {**preprocessing.to_json(), "sha256": hashes})
 
     def read_preprocessing(self) -> Preprocessing:
         """What networks see of an image.
@@ -173,8 +172,8 @@ class RunFolder:
             InputError: a file is missing or damaged.
         """
         try:
-            values, mean_hash = read_json(self.preprocessing), file_hash(self.mean_image)
-            if values.pop(_MEAN_HASH, None) != mean_hash:
+            values, found = read_json(self.preprocessing), file_hash(self.mean_image)
+            if values.pop("sha256", None) != {self.mean_image.name: found}:
                 raise ValueError(f"{self.mean_image.name} is not the file that was written with it")
             return Preprocessing.from_json(values, read_array(self.mean_image))
         except ValueError as error:
