@@ -18,7 +18,7 @@ from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import state_digest
-from i3ad_jax.runs.files import file_hash, read_array, read_json, write_array, write_json
+from i3ad_jax.runs.files import check_digest, file_hash, read_array, read_json, write_array, write_with_digest
 from i3ad_jax.runs.form import CHOICES, misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.disk import make_folder, remove
@@ -121,7 +121,7 @@ class Calibration:
                 file = folder.statistics / f"{name}.npy"
                 write_array(file, np.stack([found.mean, found.sd]))
                 hashes[f"{folder.statistics.name}/{file.name}"] = file_hash(file)
-            write_json(folder.calibration, {**self.to_json(), "sha256": hashes})
+            write_with_digest(folder.calibration, {**self.to_json(), "sha256": hashes})
 
     @classmethod
     def read(cls, folder: RunFolder, *, method: Method, size: Size, step: int, state: State) -> "Calibration":
@@ -166,6 +166,7 @@ class Calibration:
             parameters = method.parameters(found.tuned)
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
                 raise ValueError("a parameter is not finite")
+            check_digest(values)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise InputError(f"{folder.calibration}: damaged ({reason}); {again}") from error

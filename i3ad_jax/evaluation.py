@@ -27,7 +27,15 @@ from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import file_hash, read_json, write_array, write_csv, write_json, write_picture
+from i3ad_jax.runs.files import (
+    file_hash,
+    read_json,
+    write_array,
+    write_csv,
+    write_json,
+    write_picture,
+    write_with_digest,
+)
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.disk import make_folder, remove
 from i3ad_jax.runtime.memory import allowed
@@ -255,7 +263,7 @@ def write_evaluation(
             cases=evaluation.cases,
         )
         write_picture(folder.cases, _picture(evaluation.cases))
-        write_json(folder.results, results)
+        write_with_digest(folder.results, results)
     return results
 
 

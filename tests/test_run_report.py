@@ -13,6 +13,7 @@ from html_page import Page
 
 from i3ad_jax import evaluate, report, train
 from i3ad_jax.errors import IncompleteReportWarning
+from i3ad_jax.runs.files import without_digest, write_with_digest
 
 Fails = Callable[..., str]
 
@@ -84,7 +85,7 @@ def test_report_of_results_elsewhere_is_written_again_too(run: Path, capsys: pyt
 
 def change_source(run: Path, source: str) -> None:
     results = json.loads((run / "results.json").read_text())
-    (run / "results.json").write_text(json.dumps({**results, "data_source": source}))
+    write_with_digest(run / "results.json", without_digest({**results, "data_source": source}))
 
 
 def test_without_images_a_report_has_scores_alone_and_says_so(run: Path) -> None:
@@ -172,6 +173,7 @@ def test_mistakes_end_in_one_line(fails: Fails, run: Path, seeds: list[Path], tm
         ("scores.csv", ",0,good,", ",0,", "scores.csv"),
         ("scores.csv", ",0,good,0.", ",0,good,1.", "scores.csv: cannot be read (it has changed"),
         ("results.json", '"sha256"', '"md5"', "sha256"),
+        ("results.json", '"pixel_auroc": 0.', '"pixel_auroc": 1.', "results.json: its values are not those"),
     ],
 )
 def test_damaged_results_are_named(

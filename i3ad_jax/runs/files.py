@@ -5,17 +5,20 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.files import open_file, read_header
 from i3ad_jax.data.stored import Rows, StoredArray
 from i3ad_jax.errors import InputError
 from i3ad_jax.runtime.disk import whole
+
+_DIGEST = "digest"
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -86,6 +89,25 @@ def write_json(file: Path, values: Any) -> None:
     write_text(file, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
+def write_with_digest(file: Path, values: Mapping[str, Any]) -> None:
+    """Puts `values` in `file` as `write_json` does, and with them their digest, for `check_digest`."""
+    write_json(file, {**values, _DIGEST: _digest(values)})
+
+
+def check_digest(values: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the values that a file holds are those that `write_with_digest` put there.
+
+    For the end of a check: where a value makes no sense, to say so is the better message.
+    """
+    if values.get(_DIGEST) != _digest(without_digest(values)):
+        raise ValueError("its values are not those that were written")
+
+
+def without_digest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that `write_with_digest` was given, of those that its file holds."""
+    return {name: own for name, own in values.items() if name != _DIGEST}
+
+
 def write_array(file: Path, values: Rows) -> None:
     """Puts an array in `file` in NumPy's format, whole or not at all."""
     with whole(file) as temporary:
@@ -114,3 +136,8 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow(header)
     writer.writerows(rows)
     write_text(file, table.getvalue())
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 of values as JSON, which are the same once they were in a file."""
+    return content_hash(json.dumps(values).encode())

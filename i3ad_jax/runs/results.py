@@ -11,7 +11,7 @@ from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.files import open_file
 from i3ad_jax.errors import InputError
 from i3ad_jax.reporting.run_results import RunResults
-from i3ad_jax.runs.files import read_json
+from i3ad_jax.runs.files import check_digest, read_json, without_digest
 from i3ad_jax.runs.form import CHOICES, Form, misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import SCORES
@@ -67,4 +67,8 @@ def read_results(folder: RunFolder) -> RunResults:
         raise InputError(f"{folder.scores}: cannot be read ({error}); {again}") from error
     if len({*labels}) == 2 and any(own["image_auroc"] is None for own in results["scores"].values()):
         raise InputError(f"{folder.results}: 'image_auroc' is null, but there are both classes; {again}")
-    return RunResults(str(folder.path), results, config, paths, found, defects, scores)
+    try:
+        check_digest(results)
+    except ValueError as error:
+        raise InputError(f"{folder.results}: {error}; {again}") from error
+    return RunResults(str(folder.path), without_digest(results), config, paths, found, defects, scores)

@@ -15,7 +15,17 @@ from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import file_hash, read_array, read_json, write_array, write_json, write_text
+from i3ad_jax.runs.files import (
+    check_digest,
+    file_hash,
+    read_array,
+    read_json,
+    without_digest,
+    write_array,
+    write_json,
+    write_text,
+    write_with_digest,
+)
 from i3ad_jax.runs.form import misfit
 from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.settings import SettingError
@@ -163,7 +173,7 @@ class RunFolder:
         """Writes `mean_image.npy`, and `preprocessing.json`, all else and the SHA-256 of that file."""
         write_array(self.mean_image, preprocessing.units.mean_image)
         hashes = {self.mean_image.name: file_hash(self.mean_image)}
-        write_json(self.preprocessing, {**preprocessing.to_json(), "sha256": hashes})
+        write_with_digest(self.preprocessing, {**preprocessing.to_json(), "sha256": hashes})
 
     def read_preprocessing(self) -> Preprocessing:
         """What networks see of an image.
@@ -173,9 +183,12 @@ class RunFolder:
         """
         try:
             values, found = read_json(self.preprocessing), file_hash(self.mean_image)
-            if values.pop("sha256", None) != {self.mean_image.name: found}:
+            own = without_digest(values)
+            if own.pop("sha256", None) != {self.mean_image.name: found}:
                 raise ValueError(f"{self.mean_image.name} is not the file that was written with it")
-            return Preprocessing.from_json(values, read_array(self.mean_image))
+            preprocessing = Preprocessing.from_json(own, read_array(self.mean_image))
+            check_digest(values)
+            return preprocessing
         except ValueError as error:
             raise InputError(f"{self.preprocessing}: damaged ({error}); train a new run") from error
 
