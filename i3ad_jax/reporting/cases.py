@@ -15,7 +15,6 @@ from i3ad_jax.reporting import figures
 # Up to this side pictures are stored without loss and shown enlarged, pixel by pixel.
 _SMALL_SIDE = 128
 _MIN_SHOWN_SIDE = 192
-
 _LEAST_SIDE = 128  # of an image in the picture of all cases: smaller ones are enlarged
 
 
@@ -79,7 +78,7 @@ def case_view(case: Case, *, vmax: float) -> dict[str, Any]:
     """
     height, width = case.image.shape[:2]
     lossless = max(height, width) <= _SMALL_SIDE
-    heat = figures.figures.overlay(case.image, case.anomaly_map, vmax=vmax)
+    heat = figures.overlay(case.image, case.anomaly_map, vmax=vmax)
     view = {
         "index": case.index,
         "width": width,
