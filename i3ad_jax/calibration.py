@@ -18,9 +18,10 @@ from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import state_digest
-from i3ad_jax.runs.files import read_array, read_json, write_array, write_json
+from i3ad_jax.runs.files import check_digest, file_hash, read_array, read_json, write_array, write_with_digest
 from i3ad_jax.runs.form import CHOICES, misfit
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder, remove
 from i3ad_jax.runtime.processes import from_first, shared_among
 from i3ad_jax.scoring.calibrated import add_calibrated, combine
 from i3ad_jax.scoring.choose_pooling import choose_headline, choose_poolings
@@ -107,15 +108,20 @@ class Calibration:
     def write(self, folder: RunFolder) -> None:
         """Writes `statistics/SCORE.npy`, mean and standard deviation of each pixel, then `calibration.json`.
 
+        That has the SHA-256 of each of these files too.
+
         Raises:
             InputError: the folder cannot be written to.
         """
         with folder.writing():
-            folder.calibration.unlink(missing_ok=True)  # old thresholds never stand beside new statistics
-            folder.statistics.mkdir(parents=True, exist_ok=True)
+            remove(folder.calibration)  # old thresholds never stand beside new statistics
+            make_folder(folder.statistics)
+            hashes = {}
             for name, found in self.statistics.items():
-                write_array(folder.statistics / f"{name}.npy", np.stack([found.mean, found.sd]))
-            write_json(folder.calibration, self.to_json())
+                file = folder.statistics / f"{name}.npy"
+                write_array(file, np.stack([found.mean, found.sd]))
+                hashes[f"{folder.statistics.name}/{file.name}"] = file_hash(file)
+            write_with_digest(folder.calibration, {**self.to_json(), "sha256": hashes})
 
     @classmethod
     def read(cls, folder: RunFolder, *, method: Method, size: Size, step: int, state: State) -> "Calibration":
@@ -135,7 +141,7 @@ class Calibration:
         again = f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
         names = method.score_names
         try:
-            if problem := misfit(values, {**CHOICES, "tuned": {}}):
+            if problem := misfit(values, {**CHOICES, "tuned": {}, "sha256": {...: str}}):
                 raise ValueError(problem)
             found = cls(
                 step=_whole(values["step"]),
@@ -148,7 +154,9 @@ class Calibration:
                 headline=_one_of(values["headline"], names),
                 planted_auroc=dict(values["planted_auroc"]),
                 statistics={
-                    s.name: _read_statistics(folder, s.name, size) for s in CALIBRATED if s.name in names
+                    score.name: _read_statistics(folder, score.name, size, values["sha256"])
+                    for score in CALIBRATED
+                    if score.name in names
                 },
                 held_out_scores={name: _scores(values["held_out_scores"][name], name) for name in names},
             )
@@ -158,6 +166,7 @@ class Calibration:
             parameters = method.parameters(found.tuned)
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
                 raise ValueError("a parameter is not finite")
+            check_digest(values)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise InputError(f"{folder.calibration}: damaged ({reason}); {again}") from error
@@ -265,8 +274,10 @@ def _one_of(value: Any, known: Sequence[str]) -> str:
     return value
 
 
-def _read_statistics(folder: RunFolder, name: str, size: Size) -> Statistics:
+def _read_statistics(folder: RunFolder, name: str, size: Size, hashes: Mapping[str, str]) -> Statistics:
     file = folder.statistics / f"{name}.npy"
+    if file_hash(file) != hashes[f"{folder.statistics.name}/{file.name}"]:
+        raise ValueError(f"{file.name} is not the file that was written with it")
     values = read_array(file)
     if values.shape != (2, *size):
         raise ValueError(f"{file.name} has the shape {values.shape}, not {(2, *size)}")

@@ -16,6 +16,7 @@ from i3ad_jax.inspection.page import write_page
 from i3ad_jax.inspection.text import lines
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder
 
 PROGRAM = "python -m i3ad_jax.check"
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     out = flags.out or Path("checks") / flags.data.resolve().name
     inspection = inspect_data(flags.data, layout=flags.layout, progress=True)
     with RunFolder(out).writing():
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         write_json(out / "check.json", inspection.to_json())
         write_page(out / "check.html", inspection)
     print("\n".join(lines(inspection)))

@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
@@ -18,7 +19,8 @@ from PIL import Image, PngImagePlugin
 from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.reporting.figures import overlay
-from i3ad_jax.runs.files import read_json, write_array, write_json, write_text
+from i3ad_jax.runs.files import read_json, write_array, write_json, write_picture, write_text
+from i3ad_jax.runtime.disk import make_folder, put, remove, remove_leftovers, whole
 from i3ad_jax.scoring.maps import SCORES
 
 MapFormat = Literal["npy", "npz", "png"]
@@ -69,7 +71,7 @@ class PredictionFiles:
         Raises:
             InputError: rows are to be kept that belong to another prediction.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         rows: list[list[str]] = []
         if resume and self.partial.exists():
             if not self.belongs_to(about):
@@ -79,12 +81,18 @@ class PredictionFiles:
                 )
             rows = _complete_rows(self.partial, len(header))[1:]
             rows = rows[: len(rows) // unit * unit]
-        self.table.unlink(missing_ok=True)  # an old table never stands beside what a new one belongs to
+        remove(self.table)  # an old table never stands beside what a new one belongs to
         write_text(self.partial, _as_csv([header, *rows]))
         write_json(self.about, about)
         with self.partial.open("a", encoding="utf-8", newline="") as file:
             yield GrowingTable(file, kept=len(rows))
-        self.partial.replace(self.table)
+        put(self.partial, self.table)
+        self.clear_up()
+
+    def clear_up(self) -> None:
+        """Removes what a killed prediction left beside the maps and pictures, once all of them are there."""
+        for folder in (self.maps, self.pictures):
+            remove_leftovers(folder)
 
     def read_table(self) -> list[dict[str, str]]:
         """The rows of the finished table by their columns."""
@@ -103,14 +111,16 @@ class PredictionFiles:
             case "npy":
                 write_array(file, anomaly_map)
             case "npz":
-                np.savez_compressed(file, anomaly_map=anomaly_map)
+                with whole(file) as temporary:
+                    np.savez_compressed(temporary, anomaly_map=anomaly_map)
             case "png":
                 low, high = float(anomaly_map.min()), float(anomaly_map.max())
                 values = (anomaly_map - low) * (65535 / max(high - low, np.finfo(np.float32).tiny))
                 text = PngImagePlugin.PngInfo()
                 text.add_text("minimum", repr(low))
                 text.add_text("maximum", repr(high))
-                Image.fromarray(values.round().astype(np.uint16)).save(file, pnginfo=text, compress_level=1)
+                picture = Image.fromarray(values.round().astype(np.uint16))
+                write_picture(file, picture, pnginfo=text, compress_level=1)
 
     def write_picture(
         self, name: str, prediction: Prediction, anomaly_map: Float[np.ndarray, "height width"], score: str
@@ -121,7 +131,7 @@ class PredictionFiles:
             InputError: the image's file has changed since it was scored.
         """
         heat = overlay(prediction.original, anomaly_map, vmax=SCORES[score].heat_limit)
-        Image.fromarray(heat).save(self.pictures / f"{name}.jpg", quality=90)
+        write_picture(self.pictures / f"{name}.jpg", Image.fromarray(heat), quality=90)
 
     def belongs_to(self, about: Mapping[str, Any]) -> bool:
         """Whether what is there belongs to the same prediction."""
@@ -143,7 +153,7 @@ class GrowingTable:
         self.kept = kept
 
     def add(self, row: Sequence[object]) -> None:
-        """Adds a row, which then survives the end of the process."""
+        """Adds a row, which then survives the end of the process; a power cut may take the newest rows."""
         self._file.write(_as_csv([row]))
         self._file.flush()
 
@@ -155,8 +165,8 @@ def _as_csv(rows: Sequence[Sequence[object]]) -> str:
 
 
 def _complete_rows(file: Path, columns: int) -> list[list[str]]:
-    """The rows of a table, without a last one that was cut short."""
+    """The rows of a table before the first that is damaged: a last one may have been cut short."""
     text = file.read_bytes().decode("utf-8", "ignore")  # it may end within a character
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    whole = text.endswith("\r\n") and all(len(row) == columns for row in rows[-1:])
-    return rows if whole else rows[:-1]
+    rows = rows if text.endswith("\r\n") else rows[:-1]
+    return list(takewhile(lambda row: len(row) == columns, rows))

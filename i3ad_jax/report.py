@@ -14,6 +14,7 @@ from i3ad_jax.run_report import rewrite_report
 from i3ad_jax.runs.files import write_text
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder
 
 PROGRAM = "python -m i3ad_jax.report"
 
@@ -46,7 +47,7 @@ def compare(folders: Sequence[RunFolder], *, out: Path) -> None:
     ]
     page = comparison_page(runs, reports=reports)
     with RunFolder(out.parent).writing():
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
         write_text(out, page)
 
 

@@ -17,9 +17,10 @@ from i3ad_jax.reporting.cases import Case, choose_cases
 from i3ad_jax.reporting.report import report_page
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.reporting.thumbnails import thumbnails
-from i3ad_jax.runs.files import read_json, write_text
+from i3ad_jax.runs.files import file_hash, read_json, write_text
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.scoring.maps import SCORES
 
 NUM_CASES = 12
@@ -134,7 +135,7 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
         cases = make_cases(run, test, maps, detector)
     environment = read_json(folder.environment)
     with folder.writing():
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
         write_report(
             out,
             run,
@@ -164,4 +165,6 @@ def _read_maps(folder: RunFolder, run: RunResults, test: Split) -> Float[StoredA
     maps = StoredArray.open(file)
     if maps.shape != test.images.shape[:3] or maps.dtype != np.float32:
         raise InputError(f"{file}: is not of the images of the results")
+    if file_hash(file) != run.results["sha256"].get(f"{folder.maps.name}/{file.name}"):
+        raise InputError(f"{file}: has changed since it was written")
     return maps

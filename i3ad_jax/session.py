@@ -26,9 +26,10 @@ from i3ad_jax.methods.method import Method, State, StepSettings
 from i3ad_jax.preparation import Preparation, load_data, prepare
 from i3ad_jax.reporting.figures import contact_sheet
 from i3ad_jax.runs.checkpoint import Checkpoints
-from i3ad_jax.runs.files import append_line, write_json
+from i3ad_jax.runs.files import append_line, write_json, write_picture
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import own_copy
+from i3ad_jax.runtime.disk import make_folder, remove, sync
 from i3ad_jax.runtime.processes import agreed, by_first, gathered, is_first
 from i3ad_jax.shapes import to_uint8
 
@@ -135,7 +136,7 @@ def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size]
     if config != stored and is_first():  # more steps: what is there so far is not of the run any more
         with folder.writing():
             for file in (folder.results, folder.calibration):
-                file.unlink(missing_ok=True)
+                remove(file)
             write_json(folder.config, config.to_json())
     return Preparation(config, preprocessing, files, *files.select(train))
 
@@ -223,14 +224,16 @@ class _Record:
             row |= learned.as_metrics() if learned else {}
         with self._folder.writing():
             append_line(self._folder.metrics, row)
+            if examined:  # a checkpoint follows, which must not be ahead of the log
+                sync(self._folder.metrics)
 
     def samples(self, step: Step) -> None:
         """Writes pictures of what the networks make of some held-out images."""
         rows = self._method.sample(own_copy(step.state), self._shown.images, jax.random.key(0))
         sheet = contact_sheet([np.asarray(to_uint8(self._shown.pixels(row))) for row in rows])
         with self._folder.writing():
-            self._folder.samples.mkdir(exist_ok=True)
-            sheet.save(self._folder.samples / f"step_{step.number:07d}.png")
+            make_folder(self._folder.samples)
+            write_picture(self._folder.samples / f"step_{step.number:07d}.png", sheet)
 
 
 class _Clock:

@@ -117,7 +117,7 @@ def test_files_hold_all_of_it(state: State, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.statistics[name].mean, found.mean)
         np.testing.assert_array_equal(read.statistics[name].sd, found.sd)
     (folder.statistics / "ssim_calibrated.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(InputError, match=r"ssim_calibrated\.npy: cannot be read"):
+    with pytest.raises(InputError, match=r"ssim_calibrated\.npy is not the file"):
         Calibration.read(folder, method=METHOD, size=(SIDE, SIDE), step=1, state=state)
 
 

@@ -112,7 +112,7 @@ def test_an_image_has_the_same_scores_alone_and_among_others(exported: Path, pic
 @pytest.mark.parametrize("run", ["pca"], indirect=True)
 def test_the_folder_says_what_the_program_is(run: Path, exported: Path) -> None:
     assert {file.name for file in exported.iterdir()} == {
-        *("program.stablehlo", "export.json", "card.md", "load_exported.py")
+        *("program.stablehlo", "export.json", "card.md", "load_exported.py", "SHA256SUMS")
     }
     about = json.loads((exported / "export.json").read_text())
     detector = Detector.load(run)
@@ -200,7 +200,7 @@ def test_onnx_gives_the_run_s_scores_maps_and_verdicts(
     pytest.importorskip("jax2onnx", reason="comes with the extra onnx")
     out = tmp_path / "out"
     export.main([str(run), "--out", str(out), "--format", "onnx"])
-    assert {file.name for file in out.iterdir()} == {"model.onnx", "export.json", "card.md"}
+    assert {file.name for file in out.iterdir()} == {"model.onnx", "export.json", "card.md", "SHA256SUMS"}
     about, program = json.loads((out / "export.json").read_text()), program_of(out / "model.onnx")
     for file, own in zip(pictures, Detector.load(run).score(pictures), strict=True):
         pixels = load_exported.read(file, size=about["working_size"], aspect=about["aspect"])

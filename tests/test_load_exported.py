@@ -1,5 +1,7 @@
 """The loader that is copied beside an exported program: pictures as the package reads them, one hash."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,11 +63,37 @@ def test_pixels_of_unknown_range_are_refused(tmp_path: Path) -> None:
         load_exported.read(tmp_path / "depth.tif", size=(32, 32), aspect="stretch")
 
 
-def test_another_file_in_place_of_the_program_is_refused(pca_run: Path, tmp_path: Path) -> None:
-    export.main([str(pca_run), "--out", str(tmp_path / "out")])
-    program = tmp_path / "out/program.stablehlo"
-    content = bytearray(program.read_bytes())
+@pytest.fixture(scope="module")
+def exported(pca_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "out"
+    export.main([str(pca_run), "--out", str(out)])
+    return out
+
+
+@pytest.mark.parametrize("name", ["program.stablehlo", "export.json", "card.md", "load_exported.py"])
+def test_another_file_in_place_of_one_of_the_export_is_refused(
+    exported: Path, tmp_path: Path, name: str
+) -> None:
+    out = shutil.copytree(exported, tmp_path / "out")
+    content = bytearray((out / name).read_bytes())
     content[len(content) // 2] ^= 1
-    program.write_bytes(content)
-    with pytest.raises(ValueError, match=r"program\.stablehlo is not the file"):
-        load_exported.load(tmp_path / "out")
+    (out / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} is not the file"):
+        load_exported.load(out)
+
+
+@pytest.mark.parametrize("name", ["program.stablehlo", "export.json", "card.md", "load_exported.py"])
+def test_sums_that_lack_a_file_do_not_let_another_one_pass(exported: Path, tmp_path: Path, name: str) -> None:
+    out = shutil.copytree(exported, tmp_path / "out")
+    lines = (out / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (out / "SHA256SUMS").write_text("".join(line for line in lines if not line.endswith(f"  {name}\n")))
+    (out / name).write_bytes((out / name).read_bytes() + b"\n")
+    with pytest.raises(ValueError, match=rf"{name} is not the file"):
+        load_exported.load(out)
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="not a system with sha256sum")
+def test_the_sums_are_those_of_sha256sum(exported: Path) -> None:
+    done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=exported)
+    assert done.returncode == 0
+    assert len((exported / "SHA256SUMS").read_text().splitlines()) == len([*exported.iterdir()]) - 1

@@ -25,6 +25,7 @@ from i3ad_jax.fit import fresh_state, training_steps
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.preprocessing.training_images import BLOCK
 from i3ad_jax.runs.checkpoint import Checkpoints
+from i3ad_jax.runs.files import file_hash, without_digest, write_with_digest
 from i3ad_jax.runs.run_folder import RunFolder
 
 RECALIBRATE = ("--standardise", "global")  # a setting of the test that makes evaluate calibrate anew
@@ -34,11 +35,14 @@ def read(file: Path) -> Any:
     return json.loads(file.read_text())
 
 
-def edit(file: Path, change: Callable[[Any], object]) -> None:
-    """Changes what a JSON file holds."""
+def edit(file: Path, change: Callable[[Any], object], *, new_digest: bool = False) -> None:
+    """Changes what a JSON file holds, with the digest of what it held or a new one."""
     values = read(file)
     change(values)
-    file.write_text(json.dumps(values))
+    if new_digest:
+        write_with_digest(file, without_digest(values))
+    else:
+        file.write_text(json.dumps(values))
 
 
 def content(folder: Path) -> dict[Path, bytes]:
@@ -345,9 +349,13 @@ def test_the_lock_holds_between_processes_and_ends_with_its_process(fails: Fails
 
 
 def damage_array(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], str]:
+    """Statistics that cannot be right, with the hash of their file."""
+
     def damage(run: Path) -> str:
         file = run / "statistics/ssim_calibrated.npy"
         np.save(file, change(np.load(file)))
+        hashes = {"statistics/ssim_calibrated.npy": file_hash(file)}
+        edit(run / "calibration.json", lambda values: values["sha256"].update(hashes))
         return "ssim_calibrated.npy"
 
     return damage
@@ -445,9 +453,57 @@ def test_a_damaged_or_missing_mean_image_is_refused(fails: Fails, run: Path) -> 
     mean = np.load(run / "mean_image.npy")
     for damaged in (mean[:16], np.full_like(mean, np.nan)):
         np.save(run / "mean_image.npy", damaged)
+        hashes = {"mean_image.npy": file_hash(run / "mean_image.npy")}
+        edit(run / "preprocessing.json", lambda values, hashes=hashes: values.update(sha256=hashes))
         assert "the mean image must be finite, of shape (32, 32, 3)" in fails(evaluate.main, [run])
     (run / "mean_image.npy").unlink()
     assert f"{run / 'mean_image.npy'}: " in fails(evaluate.main, [run])
+
+
+def flip(file: Path) -> None:
+    """Changes the last bit but a few of a file: in an array, a little of one value."""
+    content = bytearray(file.read_bytes())
+    content[-4] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["mean_image.npy", "statistics/l2_calibrated.npy"])
+def test_an_array_with_a_flipped_bit_is_refused(fails: Fails, run: Path, data: Path, file: str) -> None:
+    flip(run / file)
+    for message in (
+        fails(predict.main, [run, data / "test", "--out", run / "out"]),
+        fails(evaluate.main, [run]),
+    ):
+        assert f"{Path(file).name} is not the file that was written with it" in message
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("preprocessing.json", lambda values: values.update(scale=1.0625 * values["scale"])),
+        ("calibration.json", lambda values: values["tuned"].update(u=0.25)),
+        ("calibration.json", lambda values: values["learned"].update(held_out_l1=0.5)),
+        ("calibration.json", lambda values: values.pop("digest")),
+        ("preprocessing.json", lambda values: values.pop("digest")),
+    ],
+)
+def test_another_value_that_makes_sense_is_refused(
+    fails: Fails, run: Path, data: Path, file: str, change: Callable[[Any], object]
+) -> None:
+    edit(run / file, change)
+    message = fails(predict.main, [run, data / "test", "--out", run / "out"])
+    assert f"{run / file}: damaged (its values are not those that were written)" in message
+    edit(run / file, lambda _: None, new_digest=True)
+    Detector.load(run)
+
+
+@pytest.mark.parametrize("change", [lambda v: v.pop("sha256"), lambda v: v["sha256"].clear()])
+@pytest.mark.parametrize("file", ["preprocessing.json", "calibration.json"])
+def test_a_file_without_the_hashes_of_its_arrays_is_refused(
+    fails: Fails, run: Path, data: Path, file: str, change: Callable[[Any], object]
+) -> None:
+    edit(run / file, change)
+    assert f"{run / file}: damaged" in fails(predict.main, [run, data / "test", "--out", run / "out"])
 
 
 def test_a_calibration_of_other_weights_is_refused(
@@ -564,7 +620,17 @@ def empty(checkpoint: Path) -> None:
     checkpoint.mkdir()
 
 
-@pytest.mark.parametrize("damage", [truncate, empty])
+def without_sha256(checkpoint: Path) -> None:
+    edit(checkpoint / "_CHECKPOINT_METADATA", lambda values: values["custom_metadata"].clear())
+
+
+def with_another_sha256(checkpoint: Path) -> None:
+    edit(
+        checkpoint / "_CHECKPOINT_METADATA", lambda values: values["custom_metadata"].update(sha256="0" * 64)
+    )
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, without_sha256, with_another_sha256])
 def test_to_delete_a_damaged_checkpoint_is_advised_only_where_an_older_one_is_left(
     fails: Fails, run: Path, damage: Callable[[Path], None]
 ) -> None:

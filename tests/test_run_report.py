@@ -13,6 +13,7 @@ from html_page import Page
 
 from i3ad_jax import evaluate, report, train
 from i3ad_jax.errors import IncompleteReportWarning
+from i3ad_jax.runs.files import without_digest, write_with_digest
 
 Fails = Callable[..., str]
 
@@ -84,7 +85,7 @@ def test_report_of_results_elsewhere_is_written_again_too(run: Path, capsys: pyt
 
 def change_source(run: Path, source: str) -> None:
     results = json.loads((run / "results.json").read_text())
-    (run / "results.json").write_text(json.dumps({**results, "data_source": source}))
+    write_with_digest(run / "results.json", without_digest({**results, "data_source": source}))
 
 
 def test_without_images_a_report_has_scores_alone_and_says_so(run: Path) -> None:
@@ -120,6 +121,16 @@ def test_without_weights_a_report_has_pictures_but_no_states(run: Path) -> None:
 def test_without_maps_a_report_has_no_pictures(run: Path) -> None:
     shutil.rmtree(run / "maps")
     with pytest.warns(IncompleteReportWarning, match="lacks the anomaly maps"):
+        report.main([str(run)])
+
+
+def test_maps_that_have_changed_are_not_shown(run: Path) -> None:
+    headline = json.loads((run / "results.json").read_text())["headline"]
+    file = run / f"maps/{headline}.npy"
+    content = bytearray(file.read_bytes())
+    content[-4] ^= 1  # a little of one value
+    file.write_bytes(content)
+    with pytest.warns(IncompleteReportWarning, match=rf"{headline}\.npy: has changed since it was written"):
         report.main([str(run)])
 
 
@@ -160,6 +171,9 @@ def test_mistakes_end_in_one_line(fails: Fails, run: Path, seeds: list[Path], tm
         ("scores.csv", ",0,good", ",2,good", "label"),
         ("scores.csv", ",0,good,", ",0,good,nan", "scores.csv"),
         ("scores.csv", ",0,good,", ",0,", "scores.csv"),
+        ("scores.csv", ",0,good,0.", ",0,good,1.", "scores.csv: cannot be read (it has changed"),
+        ("results.json", '"sha256"', '"md5"', "sha256"),
+        ("results.json", '"pixel_auroc": 0.', '"pixel_auroc": 1.', "results.json: its values are not those"),
     ],
 )
 def test_damaged_results_are_named(

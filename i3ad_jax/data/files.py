@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from tokenize import TokenError
 from typing import BinaryIO
@@ -12,7 +13,7 @@ import numpy as np
 from i3ad_jax.errors import InputError
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Opens a file for reading.
 
     Raises:

@@ -24,6 +24,7 @@ from i3ad_jax.data.files import open_file
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.stored import Rows, StoredArray, zeros
 from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.disk import make_folder, sync, whole
 from i3ad_jax.runtime.memory import allowed
 
 _MARK = "packed.json"
@@ -38,7 +39,7 @@ class PackWriter:
         """Raises InputError if there is packed data already."""
         if is_packed(folder):
             raise InputError(f"--out {folder}: holds packed data already; name another folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._folder, self._sizes, self._digests = folder, [], {}
 
     def add(self, data: Dataset) -> None:
@@ -59,9 +60,9 @@ class PackWriter:
             aspect: how its images were brought to their sizes.
         """
         values = {"name": name, "aspect": aspect, "sizes": self._sizes, "sha256": self._digests}
-        temporary = self._folder / f".{_MARK}"
-        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self._folder / _MARK)
+        sync(self._folder)  # what was packed is on the disk before the mark says so
+        with whole(self._folder / _MARK) as temporary:
+            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     def _write_table(self, name: str, split: Split) -> None:
         heights, widths = zip(*split.original_sizes, strict=True) if len(split) else ((), ())

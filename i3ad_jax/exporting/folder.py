@@ -16,11 +16,13 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.exporting import load_exported
 from i3ad_jax.exporting.parity import Parity
-from i3ad_jax.runs.files import write_json, write_text
+from i3ad_jax.runs.files import file_hash, write_json, write_text
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder, put
 from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
 
 VERSION = 1  # of export.json
+SUMS = "SHA256SUMS"  # of all other files, as sha256sum writes and checks it
 RESIZE = (
     "Pillow: turned upright by EXIF, RGB (16-bit grey: value / 257, rounded), then resize(BILINEAR), which"
     " averages where it makes smaller; aspect stretch: the whole picture; pad: in its proportions, the border"
@@ -77,7 +79,7 @@ def write(
     check_free(folder)
     about = describe(program, detector, parity, form=form)
     with RunFolder(folder).writing():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
             new = Path(name) / folder.name
             new.mkdir()
@@ -86,7 +88,9 @@ def write(
                 shutil.copyfile(load_exported.__file__, new / "load_exported.py")
             write_text(new / "card.md", _card(about, results))
             write_json(new / "export.json", about)
-            new.replace(folder)
+            sums = [f"{file_hash(file)}  {file.name}\n" for file in sorted(new.iterdir())]
+            write_text(new / SUMS, "".join(sums))
+            put(new, folder)
 
 
 def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, form: str) -> dict[str, Any]:

@@ -16,7 +16,15 @@ from PIL import Image, ImageOps
 
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The program, from uint8 images [n, h, w, 3] to scores, verdicts and maps, and what export.json says."""
+    """The program, from uint8 images [n, h, w, 3] to scores, verdicts and maps, and what export.json says.
+
+    Raises ValueError where a file of the folder is not the one that was exported.
+    """
+    lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in sorted({"card.md", "export.json", "load_exported.py", *sums}):
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sums.get(name):
+            raise ValueError(f"{name} is not the file that SHA256SUMS describes")
     about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
     program = about["program"]
     content = (folder / program["file"]).read_bytes()

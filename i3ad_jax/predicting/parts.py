@@ -15,6 +15,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.predicting.scorer import Scorer
 from i3ad_jax.prediction_files import PredictionFiles, Summary
 from i3ad_jax.runs.files import write_json
+from i3ad_jax.runtime.disk import make_folder, put
 
 _PARTS = 1000
 
@@ -71,7 +72,7 @@ class PredictionParts:
             import pyarrow  # noqa: F401 (to say so before any work is done)
         except ImportError as error:
             raise InputError("--engine: needs pyarrow; pip install 'i3ad_jax[parquet]'") from error
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         if not self.results.about.exists():
             write_json(self.results.about, about)
         elif not self.results.belongs_to(about):
@@ -101,7 +102,7 @@ class PredictionParts:
         file = self._file(block.number)
         temporary = file.with_name(f".{file.name}.{uuid4().hex}")  # another machine may write this part too
         parquet.write_table(pyarrow.Table.from_pylist(values, schema=schema), temporary)
-        temporary.replace(file)
+        put(temporary, file)
 
     def finish(self, about: Mapping[str, Any], blocks: Sequence[Block]) -> Summary:
         """Counts the rows of all parts, notes it beside `about` and clears up what killed workers left.
@@ -125,6 +126,7 @@ class PredictionParts:
             anomalous += verdicts.to_pylist().count(1)
         for left in self.path.glob(".part-*"):
             left.unlink(missing_ok=True)
+        self.results.clear_up()
         summary = Summary(scored, anomalous, broken)
         write_json(self.results.about, {**about, **summary._asdict()})
         return summary

@@ -11,6 +11,7 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.prediction_files import MapFormat, PredictionFiles
+from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.settings import Settings
 from i3ad_jax.verdict import Rule
 
@@ -73,7 +74,7 @@ class Scorer:
         waiting: deque[tuple[Prediction | Broken, Future[None] | None]] = deque()
         drawn = {"maps", "pictures"} & set(self.options.save)
         for folder in drawn:
-            (self.results.path / folder).mkdir(exist_ok=True)
+            make_folder(self.results.path / folder)
         writers = ThreadPoolExecutor(max_workers=_WRITERS)
         try:
             for name, found in zip(names, self.detector.attempt(images), strict=True):

@@ -1,4 +1,4 @@
-"""Training states on disk, by Orbax: each checkpoint is complete or does not count."""
+"""Training states on disk, by Orbax: each checkpoint is complete and what was saved, or does not count."""
 
 import hashlib
 import os
@@ -15,8 +15,11 @@ from orbax.checkpoint import v1 as ocp
 
 from i3ad_jax.errors import InputError
 from i3ad_jax.runtime.devices import own_copy
+from i3ad_jax.runtime.disk import sync, sync_names
+from i3ad_jax.runtime.processes import is_first
 
 Shapes = dict[str, tuple[tuple[int, ...], str]]
+_DIGEST = "sha256"
 KEPT = 2  # the newest, and the one before it in case the disk damages the newest
 
 
@@ -53,11 +56,17 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> None:
         """Writes `state`, a pytree of arrays, as the checkpoint after `step` training steps.
 
+        It is on the disk, with the SHA-256 of the state, before this returns.
+
         Raises:
             InputError: the folder cannot be written to, or its disk is full.
         """
         try:
-            self._checkpointer.save(step, state)
+            self._checkpointer.save(step, state, custom_metadata={_DIGEST: state_digest(state)})
+            if is_first():  # Orbax has synced the arrays, but neither what describes them nor names
+                sync(self.path / str(step))
+                sync_names(self.path)
+                sync_names(self.path.parent)
         except Exception as error:  # as in `load`
             raise InputError(
                 f"{self.path / str(step)}: cannot be written to ({_reason(error)}); make room, or name"
@@ -76,7 +85,7 @@ class Checkpoints:
         step = self.latest
         if step is None:
             raise InputError(f"{self.path}: no checkpoint; train the run first")
-        stored = self._stored_shapes(step)
+        stored, digest = self._metadata(step)
         if stored and stored != _shapes(shapes):
             raise InputError(
                 f"{self.path / str(step)}: its weights are not those that the run's config.json describes;"
@@ -88,18 +97,25 @@ class Checkpoints:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
         )
         try:
-            return own_copy(self._checkpointer.load(step, template))
+            state = own_copy(self._checkpointer.load(step, template))
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
             raise InputError(
                 f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"
             ) from error
+        if state_digest(state) != digest:
+            problem = "other weights than were saved" if digest else "no SHA-256 of its weights"
+            raise InputError(
+                f"{self.path / str(step)}: damaged checkpoint ({problem}); {self._way_out(step)}"
+            )
+        return state
 
-    def _stored_shapes(self, step: int) -> Shapes:
-        """The arrays in a checkpoint by its own account; none where that cannot be read."""
+    def _metadata(self, step: int) -> tuple[Shapes, str | None]:
+        """The arrays in a checkpoint by its own account, and their digest; nothing where unreadable."""
         try:
-            return _shapes(self._checkpointer.metadata(step).metadata)
+            found: Any = self._checkpointer.metadata(step)
+            return _shapes(found.metadata), found.custom_metadata.get(_DIGEST)
         except Exception:  # as in `load`
-            return {}
+            return {}, None
 
     def _way_out(self, step: int) -> str:
         if any(other.step < step for other in self._checkpointer.checkpoints):
@@ -129,5 +145,5 @@ def state_digest(state: Any) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -1,20 +1,24 @@
-"""Small files, each whole or not at all."""
+"""Small files, each whole or not at all, also after a power cut."""
 
 import csv
+import hashlib
 import io
 import json
 import math
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.files import open_file, read_header
 from i3ad_jax.data.stored import Rows, StoredArray
 from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.disk import whole
+
+_DIGEST = "digest"
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -53,17 +57,19 @@ def read_array(file: Path) -> np.ndarray:
         raise InputError(f"{file}: cannot be read ({reason}); restore it or train a new run") from error
 
 
-@contextmanager
-def whole(file: Path) -> Iterator[Path]:
-    """A temporary file beside `file`, which takes its place at the end of the block, or goes if it fails."""
-    temporary = file.with_name(f".{os.getpid()}.{file.name}")  # NumPy and Pillow go by the suffix
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file, 64 hex digits: what a JSON file has of each array or table that it describes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
-        yield temporary
-        temporary.replace(file)
-    except BaseException:
-        with suppress(OSError):  # what went wrong first is what counts
-            temporary.unlink(missing_ok=True)
-        raise
+        with open_file(file) as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror}); restore it or train a new run"
+        ) from error
 
 
 def write_text(file: Path, text: str) -> None:
@@ -73,7 +79,7 @@ def write_text(file: Path, text: str) -> None:
 
 
 def append_line(file: Path, values: dict[str, Any]) -> None:
-    """Adds one line of JSON to `file`."""
+    """Adds one line of JSON to `file`; a power cut may take it until the file is synced."""
     with file.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(values) + "\n")
 
@@ -81,6 +87,25 @@ def append_line(file: Path, values: dict[str, Any]) -> None:
 def write_json(file: Path, values: Any) -> None:
     """Puts `values` in `file` as JSON, whole or not at all."""
     write_text(file, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def write_with_digest(file: Path, values: Mapping[str, Any]) -> None:
+    """Puts `values` in `file` as `write_json` does, and with them their digest, for `check_digest`."""
+    write_json(file, {**values, _DIGEST: _digest(values)})
+
+
+def check_digest(values: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the values that a file holds are those that `write_with_digest` put there.
+
+    For the end of a check: where a value makes no sense, to say so is the better message.
+    """
+    if values.get(_DIGEST) != _digest(without_digest(values)):
+        raise ValueError("its values are not those that were written")
+
+
+def without_digest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that `write_with_digest` was given, of those that its file holds."""
+    return {name: own for name, own in values.items() if name != _DIGEST}
 
 
 def write_array(file: Path, values: Rows) -> None:
@@ -92,6 +117,18 @@ def write_array(file: Path, values: Rows) -> None:
             np.save(temporary, values, allow_pickle=False)
 
 
+def write_picture(file: Path, picture: Image.Image, **options: Any) -> None:
+    """Puts a picture in `file`, in the format of its suffix, whole or not at all.
+
+    Args:
+        file: to write.
+        picture: to be written.
+        options: of the format, as Pillow takes them.
+    """
+    with whole(file) as temporary:
+        picture.save(temporary, **options)
+
+
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Puts a table in `file`, whole or not at all; numbers keep all their digits."""
     table = io.StringIO()
@@ -99,3 +136,8 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow(header)
     writer.writerows(rows)
     write_text(file, table.getvalue())
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 of values as JSON, which are the same once they were in a file."""
+    return content_hash(json.dumps(values).encode())

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.files import open_file
 from i3ad_jax.errors import InputError
 from i3ad_jax.reporting.run_results import RunResults
-from i3ad_jax.runs.files import read_json
+from i3ad_jax.runs.files import check_digest, read_json, without_digest
 from i3ad_jax.runs.form import CHOICES, Form, misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import SCORES
@@ -25,6 +26,7 @@ _FORM: Mapping[Any, Form] = {
     "preprocessing": {},
     "scores": {...: {**_METRICS, "per_defect": {...: _METRICS}}},
     "environment": {},
+    "sha256": {...: str},
 }
 
 
@@ -47,8 +49,9 @@ def read_results(folder: RunFolder) -> RunResults:
     if len({frozenset(own["per_defect"]) for own in results["scores"].values()}) != 1:
         raise InputError(f"{folder.results}: not all scores are of the same classes; {again}")
     try:
-        with io.TextIOWrapper(open_file(folder.scores), encoding="utf-8", newline="") as lines:
-            header, *rows = csv.reader(lines)
+        with open_file(folder.scores) as opened:
+            content = opened.read()
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
         if header != ["path", "label", "defect", *kinds]:
             raise ValueError(f"its columns are not those of {folder.results.name}")
         paths, labels, defects, *columns = zip(*rows, strict=True)
@@ -58,8 +61,14 @@ def read_results(folder: RunFolder) -> RunResults:
         found = np.array(labels, np.int64)
         if not (np.isin(found, (0, 1)).all() and all(np.isfinite(own).all() for own in scores.values())):
             raise ValueError("a label is neither 0 nor 1, or a score is not finite")
+        if content_hash(content) != results["sha256"].get(folder.scores.name):
+            raise ValueError("it has changed since it was written")
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{folder.scores}: cannot be read ({error}); {again}") from error
     if len({*labels}) == 2 and any(own["image_auroc"] is None for own in results["scores"].values()):
         raise InputError(f"{folder.results}: 'image_auroc' is null, but there are both classes; {again}")
-    return RunResults(str(folder.path), results, config, paths, found, defects, scores)
+    try:
+        check_digest(results)
+    except ValueError as error:
+        raise InputError(f"{folder.results}: {error}; {again}") from error
+    return RunResults(str(folder.path), without_digest(results), config, paths, found, defects, scores)

@@ -15,8 +15,19 @@ from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import read_array, read_json, write_array, write_json, write_text
+from i3ad_jax.runs.files import (
+    check_digest,
+    file_hash,
+    read_array,
+    read_json,
+    without_digest,
+    write_array,
+    write_json,
+    write_text,
+    write_with_digest,
+)
 from i3ad_jax.runs.form import misfit
+from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.settings import SettingError
 
 
@@ -25,7 +36,7 @@ class RunFolder:
 
     The results of another test of a run have such a folder too, complete but for the weights, to which
     `weights.json` points. Every file but `metrics.jsonl`, which grows line by line, appears whole or not at
-    all.
+    all, and stays through a power cut.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +73,7 @@ class RunFolder:
         """
         self.check_free()
         with self.writing():
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             write_json(self.environment, {"seed": config.seed, **environment(command=command)})
             write_json(self.files, files.to_json())
             self.write_preprocessing(preprocessing)
@@ -92,7 +103,7 @@ class RunFolder:
             InputError: another process holds it, or the folder cannot be written to.
         """
         with self.writing():
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             lock = FileLock(self.path / ".lock")
             try:
                 lock.acquire(timeout=0)
@@ -159,9 +170,10 @@ class RunFolder:
             raise InputError(message if str(self.files) in message else f"{self.files}: {error}") from error
 
     def write_preprocessing(self, preprocessing: Preprocessing) -> None:
-        """Writes `mean_image.npy`, and `preprocessing.json`, all else."""
+        """Writes `mean_image.npy`, and `preprocessing.json`, all else and the SHA-256 of that file."""
         write_array(self.mean_image, preprocessing.units.mean_image)
-        write_json(self.preprocessing, preprocessing.to_json())
+        hashes = {self.mean_image.name: file_hash(self.mean_image)}
+        write_with_digest(self.preprocessing, {**preprocessing.to_json(), "sha256": hashes})
 
     def read_preprocessing(self) -> Preprocessing:
         """What networks see of an image.
@@ -170,7 +182,13 @@ class RunFolder:
             InputError: a file is missing or damaged.
         """
         try:
-            return Preprocessing.from_json(read_json(self.preprocessing), read_array(self.mean_image))
+            values, found = read_json(self.preprocessing), file_hash(self.mean_image)
+            own = without_digest(values)
+            if own.pop("sha256", None) != {self.mean_image.name: found}:
+                raise ValueError(f"{self.mean_image.name} is not the file that was written with it")
+            preprocessing = Preprocessing.from_json(own, read_array(self.mean_image))
+            check_digest(values)
+            return preprocessing
         except ValueError as error:
             raise InputError(f"{self.preprocessing}: damaged ({error}); train a new run") from error
 

@@ -1,0 +1,167 @@
+"""Power cuts: what was written is there, whole, or what was there before."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import FlagsOf
+from power_cut import Disk, Files, content
+
+from i3ad_jax import evaluate, export, pack, predict, session, train
+from i3ad_jax.data.packed import read_packed
+from i3ad_jax.runs.checkpoint import Checkpoints
+from i3ad_jax.runs.files import append_line, write_array, write_csv, write_json, write_text
+from i3ad_jax.runtime.disk import make_folder, put, remove, whole
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(tmp_path, monkeypatch)
+
+
+def without_lock(files: Files) -> Files:
+    return {name: own for name, own in files.items() if not name.endswith(".lock")}
+
+
+def without_temporary(files: Files) -> Files:
+    return {name: own for name, own in files.items() if not any(p.startswith(".") for p in Path(name).parts)}
+
+
+def test_the_account_tells_what_a_cut_leaves(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("new")
+    assert disk.kept == {}
+    (tmp_path / "b").write_text("old")
+    (tmp_path / "a").replace(tmp_path / "b")
+    assert disk.seen == [{"b": b""}]  # the name came before the content
+
+
+def test_a_file_is_the_old_or_the_new_one_whenever_power_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("old")
+    disk = Disk(tmp_path, monkeypatch)
+    with whole(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+        assert without_temporary(disk.kept) == {"file": b"old"}
+    assert disk.seen == [{"file": b"new"}]
+    assert disk.kept == {"file": b"new"}
+
+
+def test_every_writer_of_small_files_waits_for_the_disk(disk: Disk, tmp_path: Path) -> None:
+    write_text(tmp_path / "text", "text")
+    write_json(tmp_path / "json", {"a": 1})
+    write_array(tmp_path / "array.npy", np.arange(5))
+    write_csv(tmp_path / "csv", ["a"], [[1]])
+    assert disk.kept == content(tmp_path)
+    append_line(tmp_path / "log", {"a": 1})
+    assert "log" not in disk.kept  # lines wait for the next checkpoint
+
+
+def test_folders_are_there_with_all_above_them_and_what_is_removed_is_gone(
+    disk: Disk, tmp_path: Path
+) -> None:
+    make_folder(tmp_path / "a/b/c")
+    write_text(tmp_path / "a/b/c/file", "text")
+    assert disk.kept == {"a/b/c/file": b"text"}
+    remove(tmp_path / "a/b/c/file")
+    assert disk.kept == {}
+    remove(tmp_path / "a/b/c/file")
+    (tmp_path / "a/b/c/d").mkdir()
+    (tmp_path / "a/b/c/d/file").write_text("text")
+    put(tmp_path / "a/b/c", tmp_path / "a/b/moved")
+    assert disk.kept == {"a/b/moved/d/file": b"text"}
+
+
+def test_a_finished_run_is_there_after_a_cut(disk: Disk, tmp_path: Path, flags_of: FlagsOf) -> None:
+    train.main([*flags_of("pca"), "--run", str(tmp_path / "run")])
+    expected = without_lock(content(tmp_path))
+    assert without_lock(disk.kept) == expected
+    assert {"run/report.html", "run/cases.png", "run/metrics.jsonl"} < expected.keys()
+    for files in map(without_temporary, disk.seen):  # whatever has a name is whole
+        empty = {name for name, own in files.items() if not own and "/checkpoints/" not in name}
+        assert empty <= {"run/metrics.jsonl"}  # it is, before the first step
+    evaluate.main([str(tmp_path / "run"), "--standardise", "none"])
+    assert without_lock(disk.kept) == without_lock(content(tmp_path))
+
+
+def test_a_saved_checkpoint_is_there_after_a_cut_and_loads(disk: Disk, tmp_path: Path) -> None:
+    state = {"a": np.random.default_rng(0).random(9999, np.float32)}
+    make_folder(tmp_path / "run")
+    with Checkpoints(tmp_path / "run/checkpoints") as checkpoints:
+        checkpoints.save(3, state)
+        kept = disk.kept
+    assert kept == content(tmp_path)
+    for name, own in kept.items():
+        (tmp_path / "again" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "again" / name).write_bytes(own)
+    with Checkpoints(tmp_path / "again/run/checkpoints") as checkpoints:
+        np.testing.assert_array_equal(checkpoints.load(state)["a"], state["a"])
+
+
+def test_no_checkpoint_is_ahead_of_the_log(
+    disk: Disk, tmp_path: Path, flags_of: FlagsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, save = [], Checkpoints.save
+
+    def note(checkpoints: Checkpoints, step: int, state: Any) -> None:
+        saved.append((step, disk.kept["run/metrics.jsonl"].decode().splitlines()[-1]))
+        save(checkpoints, step, state)
+
+    monkeypatch.setattr(session.Checkpoints, "save", note)
+    train.main([*flags_of("l2_ae"), "--run", str(tmp_path / "run")])
+    assert [step for step, _ in saved] == [2, 4, 6]
+    assert all(f'"step": {step},' in line for step, line in saved)
+
+
+def test_packed_data_is_whole_or_not_packed_whenever_power_is_cut(
+    disk: Disk, tmp_path: Path, tiny_folder: Path
+) -> None:
+    pack.main([str(tiny_folder), "--out", str(tmp_path / "pack"), "--image-size", "32", "--view", "whole"])
+    expected = content(tmp_path)
+    assert disk.kept == expected
+    assert any("pack/packed.json" in files for files in disk.seen)
+    assert all(files == expected for files in disk.seen if "pack/packed.json" in files)
+    assert len(read_packed(tmp_path / "pack", size=(32, 32), aspect="stretch").train) == 8
+
+
+def test_an_export_is_whole_or_not_there_whenever_power_is_cut(
+    disk: Disk, tmp_path: Path, pca_run: Path
+) -> None:
+    export.main([str(pca_run), "--out", str(tmp_path / "out")])
+    expected = content(tmp_path)
+    assert without_temporary(disk.kept) == expected
+    appeared = [files for files in disk.seen if any(name.startswith("out/") for name in files)]
+    assert appeared
+    assert all(without_temporary(files) == expected for files in appeared)
+
+
+@pytest.mark.parametrize(
+    ("engine", "form"), [("stream", "npy"), ("stream", "npz"), ("stream", "png"), ("blocks", "npy")]
+)
+def test_a_table_of_predictions_has_no_row_without_its_map(
+    disk: Disk, tmp_path: Path, pca_run: Path, tiny_folder: Path, engine: str, form: str
+) -> None:
+    flags = ["--save", "maps", "pictures", "--map-format", form, "--engine", engine]
+    predict.main([str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path / "out"), *flags])
+    expected = content(tmp_path)
+    assert len(expected) == 6 + 6 + 2
+    assert disk.kept == expected
+    for files in map(without_temporary, disk.seen):
+        drawn = {name: own for name, own in files.items() if Path(name).suffix in (f".{form}", ".jpg")}
+        assert drawn.items() <= expected.items()
+
+
+def test_rows_after_zeros_that_a_cut_left_are_scored_again(
+    tmp_path: Path, pca_run: Path, tiny_folder: Path
+) -> None:
+    arguments = [str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path / "out")]
+    predict.main([*arguments, "--save", "scores"])
+    table, expected = tmp_path / "out/predictions.csv", (tmp_path / "out/predictions.csv").read_bytes()
+    lines = expected.splitlines(keepends=True)
+    spoilt = [*lines[:3], bytes(len(lines[3])), *lines[4:]]  # a page that never reached the disk
+    (tmp_path / "out/predictions.partial.csv").write_bytes(b"".join(spoilt))
+    shutil.move(table, tmp_path / "moved.csv")
+    predict.main([*arguments, "--save", "scores", "--resume"])
+    assert table.read_bytes() == expected
