@@ -27,7 +27,7 @@ from i3ad_jax.reporting.figures import contact_sheet, overlay
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import read_json, write_array, write_csv, write_json
+from i3ad_jax.runs.files import read_json, whole, write_array, write_csv, write_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.memory import allowed
 from i3ad_jax.scoring.metrics import summarise
@@ -92,7 +92,8 @@ def evaluate_run(
     tested = load_dataset(data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True)
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
     evaluation = evaluate(detector, tested, memory=memory, progress=True)
-    return write_evaluation(evaluation, out, run=run, data=data, command=command)
+    with out.lock():
+        return write_evaluation(evaluation, out, run=run, data=data, command=command)
 
 
 def load_as(
@@ -251,7 +252,8 @@ def write_evaluation(
             detector=detector,
             cases=evaluation.cases,
         )
-        _picture(evaluation.cases).save(folder.cases)
+        with whole(folder.cases) as temporary:
+            _picture(evaluation.cases).save(temporary)
         write_json(folder.results, results)
     return results
 

@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.reporting.figures import overlay
-from i3ad_jax.runs.files import read_json, write_array, write_json, write_text
+from i3ad_jax.runs.files import read_json, whole, write_array, write_json, write_text
 from i3ad_jax.scoring.maps import SCORES
 
 MapFormat = Literal["npy", "npz", "png"]
@@ -79,9 +79,12 @@ class PredictionFiles:
                 )
             rows = _complete_rows(self.partial, len(header))[1:]
             rows = rows[: len(rows) // unit * unit]
-        self.table.unlink(missing_ok=True)  # an old table never stands beside what a new one belongs to
-        write_text(self.partial, _as_csv([header, *rows]))
+        # Old rows never stand beside what new ones belong to, nor new ones without it.
+        self.table.unlink(missing_ok=True)
+        if not rows:
+            self.partial.unlink(missing_ok=True)
         write_json(self.about, about)
+        write_text(self.partial, _as_csv([header, *rows]))
         with self.partial.open("a", encoding="utf-8", newline="") as file:
             yield GrowingTable(file, kept=len(rows))
         self.partial.replace(self.table)
@@ -103,14 +106,17 @@ class PredictionFiles:
             case "npy":
                 write_array(file, anomaly_map)
             case "npz":
-                np.savez_compressed(file, anomaly_map=anomaly_map)
+                with whole(file) as temporary:
+                    np.savez_compressed(temporary, anomaly_map=anomaly_map)
             case "png":
                 low, high = float(anomaly_map.min()), float(anomaly_map.max())
                 values = (anomaly_map - low) * (65535 / max(high - low, np.finfo(np.float32).tiny))
                 text = PngImagePlugin.PngInfo()
                 text.add_text("minimum", repr(low))
                 text.add_text("maximum", repr(high))
-                Image.fromarray(values.round().astype(np.uint16)).save(file, pnginfo=text, compress_level=1)
+                with whole(file) as temporary:
+                    picture = Image.fromarray(values.round().astype(np.uint16))
+                    picture.save(temporary, pnginfo=text, compress_level=1)
 
     def write_picture(
         self, name: str, prediction: Prediction, anomaly_map: Float[np.ndarray, "height width"], score: str
@@ -121,7 +127,8 @@ class PredictionFiles:
             InputError: the image's file has changed since it was scored.
         """
         heat = overlay(prediction.original, anomaly_map, vmax=SCORES[score].heat_limit)
-        Image.fromarray(heat).save(self.pictures / f"{name}.jpg", quality=90)
+        with whole(self.pictures / f"{name}.jpg") as temporary:
+            Image.fromarray(heat).save(temporary, quality=90)
 
     def belongs_to(self, about: Mapping[str, Any]) -> bool:
         """Whether what is there belongs to the same prediction."""

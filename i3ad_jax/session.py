@@ -26,7 +26,7 @@ from i3ad_jax.methods.method import Method, State, StepSettings
 from i3ad_jax.preparation import Preparation, load_data, prepare
 from i3ad_jax.reporting.figures import contact_sheet
 from i3ad_jax.runs.checkpoint import Checkpoints
-from i3ad_jax.runs.files import append_line, write_json
+from i3ad_jax.runs.files import append_line, whole, write_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.runtime.processes import agreed, by_first, gathered, is_first
@@ -67,7 +67,7 @@ def train_and_test(
         command: for the run's record.
 
     Raises:
-        InputError: the data or the folder cannot be used, another training works in it, files trained on or
+        InputError: the data or the folder cannot be used, another command works in it, files trained on or
             held out have changed since the run began, or training diverged; the last good checkpoint is
             kept.
         Interrupted: on Ctrl-C or SIGTERM during training, after saving.
@@ -230,7 +230,8 @@ class _Record:
         sheet = contact_sheet([np.asarray(to_uint8(self._shown.pixels(row))) for row in rows])
         with self._folder.writing():
             self._folder.samples.mkdir(exist_ok=True)
-            sheet.save(self._folder.samples / f"step_{step.number:07d}.png")
+            with whole(self._folder.samples / f"step_{step.number:07d}.png") as temporary:
+                sheet.save(temporary)
 
 
 class _Clock:

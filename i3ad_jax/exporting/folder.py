@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.exporting import load_exported
 from i3ad_jax.exporting.parity import Parity
-from i3ad_jax.runs.files import write_json, write_text
+from i3ad_jax.runs.files import remove_unfinished, whole, write_json, write_text
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
 
@@ -78,15 +77,15 @@ def write(
     about = describe(program, detector, parity, form=form)
     with RunFolder(folder).writing():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-            new = Path(name) / folder.name
+        beside = folder.parent.iterdir()
+        remove_unfinished(path for path in beside if path.name.endswith(f".{folder.name}"))
+        with whole(folder) as new:
             new.mkdir()
             (new / about["program"]["file"]).write_bytes(program.content)
             if form == "stablehlo":
                 shutil.copyfile(load_exported.__file__, new / "load_exported.py")
             write_text(new / "card.md", _card(about, results))
             write_json(new / "export.json", about)
-            new.replace(folder)
 
 
 def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, form: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import io
 import json
 import math
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,17 +55,36 @@ def read_array(file: Path) -> np.ndarray:
         raise InputError(f"{file}: cannot be read ({reason}); restore it or train a new run") from error
 
 
+_UNFINISHED = re.compile(r"\.\d+\..+|.+\.orbax-checkpoint-tmp")  # by `whole`, and of Orbax
+
+
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """A temporary file beside `file`, which takes its place at the end of the block, or goes if it fails."""
+    """A name beside `file` for a file, or for a folder where there is none or an empty one.
+
+    What is there takes the place of `file` at the end of the block, or goes if that fails.
+    """
     temporary = file.with_name(f".{os.getpid()}.{file.name}")  # NumPy and Pillow go by the suffix
     try:
         yield temporary
         temporary.replace(file)
     except BaseException:
         with suppress(OSError):  # what went wrong first is what counts
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
         raise
+
+
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Removes those of the files and folders that a process was writing; it must have been killed."""
+    for path in [path for path in paths if _UNFINISHED.fullmatch(path.name)]:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(file: Path, text: str) -> None:

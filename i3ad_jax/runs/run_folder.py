@@ -15,7 +15,7 @@ from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.environment import environment
-from i3ad_jax.runs.files import read_array, read_json, write_array, write_json, write_text
+from i3ad_jax.runs.files import read_array, read_json, remove_unfinished, write_array, write_json, write_text
 from i3ad_jax.runs.form import misfit
 from i3ad_jax.settings import SettingError
 
@@ -86,7 +86,9 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps other trainings out of the folder during the block.
+        """Keeps other commands that write out of the folder during the block.
+
+        What killed processes were writing there is removed.
 
         Raises:
             InputError: another process holds it, or the folder cannot be written to.
@@ -98,8 +100,9 @@ class RunFolder:
                 lock.acquire(timeout=0)
             except Timeout:
                 raise InputError(
-                    f"--run {self.path}: another training works in this folder; wait for it or name another"
+                    f"{self.path}: another command works in this folder; wait for it or name another one"
                 ) from None
+            remove_unfinished(self.path.rglob("*"))
         try:
             yield
         finally:
