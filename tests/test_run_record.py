@@ -341,6 +341,16 @@ def test_the_lock_holds_between_processes_and_ends_with_its_process(fails: Fails
     train.main(["--run", str(run), "--resume"])
 
 
+def test_what_killed_processes_were_writing_goes_with_the_next_lock(run: Path) -> None:
+    before = content(run)
+    (run / ".12.config.json").write_text("{")
+    (run / "maps/.345.l2.npy").touch()
+    (run / "checkpoints/2.orbax-checkpoint-tmp/state.orbax-checkpoint-tmp").mkdir(parents=True)
+    with RunFolder(run).lock():
+        assert content(run) == before
+        assert not (run / "checkpoints/2.orbax-checkpoint-tmp").exists()
+
+
 # f: a calibration that cannot be right
 
 

@@ -114,7 +114,8 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
     for _ in range(ATTEMPTS):  # where a command is quicker than it was, none may hit it
         moment, command = _moment(rng, whole), task.next_command(work)
         if task.intruder:
-            ended = _with_intruder(trial, folder, command, rng.uniform(0, whole.seconds), chain)
+            moment = Moment("time", 0, rng.uniform(0, whole.seconds))
+            ended = _with_intruder(trial, folder, command, moment.seconds, chain)
         else:
             ended = kill(trial, folder, command, moment, chain.signal)
         chain.kills += ended.code != 0
