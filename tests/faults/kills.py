@@ -124,10 +124,12 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
         if wrong := wrong_but_readable(work, whole.said):
             chain.misses.append(f"wrong but readable: {wrong}")
         chain.lines.append(f"{task.name} #{chain.seed}: {name} at {moment}: {result}")
-        if chain.kills and rng.random() > AGAIN:
+        if chain.kills and (ended.code == 0 or rng.random() > AGAIN):
             break
-    command = task.next_command(work)
-    ended = trial.end(folder, trial.start(folder, command))
+        if ended.code == 0:  # it was too quick
+            shutil.rmtree(work / "out", ignore_errors=True)
+    if ended.code:
+        ended = trial.end(folder, trial.start(folder, task.next_command(work)))
     found = trial.said(work)
     differing = sorted(name for name in found | whole.said if found.get(name) != whole.said.get(name))
     if chain.signal != signal.SIGKILL:  # the step at which it was stopped has a row, and is kept
