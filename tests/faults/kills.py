@@ -111,6 +111,7 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
     task, rng = chain.task, random.Random(f"{chain.task.name} {chain.seed} {chain.signal}")
     folder = trial.folder(f"chain {task.name} {chain.seed} {chain.signal}")
     work = folder / "work"
+    ended = Ended(-1, "")
     for _ in range(ATTEMPTS):  # where a command is quicker than it was, none may hit it
         moment, command = _moment(rng, whole), task.next_command(work)
         if task.intruder:
@@ -118,6 +119,8 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
             ended = _with_intruder(trial, folder, command, moment.seconds, chain)
         else:
             ended = kill(trial, folder, command, moment, chain.signal)
+        if ended.code == 2 and not task.again:  # the signal before came when all was done
+            ended = Ended(0, ended.errors)
         chain.kills += ended.code != 0
         name = signal.Signals(chain.signal).name
         result = f"{_how_stopped(ended, chain)}; {_on_disk(work)}"
@@ -134,7 +137,7 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
     differing = sorted(name for name in found | whole.said if found.get(name) != whole.said.get(name))
     if chain.signal != signal.SIGKILL:  # the step at which it was stopped has a row, and is kept
         differing = [name for name in differing if not name.endswith("metrics.jsonl")]
-    if ended.code:
+    if ended.code and differing:
         chain.misses.append(f"could not go on: {ended.errors.strip().splitlines()[-1:]}")
     elif differing:
         chain.misses.append(f"ended differently: {differing} {found.get('', '')}")
