@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import signal
 import sys
 
 COMMANDS = {
@@ -32,10 +33,15 @@ def main() -> None:
     elif name in COMMANDS:
         # Imports make a million objects that stay: looking for garbage among them takes a fifth of a start.
         gc.set_threshold(100_000)
+        # Packages cannot be interrupted while they are imported: Ctrl-C ends the process at once.
+        if (interrupt := signal.getsignal(signal.SIGINT)) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         from i3ad_jax import command_line
 
+        command = importlib.import_module(f"i3ad_jax.{name}").main
+        signal.signal(signal.SIGINT, interrupt)
         sys.argv = [f"i3ad {name}", *rest]
-        command_line.run(importlib.import_module(f"i3ad_jax.{name}").main)
+        command_line.run(command)
     else:
         print(f"error: {name}: no such command; one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)

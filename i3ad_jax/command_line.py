@@ -99,13 +99,17 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
 
 
 def run(command: Callable[[Sequence[str]], None]) -> None:
-    """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input."""
+    """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input.
+
+    SIGTERM and Ctrl-C are one line too, and 128 and the signal's number.
+    """
     for name in ("absl", "asyncio"):  # Orbax's own account of a damaged checkpoint
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger().setLevel(logging.ERROR)  # likewise
     warnings.showwarning = _print_warning
     sys.unraisablehook = _print_unraisable
     _silence_libtiff()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         for argument in sys.argv[1:]:
             check_name(argument)
@@ -118,8 +122,8 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
         if not is_lost(error):
             raise
         end_alone()
-    except KeyboardInterrupt:
-        sys.exit(_fail("interrupted", 128 + signal.SIGINT))
+    except KeyboardInterrupt as stop:
+        sys.exit(_fail("interrupted", 128 + (stop.args[0] if stop.args else signal.SIGINT)))
     except (OSError, MemoryError, RuntimeError, AssertionError) as error:
         if (problem := _of_the_machine(error)) is None:
             raise
@@ -149,6 +153,11 @@ def _flush_output() -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes again
         sys.exit(_fail(f"standard output: cannot be written to ({error.strerror})", 2))
+
+
+def _interrupt(number: int, _: Any) -> None:
+    """Ends the process as Ctrl-C does, so that it can clear up: SIGTERM alone would not let it."""
+    raise KeyboardInterrupt(number)
 
 
 def _silence_libtiff() -> None:

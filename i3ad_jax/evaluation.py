@@ -95,7 +95,8 @@ def evaluate_run(
     tested = load_dataset(data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True)
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
     evaluation = evaluate(detector, tested, memory=memory, progress=True)
-    return write_evaluation(evaluation, out, run=run, data=data, command=command)
+    with out.lock():
+        return write_evaluation(evaluation, out, run=run, data=data, command=command)
 
 
 def load_as(

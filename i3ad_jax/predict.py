@@ -69,14 +69,15 @@ def predict(
     """Scores images and writes the results to `out`, `predictions.csv` last.
 
     Raises:
-        InputError: `out` cannot be written to, or an image cannot be used and `options.strict` is set.
+        InputError: `out` cannot be written to or another command works there, or an image cannot be used and
+            `options.strict` is set.
     """
     results = PredictionFiles(out)
     if PredictionParts(results).path.exists():
         raise InputError(f"--out {out}: has a prediction in parts; go on with --engine or name another --out")
     scorer = Scorer(detector, rule, options, results)
     about = _about(detector, sources, rule, options)
-    with RunFolder(out).writing():
+    with RunFolder(out).lock(), RunFolder(out).writing():
         if not (options.resume and results.finished(about)):
             unit = detector.chunk  # scores come in the same lists as without the interruption
             with results.growing_table(scorer.columns, about, resume=options.resume, unit=unit) as table:
@@ -115,15 +116,15 @@ def predict_in_parts(
         rule, options, engine: as the flags have them.
 
     Raises:
-        InputError: pyarrow or Ray is missing, `out` cannot be written to or has another prediction, or an
-            image cannot be used and `options.strict` is set.
+        InputError: pyarrow or Ray is missing, `out` cannot be written to or has another prediction, another
+            command works there, or an image cannot be used and `options.strict` is set.
     """
     results = PredictionFiles(out)
     parts = PredictionParts(results)
     size = images_a_part(len(sources), chunk=detector.chunk)
     about = {**_about(detector, sources, rule, options), "images_a_part": size}
     blocks = cut(sources, size=size)
-    with RunFolder(out).writing():
+    with RunFolder(out).lock(), RunFolder(out).writing():
         parts.begin(about)
         missing = parts.missing(blocks)
         if engine.engine == "ray":

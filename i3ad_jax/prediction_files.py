@@ -20,7 +20,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.reporting.figures import overlay
 from i3ad_jax.runs.files import read_json, write_array, write_json, write_picture, write_text
-from i3ad_jax.runtime.disk import make_folder, put, remove, remove_leftovers, whole
+from i3ad_jax.runtime.disk import make_folder, put, remove, whole
 from i3ad_jax.scoring.maps import SCORES
 
 MapFormat = Literal["npy", "npz", "png"]
@@ -81,18 +81,15 @@ class PredictionFiles:
                 )
             rows = _complete_rows(self.partial, len(header))[1:]
             rows = rows[: len(rows) // unit * unit]
-        remove(self.table)  # an old table never stands beside what a new one belongs to
-        write_text(self.partial, _as_csv([header, *rows]))
+        # Old rows never stand beside what new ones belong to, nor new ones without it.
+        remove(self.table)
+        if not rows:
+            remove(self.partial)
         write_json(self.about, about)
+        write_text(self.partial, _as_csv([header, *rows]))
         with self.partial.open("a", encoding="utf-8", newline="") as file:
             yield GrowingTable(file, kept=len(rows))
         put(self.partial, self.table)
-        self.clear_up()
-
-    def clear_up(self) -> None:
-        """Removes what a killed prediction left beside the maps and pictures, once all of them are there."""
-        for folder in (self.maps, self.pictures):
-            remove_leftovers(folder)
 
     def read_table(self) -> list[dict[str, str]]:
         """The rows of the finished table by their columns."""

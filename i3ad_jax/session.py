@@ -68,7 +68,7 @@ def train_and_test(
         command: for the run's record.
 
     Raises:
-        InputError: the data or the folder cannot be used, another training works in it, files trained on or
+        InputError: the data or the folder cannot be used, another command works in it, files trained on or
             held out have changed since the run began, or training diverged; the last good checkpoint is
             kept.
         Interrupted: on Ctrl-C or SIGTERM during training, after saving.

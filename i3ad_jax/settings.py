@@ -69,7 +69,7 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """The settings as nested dicts of JSON values."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self, dict_factory=_json_object)
 
     def flat(self) -> dict[str, Any]:
         """Every setting by its name, which is its flag's too; those of nested settings among them."""
@@ -115,6 +115,11 @@ def settings_from_json(values: Any, parts: dict[str, Any], kind: type[Any]) -> A
         SettingError: as `Settings.from_json`.
     """
     return _from_json(kind, typing.get_type_hints(kind) | parts, values)
+
+
+def _json_object(values: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON has no tuples: what is compared with a file has to be what the file gives."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
 
 
 def flag(name: str) -> str:

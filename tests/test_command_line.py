@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,19 @@ def test_a_whole_training_from_another_folder_leaves_only_its_run(tmp_path: Path
     assert str(run.relative_to(tmp_path) / "report.html") in done.stdout
     command = json.loads((run / "environment.json").read_text())["command"]
     assert command[1:] == [*map(str, flags)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_is_one_line_and_clears_up(tmp_path: Path, number: signal.Signals) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from i3ad_jax import command_line\n"
+        "from i3ad_jax.runs.files import whole\n"
+        "def write(_):\n"
+        "  with whole(Path('file')) as temporary:\n"
+        "    temporary.touch()\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "command_line.run(write)"
+    )
+    done = run_process("-c", program, folder=tmp_path, code=128 + number)
+    assert done.stderr == "error: interrupted\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

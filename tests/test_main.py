@@ -1,6 +1,7 @@
 """`i3ad`: all commands under one name."""
 
 import re
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -32,6 +33,20 @@ def test_help_and_version_import_no_jax() -> None:
             [sys.executable, "-c", show, option], capture_output=True, text=True, check=True
         )
         assert expected in done.stdout
+
+
+def test_ctrl_c_while_packages_are_imported_is_no_traceback() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "  def find_spec(self, name, *_):\n"
+        "    if name == 'i3ad_jax.command_line': os.kill(os.getpid(), signal.SIGINT)\n"
+        "from i3ad_jax.__main__ import main\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "devices"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_what_testing_a_run_needs_is_imported_and_no_more() -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from conftest import Fails, FlagsOf
 from PIL import Image
 from scipy.stats import binomtest
 
-from i3ad_jax import predict, train
+from i3ad_jax import predict, prediction_files, train
 from i3ad_jax.data.sources import names_of_results
 from i3ad_jax.detector import Detector
+from i3ad_jax.runs.run_folder import RunFolder
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -213,3 +215,50 @@ def test_a_killed_prediction_resumes_to_the_same_bytes(
     assert "--resume" in fails(predict.main, [*arguments, "--resume", "--quantile", "0.5"])
     Image.new("RGB", (40, 40)).save(images / "good/0a.png")
     assert "other images" in fails(predict.main, [*arguments, "--resume"])
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_prediction_that_ends_as_it_begins_resumes(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    arguments = [str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path), "--save", "scores"]
+    predict.main([*arguments, "--quantile", "0.5"])  # another one, whose table is there
+    writes = iter(range(9))
+
+    def interrupted(write: Callable[..., None]) -> Callable[..., None]:
+        def write_or_end(*values: object) -> None:
+            if next(writes) == place:
+                raise KeyboardInterrupt
+            write(*values)
+
+        return write_or_end
+
+    with monkeypatch.context() as patch:
+        for name in ("write_text", "write_json"):
+            patch.setattr(prediction_files, name, interrupted(getattr(prediction_files, name)))
+        with pytest.raises(KeyboardInterrupt):
+            predict.main(arguments)
+    predict.main([*arguments, "--resume"])
+    table = (tmp_path / "predictions.csv").read_bytes()
+    predict.main(arguments)
+    assert (tmp_path / "predictions.csv").read_bytes() == table
+
+
+def test_a_second_prediction_in_the_folder_is_refused(
+    fails: Fails, pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    arguments = [str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path)]
+    with RunFolder(tmp_path).lock():
+        for engine in ("stream", "blocks"):
+            assert f"{tmp_path}: another command" in fails(predict.main, [*arguments, "--engine", engine])
+
+
+def test_a_prediction_by_a_method_with_lists_among_its_settings_resumes(
+    tiny_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    arguments = [str(tiny_run), str(tiny_folder / "test"), "--out", str(tmp_path), "--save", "scores"]
+    predict.main(arguments)
+    table = (tmp_path / "predictions.csv").read_bytes()
+    (tmp_path / "predictions.csv").rename(tmp_path / "predictions.partial.csv")
+    predict.main([*arguments, "--resume"])
+    assert (tmp_path / "predictions.csv").read_bytes() == table

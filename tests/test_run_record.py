@@ -302,13 +302,13 @@ def test_a_second_training_in_the_folder_is_refused(
 ) -> None:
     before = content(run)
     with RunFolder(run).lock():
-        assert f"--run {run}: another training" in fails(train.main, ["--run", run, "--resume"])
+        assert f"{run}: another command" in fails(train.main, ["--run", run, "--resume"])
     assert content(run) == before
     new = tmp_path / "new"
     with RunFolder(new).lock():
-        assert f"--run {new}: another training" in fails(train.main, [*flags_of("pca"), "--run", new])
+        assert f"{new}: another command" in fails(train.main, [*flags_of("pca"), "--run", new])
     assert [file.name for file in new.iterdir()] == [".lock"]
-    with RunFolder(new).lock(), pytest.raises(InputError, match="another training"):
+    with RunFolder(new).lock(), pytest.raises(InputError, match="another command"):
         Detector.load(run).save(new)
 
 
@@ -316,7 +316,7 @@ def test_the_lock_holds_until_the_results_are_written(run: Path, monkeypatch: py
     refused = []
 
     def write_and_try(*arguments: Any, **keywords: Any) -> Any:
-        with pytest.raises(InputError, match="another training"), RunFolder(run).lock():
+        with pytest.raises(InputError, match="another command"), RunFolder(run).lock():
             pass
         refused.append(True)
         return write_evaluation(*arguments, **keywords)
@@ -340,9 +340,19 @@ def test_the_lock_holds_between_processes_and_ends_with_its_process(fails: Fails
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        assert "another training works in this folder" in fails(train.main, ["--run", run, "--resume"])
+        assert "another command works in this folder" in fails(train.main, ["--run", run, "--resume"])
         process.kill()
     train.main(["--run", str(run), "--resume"])
+
+
+def test_what_killed_processes_were_writing_goes_with_the_next_lock(run: Path) -> None:
+    before = content(run)
+    (run / ".12.config.json").write_text("{")
+    (run / "maps/.345.l2.npy").touch()
+    (run / "checkpoints/2.orbax-checkpoint-tmp/state.orbax-checkpoint-tmp").mkdir(parents=True)
+    with RunFolder(run).lock():
+        assert content(run) == before
+        assert not (run / "checkpoints/2.orbax-checkpoint-tmp").exists()
 
 
 # f: a calibration that cannot be right

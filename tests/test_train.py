@@ -114,7 +114,9 @@ def test_a_training_that_learns_nothing_says_so(tiny_folder: Path, tmp_path: Pat
 def test_config_survives_json() -> None:
     for preset, method in itertools.product(PRESETS, METHODS):
         config = default_config(method, preset=preset)
-        assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+        stored = json.loads(json.dumps(config.to_json()))
+        assert stored == config.to_json()
+        assert Config.from_json(stored) == config
 
 
 def test_same_seed_same_bits_other_seed_other_bits(

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ from i3ad_jax.exporting import load_exported
 from i3ad_jax.exporting.parity import Parity
 from i3ad_jax.runs.files import file_hash, write_json, write_text
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.runtime.disk import make_folder, put
+from i3ad_jax.runtime.disk import make_folder, remove_unfinished, whole
 from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
 
 VERSION = 1  # of export.json
@@ -80,8 +79,9 @@ def write(
     about = describe(program, detector, parity, form=form)
     with RunFolder(folder).writing():
         make_folder(folder.parent)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-            new = Path(name) / folder.name
+        beside = folder.parent.iterdir()
+        remove_unfinished(path for path in beside if path.name.endswith(f".{folder.name}"))
+        with whole(folder) as new:
             new.mkdir()
             (new / about["program"]["file"]).write_bytes(program.content)
             if form == "stablehlo":
@@ -90,7 +90,6 @@ def write(
             write_json(new / "export.json", about)
             sums = [f"{file_hash(file)}  {file.name}\n" for file in sorted(new.iterdir())]
             write_text(new / SUMS, "".join(sums))
-            put(new, folder)
 
 
 def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, form: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from i3ad_jax.runs.files import (
     write_with_digest,
 )
 from i3ad_jax.runs.form import misfit
-from i3ad_jax.runtime.disk import make_folder
+from i3ad_jax.runtime.disk import make_folder, remove_unfinished
 from i3ad_jax.settings import SettingError
 
 
@@ -97,7 +97,9 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps other trainings out of the folder during the block.
+        """Keeps other commands that write out of the folder during the block.
+
+        What killed processes were writing there is removed.
 
         Raises:
             InputError: another process holds it, or the folder cannot be written to.
@@ -109,8 +111,9 @@ class RunFolder:
                 lock.acquire(timeout=0)
             except Timeout:
                 raise InputError(
-                    f"--run {self.path}: another training works in this folder; wait for it or name another"
+                    f"{self.path}: another command works in this folder; wait for it or name another one"
                 ) from None
+            remove_unfinished(self.path.rglob("*"))
         try:
             yield
         finally:

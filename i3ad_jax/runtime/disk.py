@@ -6,10 +6,13 @@ before the content of the file does, and leave an empty file in the place of a w
 
 import errno
 import os
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_UNFINISHED = re.compile(r"\.\d+\..+|.+\.orbax-checkpoint-tmp")  # by `whole`, and of Orbax
 _NO_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL)  # of systems that cannot open or sync folders
 
 
@@ -79,24 +82,32 @@ def remove(file: Path) -> None:
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
-    """A temporary file beside `file`, which takes its place at the end of the block, or goes if it fails."""
-    temporary = file.with_name(f".{os.getpid()}.{file.name}")  # NumPy and Pillow go by the suffix
+def whole(path: Path) -> Iterator[Path]:
+    """A name beside `path` for a file, or for a folder where there is none or an empty one.
+
+    What is there takes the place of `path` at the end of the block, or goes if that fails.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # NumPy and Pillow go by the suffix
     try:
         yield temporary
-        put(temporary, file)
+        put(temporary, path)
     except BaseException:
         with suppress(OSError):  # what went wrong first is what counts
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes temporary files that a killed process left in a folder, beside files that are whole now."""
-    for left in folder.glob(".[0-9]*.*"):
-        _, _, name = left.name.split(".", 2)
-        if left.with_name(name).exists():
-            left.unlink(missing_ok=True)
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Removes those of the files and folders that a process was writing; it must have been killed."""
+    for path in [path for path in paths if _UNFINISHED.fullmatch(path.name)]:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -18,13 +18,7 @@ from .commands import PREDICT, TRAIN, on
 
 def make_material(folder: Path) -> Material:
     """Makes it in `folder`, by processes: this one must not use JAX, since it will be forked."""
-    os.environ |= {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(folder / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_NUM_CPU_DEVICES": "1",
-    }
+    set_environment(folder)
     data = folder / "data"
     write_data(data)
     for command in (on(TRAIN, out="run"), PREDICT):
@@ -32,6 +26,18 @@ def make_material(folder: Path) -> Material:
             [sys.executable, "-m", "i3ad_jax", *command], cwd=folder, check=True, capture_output=True
         )
     return Material(data, folder / "run", (folder / SCORES).read_bytes())
+
+
+def set_environment(folder: Path) -> None:
+    """Has commands use one CPU device, compile lightly, and each program once, into `folder`."""
+    os.environ |= {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(folder / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_NUM_CPU_DEVICES": "1",
+        "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",  # exported programs name the lines that called for them
+    }
 
 
 def write_data(root: Path) -> None:

@@ -52,7 +52,7 @@ def run_cases(
             case = waiting.pop()
             own = folder / f"{len(waiting):05d}"
             (own / "work").mkdir(parents=True)
-            process = _FORK.Process(target=_case, args=(case, own, material, seed))
+            process = _FORK.Process(target=run_case, args=(case, own, material, seed))
             process.start()
             running.append(_Running(case, process, own, time.monotonic()))
         wait([each.process.sentinel for each in running], timeout=1)
@@ -80,7 +80,7 @@ def _end(each: _Running, material: Material, seconds: float) -> Result:
     return Result(each.case, outcome, detail, seconds)
 
 
-def _case(case: Case, folder: Path, material: Material, seed: int) -> None:
+def run_case(case: Case, folder: Path, material: Material, seed: int) -> None:
     """In the fork: the case's files, limits and environment, then its command as a process would run it."""
     os.setsid()
     work = folder / "work"

@@ -1,0 +1,114 @@
+"""Commands that are killed, full disks, damage in place and clocks that jump: a quick slice of the trials."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import pytest
+from conftest import FlagsOf
+from faults.damage import Subjects, damages, spoil
+
+from i3ad_jax import predict, train
+from i3ad_jax.runs.files import read_json
+from i3ad_jax.runs.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+
+
+def trial(name: str, *flags: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.faults.{name}", *flags], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_killed_commands_go_on_to_the_same_bits() -> None:
+    trial("kills", "--kills", "4", "--stops", "2", "--only", "train pca", "pack")
+
+
+@pytest.mark.slow
+def test_all_killed_commands_go_on_to_the_same_bits() -> None:
+    trial("kills")
+
+
+def test_what_a_full_disk_stops_goes_on_to_the_same_bits() -> None:
+    trial("full_disk", "--levels", "4", "--only", "pack")
+
+
+@pytest.mark.slow
+def test_whatever_a_full_disk_stops_goes_on_to_the_same_bits() -> None:
+    trial("full_disk")
+
+
+# TensorStore's reads of a damaged file end after the error has been told.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_checkpoint_is_refused_or_the_same(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pca_run, tmp_path / "run")
+    (tmp_path / "data").symlink_to(tiny_folder)
+    subjects = Subjects(tmp_path)
+    found = {
+        damage: subjects.try_damage(damage)
+        for damage in damages("run", tmp_path / "run", 1)
+        if damage.file.startswith("checkpoints")
+    }
+    assert set(found.values()) == {"refused", "same"}, found
+
+
+@pytest.mark.slow
+def test_whatever_is_damaged_is_refused_or_the_same() -> None:
+    trial("damage", "--places", "10")
+
+
+def test_damage_is_where_it_is_said_to_be(tmp_path: Path) -> None:
+    file, content = tmp_path / "file", bytes(range(1, 201))
+    ends = {"flipped": content[51:], "cut": b"", "zeroed": bytes(63) + content[114:]}
+    for kind, end in ends.items():
+        file.write_bytes(content)
+        spoil(file, kind, 5)
+        assert file.read_bytes()[:50] == content[:50]
+        assert file.read_bytes()[51:] == end
+        assert file.read_bytes() != content
+
+
+@pytest.fixture
+def backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes back by an hour whenever somebody looks."""
+    hours, now = count(1), time.time()
+    for clock in ("time.time", "tqdm.std.time"):
+        monkeypatch.setattr(clock, lambda: now - 3600 * next(hours))
+
+
+@pytest.mark.usefixtures("backwards")
+def test_a_clock_that_goes_backwards_changes_nothing(
+    tiny_run: Path, tiny_flags: list[str], tmp_path: Path
+) -> None:
+    train.main([*tiny_flags, "--run", str(tmp_path / "run")])
+    for file in ("calibration.json", "scores.csv"):  # weights are in the first by their digest
+        assert (tiny_run / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
+    assert read_json(tmp_path / "run/results.json")["seconds_per_image"] > 0
+    assert all(row["steps_per_second"] > 0 for row in RunFolder(tmp_path / "run").read_metrics())
+
+
+def test_files_from_the_future_change_nothing(flags_of: FlagsOf, tiny_folder: Path, tmp_path: Path) -> None:
+    run, images = tmp_path / "run", shutil.copytree(tiny_folder / "test", tmp_path / "images")
+    whole = tmp_path / "whole"
+    train.main([*flags_of("l2_ae"), "--run", str(whole)])
+    train.main([*flags_of("l2_ae"), "--steps", "4", "--run", str(run)])
+    for path in [*run.rglob("*"), *images.rglob("*")]:
+        os.utime(path, (2**32, 2**32))  # in the year 2106
+    train.main(["--run", str(run), "--resume", "--steps", "6"])
+    assert (run / "calibration.json").read_bytes() == (whole / "calibration.json").read_bytes()
+    out = tmp_path / "out"
+    arguments = [str(run), str(images), "--save", "scores", "--out"]
+    predict.main([*arguments, str(out)])
+    table = (out / "predictions.csv").read_text()
+    (out / "predictions.partial.csv").write_text("".join(table.splitlines(keepends=True)[:3]), newline="")
+    (out / "predictions.csv").unlink()
+    predict.main([*arguments, str(out), "--resume"])
+    assert (out / "predictions.csv").read_text() == table
