@@ -9,9 +9,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
-from skimage.segmentation import mark_boundaries
-from skimage.util import img_as_ubyte
 from tqdm import tqdm
 
 from i3ad_jax.config import Config
@@ -22,8 +19,7 @@ from i3ad_jax.data.stored import Rows, zeros
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.preparation import load_train
-from i3ad_jax.reporting.cases import Case
-from i3ad_jax.reporting.figures import contact_sheet, overlay
+from i3ad_jax.reporting.cases import Case, picture
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.run_report import make_cases, write_report
 from i3ad_jax.runs.environment import environment
@@ -41,8 +37,6 @@ from i3ad_jax.runtime.disk import make_folder, remove
 from i3ad_jax.runtime.memory import allowed
 from i3ad_jax.scoring.metrics import summarise
 from i3ad_jax.weights import load_weights
-
-MIN_SHOWN_SIDE = 128  # smaller images are enlarged in the picture of the cases
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +256,7 @@ def write_evaluation(
             detector=detector,
             cases=evaluation.cases,
         )
-        write_picture(folder.cases, _picture(evaluation.cases))
+        write_picture(folder.cases, picture(evaluation.cases))
         write_with_digest(folder.results, results)
     return results
 
@@ -288,22 +282,3 @@ def _as_run_results(
     """What `read_results` will read from the folder."""
     config = detector.config.to_json()
     return RunResults(name, results, config, test.paths, test.labels, test.defects, scores)
-
-
-def _picture(cases: list[Case]) -> Image.Image:
-    """The cases side by side; from above: input, its defect outlined; anomaly map; last mask; last image."""
-    vmax = max(float(case.anomaly_map.max()) for case in cases)
-    truths = [np.zeros(case.image.shape[:2], bool) if case.truth is None else case.truth for case in cases]
-    outlined = [
-        img_as_ubyte(mark_boundaries(case.image, truth, color=(0, 1, 0), mode="inner"))
-        for case, truth in zip(cases, truths, strict=True)
-    ]
-    rows = [
-        np.stack(outlined),
-        np.stack([overlay(case.image, case.anomaly_map, vmax=vmax) for case in cases]),
-        np.stack([np.repeat(255 * case.masks[-1, ..., None].astype(np.uint8), 3, axis=-1) for case in cases]),
-        np.stack([case.reconstructions[-1] for case in cases]),
-    ]
-    sheet = contact_sheet(rows)
-    enlarged = max(1, MIN_SHOWN_SIDE // len(truths[0]))
-    return sheet.resize((sheet.width * enlarged, sheet.height * enlarged), Image.Resampling.NEAREST)

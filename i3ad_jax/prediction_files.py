@@ -20,7 +20,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.reporting.figures import overlay
 from i3ad_jax.runs.files import read_json, write_array, write_json, write_picture, write_text
-from i3ad_jax.runtime.disk import make_folder, put, remove, whole
+from i3ad_jax.runtime.disk import make_folder, put, remove, remove_leftovers, whole
 from i3ad_jax.scoring.maps import SCORES
 
 MapFormat = Literal["npy", "npz", "png"]
@@ -87,6 +87,12 @@ class PredictionFiles:
         with self.partial.open("a", encoding="utf-8", newline="") as file:
             yield GrowingTable(file, kept=len(rows))
         put(self.partial, self.table)
+        self.clear_up()
+
+    def clear_up(self) -> None:
+        """Removes what a killed prediction left beside the maps and pictures, once all of them are there."""
+        for folder in (self.maps, self.pictures):
+            remove_leftovers(folder)
 
     def read_table(self) -> list[dict[str, str]]:
         """The rows of the finished table by their columns."""

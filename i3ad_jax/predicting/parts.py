@@ -126,6 +126,7 @@ class PredictionParts:
             anomalous += verdicts.to_pylist().count(1)
         for left in self.path.glob(".part-*"):
             left.unlink(missing_ok=True)
+        self.results.clear_up()
         summary = Summary(scored, anomalous, broken)
         write_json(self.results.about, {**about, **summary._asdict()})
         return summary

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 from PIL import Image
+from skimage.segmentation import mark_boundaries
+from skimage.util import img_as_ubyte
 
 from i3ad_jax.reporting import figures
 
 # Up to this side pictures are stored without loss and shown enlarged, pixel by pixel.
 _SMALL_SIDE = 128
 _MIN_SHOWN_SIDE = 192
+_LEAST_SIDE = 128  # of an image in the picture of all cases: smaller ones are enlarged
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,22 @@ def case_view(case: Case, *, vmax: float) -> dict[str, Any]:
         view["reconstructions"] = figures.data_uri(states, lossless=lossless)
         view["masks"] = figures.data_uri(figures.sprite_sheet(case.masks), lossless=True)
     return view
+
+
+def picture(cases: list[Case]) -> Image.Image:
+    """The cases side by side; from above: input, its defect outlined; anomaly map; last mask; last image."""
+    vmax = max(float(case.anomaly_map.max()) for case in cases)
+    truths = [np.zeros(case.image.shape[:2], bool) if case.truth is None else case.truth for case in cases]
+    outlined = [
+        img_as_ubyte(mark_boundaries(case.image, truth, color=(0, 1, 0), mode="inner"))
+        for case, truth in zip(cases, truths, strict=True)
+    ]
+    rows = [
+        np.stack(outlined),
+        np.stack([figures.overlay(case.image, case.anomaly_map, vmax=vmax) for case in cases]),
+        np.stack([np.repeat(255 * case.masks[-1, ..., None].astype(np.uint8), 3, axis=-1) for case in cases]),
+        np.stack([case.reconstructions[-1] for case in cases]),
+    ]
+    sheet = figures.contact_sheet(rows)
+    enlarged = max(1, _LEAST_SIDE // len(truths[0]))
+    return sheet.resize((sheet.width * enlarged, sheet.height * enlarged), Image.Resampling.NEAREST)

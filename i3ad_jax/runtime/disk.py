@@ -91,6 +91,14 @@ def whole(file: Path) -> Iterator[Path]:
         raise
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files that a killed process left in a folder, beside files that are whole now."""
+    for left in folder.glob(".[0-9]*.*"):
+        _, _, name = left.name.split(".", 2)
+        if left.with_name(name).exists():
+            left.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     opened = os.open(path, os.O_RDONLY)
     try:
