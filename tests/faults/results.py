@@ -96,6 +96,9 @@ def _is_readable(path: Path) -> bool:
     from i3ad_jax.data.images import read_image
     from i3ad_jax.runs.files import read_array, read_json
 
+    packs = (path.parent, path.parent.parent)
+    if any((pack / "train.csv").exists() and not (pack / "packed.json").exists() for pack in packs):
+        return False  # packed data without its mark is none
     readers = {".json": read_json, ".npy": read_array, ".jpg": read_image, ".png": _read_png}
     try:
         readers.get(path.suffix, Path.read_bytes)(path)
