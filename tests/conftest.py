@@ -73,7 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     config.addinivalue_line("filterwarnings", "ignore::i3ad_jax.errors.LearnedLittleWarning")
     if "PYTEST_XDIST_WORKER" not in os.environ:  # they inherit it
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flags_of_quick_compilation()}"
+        given = os.environ.get("XLA_FLAGS", "")
+        # stripped: JAX 0.12 ends a process whose flags are a space
+        os.environ["XLA_FLAGS"] = f"{given} {_flags_of_quick_compilation()}".strip()
 
 
 def _flags_of_quick_compilation() -> str:

@@ -248,6 +248,12 @@ def test_every_column_of_floats_but_the_speed_has_a_training_chart() -> None:
     assert charts == ["Chart: a loss", "Chart: b loss"]
 
 
+def test_a_value_whose_name_looks_like_a_formula_has_a_chart() -> None:
+    name = r"$\frac{$ <script>"
+    labels = Page(make_page(training=[{"step": 1, name: 1.0}])).attributes("aria-label")
+    assert f"Chart: {name}" in labels
+
+
 def test_the_same_run_gives_the_same_page(html: str) -> None:
     assert make_page(training=TRAINING, pictures=make_pictures(len(LABELS))) == html
 

@@ -234,6 +234,16 @@ def test_a_token_is_asked_for(detector: Detector, rule: Rule) -> None:
         assert ask(port, "GET", "/health")[0] == 200
 
 
+def test_a_token_is_asked_for_before_the_body_is_read(detector: Detector, rule: Rule) -> None:
+    head = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    with (
+        serving(detector, rule, Limits(time_limit=600), token="secret") as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
+    ):
+        connection.sendall(head)  # and never a body
+        assert connection.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
 def test_other_addresses_than_loopback_need_a_token(
     fails: Fails, pca_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,6 +160,13 @@ def test_sources_that_cannot_be_used(write: Write, name: str, column: str, messa
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["reference://a.png::file:///ref.json", "simplecache::memory://a.png"])
+def test_a_table_names_no_chain_of_uris(write: Write, name: str) -> None:
+    file = write(["a::b.png", name], 10)  # the first is a file's name
+    with pytest.raises(InputError, match="is a chain of URIs"):
+        find_sources([str(file)], column="image")
+
+
 def test_a_table_without_rows_or_with_an_empty_path(write: Write) -> None:
     file = write(["a.png", None], 10)
     with pytest.raises(InputError, match=r"row 1: image is empty"):

@@ -244,7 +244,14 @@ def _rows(table: Path | Uri, column: str) -> Iterator[Source]:
 
 
 def _beside(table: Path | Uri, name: str) -> Path | Uri:
-    """The file that a table names, by a URI or relative to the table."""
+    """The file that a table names, by a URI or relative to the table.
+
+    Raises:
+        InputError: a URI is a chain such as `reference://x::https://y`. By one a table could have fsspec
+            build any file system, and before version 2026.6 run a template.
+    """
+    if "::" in name and ("://" in name or isinstance(table, Uri)):
+        raise InputError(f"{table}: {name}: is a chain of URIs; a table may name single ones")
     if "://" in name:
         return Uri(name)
     if isinstance(table, Uri):
