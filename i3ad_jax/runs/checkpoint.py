@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import signal
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from orbax.checkpoint import v1 as ocp
 
 from i3ad_jax.errors import InputError
 from i3ad_jax.runtime.devices import own_copy
+from i3ad_jax.runtime.signals import held_signals
 
 Shapes = dict[str, tuple[tuple[int, ...], str]]
 KEPT = 2  # the newest, and the one before it in case the disk damages the newest
@@ -88,7 +90,12 @@ class Checkpoints:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
         )
         try:
-            return own_copy(self._checkpointer.load(step, template))
+            # Orbax would take Ctrl-C for a checkpoint that it cannot read.
+            with held_signals() as received:
+                loaded = self._checkpointer.load(step, template)
+            for number in received:
+                signal.raise_signal(number)
+            return own_copy(loaded)
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
             raise InputError(
                 f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"

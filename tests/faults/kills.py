@@ -119,7 +119,7 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
             ended = _with_intruder(trial, folder, command, moment.seconds, chain)
         else:
             ended = kill(trial, folder, command, moment, chain.signal)
-        if ended.code == 2 and not task.again:  # the signal before came when all was done
+        if ended.code == 2 and "holds" in ended.errors:  # the signal before came when all was done
             ended = Ended(0, ended.errors)
         chain.kills += ended.code != 0
         name = signal.Signals(chain.signal).name
