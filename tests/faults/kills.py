@@ -131,7 +131,7 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
             break
         if ended.code == 0:  # it was too quick
             shutil.rmtree(work / "out", ignore_errors=True)
-    if ended.code:
+    if ended.code or not chain.kills:
         ended = trial.end(folder, trial.start(folder, task.next_command(work)))
     found = trial.said(work)
     differing = sorted(name for name in found | whole.said if found.get(name) != whole.said.get(name))
