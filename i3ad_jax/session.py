@@ -1,11 +1,9 @@
 """A training session in a run folder: progress bar, log, checkpoints, sample pictures, interruptions."""
 
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from typing import Any
 
@@ -31,6 +29,7 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.runtime.disk import make_folder, remove, sync
 from i3ad_jax.runtime.processes import agreed, by_first, gathered, is_first
+from i3ad_jax.runtime.signals import held_signals
 from i3ad_jax.shapes import to_uint8
 
 LOG_EVERY = 20
@@ -156,7 +155,7 @@ def _train(prepared: Preparation, folder: RunFolder, *, devices: int | None) -> 
     settings = method.training
     by_steps = isinstance(settings, StepSettings)
     total = settings.steps if by_steps else 1
-    with folder.writing(), Checkpoints(folder.checkpoints) as checkpoints, _signals() as received:
+    with folder.writing(), Checkpoints(folder.checkpoints) as checkpoints, held_signals() as received:
         start = checkpoints.latest or 0
         state = agreed(lambda: checkpoints.load(state_shapes(method)) if start else None)
         by_first(partial(folder.keep_metrics_until, start))
@@ -247,24 +246,3 @@ class _Clock:
         rate = (step - self.step) / (now - self.time)
         self.step, self.time = step, now
         return rate
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list to which SIGINT and SIGTERM add their number, once; a second one acts as usual."""
-    received: list[int] = []
-    in_main = threading.current_thread() is threading.main_thread()  # where alone Python takes signals
-    numbers = (signal.SIGINT, signal.SIGTERM) if in_main else ()
-    handlers = {number: signal.getsignal(number) for number in numbers}
-
-    def note(number: int, _: Any) -> None:
-        received.append(number)
-        signal.signal(number, handlers[signal.Signals(number)])
-
-    for number in handlers:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

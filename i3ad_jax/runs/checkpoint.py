@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import signal
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.runtime.disk import sync, sync_names
 from i3ad_jax.runtime.processes import is_first
+from i3ad_jax.runtime.signals import held_signals
 
 Shapes = dict[str, tuple[tuple[int, ...], str]]
 _DIGEST = "sha256"
@@ -97,7 +99,12 @@ class Checkpoints:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
         )
         try:
-            state = own_copy(self._checkpointer.load(step, template))
+            # Orbax would take Ctrl-C for a checkpoint that it cannot read.
+            with held_signals() as received:
+                loaded = self._checkpointer.load(step, template)
+            for number in received:
+                signal.raise_signal(number)
+            state = own_copy(loaded)
         except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
             raise InputError(
                 f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"

@@ -119,7 +119,7 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
             ended = _with_intruder(trial, folder, command, moment.seconds, chain)
         else:
             ended = kill(trial, folder, command, moment, chain.signal)
-        if ended.code == 2 and not task.again:  # the signal before came when all was done
+        if ended.code == 2 and "holds" in ended.errors:  # the signal before came when all was done
             ended = Ended(0, ended.errors)
         chain.kills += ended.code != 0
         name = signal.Signals(chain.signal).name
@@ -131,7 +131,7 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
             break
         if ended.code == 0:  # it was too quick
             shutil.rmtree(work / "out", ignore_errors=True)
-    if ended.code:
+    if ended.code or not chain.kills:
         ended = trial.end(folder, trial.start(folder, task.next_command(work)))
     found = trial.said(work)
     differing = sorted(name for name in found | whole.said if found.get(name) != whole.said.get(name))

@@ -77,6 +77,7 @@ class Trial:
         """Starts a command of `i3ad` in a fork; `before` is called there with its working folder."""
 
         def prepare(work: Path, material: Material, rng: np.random.Generator) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
             before(work)
 
         (folder / "stderr").unlink(missing_ok=True)
