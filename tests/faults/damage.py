@@ -65,11 +65,14 @@ def spoil(file: Path, kind: str, place: int) -> None:
 
 
 def damages(subject: str, folder: Path, number: int) -> Iterator[Damage]:
-    """Damages of each file, at so many of the places, evenly spaced."""
+    """Damages of each file, at so many of the places, evenly spaced.
+
+    Not of the log of the training: its rows are drawn, and nothing is computed from them.
+    """
     for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size):
         for kind in ("flipped", "cut", "zeroed"):
             for place in range(0, PLACES, PLACES // number):
-                if file.name != ".lock":
+                if file.name not in (".lock", "metrics.jsonl"):
                     yield Damage(subject, file.relative_to(folder).as_posix(), kind, place)
 
 
