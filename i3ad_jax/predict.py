@@ -38,7 +38,7 @@ class EngineSettings(Settings):
     predictions/, a Parquet file each, of which another start does those that are missing. ray: the same by
     workers, one for each GPU, or without any for each core, of the Ray cluster that RAY_ADDRESS names, or of
     this machine."""
-    workers: int | None = setting(None, minimum=1)
+    workers: int | None = setting(None, minimum=1, maximum=65_536)
     """How many workers score with --engine ray; by default one for each GPU or core."""
 
 
