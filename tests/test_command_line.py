@@ -132,7 +132,8 @@ def test_a_whole_training_from_another_folder_leaves_only_its_run(tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_command_is_one_line_and_clears_up(tmp_path: Path, number: signal.Signals) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from i3ad_jax import command_line\n"
+        "import os, signal; from pathlib import Path; from i3ad_jax import command_line\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background it is ignored
         "from i3ad_jax.runs.files import whole\n"
         "def write(_):\n"
         "  with whole(Path('file')) as temporary:\n"

@@ -38,6 +38,7 @@ def test_help_and_version_import_no_jax() -> None:
 def test_ctrl_c_while_packages_are_imported_is_no_traceback() -> None:
     program = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background it is ignored
         "class Interrupting:\n"
         "  def find_spec(self, name, *_):\n"
         "    if name == 'i3ad_jax.command_line': os.kill(os.getpid(), signal.SIGINT)\n"
