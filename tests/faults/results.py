@@ -13,6 +13,7 @@ from i3ad_jax.errors import InputError
 
 # Of the time and place, or of the command that was resumed.
 _OF_TIME = {"started", "seconds_per_image", "steps_per_second", "environment", "command", "git_commit"}
+_OF_TIME |= {"digest"}  # of all that a file says, which is compared by itself
 _TEMPORARY = re.compile(r"\..*|.*\.orbax-checkpoint-tmp.*")
 _GROWING = ("metrics.jsonl", "predictions.partial.csv", "predictions.json", "report.html")
 Said = dict[str, str]
