@@ -64,7 +64,7 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
         The sizes: height and width.
 
     Raises:
-        InputError: the data cannot be read, or the folder cannot be written to.
+        InputError: the data cannot be read, the folder cannot be written to, or another command works there.
     """
     sizes, name = [], ""
 
@@ -76,7 +76,7 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
         name = found.name
         return found.train
 
-    with RunFolder(out).writing():
+    with RunFolder(out).lock(), RunFolder(out).writing():
         writer = PackWriter(out)
         prepare(config, read)
         writer.finish(name, aspect=config.data.aspect)
