@@ -1,8 +1,6 @@
 """Commands where the machine refuses: folders, devices, variables and limits."""
 
-import ctypes
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 from .case import Case, Expected, Material
 from .commands import COMMANDS, on
 from .files import copy_run
+from .mounts import may_mount, mount, own_namespace
 
 _PLACES: dict[str, Expected] = {
     "/proc/nowhere": "refused",
@@ -39,11 +38,11 @@ _AT_START: tuple[tuple[str, str, Expected], ...] = (
     ("PYTHONIOENCODING", "ascii", "accepted"),
     ("LC_ALL", "C", "accepted"),
 )
-_CLONE_NEWNS = 0x20000
 
 
 def cases() -> Iterator[Case]:
     """Cases of surroundings, for every command that writes."""
+    mounts = may_mount()
     for name, command in COMMANDS.items():
         if name == "check":  # which takes seconds, and writes as `report` does
             continue
@@ -53,7 +52,7 @@ def cases() -> Iterator[Case]:
                 yield Case(
                     f"environments/{name}/out={called}", on(command, out=place), expected, prepare=_files
                 )
-            if os.geteuid() == 0:
+            if mounts:
                 moved = on(command, out="mounted/out")
                 for size in ("8k", "40k", "100k", "200k", "400k"):
                     yield _mounted(f"{name}/tmpfs-{size}", moved, f"size={size}", "either")
@@ -101,10 +100,8 @@ def _mounted(name: str, command: tuple[str, ...], options: str, expected: Expect
         _files(folder, material, rng)
         mounted = folder / "mounted"
         mounted.mkdir()
-        # In a namespace of its own, so that it ends with the process.
-        ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS)
-        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], check=True)
+        own_namespace()
+        mount(mounted, options)
 
     return Case(f"environments/{name}", command, expected, prepare=prepare)
 

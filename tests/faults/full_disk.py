@@ -6,7 +6,6 @@ accepts, and with more room end in the same bits. Linux's root alone may mount; 
 """
 
 import argparse
-import ctypes
 import os
 import shutil
 import subprocess
@@ -19,11 +18,11 @@ from typing import NamedTuple
 from .case import Case, Material, judge
 from .commands import on
 from .material import set_environment, warm_up, write_data
+from .mounts import may_mount, mount, own_namespace
 from .results import left_over, wrong_but_readable
 from .tasks import TASKS, TRAIN_I3AD, Task
 from .trial import FORK, Trial, Whole
 
-_CLONE_NEWNS = 0x20000
 _NAMES = (
     "train i3ad",
     "train pca",
@@ -46,15 +45,6 @@ class Level(NamedTuple):
     miss: str
 
 
-def may_mount() -> bool:
-    """Whether this process may mount a file system in a namespace of its own."""
-    program = "import ctypes; ctypes.CDLL(None).unshare(0x20000) and exit(1)"
-    mount = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return os.geteuid() == 0 and subprocess.run([sys.executable, "-c", program]).returncode == 0 == (
-        subprocess.run(mount, capture_output=True).returncode
-    )
-
-
 def on_disk(task: Task) -> Task:
     """The task with its results on the file system that is filled, in `disk`."""
     command, again = (on(each, out="disk/out") for each in (task.command, task.again))
@@ -69,7 +59,7 @@ def try_level(trial: Trial, task: Task, whole: Whole, size: int) -> Level:
     folder = trial.folder(f"disk {task.name} {size}")
     work, disk = folder / "work", folder / "work/disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+    mount(disk, f"size={size}")
     try:
         ended = trial.end(folder, trial.start(folder, task.command))
         case = Case("", task.command, "either")
@@ -117,7 +107,7 @@ def main() -> None:
         write_data(base / "data")
         trial = Trial(base)
         trial.make_run(TRAIN_I3AD, of=tasks)
-        with ProcessPoolExecutor(flags.jobs, mp_context=FORK, initializer=_own_namespace) as pool:
+        with ProcessPoolExecutor(flags.jobs, mp_context=FORK, initializer=own_namespace) as pool:
             plan = [
                 (trial, task, whole, int(_BEYOND * whole.size * number / flags.levels) // 4096 * 4096 + 4096)
                 for task, whole in zip(tasks, pool.map(trial.whole, tasks), strict=True)
@@ -135,13 +125,6 @@ def main() -> None:
         refused, accepted = (sum(x.outcome == kind for x in own) for kind in ("refused", "accepted"))
         print(f"| {name} | {len(own)} | {refused} | {accepted} | {sum(bool(x.miss) for x in own)} |")
     sys.exit(any(level.miss for level in levels))
-
-
-def _own_namespace() -> None:
-    """Mounts of this process are seen by it and its children alone, and end with them."""
-    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
-        raise OSError(ctypes.get_errno(), "unshare")
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 def _level(arguments: tuple[Trial, Task, Whole, int]) -> Level:

@@ -9,20 +9,8 @@ from .numbers import I3AD
 _RESUME = ("train", "--run", "out", "--resume")
 _OFTEN = ("--steps", "8", "--checkpoint-every", "2", "--sample-every", "4")
 L2_AE = (
-    *(
-        "train",
-        "--method",
-        "l2_ae",
-        "--data",
-        "data",
-        "--image-size",
-        "32",
-        "--width",
-        "2",
-        "--batch-size",
-        "3",
-    ),
-    *("--latent-size", "3", "--planted-images", "4", "--run", "out"),
+    *("train", "--method", "l2_ae", "--data", "data", "--image-size", "32", "--width", "2"),
+    *("--batch-size", "3", "--latent-size", "3", "--planted-images", "4", "--run", "out"),
 )
 _PREDICT = ("predict", "run", "data/test", "--out", "out", "--save", "scores", "maps", "pictures")
 
