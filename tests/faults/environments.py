@@ -1,6 +1,5 @@
 """Commands where the machine refuses: folders, devices, variables and limits."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
