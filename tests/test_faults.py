@@ -46,6 +46,17 @@ ALWAYS = (
     "runs/scores.csv/fifo/report",
     "runs/preprocessing.json/scale=true/predict",
     "runs/results.json/scores.l2.image_auroc=null/report",
+    "runs/checkpoints/file/predict",
+    "runs/checkpoints/7-empty/predict",
+    "images/tiff-pages/whole",
+    "images/png-animated/whole",
+    "prepared/archive/image-text",
+    "options/train-i3ad/generator-learning-rate='inf'",
+    "options/train-i3ad/discriminator-depth='1000000'",
+    "options/train-i3ad/image-size='-1'",
+    "options/train-i3ad/iterations='2147483648'",
+    "options/train-pca/components='1000000'",
+    "options/predict/workers='2147483648'",
 )
 
 

@@ -1,6 +1,7 @@
 """Run folders damaged file by file and key by key."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from .case import Case, Expected, Material
 from .commands import COMMANDS, PREDICT
-from .files import DAMAGE, copy_run
+from .files import DAMAGE, Damage, copy_run, written
 
 JSON_FILES = ("config.json", "calibration.json", "preprocessing.json", "files.json", "results.json")
 TEXTS = {
@@ -35,6 +36,13 @@ VALUES: dict[str, Any] = {
     "nested": [[[{}]]],
 }
 GONE = "gone"
+# What lies where Orbax looks for checkpoints, and is none.
+STRAY: dict[str, Damage] = {
+    "file": written(b""),
+    "7-empty": lambda checkpoints, rng: (checkpoints / "7").mkdir(),
+    "7-file": lambda checkpoints, rng: written(b"")(checkpoints / "7", rng),
+    "empty": lambda checkpoints, rng: _emptied(checkpoints),
+}
 _COMMANDS = {**COMMANDS, "predict": PREDICT}
 
 
@@ -45,6 +53,9 @@ def cases(run: Path) -> Iterator[Case]:
         for damage in (*DAMAGE, GONE):
             for name in _commands_that_read(file):
                 yield _damaged(file, damage, name)
+    for stray in STRAY:
+        for name in ("predict", "resume", "export"):
+            yield _strayed(stray, name)
     for file in (*JSON_FILES, "environment.json", "metrics.jsonl"):
         for text in TEXTS:
             for name in _commands_that_read(file):
@@ -55,6 +66,22 @@ def cases(run: Path) -> Iterator[Case]:
             # A report reads the results alone: fewer kinds of damage will do for so many keys.
             for kind in ("null", "text", GONE) if file == "results.json" else (*VALUES, GONE):
                 yield _changed(file, place, kind, "report" if file == "results.json" else "predict")
+
+
+def _emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _strayed(stray: str, name: str) -> Case:
+    def prepare(folder: Path, material: Material, rng: np.random.Generator) -> None:
+        copy_run(folder, material)
+        checkpoints = folder / "run/checkpoints"
+        if stray == "file":
+            shutil.rmtree(checkpoints)
+        STRAY[stray](checkpoints, rng)
+
+    return Case(f"runs/checkpoints/{stray}/{name}", _COMMANDS[name], _expected(name), prepare=prepare)
 
 
 def _commands_that_read(file: str) -> tuple[str, ...]:
