@@ -566,6 +566,13 @@ def test_weights_with_a_flipped_bit_are_refused_or_the_same(untrained_run: Path,
     assert refused >= 3
 
 
+def test_a_checkpoint_that_is_described_wrongly_is_refused(untrained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(untrained_run, tmp_path / "run")
+    for file in run.glob("checkpoints/*/_CHECKPOINT_METADATA"):
+        file.write_text(file.read_text().replace('"commit_', '"commjt_'))
+    assert f"{run / 'checkpoints'}: holds a damaged checkpoint" in str(state_or_error(run))
+
+
 @pytest.mark.parametrize("u", [float("nan"), float("inf"), "0.3", None, [0.3], {}, True, -0.1, 2.5], ids=str)
 def test_an_impossible_u_is_refused(
     fails: Fails, untrained_run: Path, tmp_path: Path, data: Path, u: Any

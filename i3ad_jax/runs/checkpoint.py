@@ -29,7 +29,7 @@ class Checkpoints:
     """The checkpoints of one run; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError where something else lies in the place of a folder or file of checkpoints."""
+        """Raises InputError where a checkpoint is damaged, or something else lies in the place of a file."""
         if os.path.lexists(path) and not path.is_dir():
             raise InputError(f"{path}: must be a folder; remove what is there, or restore the run")
         if special := [file for file in path.rglob("*") if not (file.is_file() or file.is_dir())]:
@@ -38,7 +38,14 @@ class Checkpoints:
             )
         self.path = path
         newest: Any = ocp.training.preservation_policies.LatestN(KEPT)
-        self._checkpointer = ocp.training.Checkpointer(str(path.absolute()), preservation_policy=newest)
+        try:
+            self._checkpointer = ocp.training.Checkpointer(str(path.absolute()), preservation_policy=newest)
+        except OSError:
+            raise
+        except Exception as error:  # as in `load`, from what describes a checkpoint
+            raise InputError(
+                f"{path}: holds a damaged checkpoint ({type(error).__name__}); remove its folder, or restore it"
+            ) from error
 
     def __enter__(self) -> "Checkpoints":
         return self
