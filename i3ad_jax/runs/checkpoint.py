@@ -44,7 +44,7 @@ class Checkpoints:
             raise
         except Exception as error:  # as in `load`, from what describes a checkpoint
             raise InputError(
-                f"{path}: holds a damaged checkpoint ({type(error).__name__}); remove its folder, or restore it"
+                f"{path}: holds a damaged checkpoint ({type(error).__name__}); remove or restore it"
             ) from error
 
     def __enter__(self) -> "Checkpoints":
