@@ -355,6 +355,14 @@ def test_what_killed_processes_were_writing_goes_with_the_next_lock(run: Path) -
         assert not (run / "checkpoints/2.orbax-checkpoint-tmp").exists()
 
 
+def test_what_a_command_is_writing_in_a_run_below_stays(run: Path) -> None:
+    (run / ".12.config.json").write_text("{")
+    (run / "checkpoints/2.orbax-checkpoint-tmp").mkdir()
+    before = sorted(run.rglob("*"))
+    with RunFolder(run.parent).lock():
+        assert sorted(run.rglob("*")) == before
+
+
 # f: a calibration that cannot be right
 
 

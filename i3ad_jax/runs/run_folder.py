@@ -30,6 +30,10 @@ from i3ad_jax.runs.form import misfit
 from i3ad_jax.runtime.disk import make_folder, remove_unfinished
 from i3ad_jax.settings import SettingError
 
+# Where commands write below a folder that they lock. Not all that is below: --out may be a folder with other
+# runs in it, in which commands may be at work.
+_WRITTEN_BELOW = ("checkpoints", "maps", "pictures", "samples", "statistics")
+
 
 class RunFolder:
     """Paths and small files of one run.
@@ -113,7 +117,8 @@ class RunFolder:
                 raise InputError(
                     f"{self.path}: another command works in this folder; wait for it or name another one"
                 ) from None
-            remove_unfinished(self.path.rglob("*"))
+            for folder in ("", *_WRITTEN_BELOW):
+                remove_unfinished((self.path / folder).glob("*"))
         try:
             yield
         finally:
