@@ -9,6 +9,11 @@ class InputError(Exception):
     """
 
 
+def reason_of(error: Exception) -> str:
+    """Why it was raised, in one line: what the system says, or the message, or the type."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
 class ChangedFilesWarning(UserWarning):
     """A file that a run was trained on or held out is not what it was; the message names it."""
 

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from i3ad_jax.data.files import open_file
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, reason_of
 
 Aspect = Literal["stretch", "pad", "crop"]
 Size = tuple[int, int]
@@ -296,5 +296,4 @@ def _one_line(name: str) -> Iterator[None]:
 
 
 def _unreadable(name: str, error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return InputError(f"{name}: cannot be read ({reason}); replace the file or remove it")
+    return InputError(f"{name}: cannot be read ({reason_of(error)}); replace the file or remove it")

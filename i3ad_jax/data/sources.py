@@ -13,7 +13,7 @@ from typing import Any
 from i3ad_jax.data.files import open_file
 from i3ad_jax.data.images import SUFFIXES
 from i3ad_jax.data.inputs import find_images
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, reason_of
 
 _ROWS_AT_ONCE = 64
 _READ_AHEAD = 2**22  # bytes of a Parquet file; without it pyarrow reads all that a group of rows holds
@@ -171,7 +171,7 @@ class Reader:
                 self._batch = next(self._batches)
         except Exception as error:  # of the file system or pyarrow's; the rows of other tables can be read
             self._table = None
-            return Cell(row, None, _reason(error))
+            return Cell(row, None, reason_of(error))
         return Cell(row, self._batch[row.number - self._first].as_py())
 
     def _lies_ahead(self, row: Row) -> bool:
@@ -237,7 +237,7 @@ def _rows(table: Path | Uri, column: str) -> Iterator[Source]:
     except InputError:
         raise
     except Exception as error:  # of the file system or pyarrow's
-        raise InputError(f"{table}: cannot be read ({_reason(error)}); replace the file") from error
+        raise InputError(f"{table}: cannot be read ({reason_of(error)}); replace the file") from error
     if not all(values):
         raise InputError(f"{table}: row {values.index(next(x for x in values if not x))}: {column} is empty")
     return (_beside(table, value) for value in values)
@@ -267,7 +267,7 @@ def _below(uri: str) -> list[Uri]:
             return [Uri(uri)]
         found = [name for name in system.find(path) if PurePosixPath(name).suffix.lower() in SUFFIXES]
     except Exception as error:  # file systems raise nearly any type
-        raise InputError(f"{uri}: cannot be read ({_reason(error)})") from error
+        raise InputError(f"{uri}: cannot be read ({reason_of(error)})") from error
     if not found:
         raise InputError(f"{uri}: no such file, nor a folder with {', '.join(sorted(SUFFIXES))} in it")
     return [Uri(system.unstrip_protocol(name)) for name in sorted(found)]
@@ -282,7 +282,7 @@ def _file_system(uri: str) -> tuple[Any, str]:
     try:
         return fsspec.url_to_fs(uri)
     except Exception as error:  # an unknown protocol, a package that it needs, its own settings
-        raise InputError(f"{uri}: cannot be opened ({_reason(error)})") from error
+        raise InputError(f"{uri}: cannot be opened ({reason_of(error)})") from error
 
 
 @contextmanager
@@ -294,7 +294,3 @@ def _opened(table: Path | Uri) -> Iterator[Any]:
         system, path = _file_system(table.uri)
         with system.open(path, "rb") as file:
             yield file
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
