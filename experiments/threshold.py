@@ -81,6 +81,7 @@ def measure(subject: Subject) -> Curves:
                 {"u": u},
                 test.images[:],
                 preprocessing=detector.preprocessing,
+                step=detector.calibration.step,
             )
             found.append(auroc(test, {score: maps[score] for score in SCORES}))
             progress.update()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from i3ad_jax.data.defects import damage
 from i3ad_jax.data.images import Size
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, TrainingDiverged
 from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
@@ -206,7 +206,9 @@ def calibrate(
 
     def plain(images: np.ndarray, label: str) -> AnomalyMaps:
         with tqdm(desc=label, total=len(images), unit="image", disable=not progress) as bar:
-            return plain_anomaly_maps(method, state, tuned, images, preprocessing=preprocessing, bar=bar)
+            return plain_anomaly_maps(
+                method, state, tuned, images, preprocessing=preprocessing, step=step, bar=bar
+            )
 
     rng = np.random.default_rng(seed)
     chosen = np.resize(rng.permutation(len(held_out)), scoring.planted_images)  # again and again, if need be
@@ -236,6 +238,7 @@ def plain_anomaly_maps(
     images: UInt8[np.ndarray, "n h w 3"],
     *,
     preprocessing: Preprocessing,
+    step: int,
     bar: tqdm | None = None,
 ) -> AnomalyMaps:
     """Maps of all images by the scores that are not calibrated; each moves the bar on, if there is one.
@@ -243,7 +246,7 @@ def plain_anomaly_maps(
     Several processes share the images; each calls this and gets all maps.
 
     Raises:
-        InputError: a map is not finite: finite weights can still be too large to compute with.
+        TrainingDiverged: a map is not finite: finite weights can still be too large to compute with.
     """
     reached = 0 if bar is None else bar.n + len(images)
     maps: Any = shared_among(
@@ -260,7 +263,8 @@ def plain_anomaly_maps(
     plain = {score.name: maps[score.name] for score in PLAIN if score.name in maps}
     for name, own in plain.items():
         if not np.isfinite(own).all():
-            raise InputError(f"training diverged: the scores {name} are not finite; lower the learning rates")
+            worst = own[~np.isfinite(own)][0]
+            raise TrainingDiverged(step, f"score {name} = {worst:g}")
     return plain
 
 

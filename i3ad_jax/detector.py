@@ -239,6 +239,7 @@ class Detector:
             self.calibration.tuned,
             images,
             preprocessing=self.preprocessing,
+            step=self.calibration.step,
             bar=bar,
         )
         return self.calibration.complete(plain)

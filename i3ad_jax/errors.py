@@ -9,6 +9,21 @@ class InputError(Exception):
     """
 
 
+class TrainingDiverged(InputError):
+    """Losses, weights or scores that are too large or not finite, wherever they are noticed."""
+
+    def __init__(self, step: int, problem: str, *, kept: int | None = None) -> None:
+        """Makes the one message of all places.
+
+        Args:
+            step: number of training steps that led there.
+            problem: the first such value, as `name = value`.
+            kept: step of the newest good checkpoint; None if there is none.
+        """
+        last_good = "" if kept is None else f"; the checkpoint of step {kept} is kept"
+        super().__init__(f"training diverged at step {step} ({problem}); lower the learning rates{last_good}")
+
+
 def reason_of(error: Exception) -> str:
     """Why it was raised, in one line: what the system says, or the message, or the type."""
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

@@ -15,7 +15,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
 from i3ad_jax.detector import Detector
-from i3ad_jax.errors import InputError, LearnedLittleWarning
+from i3ad_jax.errors import InputError, LearnedLittleWarning, TrainingDiverged
 from i3ad_jax.evaluation import evaluate, write_evaluation
 from i3ad_jax.fit import Step, choose_devices, state_shapes, training_steps
 from i3ad_jax.inspection.cost import check_memory
@@ -195,13 +195,9 @@ def _train(prepared: Preparation, folder: RunFolder, *, devices: int | None) -> 
 
 
 def _check(step: Step, *, weights: bool, kept: int | None) -> None:
-    """Raises InputError if training has diverged."""
+    """Raises TrainingDiverged if it has."""
     if problem := step.problem(weights=weights):
-        last_good = f"the checkpoint of step {kept} is kept" if kept else "there is no checkpoint yet"
-        raise InputError(
-            f"training diverged at step {step.number} ({problem}); {last_good};"
-            " start a new run with smaller learning rates"
-        )
+        raise TrainingDiverged(step.number, problem, kept=kept)
 
 
 class _Record:

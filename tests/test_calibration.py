@@ -46,7 +46,7 @@ def state() -> State:
 
 
 def plain_maps(state: State) -> AnomalyMaps:
-    return plain_anomaly_maps(METHOD, state, {}, HELD_OUT, preprocessing=PREPROCESSING)
+    return plain_anomaly_maps(METHOD, state, {}, HELD_OUT, preprocessing=PREPROCESSING, step=1)
 
 
 @pytest.fixture(scope="module")
