@@ -197,14 +197,16 @@ def _run_steps(
     The state is donated: the new one takes its memory.
     """
 
-    def step(index: Int[Array, ""], carry: tuple[State, Metrics]) -> tuple[State, Metrics]:
+    @jax.jit  # traced once, for the shapes and for the loop
+    def step(index: Int[Array, ""], state: State) -> tuple[State, Metrics]:
         batch, to_plant = (squares[index - block.first] for squares in (block.batches, block.to_plant))
-        stepped = _step(method, carry[0], batch, to_plant, augmentation, jax.random.fold_in(key, index))
+        stepped = _step(method, state, batch, to_plant, augmentation, jax.random.fold_in(key, index))
         return replicated(stepped, devices=devices)
 
-    shapes = jax.eval_shape(lambda: step(jnp.int32(0), (state, {}))[1])
+    shapes = jax.eval_shape(step, jnp.int32(0), state)[1]
     none = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
-    return lax.fori_loop(start, stop, step, (state, none))
+    first, last = jnp.int32(start), jnp.int32(stop)
+    return lax.fori_loop(first, last, lambda index, carry: step(index, carry[0]), (state, none))
 
 
 def _step(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import hypothesis
 import jax
 import numpy as np
@@ -29,6 +30,8 @@ from i3ad_jax.settings import flag
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 FlagsOf = Callable[[str], list[str]]
+# A folder by its name, and what makes it.
+Shared = Callable[[str, Callable[[Path], object]], Path]
 # The same examples in every run, however long one takes: a failure is the change's.
 hypothesis.settings.register_profile("suite", max_examples=50, derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("suite")
@@ -89,14 +92,19 @@ def _flags_of_quick_compilation() -> str:
     return flags if known.returncode == 0 else ""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Does not import a file whose tests are all slow where slow tests are left out: imports take time too."""
+    if collection_path.suffix != ".py" or config.option.markexpr != "not slow":
+        return None
+    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text() or None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests compile far more than they compute: compile each program once a session, and lightly."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # by all processes that run tests
     jax.config.update("jax_disable_most_optimizations", True)
-    jax.config.update("jax_compilation_cache_dir", str(shared / "cache"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_compilation_cache_dir", str(_common_folder(tmp_path_factory) / "cache"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,9 +130,40 @@ def real_data() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in MVTec layout: 8 training images, 3 normal and 3 defective test images with masks."""
-    root = tmp_path_factory.mktemp("tiny")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Makes a folder once for all processes that run tests; its files must stay as they are."""
+    root = _common_folder(tmp_path_factory) / "shared"
+    root.mkdir(exist_ok=True)
+    used: dict[Path, dict[Path, int]] = {}
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        folder, finished = root / name, root / f"{name}.finished"
+        with filelock.FileLock(root / f"{name}.lock"):
+            if not finished.exists():
+                make(folder)
+                finished.touch()
+        if folder not in used:
+            used[folder] = _times_of_change(folder)
+        return folder
+
+    yield get
+    for folder, before in used.items():
+        assert _times_of_change(folder) == before, f"a test has changed files of {folder}; copy it first"
+
+
+def _times_of_change(folder: Path) -> dict[Path, int]:
+    """By file; locks are opened for writing by whoever takes them."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def _common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new folder of this session, the same in all processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def _make_tiny_folder(root: Path) -> None:
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 127, 40)[:, None, None] * np.ones((40, 48, 3))
     for split, count in (("train/good", 8), ("test/good", 3), ("test/spot", 3)):
@@ -139,7 +178,12 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 (root / "ground_truth/spot").mkdir(parents=True, exist_ok=True)
                 Image.fromarray(mask).save(root / f"ground_truth/spot/{number}_mask.png")
             Image.fromarray(picture.astype(np.uint8)).save(folder / f"{number}.png")
-    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(shared: Shared) -> Path:
+    """A data set in MVTec layout: 8 training images, 3 normal and 3 defective test images with masks."""
+    return shared("tiny", _make_tiny_folder)
 
 
 @pytest.fixture(scope="session")
@@ -163,24 +207,34 @@ def tiny_flags(flags_of: FlagsOf) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_flags: list[str]) -> Path:
-    """The finished run of that training; tests that change it copy it first."""
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    train.main([*tiny_flags, "--run", str(run)])
-    return run
+def run_of(shared: Shared, flags_of: FlagsOf) -> Callable[[str], Path]:
+    """Gives the finished run of a method's smallest training; tests that change it copy it first."""
+
+    def find(method: str) -> Path:
+        return shared(f"run_{method}", lambda run: train.main([*flags_of(method), "--run", str(run)]))
+
+    return find
 
 
 @pytest.fixture(scope="session")
-def pca_run(tmp_path_factory: pytest.TempPathFactory, flags_of: FlagsOf) -> Path:
+def tiny_run(run_of: Callable[[str], Path]) -> Path:
+    """The finished run of I3AD's smallest training."""
+    return run_of("i3ad")
+
+
+@pytest.fixture(scope="session")
+def pca_run(run_of: Callable[[str], Path]) -> Path:
     """A finished run of pca, which trains in a second: for what does not depend on the method."""
-    run = tmp_path_factory.mktemp("runs") / "pca"
-    train.main([*flags_of("pca"), "--run", str(run)])
-    return run
+    return run_of("pca")
 
 
 @pytest.fixture(scope="session")
-def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def untrained_run(shared: Shared) -> Path:
     """A run of I3AD as it would be without any training, which takes most of the time."""
+    return shared("untrained", _make_untrained_run)
+
+
+def _make_untrained_run(run: Path) -> None:
     config = default_config("i3ad").with_settings(tiny_settings("i3ad"))
     method = config.build()
     names = method.score_names
@@ -203,9 +257,7 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grey = np.full((1, 32, 32, 3), 127, np.uint8)
     preprocessing = Preprocessing.learn(grey, grey, side=32, levelling="no", centre="none")
     files = TrainingFiles({"train/good/0.png": "0" * 64}, {"train/good/1.png": "1" * 64})
-    run = tmp_path_factory.mktemp("untrained") / "run"
     Detector(config, state, calibration, files, preprocessing).save(run)
-    return run
 
 
 @pytest.fixture

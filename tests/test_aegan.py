@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from batches import without_defects
-from random_weights import random_weights
+from random_weights import LARGEST_GAIN, random_weights
 
 from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.aegan import Aegan
@@ -51,7 +51,7 @@ def test_the_two_can_swap_their_states(state: GanState) -> None:
 
 
 def test_the_reconstruction_depends_on_every_pixel_shown(state: GanState) -> None:
-    state = replace(state, average=random_weights(state.average, gain=2))
+    state = replace(state, average=random_weights(state.average, gain=LARGEST_GAIN))
     image = IMAGES[0]
     inpaint = jax.jit(I3AD_METHOD.gan.inpaint)
     _, fine = inpaint(state.average, image[None], jnp.ones((1, 32, 32, 1)))

@@ -142,7 +142,9 @@ def test_fit_refuses_what_it_cannot_learn_from(tmp_path: Path) -> None:
 
 def test_a_training_that_diverges_is_an_input_error(tiny_folder: Path) -> None:
     settings = tiny_settings("l2_ae") | {"learning_rate": 100.0, "steps": 60}
-    with pytest.raises(InputError, match=r"^training diverged at step \d+ \(.* = .*\); lower the learning rates$"):
+    with pytest.raises(
+        InputError, match=r"^training diverged at step \d+ \(.* = .*\); lower the learning rates$"
+    ):
         Detector.fit(tiny_folder, method="l2_ae", **settings)
 
 

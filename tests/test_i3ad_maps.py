@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_weights
+from random_weights import LARGEST_GAIN, random_weights
 from toy_inpainting import blur, random_image
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings
@@ -43,7 +43,7 @@ U = {"u": 0.5}
 def state() -> I3adState:
     """Maps need the averaged generator alone."""
     shapes = jax.eval_shape(METHOD.init, jax.random.key(0)).gan.average
-    return I3adState(GanState({}, random_weights(shapes, gain=2), {}, {}, (), ()), None)
+    return I3adState(GanState({}, random_weights(shapes, gain=LARGEST_GAIN), {}, {}, (), ()), None)
 
 
 def trace(method: I3AD, state: I3adState, tuned: Tuned, squares: Squares) -> Trajectory:

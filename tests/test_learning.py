@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import tiny_settings
-from random_weights import random_weights
+from random_weights import LARGEST_GAIN, random_weights
 
 from i3ad_jax.config import default_config
 from i3ad_jax.inpainting.masks import checkerboard_masks
@@ -130,7 +130,7 @@ def test_images_that_do_not_differ_have_no_ratios() -> None:
 
 def method_and_state(name: str) -> tuple[Method, Any]:
     method = default_config(name).with_settings(tiny_settings(name)).build()
-    weights = random_weights(jax.eval_shape(method.init, jax.random.key(0)), gain=2)
+    weights = random_weights(jax.eval_shape(method.init, jax.random.key(0)), gain=LARGEST_GAIN)
     return method, jax.tree.map(jnp.asarray, weights)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from jax import lax
-from random_weights import random_weights
+from random_weights import LARGEST_GAIN, random_weights
 
 from i3ad_jax.config import default_config
 from i3ad_jax.nn.inpainter import Inpainter
@@ -49,7 +49,7 @@ def test_number_of_parameters_is_the_papers() -> None:
 
 def test_inpainter_gives_two_images_that_depend_on_the_known_pixels() -> None:
     inpainter = Inpainter(width=2, dilations=(2,))
-    params = random_weights(weight_shapes(inpainter), gain=2)
+    params = random_weights(weight_shapes(inpainter), gain=LARGEST_GAIN)
     masks = np.zeros((2, 32, 40, 1), np.float32)
     masks[:, 8:24, 8:24] = 1
     masked = np.tanh(random_features(2, 32, 40, 3)) * (1 - masks)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_weights
+from random_weights import LARGEST_GAIN, random_weights
 from toy_inpainting import random_image
 
 from i3ad_jax.inpainting.refine import LoopSettings, refine
@@ -26,7 +26,9 @@ TENSORS = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
 @pytest.fixture(scope="module")
 def params() -> Any:
     images, masks = jnp.zeros((1, 32, 40, 3)), jnp.zeros((1, 32, 40, 1))
-    return random_weights(jax.eval_shape(INPAINTER.init, jax.random.key(0), images, masks), gain=2)["params"]
+    return random_weights(
+        jax.eval_shape(INPAINTER.init, jax.random.key(0), images, masks), gain=LARGEST_GAIN
+    )["params"]
 
 
 def test_ssim() -> None:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from batches import without_defects
-from random_weights import random_weights
+from random_weights import LARGEST_GAIN, random_weights
 
 from i3ad_jax.config import default_config
 from i3ad_jax.fit import fresh_state
@@ -33,7 +33,7 @@ def test_losses_of_three_steps() -> None:
     """Both go the same way. Their power iterations are a step apart, hence the tolerance."""
     method, key = CONFIG.build(), jax.random.key(0)
     state = fresh_state(key, method)
-    weights = random_weights(jax.eval_shape(lambda: state.gan.generator), gain=2)
+    weights = random_weights(jax.eval_shape(lambda: state.gan.generator), gain=LARGEST_GAIN)
     state = replace(state, gan=replace(state.gan, generator=weights))
     images = jax.random.uniform(key, (2, 32, 32, 3), minval=-1, maxval=1)
     masks = jax.jit(brush_masks)(key, images)

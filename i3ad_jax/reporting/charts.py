@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine, LayoutEngine
 
 # Matplotlib knows no CSS. Each role is drawn in a colour that nothing else uses, which `_svg` then
 # replaces by the page's variable of that name: one chart serves the light and the dark page.
@@ -63,7 +64,9 @@ def roc_chart(
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
         axes.figure.legend(loc="outside right upper")
 
-    return _svg(draw, title=title, size=(6.6, max(2.7, 0.5 + 0.19 * len(curves))))
+    return _svg(
+        draw, title=title, size=(6.6, max(2.7, 0.5 + 0.19 * len(curves))), layout=ConstrainedLayoutEngine()
+    )
 
 
 def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], *, title: str) -> str:
@@ -76,10 +79,16 @@ def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n
     return _svg(draw, title=title)
 
 
-def _svg(draw: Callable[[Axes], None], *, title: str, size: tuple[float, float] = (3.6, 2.7)) -> str:
+def _svg(
+    draw: Callable[[Axes], None],
+    *,
+    title: str,
+    size: tuple[float, float] = (3.6, 2.7),
+    layout: LayoutEngine | None = None,
+) -> str:
     """What `draw` puts on fresh axes below a title, which also keeps the ids of a page's charts apart."""
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout=layout)
         axes = figure.add_subplot()
         axes.set_title(title, loc="left", fontsize=10, parse_math=False)
         draw(axes)
