@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from i3ad_jax.data.defects import damage
 from i3ad_jax.data.images import Size
-from i3ad_jax.errors import InputError, TrainingDiverged
+from i3ad_jax.errors import InputError, DivergenceError
 from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
@@ -246,7 +246,7 @@ def plain_anomaly_maps(
     Several processes share the images; each calls this and gets all maps.
 
     Raises:
-        TrainingDiverged: a map is not finite: finite weights can still be too large to compute with.
+        DivergenceError: a map is not finite: finite weights can still be too large to compute with.
     """
     reached = 0 if bar is None else bar.n + len(images)
     maps: Any = shared_among(
@@ -264,7 +264,7 @@ def plain_anomaly_maps(
     for name, own in plain.items():
         if not np.isfinite(own).all():
             worst = own[~np.isfinite(own)][0]
-            raise TrainingDiverged(step, f"score {name} = {worst:g}")
+            raise DivergenceError(step, f"score {name} = {worst:g}")
     return plain
 
 

@@ -9,7 +9,7 @@ class InputError(Exception):
     """
 
 
-class TrainingDiverged(InputError):
+class DivergenceError(InputError):
     """Losses, weights or scores that are too large or not finite, wherever they are noticed."""
 
     def __init__(self, step: int, problem: str, *, kept: int | None = None) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, UInt8
 from tqdm import tqdm
 
 from i3ad_jax.data.stored import Rows, some
-from i3ad_jax.errors import InputError, TrainingDiverged
+from i3ad_jax.errors import InputError, DivergenceError
 from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.preprocessing.training_images import BLOCK, Augmentation, Block, RawSquares, TrainingImages
@@ -143,7 +143,7 @@ def last_step(
     """The end of a training; arguments as for `training_steps`, and `progress` to show a bar.
 
     Raises:
-        TrainingDiverged: a loss or a weight is too large or not finite.
+        DivergenceError: a loss or a weight is too large or not finite.
         InputError: there are too few images for the method's settings.
     """
     total, last = getattr(method.training, "steps", 1), None
@@ -159,7 +159,7 @@ def last_step(
     with tqdm(desc="train", total=total, unit="step", disable=not progress) as bar:
         for last in steps:
             if problem := last.problem(weights=last.number == total):
-                raise TrainingDiverged(last.number, problem)
+                raise DivergenceError(last.number, problem)
             bar.update(last.number - bar.n)
     assert last is not None  # there is at least one step
     return last._replace(state=own_copy(last.state))

@@ -15,7 +15,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
 from i3ad_jax.detector import Detector
-from i3ad_jax.errors import InputError, LearnedLittleWarning, TrainingDiverged
+from i3ad_jax.errors import InputError, LearnedLittleWarning, DivergenceError
 from i3ad_jax.evaluation import evaluate, write_evaluation
 from i3ad_jax.fit import Step, choose_devices, state_shapes, training_steps
 from i3ad_jax.inspection.cost import check_memory
@@ -195,9 +195,9 @@ def _train(prepared: Preparation, folder: RunFolder, *, devices: int | None) -> 
 
 
 def _check(step: Step, *, weights: bool, kept: int | None) -> None:
-    """Raises TrainingDiverged if it has."""
+    """Raises DivergenceError if it has."""
     if problem := step.problem(weights=weights):
-        raise TrainingDiverged(step.number, problem, kept=kept)
+        raise DivergenceError(step.number, problem, kept=kept)
 
 
 class _Record:
