@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from i3ad_jax.data.defects import damage
 from i3ad_jax.data.images import Size
-from i3ad_jax.errors import InputError, DivergenceError
+from i3ad_jax.errors import DivergenceError, InputError
 from i3ad_jax.learning import examine
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.preprocessing.preprocessing import Preprocessing

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, UInt8
 from tqdm import tqdm
 
 from i3ad_jax.data.stored import Rows, some
-from i3ad_jax.errors import InputError, DivergenceError
+from i3ad_jax.errors import DivergenceError, InputError
 from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.preprocessing.training_images import BLOCK, Augmentation, Block, RawSquares, TrainingImages

