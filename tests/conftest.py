@@ -30,6 +30,7 @@ from i3ad_jax.settings import flag
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 FlagsOf = Callable[[str], list[str]]
+RunOf = Callable[[str], Path]
 # A folder by its name, and what makes it.
 Shared = Callable[[str, Callable[[Path], object]], Path]
 # The same examples in every run, however long one takes: a failure is the change's.
@@ -207,7 +208,7 @@ def tiny_flags(flags_of: FlagsOf) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def run_of(shared: Shared, flags_of: FlagsOf) -> Callable[[str], Path]:
+def run_of(shared: Shared, flags_of: FlagsOf) -> RunOf:
     """Gives the finished run of a method's smallest training; tests that change it copy it first."""
 
     def find(method: str) -> Path:
@@ -217,13 +218,13 @@ def run_of(shared: Shared, flags_of: FlagsOf) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(run_of: Callable[[str], Path]) -> Path:
+def tiny_run(run_of: RunOf) -> Path:
     """The finished run of I3AD's smallest training."""
     return run_of("i3ad")
 
 
 @pytest.fixture(scope="session")
-def pca_run(run_of: Callable[[str], Path]) -> Path:
+def pca_run(run_of: RunOf) -> Path:
     """A finished run of pca, which trains in a second: for what does not depend on the method."""
     return run_of("pca")
 

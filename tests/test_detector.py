@@ -377,11 +377,11 @@ def test_a_damaged_file_is_named(detector: Detector, tmp_path: Path) -> None:
 # Reconstructions
 
 
-@pytest.mark.parametrize("method", ["i3ad", "pca"])
+@pytest.mark.parametrize("method", [pytest.param("i3ad", marks=pytest.mark.slow), "pca"])
 def test_the_trace_ends_in_the_reconstruction(
-    method: str, pca_run: Path, untrained_run: Path, tiny_folder: Path
+    method: str, pca_run: Path, tiny_run: Path, tiny_folder: Path
 ) -> None:
-    found = Detector.load({"i3ad": untrained_run, "pca": pca_run}[method])
+    found = Detector.load({"i3ad": tiny_run, "pca": pca_run}[method])
     files = sorted((tiny_folder / "test").rglob("*.png"))
     traced, reconstructions = found.trace(files), found.reconstruct(files)
     states = len(traced.iterations)
@@ -513,8 +513,9 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 # The package
 
 
+@pytest.mark.parametrize("method", ["pca", pytest.param("i3ad", marks=pytest.mark.slow)])
 def test_the_readme_s_example_runs(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert found is not None
@@ -524,7 +525,7 @@ def test_the_readme_s_example_runs(
     monkeypatch.chdir(tmp_path)
     Path("my_part").symlink_to(tiny_folder)
     Path("new_images").symlink_to(tiny_folder / "test")
-    values = {"method": "i3ad", **tiny_settings("i3ad"), "steps": 1}
+    values = {"method": method, **tiny_settings(method)}
     tiny = ", ".join(f"{name}={value!r}" for name, value in values.items())
     printed = io.StringIO()
     with redirect_stdout(printed):

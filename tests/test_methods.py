@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import FlagsOf, tiny_settings
+from conftest import FlagsOf, RunOf, tiny_settings
 from random_weights import random_weights
 
 from i3ad_jax import evaluate, predict, train
@@ -20,6 +20,7 @@ from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.scoring.maps import SCORES
 
 BASELINES = [name for name in METHODS if name != "i3ad"]
+QUICK = ("l2_ae", "pca")  # to train; one learns by steps, the other at once
 WITH_FEATURES = ("f_anogan", "aegan")
 
 
@@ -53,7 +54,7 @@ def test_methods_of_equal_settings_are_not_one_method() -> None:
     assert len({default_config(name).build() for name in METHODS}) == len(METHODS)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["pca", "l2_ae"])  # one mechanism for all
 def test_a_second_instance_compiles_nothing(name: str, compiled: list[str]) -> None:
     config = default_config(name).with_settings(tiny_settings(name))
     method, again = config.build(), config.build()
@@ -66,17 +67,16 @@ def test_a_second_instance_compiles_nothing(name: str, compiled: list[str]) -> N
     assert compiled == []
 
 
-@pytest.fixture(scope="module", params=BASELINES)
-def run(request: pytest.FixtureRequest, flags_of: FlagsOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / request.param
-    train.main([*flags_of(request.param), "--run", str(folder)])
-    return folder
-
-
-def test_baseline_from_training_to_verdicts(run: Path, tiny_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BASELINES]
+)
+def test_baseline_from_training_to_verdicts(
+    name: str, run_of: RunOf, tiny_folder: Path, tmp_path: Path
+) -> None:
+    run = run_of(name)
     results = json.loads((run / "results.json").read_text())
-    assert results["method"] == run.name
-    given = {None, "features"} if run.name in WITH_FEATURES else {None}
+    assert results["method"] == name
+    given = {None, "features"} if name in WITH_FEATURES else {None}
     names = [name for name, score in SCORES.items() if score.needs in given]
     assert list(results["scores"]) == list(results["thresholds"]) == names
     assert "checkerboard" not in (run / "report.html").read_text()
@@ -96,20 +96,28 @@ def test_baseline_from_training_to_verdicts(run: Path, tiny_folder: Path, tmp_pa
     assert maps.shape == (40, 48)
 
 
-def test_projection_takes_the_autoencoders_run(flags_of: FlagsOf, tmp_path: Path) -> None:
-    for name in ("l2_ae", "l2_ae_projection"):
-        train.main([*flags_of(name), "--steps", "2", "--run", str(tmp_path / name)])
-    evaluate.main([str(tmp_path / "l2_ae"), "--method", "l2_ae_projection", "--projection-steps", "3"])
-    taken, trained = (
-        json.loads((tmp_path / place / "results.json").read_text())
-        for place in ("l2_ae/evaluation", "l2_ae_projection")
-    )
-    assert taken["method"] == "l2_ae_projection"
-    assert taken["scores"] == trained["scores"]
+def test_projection_takes_the_autoencoders_run(run_of: RunOf, tmp_path: Path) -> None:
+    options = ["--method", "l2_ae_projection", "--projection-steps", "3", "--out", str(tmp_path)]
+    evaluate.main([str(run_of("l2_ae")), *options])
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["method"] == "l2_ae_projection"
     with pytest.raises(InputError, match=r"^--method unet: cannot take the weights of a run of l2_ae"):
-        evaluate.main([str(tmp_path / "l2_ae"), "--method", "unet"])
+        evaluate.main([str(run_of("l2_ae")), "--method", "unet"])
 
 
+@pytest.mark.slow
+def test_a_projection_of_its_own_training_scores_what_that_of_the_autoencoder_does(
+    run_of: RunOf, tmp_path: Path
+) -> None:
+    options = ["--method", "l2_ae_projection", "--projection-steps", "3", "--out", str(tmp_path)]
+    evaluate.main([str(run_of("l2_ae")), *options])
+    taken, trained = (
+        json.loads((folder / "results.json").read_text()) for folder in (tmp_path, run_of("l2_ae_projection"))
+    )
+    assert taken["scores"] == trained["scores"]
+
+
+@pytest.mark.slow
 def test_resumed_baseline_ends_in_the_same_bits(flags_of: FlagsOf, tmp_path: Path) -> None:
     flags = [*flags_of("f_anogan"), "--checkpoint-every", "1"]
     train.main([*flags, "--steps", "3", "--run", str(tmp_path / "whole")])

@@ -21,7 +21,7 @@ from i3ad_jax import Detector, command_line, evaluate, fit, predict, session, tr
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.evaluation import write_evaluation
-from i3ad_jax.fit import fresh_state, training_steps
+from i3ad_jax.fit import training_steps
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.preprocessing.training_images import BLOCK
 from i3ad_jax.runs.checkpoint import Checkpoints
@@ -122,7 +122,9 @@ def test_resume_refuses_other_training_images_and_names_the_file(
     assert content(run) == before
 
 
-@pytest.mark.parametrize("change", [add, change_trained, remove_trained])
+@pytest.mark.parametrize(
+    "change", [add, *(pytest.param(x, marks=pytest.mark.slow) for x in (change_trained, remove_trained))]
+)
 def test_evaluate_goes_by_the_recorded_held_out_images_and_names_what_else_changed(
     run: Path, data: Path, tmp_path: Path, change: Callable[[Path, Path], str]
 ) -> None:
@@ -198,7 +200,13 @@ def test_results_of_a_second_test_have_its_own_settings_and_calibration_beside_t
     assert second.read_files() == RunFolder(run).read_files()
 
 
-@pytest.mark.parametrize("flags", [RECALIBRATE, ("--ssim-score", "half"), ("--queue-size", "2")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--ssim-score", "half"),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (RECALIBRATE, ("--queue-size", "2"))),
+    ],
+)
 def test_the_detector_of_a_results_folder_gives_these_results(
     run: Path, data: Path, tmp_path: Path, flags: tuple[str, str]
 ) -> None:
@@ -539,12 +547,12 @@ def test_a_calibration_of_other_weights_is_refused(
 
 
 def test_weights_of_another_training_with_as_many_steps_are_refused(
-    fails: Fails, untrained_run: Path, tmp_path: Path, data: Path
+    fails: Fails, tiny_run: Path, tmp_path: Path, data: Path
 ) -> None:
-    run = shutil.copytree(untrained_run, tmp_path / "run")
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     shutil.rmtree(run / "checkpoints")
     with Checkpoints(run / "checkpoints") as checkpoints:
-        checkpoints.save(6, fresh_state(jax.random.key(1), Detector.load(untrained_run).method))
+        checkpoints.save(6, jax.tree.map(lambda leaf: leaf + 1, Detector.load(tiny_run).state))
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
     assert f"{run / 'calibration.json'}: made with other weights" in message
     assert not (tmp_path / "out").exists()
@@ -557,13 +565,17 @@ def state_or_error(run: Path) -> Any:
         return str(error)
 
 
-def test_weights_with_a_flipped_bit_are_refused_or_the_same(untrained_run: Path, tmp_path: Path) -> None:
-    largest = max(untrained_run.glob("checkpoints/6/**/d/*"), key=lambda file: file.stat().st_size)
+@pytest.mark.parametrize("method", ["pca", pytest.param("i3ad", marks=pytest.mark.slow)])
+def test_weights_with_a_flipped_bit_are_refused_or_the_same(
+    pca_run: Path, tiny_run: Path, tmp_path: Path, method: str
+) -> None:
+    finished = {"pca": pca_run, "i3ad": tiny_run}[method]
+    largest = max(finished.glob("checkpoints/*/**/d/*"), key=lambda file: file.stat().st_size)
     good, refused = largest.read_bytes(), 0
-    expected = jax.tree.leaves(Detector.load(untrained_run).state)
+    expected = jax.tree.leaves(Detector.load(finished).state)
     for place in np.linspace(0, len(good) - 1, 6).astype(int):
-        run = shutil.copytree(untrained_run, tmp_path / str(place))
-        file = run / largest.relative_to(untrained_run)
+        run = shutil.copytree(finished, tmp_path / str(place))
+        file = run / largest.relative_to(finished)
         file.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
         found = state_or_error(run)
         if isinstance(found, str):
@@ -574,26 +586,31 @@ def test_weights_with_a_flipped_bit_are_refused_or_the_same(untrained_run: Path,
     assert refused >= 3
 
 
-def test_a_checkpoint_that_is_described_wrongly_is_refused(untrained_run: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(untrained_run, tmp_path / "run")
+def test_a_checkpoint_that_is_described_wrongly_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     for file in run.glob("checkpoints/*/_CHECKPOINT_METADATA"):
         file.write_text(file.read_text().replace('"commit_', '"commjt_'))
     assert f"{run / 'checkpoints'}: holds a damaged checkpoint" in str(state_or_error(run))
 
 
-@pytest.mark.parametrize("u", [float("nan"), float("inf"), "0.3", None, [0.3], {}, True, -0.1, 2.5], ids=str)
-def test_an_impossible_u_is_refused(
-    fails: Fails, untrained_run: Path, tmp_path: Path, data: Path, u: Any
-) -> None:
-    run = shutil.copytree(untrained_run, tmp_path / "run")
+@pytest.mark.parametrize(
+    "u",
+    [
+        *(float("nan"), "0.3", 2.5),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (float("inf"), None, [0.3], {}, True, -0.1)),
+    ],
+    ids=str,
+)
+def test_an_impossible_u_is_refused(fails: Fails, tiny_run: Path, tmp_path: Path, data: Path, u: Any) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     edit(run / "calibration.json", lambda values: values["tuned"].update(u=u))
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
     assert f"{run / 'calibration.json'}: damaged" in message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_u_is_refused(fails: Fails, untrained_run: Path, tmp_path: Path, data: Path) -> None:
-    run = shutil.copytree(untrained_run, tmp_path / "run")
+def test_a_missing_u_is_refused(fails: Fails, tiny_run: Path, tmp_path: Path, data: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     edit(run / "calibration.json", lambda values: values["tuned"].clear())
     assert "'u' is missing" in fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
 
@@ -605,16 +622,17 @@ def test_a_missing_u_is_refused(fails: Fails, untrained_run: Path, tmp_path: Pat
     "change",
     [
         {"width": 4},
-        {"dilations": [4]},
-        {"dilations": [2, 4]},
         {"discriminator_depth": 1},
-        {"discriminator_width": 4},
+        *(
+            pytest.param(change, marks=pytest.mark.slow)
+            for change in ({"dilations": [4]}, {"dilations": [2, 4]}, {"discriminator_width": 4})
+        ),
     ],
 )
 def test_weights_of_other_settings_are_not_called_damaged(
-    fails: Fails, untrained_run: Path, tmp_path: Path, data: Path, change: dict[str, Any]
+    fails: Fails, tiny_run: Path, tmp_path: Path, data: Path, change: dict[str, Any]
 ) -> None:
-    run = shutil.copytree(untrained_run, tmp_path / "run")
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     edit(run / "config.json", lambda config: config["training"].update(change))
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
     assert f"{run / 'checkpoints/6'}: " in message
@@ -623,11 +641,9 @@ def test_weights_of_other_settings_are_not_called_damaged(
     assert "damaged checkpoint" not in message
 
 
-def test_weights_of_another_method_are_not_called_damaged(
-    fails: Fails, untrained_run: Path, run: Path
-) -> None:
+def test_weights_of_another_method_are_not_called_damaged(fails: Fails, tiny_run: Path, run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
-    shutil.copytree(untrained_run / "checkpoints", run / "checkpoints")
+    shutil.copytree(tiny_run / "checkpoints", run / "checkpoints")
     for main, arguments in ((evaluate.main, [run]), (train.main, ["--run", run, "--resume"])):
         message = fails(main, arguments)
         assert "config.json" in message
@@ -655,7 +671,14 @@ def with_another_sha256(checkpoint: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("damage", [truncate, empty, without_sha256, with_another_sha256])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate,
+        with_another_sha256,
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (empty, without_sha256)),
+    ],
+)
 def test_to_delete_a_damaged_checkpoint_is_advised_only_where_an_older_one_is_left(
     fails: Fails, run: Path, damage: Callable[[Path], None]
 ) -> None:
