@@ -18,7 +18,7 @@ def find_ray() -> Any:
         InputError: it is not installed.
     """
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError("--engine ray: Ray is missing: pip install 'i3ad_jax[ray]'") from error
     return ray
