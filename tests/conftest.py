@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,25 @@ def _make_untrained_run(run: Path) -> None:
     preprocessing = Preprocessing.learn(grey, grey, side=32, levelling="no", centre="none")
     files = TrainingFiles({"train/good/0.png": "0" * 64}, {"train/good/1.png": "1" * 64})
     Detector(config, state, calibration, files, preprocessing).save(run)
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Closes a path to everybody. The root user, who may read all, is another user meanwhile."""
+    mode, nobody = path.stat().st_mode, 65534
+    path.chmod(0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        for folder in path.parents:
+            if folder.stat().st_mode & 0o777 == 0o700:
+                folder.chmod(0o755)
+        os.seteuid(nobody)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        path.chmod(mode)
 
 
 @pytest.fixture
