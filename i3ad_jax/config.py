@@ -51,16 +51,30 @@ class Config(Settings, Generic[Training, Test]):
         for name, default in zip(("training", "test"), _presets(self.method, self.preset), strict=True):
             if type(getattr(self, name)) is not type(default):
                 raise SettingError(name, getattr(self, name), f"must be {type(default).__name__}")
-        self.build()  # a method refuses what it cannot work with
+        self.possible_methods()  # a method refuses what it cannot work with
 
     def build(self) -> Method:
         """The method, with its networks; those for whole images as long as `view` is "auto"."""
-        return METHODS[self.method](self.training, self.test, self.side, self.ssim, self.throughput)
+        return next(iter(self.possible_methods().values()))
+
+    def possible_methods(self) -> dict[str, Method]:
+        """Methods that a training may use, by the setting of their side: both while `view` is "auto"."""
+        settings = {"whole": ("image_size",), "tiles": ("tile",), "auto": ("image_size", "tile")}
+        return {name: self._method(name) for name in settings[self.preprocessing.view]}
+
+    def _method(self, name: str) -> Method:
+        side = self.preprocessing.tile if name == "tile" else self.data.image_size
+        try:
+            return METHODS[self.method](self.training, self.test, side, self.ssim, self.throughput)
+        except SettingError as error:  # a method knows its side, but not where it comes from
+            if error.setting != "image_size":
+                raise
+            raise SettingError(name, side, error.problem) from None
 
     @property
     def side(self) -> int:
         """Side in pixels of the squares that networks see."""
-        return self.preprocessing.tile if self.preprocessing.view == "tiles" else self.data.image_size
+        return self.build().image_size
 
     def with_settings(self, changes: dict[str, Any]) -> "Config[Any, Any]":
         """The same with some settings changed, each by its own name.

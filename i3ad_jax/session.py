@@ -79,8 +79,9 @@ def train_and_test(
         return load_data(config, size=size, memory=memory, progress=progress)
 
     def begin() -> Preparation | None:
-        choose_devices(config.build(), devices)
-        check_memory(config.build())
+        for side, method in config.possible_methods().items():
+            choose_devices(method, devices)
+            check_memory(method, side=side)
         if resume:
             return None
         folder.check_free()

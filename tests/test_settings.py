@@ -354,3 +354,10 @@ def test_equal_settings_are_equal_methods_that_share_compiled_programs() -> None
     assert first == second
     assert len({first, second}) == 1
     assert default_config("pca").with_settings({"components": 4}).build() != first
+
+
+@pytest.mark.parametrize("view", ["tiles", "auto"])
+def test_a_tile_that_a_method_cannot_take_is_refused_by_its_own_name(view: str) -> None:
+    with pytest.raises(SettingError, match=r"^--tile 60: i3ad takes multiples of 8"):
+        default_config("i3ad").with_settings({"view": view, "tile": 60})
+    default_config("i3ad").with_settings({"view": "whole", "tile": 60})  # not used

@@ -76,10 +76,15 @@ def estimate(choices: Choices, num_images: int, *, rate: float | None) -> Cost:
     )
 
 
-def check_memory(method: Method) -> None:
-    """Raises InputError where the weights, or the images of a step, cannot fit in memory."""
+def check_memory(method: Method, *, side: str = "image_size") -> None:
+    """Raises InputError where the weights, or the images of a step, cannot fit in memory.
+
+    Args:
+        method: to train.
+        side: setting that gives the side of its images.
+    """
     training: Any = method.training
-    sizes = {"image_size": method.image_size}
+    sizes = {side: method.image_size}
     for name in ("width", "discriminator_width", "latent_size", "components", "batch_size"):
         if (value := getattr(training, name, None)) is not None:
             sizes[name] = value
