@@ -78,6 +78,11 @@ def train_and_test(
     def read(size: Size) -> Dataset:
         return load_data(config, size=size, memory=memory, progress=progress)
 
+    def with_test(prepared: Preparation) -> Preparation:
+        """Reads the test images too: what cannot be used is refused before the training, not after it."""
+        len(read(prepared.preprocessing.size).test)
+        return prepared
+
     def begin() -> Preparation | None:
         for side, method in config.possible_methods().items():
             choose_devices(method, devices)
@@ -85,14 +90,14 @@ def train_and_test(
         if resume:
             return None
         folder.check_free()
-        return prepare(config, lambda size: read(size).train)
+        return with_test(prepare(config, lambda size: read(size).train))
 
     # Before the folder is made: data that cannot be read leave none behind.
     prepared = agreed(begin)
     with ExitStack() as stack:
         by_first(lambda: stack.enter_context(folder.lock()))
         if prepared is None:
-            prepared = agreed(lambda: _continue(config, folder, lambda size: read(size).train))
+            prepared = agreed(lambda: with_test(_continue(config, folder, lambda size: read(size).train)))
         else:
             created = partial(folder.create, prepared.config, prepared.files, prepared.preprocessing)
             by_first(lambda: created(command=command))

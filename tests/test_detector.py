@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from PIL import Image
 import i3ad_jax
 from i3ad_jax import Detector, InputError, Prediction, Trace, evaluate, predict, train
 from i3ad_jax.data.images import preprocess, restore_map
+from i3ad_jax.data.load import load_dataset
 from i3ad_jax.scoring.maps import image_scores
 
 README = Path(__file__).parents[1] / "README.md"
@@ -131,6 +133,16 @@ def test_fit_refuses_wrong_settings_by_their_flag(
 ) -> None:
     with pytest.raises(InputError, match=message):
         Detector.fit(tiny_folder, **{"method": "pca", **tiny_settings("pca"), **settings})
+
+
+def test_a_training_without_a_test_reads_no_test_image(tiny_folder: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(tiny_folder, tmp_path / "data")
+    (data / "test/spot/0.png").write_bytes(b"no picture")
+    (data / "ground_truth/spot/1_mask.png").write_bytes(b"no picture")
+    trained = Detector.fit(data, method="pca", **tiny_settings("pca"))
+    assert trained.preprocessing.size == (32, 32)
+    with pytest.raises(InputError, match=r"test/spot/0.png: not a PNG"):
+        len(load_dataset(str(data), size=(32, 32), aspect="stretch").test)
 
 
 def test_fit_refuses_what_it_cannot_learn_from(tmp_path: Path) -> None:

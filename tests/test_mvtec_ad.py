@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import read_all
 from PIL import Image
 
 from i3ad_jax.data.folder import read_folder
@@ -48,7 +49,7 @@ def manual(tmp_path, monkeypatch) -> Path:
 
 
 def load(category: str = "bottle"):
-    return load_dataset(f"tfds:mvtec_ad/{category}", size=(8, 8), aspect="pad")
+    return read_all(load_dataset(f"tfds:mvtec_ad/{category}", size=(8, 8), aspect="pad"))
 
 
 def assert_same(a, b) -> None:
@@ -67,7 +68,7 @@ def assert_same(a, b) -> None:
 def test_its_arrays_are_those_of_the_folder(tmp_path, manual, source, channels):
     original = tmp_path / "original/bottle"
     write_category(original, channels=channels)
-    expected = read_folder(original, size=(8, 8), aspect="pad")
+    expected = read_all(read_folder(original, size=(8, 8), aspect="pad"))
     if source == "folder":
         original.rename(manual / "bottle")
     else:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -93,13 +95,35 @@ class Split:
         return replace(self, images=self.images[:], masks=self.masks[:])
 
 
-@dataclass(frozen=True)
 class Dataset:
-    """A named data set: normal images to learn from, and a labelled test split."""
+    """A named data set: normal images to learn from, and a labelled test split.
 
-    name: str
-    train: Split
-    test: Split
+    A split may be given as a function, which reads it when it is first used.
+    """
+
+    def __init__(
+        self, name: str, train: Split | Callable[[], Split], test: Split | Callable[[], Split]
+    ) -> None:
+        self.name = name
+        self._train, self._test = train, test
+
+    @cached_property
+    def train(self) -> Split:
+        """Normal images to learn from.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+        return self._train if isinstance(self._train, Split) else self._train()
+
+    @cached_property
+    def test(self) -> Split:
+        """Labelled images to test on, possibly none.
+
+        Raises:
+            InputError: an image or a mask cannot be read.
+        """
+        return self._test if isinstance(self._test, Split) else self._test()
 
     @property
     def digest(self) -> str:

@@ -1,5 +1,6 @@
 """Data sets on disk: a folder, or a table that lists images, in any of the layouts."""
 
+from functools import partial
 from pathlib import Path
 
 from i3ad_jax.data.dataset import Dataset
@@ -17,9 +18,10 @@ def read_folder(
     memory: int | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """The data set in `root`, named after it; images in the order of their paths.
+    """Return the data set in `root`, named after it; images in the order of their paths.
 
-    The test split is empty if there are no test images: enough for training.
+    Files are listed here and read when a split is used. The test split is empty if there are no test images:
+    enough for training.
 
     Args:
         root: a folder, or the file of a manifest.
@@ -35,7 +37,8 @@ def read_folder(
     """
     train, test = find_layout(root, name=layout).list_samples(root)
     splits = (
-        read_split(
+        partial(
+            read_split,
             samples.__getitem__,
             len(samples),
             size=size,

@@ -15,6 +15,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -141,12 +142,12 @@ def load_mvtec_ad(
         if not (manual_dir / category).is_dir():
             _find_archive(manual_dir, category)  # Refuse here: TFDS answers an empty folder with a traceback.
         _prepare(builder, manual_dir)
-    with _one_line(f"{builder.data_dir}: cannot be read", "delete this folder and run again"):
-        splits = [
-            _read_prepared(builder, name, size=size, aspect=aspect, memory=memory, progress=progress)
-            for name in ("train", "test")
-        ]
-    return Dataset(f"mvtec_ad/{category}", *splits)
+
+    def read(split: str) -> Split:
+        with _one_line(f"{builder.data_dir}: cannot be read", "delete this folder and run again"):
+            return _read_prepared(builder, split, size=size, aspect=aspect, memory=memory, progress=progress)
+
+    return Dataset(f"mvtec_ad/{category}", partial(read, "train"), partial(read, "test"))
 
 
 def _prepare(builder: MvtecAd, manual_dir: Path) -> None:
