@@ -60,6 +60,7 @@ def test_networks_halve_and_double_any_size(size: int, bottom: int, expected: li
     assert set(learned) == {"params"}
 
 
+@pytest.mark.slow
 def test_generated_images_are_in_range_and_each_its_own(state: AnoganState) -> None:
     latents = 10 * jax.random.normal(KEY, (3, 4))
     images = jax.vmap(lambda latent: METHOD.generate(state, latent))(latents)

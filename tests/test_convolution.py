@@ -61,7 +61,12 @@ def test_space_to_depth_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"stride": 2}, {"dilation": 2}, {"use_bias": False}, {"dtype": "bfloat16"}]
+    "options",
+    [
+        {"stride": 2},
+        {"dilation": 2, "use_bias": False},
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ({}, {"dtype": "bfloat16"})),
+    ],
 )
 def test_layer_equals_flaxs(options: dict[str, Any]) -> None:
     """The weights have the same names and shapes, too."""

@@ -55,7 +55,8 @@ agree(list(steps(1, start=2, state=four[1][1])), one[2:])
 """
 
 
-@pytest.mark.parametrize("method", [pytest.param("i3ad", marks=pytest.mark.slow), "l2_ae"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["i3ad", "l2_ae"])
 def test_four_devices_learn_what_one_learns(method: str) -> None:
     subprocess.run([sys.executable, "-c", TRAINING, method], check=True, cwd=HERE)
 

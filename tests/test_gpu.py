@@ -6,11 +6,13 @@ from pathlib import Path
 import jax
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks import gpu  # noqa: E402  (it needs torch)
 from benchmarks.gpu import Job, attempt, carry_out, plan, verdicts  # noqa: E402
 from benchmarks.precision import PRECISIONS, arithmetic  # noqa: E402
 from i3ad_jax.errors import InputError  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 JOBS = [Job("loop", "tf32", batch) for batch in (1, 2, 3)]
 

@@ -32,7 +32,7 @@ def state() -> AutoencoderState:
     return AutoencoderState(random_weights(shapes.weights), ())
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=["l2", pytest.param("ssim", marks=pytest.mark.slow)])
 def method(request: pytest.FixtureRequest) -> ProjectionMethod:
     return METHODS[request.param]
 

@@ -42,6 +42,7 @@ def kind_of(score: str, run: Path) -> str:
     return json.loads((run / "results.json").read_text())["headline"] if name == scores.HEADLINE else name
 
 
+@pytest.mark.slow
 def test_rows_are_the_results_of_the_runs(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     scores.main(["--runs", str(runs), "--out", str(tmp_path)])
     rows = {row["score"]: row for row in read(tmp_path / "scores.csv")}
@@ -70,6 +71,7 @@ def test_rows_are_the_results_of_the_runs(runs: Path, tmp_path: Path, capsys: py
     assert (tmp_path / "scores.svg").exists()
 
 
+@pytest.mark.slow
 def test_listed_images_are_left_out(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "listed").write_text("good/0\n2\n")
     command = [
@@ -105,6 +107,7 @@ def test_every_map_has_its_scores() -> None:
     assert scores.SCORES[scores.PLAIN] == ("ssim", "mean")  # the paper's
 
 
+@pytest.mark.slow
 def test_another_test_inside_a_run_is_no_run(runs: Path, tmp_path: Path) -> None:
     run = shutil.copytree(runs / "pca-seed0", tmp_path / "runs/run")
     evaluate.main([str(run), "--pooling", "peak"])

@@ -87,6 +87,7 @@ def test_images_of_a_batch_do_not_mix() -> None:
     np.testing.assert_array_equal(before[1], after[1])
 
 
+@pytest.mark.slow
 def test_a_small_task_is_learnt() -> None:
     """Bright squares on noise are found in images not seen before, and marked pixel by pixel."""
     rng = np.random.default_rng(1)

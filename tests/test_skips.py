@@ -65,6 +65,7 @@ def networks(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return {name: out / f"skips-{name}/runs/{tiny_folder.name}/unet-seed3" for name in ("none", "1")}
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_runs(networks: dict[str, Path], tmp_path: Path) -> None:
     folders = [RunFolder(networks[name]) for name in ("1", "none")]
     skips.main(["--runs", *(str(folder.path) for folder in folders), "--out", str(tmp_path)])
@@ -85,6 +86,7 @@ def test_figures_are_those_of_the_runs(networks: dict[str, Path], tmp_path: Path
     assert picture.shape == (3 * 34, 2 * 34, 3)  # a gap of 2 after each
 
 
+@pytest.mark.slow
 def test_runs_that_cannot_be_compared(networks: dict[str, Path], tiny_run: Path) -> None:
     def fails(*folders: Path) -> str:
         with pytest.raises(InputError) as error:

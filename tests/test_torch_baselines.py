@@ -15,8 +15,10 @@ from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.shapes import Image, Map, Maps
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks import torch_baselines  # noqa: E402  (it needs torch)
+
+pytestmark = pytest.mark.slow
 
 IMAGES = np.random.default_rng(0).uniform(-0.9, 0.9, (2, 32, 32, 3)).astype(np.float32)
 TENSORS = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)

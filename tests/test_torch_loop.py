@@ -13,10 +13,12 @@ from i3ad_jax.inpainting.refine import LoopSettings, refine
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly, ssim_with
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks import torch_loop  # noqa: E402  (it needs torch)
 from benchmarks.precision import arithmetic  # noqa: E402
 from benchmarks.torch_networks import load_generator  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 INPAINTER = Inpainter(width=2, dilations=(2,))
 IMAGES = np.stack([random_image(seed, (32, 40)) for seed in range(3)])

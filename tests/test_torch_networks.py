@@ -12,8 +12,10 @@ from i3ad_jax.inpainting.losses import discounted_l1_loss, generator_hinge_loss
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks import torch_networks  # noqa: E402  (it needs torch)
+
+pytestmark = pytest.mark.slow
 
 INPAINTER = Inpainter(width=4, dilations=(2, 4))
 PATCHGAN = PatchDiscriminator(width=4, depth=4)

@@ -13,8 +13,10 @@ from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.masks import brush_masks
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks.torch_training import training_step  # noqa: E402  (it needs torch)
+
+pytestmark = pytest.mark.slow
 
 CONFIG = default_config("i3ad", preset="paper").with_settings(
     {
