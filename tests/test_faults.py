@@ -63,6 +63,7 @@ ALWAYS = (
 GROUPS = ("--only", "options", "images", "layouts", "runs")  # the others take seconds each
 
 
+@pytest.mark.slow
 def test_a_slice_of_the_trial_has_no_miss() -> None:
     also = [word for name in ALWAYS for word in ("--also", name)]
     command = [sys.executable, "-m", "tests.faults", "--sample", "200", *GROUPS, *also]
@@ -115,12 +116,12 @@ def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
             next(read_csv(file, ("path",)))
 
 
-def test_a_name_that_no_text_file_can_hold_is_refused(fails: Fails, tmp_path: Path, tiny_run: Path) -> None:
+def test_a_name_that_no_text_file_can_hold_is_refused(fails: Fails, tmp_path: Path, pca_run: Path) -> None:
     file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.png"))
     file.write_bytes(b"")
     with pytest.raises(InputError, match="not UTF-8"):
         list_folder(tmp_path)
-    assert "not UTF-8" in fails(predict.main, [tiny_run, tmp_path, "--out", tmp_path / "out"])
+    assert "not UTF-8" in fails(predict.main, [pca_run, tmp_path, "--out", tmp_path / "out"])
     assert "not UTF-8" in fails(check.main, [tmp_path / "\udcff"])
 
 
@@ -192,11 +193,11 @@ def test_room_for_arrays_is_what_the_machine_has() -> None:
         check_room(2**50, lower={"width": 3, "queue_size": 4})
 
 
-def test_nothing_to_predict_is_a_mistake(fails: Fails, tiny_run: Path, tmp_path: Path) -> None:
-    assert "no path given" in fails(predict.main, [tiny_run, "--out", tmp_path / "out"])
+def test_nothing_to_predict_is_a_mistake(fails: Fails, pca_run: Path, tmp_path: Path) -> None:
+    assert "no path given" in fails(predict.main, [pca_run, "--out", tmp_path / "out"])
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/a.png").symlink_to("nowhere")
-    message = fails(predict.main, [tiny_run, tmp_path / "folder", "--out", tmp_path / "out", "--strict"])
+    message = fails(predict.main, [pca_run, tmp_path / "folder", "--out", tmp_path / "out", "--strict"])
     assert "a.png" in message
 
 
