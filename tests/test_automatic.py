@@ -70,6 +70,6 @@ def test_command(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(levels) == [False, True]
 
 
-def test_runs_of_others_are_refused(tiny_run: Path, tmp_path: Path, fails: Fails) -> None:
-    message = fails(automatic.main, ["--runs", tiny_run, "--out", tmp_path / "out"])
+def test_runs_of_others_are_refused(pca_run: Path, tmp_path: Path, fails: Fails) -> None:
+    message = fails(automatic.main, ["--runs", pca_run, "--out", tmp_path / "out"])
     assert message.startswith("error: --runs: this study trains its own")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 import torch
 
 from benchmarks import (
@@ -27,6 +27,7 @@ from benchmarks.processes import clean_environment, cost_of
 from benchmarks.stopwatch import paired, resident_growth
 from i3ad_jax.errors import InputError
 
+pytestmark = pytest.mark.slow
 # PyTorch's compiler does what PyTorch warns of, such as to call what is deprecated.
 compiles = pytest.mark.filterwarnings(r"ignore:::torch\.")
 
@@ -61,7 +62,6 @@ def test_the_cost_of_a_process(tmp_path: Path) -> None:
         cost_of([sys.executable, "-c", "print('because\\nof this'); exit(3)"], environment={})
 
 
-@pytest.mark.slow
 def test_commands(tmp_path: Path) -> None:
     flags = ["--images", "3", "--steps", "1", "--rounds", "1", "--against", sys.executable]
     commands.main([*flags, "--out", str(tmp_path)])
@@ -74,7 +74,6 @@ def test_commands(tmp_path: Path) -> None:
         assert ("images_per_second" in row) == (", 3 images" in row["command"])
 
 
-@pytest.mark.slow
 def test_serving(tmp_path: Path, tiny_run: Path, tiny_folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -87,7 +86,6 @@ def test_serving(tmp_path: Path, tiny_run: Path, tiny_folder: Path) -> None:
     assert 0 < row["p50_ms"] <= row["p99_ms"]
 
 
-@pytest.mark.slow
 def test_scaling(tmp_path: Path) -> None:
     flags = "--batches 2 --sizes 32 --iterations 0 --devices 1 --rounds 1"
     scaling.main([*flags.split(), "--out", str(tmp_path)])
@@ -107,7 +105,6 @@ def test_more_devices_than_there_are(tmp_path: Path) -> None:
         scaling.main(["--devices", "8", "--out", str(tmp_path)])
 
 
-@pytest.mark.slow
 @compiles
 def test_timing_table(tmp_path: Path, untrained_run: Path) -> None:
     timing_table.main(
@@ -123,13 +120,11 @@ def test_timing_table(tmp_path: Path, untrained_run: Path) -> None:
     assert "| JAX | queue on 1 device |" in (tmp_path / "timing_table.md").read_text()
 
 
-@pytest.mark.slow
 def test_a_run_that_does_not_see_pixel_values(tmp_path: Path, tiny_run: Path) -> None:
     with pytest.raises(InputError, match=r"^--run .*--view whole --levelling no --centre none"):
         timing_table.main(["--run", str(tiny_run), "--out", str(tmp_path)])
 
 
-@pytest.mark.slow
 @compiles
 def test_training_speed(tmp_path: Path) -> None:
     torch.compiler.reset()  # or the networks of another test, of other sizes, make this one's sizes symbols
@@ -151,7 +146,6 @@ def test_metrics_memory(tmp_path: Path) -> None:
         assert row["peak_megabytes"] > 50
 
 
-@pytest.mark.slow
 def test_reading(tmp_path: Path, tiny_folder: Path) -> None:
     reading.main([str(tiny_folder), "--rounds", "1", "--out", str(tmp_path)])
     rows = json.loads((tmp_path / "reading.json").read_text())
@@ -159,7 +153,6 @@ def test_reading(tmp_path: Path, tiny_folder: Path) -> None:
     assert all(row["steps_per_second"] > 0 for row in rows)
 
 
-@pytest.mark.slow
 def test_scale(tmp_path: Path, pca_run: Path, tiny_folder: Path) -> None:
     flags = ["--trial", "5", "--machines", "1", "4", "--check", "--out", str(tmp_path)]
     scale.main([str(pca_run), str(tiny_folder / "test"), *flags])

@@ -4,19 +4,20 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Fails, tiny_settings
+from conftest import Fails
 from PIL import Image, ImageEnhance
 
 from i3ad_jax import check
-from i3ad_jax.config import default_config
+from i3ad_jax.config import DEFAULT_PRESET, PRESETS, Config, default_config
 from i3ad_jax.data.dataset import NORMAL, Dataset
 from i3ad_jax.data.textures import TEXTURES, make_textures
-from i3ad_jax.inspection import checks
+from i3ad_jax.inspection import checks, cost, inspection
 from i3ad_jax.inspection.choices import predict_choices
 from i3ad_jax.inspection.cost import Cost, estimate, step_operations
 from i3ad_jax.inspection.findings import SEVERITIES, Finding
@@ -46,6 +47,22 @@ def write(dataset: Dataset, root: Path, *, train: int, normal: int, of_a_defect:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(mask).save(file)
     return root
+
+
+def small(method: str, *, preset: str = DEFAULT_PRESET) -> Config[Any, Any]:
+    """The steps of a preset with one small network, whose operations are counted in a second."""
+    sizes = {"generator": "context", "width": 2, "discriminator_depth": 2, "segmenter_width": 0}
+    steps = default_config(method, preset=preset).training.steps
+    return default_config(method).with_settings({**sizes, "steps": steps})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_estimates() -> Iterator[None]:
+    """Estimates the cost of small networks, by the speed of a small matrix product."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspection, "default_config", small)
+        patch.setattr(cost, "_PRODUCT", 64)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +244,9 @@ def test_nothing_is_found_in_a_clean_data_set(clean: Path) -> None:
     assert inspect_data(clean).findings == ()
 
 
-@pytest.mark.parametrize("kind", TEXTURES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(name, marks=() if name == "weave" else pytest.mark.slow) for name in TEXTURES]
+)
 def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> None:
     """The threshold lies between: all pairs of 312 pictures, and five sorts of copies of every 40th."""
     dataset = make_textures(kind, size=(128, 128))
@@ -245,12 +264,14 @@ def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> No
     assert (owners * vectors[len(images) :]).sum(axis=1).min() >= NEAR
 
 
+@pytest.mark.slow
 def test_real_bottles_that_lie_alike_are_not_called_the_same(real_data: Callable[[str], Path]) -> None:
     findings = inspect_data(real_data("mvtec_bottle")).findings
     # These two show the same scratch at the same place: one bottle, photographed twice.
     assert found(findings) == {("near_duplicate", "train/good/069.png train/good/070.png")}
 
 
+@pytest.mark.slow
 def test_real_tiles_have_the_faults_that_are_known(real_data: Callable[[str], Path]) -> None:
     root = real_data("magnetic_tile")
     findings = inspect_data(root).findings
@@ -276,21 +297,18 @@ def test_what_a_training_would_choose_is_what_it_chooses(clean: Path) -> None:
 
 
 def test_cost_is_that_of_all_steps(clean: Path) -> None:
-    small = tiny_settings("i3ad") | {"generator": "context", "segmenter_width": 0}
-    config = default_config("i3ad").with_settings(small)
-    images = read_records(clean).readable("train")
+    config, images = small("i3ad"), read_records(clean).readable("train")
     choices = predict_choices(config, images)
-    cost = estimate(choices, 40, rate=1e11)
-    longer = predict_choices(
-        config.with_settings({"steps": 2 * config.training.steps}), read_records(clean).readable("train")
-    )
+    once = estimate(choices, 40, rate=1e11)
+    longer = predict_choices(config.with_settings({"steps": 2 * config.training.steps}), images)
     twice = estimate(longer, 40, rate=1e11)
-    assert cost.seconds is not None
-    assert twice.seconds == pytest.approx(2 * cost.seconds)
-    assert estimate(choices, 40, rate=2e11).seconds == pytest.approx(cost.seconds / 2)
-    assert estimate(choices, 50, rate=None).bytes_at_least - cost.bytes_at_least == 10 * 32 * 32 * 3
+    height, width = choices.size
+    assert once.seconds is not None
+    assert twice.seconds == pytest.approx(2 * once.seconds)
+    assert estimate(choices, 40, rate=2e11).seconds == pytest.approx(once.seconds / 2)
+    assert estimate(choices, 50, rate=None).bytes_at_least - once.bytes_at_least == 10 * height * width * 3
     more = choices.config.with_settings({"batch_size": 2 * config.training.batch_size, "steps": 1})
-    assert cost.operations < step_operations(more.build())
+    assert once.operations < step_operations(more.build())
 
 
 @pytest.mark.parametrize(
@@ -323,7 +341,9 @@ def test_json_has_all_findings_and_counts(spoilt: tuple[Path, Path]) -> None:
     assert {finding["kind"] for finding in values["findings"]} == {"broken_image", "empty_mask"}
     assert values["figures"]["modes"] == {"RGB": 12}
     assert values["figures"]["heights"] == {"least": 72, "median": 72, "most": 72}
-    assert values["presets"].keys() == {"standard", "quick", "paper"}
+    steps = {name: preset["steps"] for name, preset in values["presets"].items()}
+    assert steps == {name: small("i3ad", preset=name).training.steps for name in PRESETS}
+    assert len(set(steps.values())) == len(steps) == 3
 
 
 def test_page_is_one_file_that_loads_nothing(spoilt: tuple[Path, Path]) -> None:

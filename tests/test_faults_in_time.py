@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def trial(name: str, *flags: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_killed_commands_go_on_to_the_same_bits() -> None:
     trial("kills", "--kills", "4", "--stops", "2", "--only", "train pca", "pack")
 
@@ -36,6 +38,7 @@ def test_all_killed_commands_go_on_to_the_same_bits() -> None:
     trial("kills")
 
 
+@pytest.mark.slow
 def test_what_a_full_disk_stops_goes_on_to_the_same_bits() -> None:
     trial("full_disk", "--levels", "4", "--only", "pack")
 
@@ -80,7 +83,13 @@ def test_damage_is_where_it_is_said_to_be(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def whole(run_of: Callable[[str], Path]) -> Path:
+    """A run of six steps that nothing disturbed."""
+    return run_of("l2_ae")
+
+
+@pytest.fixture
+def backwards(monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:  # noqa: ARG001 (made before)
     """A clock that goes back by an hour whenever somebody looks."""
     hours, now = count(1), time.time()
     for clock in ("time.time", "tqdm.std.time"):
@@ -88,24 +97,20 @@ def backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("backwards")
-def test_a_clock_that_goes_backwards_changes_nothing(
-    tiny_run: Path, tiny_flags: list[str], tmp_path: Path
-) -> None:
-    train.main([*tiny_flags, "--run", str(tmp_path / "run")])
+def test_a_clock_that_goes_backwards_changes_nothing(whole: Path, flags_of: FlagsOf, tmp_path: Path) -> None:
+    train.main([*flags_of("l2_ae"), "--run", str(tmp_path / "run")])
     for file in ("calibration.json", "scores.csv"):  # weights are in the first by their digest
-        assert (tiny_run / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
+        assert (whole / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
     assert read_json(tmp_path / "run/results.json")["seconds_per_image"] > 0
     assert all(row["steps_per_second"] > 0 for row in RunFolder(tmp_path / "run").read_metrics())
 
 
-def test_files_from_the_future_change_nothing(flags_of: FlagsOf, tiny_folder: Path, tmp_path: Path) -> None:
+def test_files_from_the_future_change_nothing(whole: Path, tiny_folder: Path, tmp_path: Path) -> None:
     run, images = tmp_path / "run", shutil.copytree(tiny_folder / "test", tmp_path / "images")
-    whole = tmp_path / "whole"
-    train.main([*flags_of("l2_ae"), "--run", str(whole)])
-    train.main([*flags_of("l2_ae"), "--steps", "4", "--run", str(run)])
+    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("6", "calibration.json", "results.json"))
     for path in [*run.rglob("*"), *images.rglob("*")]:
         os.utime(path, (2**32, 2**32))  # in the year 2106
-    train.main(["--run", str(run), "--resume", "--steps", "6"])
+    train.main(["--run", str(run), "--resume"])
     assert (run / "calibration.json").read_bytes() == (whole / "calibration.json").read_bytes()
     out = tmp_path / "out"
     arguments = [str(run), str(images), "--save", "scores", "--out"]

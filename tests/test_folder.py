@@ -383,6 +383,7 @@ def test_mvtec_bottle(real_data):
     np.testing.assert_array_equal(data.test.masks[:].any(axis=(1, 2)), data.test.labels == 1)
 
 
+@pytest.mark.slow
 def test_magnetic_tile(real_data):
     data = read_folder(real_data("magnetic_tile"), size=(SIZE, SIZE), aspect="pad")
     assert (len(data.train), len(data.test)) == (762, 582)

@@ -26,6 +26,12 @@ HERE = Path(__file__).parent
 ATOL = 2e-3  # of weights: see test_data_parallel.py
 
 
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
 class Hosts:
     """Starts two processes of one training, as two machines would."""
 
@@ -35,9 +41,7 @@ class Hosts:
 
     def start(self, *arguments: Sequence[object], devices: int = 4) -> list[subprocess.Popen[str]]:
         """With the same arguments for both, or those of each."""
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            port = taken.getsockname()[1]
+        port = free_port()
         environment = {
             **os.environ,
             "JAX_NUM_CPU_DEVICES": str(devices),
@@ -125,10 +129,12 @@ def agree(run: Path, other: Path) -> None:
         np.testing.assert_allclose(scores[name], expected[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_hosts_learn_and_score_what_one_device_does(one: Path, eight: Path) -> None:
     agree(eight, one)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_more_hosts_and_with_fewer(
     one: Path, eight: Path, hosts: Hosts, tmp_path: Path
 ) -> None:
@@ -144,6 +150,7 @@ def test_a_run_goes_on_with_more_hosts_and_with_fewer(
     agree(fewer, longer)
 
 
+@pytest.mark.slow
 def test_hosts_calibrate_as_one_does(eight: Path, tiny_folder: Path) -> None:
     shared = Detector.load(eight)
     held_out = [tiny_folder / path for path in shared.files.held_out]
@@ -195,6 +202,7 @@ def test_a_killed_host_ends_the_other_and_a_restart_goes_on_to_the_same_bits(
     assert (run / "checkpoints" / str(after[-1]["step"])).is_dir()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_for_one_host_is_said_by_all(flags: list[str], hosts: Hosts, tmp_path: Path) -> None:
     run, nothing = tmp_path / "run", tmp_path / "nothing"
     ended = hosts.end(hosts.start([*flags, "--run", run], [*flags, "--run", run, "--data", nothing]))
@@ -203,6 +211,52 @@ def test_what_is_wrong_for_one_host_is_said_by_all(flags: list[str], hosts: Host
         assert str(nothing) in line
     assert ended[0][2][0].startswith("error: process 1 of 2: ")
     assert not run.exists()
+
+
+# Asserts in each of two processes what both have to find, and gives its number.
+EXCHANGE = """
+import sys
+import numpy as np
+from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.processes import (
+    Processes, agreed, arrays_of_first, by_first, from_first, gathered, is_first, shared_among
+)
+
+own = int(sys.argv[2])
+Processes(sys.argv[1], 2, own).join()
+assert is_first() == (own == 0)
+assert gathered(own + 5) == [5, 6]
+assert from_first({"a": own}) == {"a": 0}
+assert arrays_of_first(np.array([own])).tolist() == [0]
+rows, seen = np.arange(131.0), []
+squares = shared_among(lambda part: (seen.append(len(part)), part**2)[1], rows)
+np.testing.assert_array_equal(squares, rows**2)
+assert seen == [66]
+by_first(lambda: print("written", own))
+assert agreed(lambda: own) == own
+
+def refuse():
+    if own == 1:
+        raise InputError("no such file")
+
+try:
+    agreed(refuse)
+except InputError as error:
+    print(own, error)
+"""
+
+
+def test_processes_exchange_values_and_fail_together() -> None:
+    where = f"127.0.0.1:{free_port()}"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", EXCHANGE, where, str(number)], stdout=subprocess.PIPE, text=True
+        )
+        for number in range(2)
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in started]
+    assert printed == ["written 0\n0 process 1 of 2: no such file\n", "1 no such file\n"]
+    assert [process.returncode for process in started] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -280,12 +334,13 @@ print(json.dumps([collectives(devices) for devices in (2, 8)]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "networks", "others"),
     [
         ("l2_ae", 1, []),
         # The image that a planted defect is copied from may be the device's before it.
-        pytest.param("i3ad", 3, [["collective-permute", ["1,32,32,3"]]], marks=pytest.mark.slow),
+        ("i3ad", 3, [["collective-permute", ["1,32,32,3"]]]),
     ],
 )
 def test_devices_exchange_one_sum_of_gradients_for_each_network(

@@ -10,6 +10,7 @@ from PIL import Image
 from i3ad_jax import Detector
 from i3ad_jax.data.textures import make_textures
 
+pytestmark = pytest.mark.slow
 LIMIT = 2 * 2**30  # bytes
 
 # The peak is by /proc: getrusage's is that of the process that started this one where it was larger.
@@ -46,7 +47,6 @@ def test_images_of_many_tiles_are_read_as_they_are_scored() -> None:
     assert len(list(source)) == 4  # besides the image that is scored and the one read meanwhile
 
 
-@pytest.mark.slow
 def test_image_of_12_megapixels_is_scored_within_2_gib(tmp_path: Path) -> None:
     detector = Detector.fit(
         weave(4), method="pca", components=8, view="tiles", resolution=3464, pooling="peak", planted_images=2

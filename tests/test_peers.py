@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 from skimage.transform import resize
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 import torch
 
 from benchmarks.peers import __main__ as command
@@ -22,6 +22,8 @@ from benchmarks.processes import clean_environment, cost_of
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.errors import InputError
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +123,17 @@ def test_riad_scores_alike_in_every_batch_and_saves(pictures: np.ndarray, tmp_pa
     assert torch.load(tmp_path / "model.pt").keys() == fitted.network.state_dict().keys()
 
 
-needs_pyod = pytest.mark.skipif(not is_installed("pyod"), reason="PyOD is not installed")
+needs_pyod = pytest.mark.skipif(not is_installed("pyod"), reason="pip install -e '.[peers]'")
 
 
 @pytest.mark.parametrize(
     "name",
     [
         *("sklearn_pca", "sklearn_one_class_svm"),
-        *(pytest.param(name, marks=needs_pyod) for name in ("pyod_ecod", "pyod_iforest", "pyod_knn")),
-        pytest.param("pyod_auto_encoder", marks=[needs_pyod, pytest.mark.slow]),
+        *(
+            pytest.param(f"pyod_{name}", marks=needs_pyod)
+            for name in ("ecod", "iforest", "knn", "auto_encoder")
+        ),
     ],
 )
 def test_peers_on_pixels_find_the_defects(name: str, tiny_folder: Path, tmp_path: Path) -> None:
@@ -178,8 +182,7 @@ def run(name: str, tmp_path: Path, *, data: str) -> dict[str, float | None]:
     return json.loads(line)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not is_installed("anomalib"), reason="anomalib is not installed")
+@pytest.mark.skipif(not is_installed("anomalib"), reason="pip install -e '.[peers]'")
 @pytest.mark.parametrize("name", ["anomalib_ganomaly", "anomalib_draem", "anomalib_patchcore_random"])
 def test_peers_of_anomalib(name: str, tiny_folder: Path, tmp_path: Path) -> None:
     row = run(name, tmp_path, data=str(tiny_folder))
@@ -187,7 +190,6 @@ def test_peers_of_anomalib(name: str, tiny_folder: Path, tmp_path: Path) -> None
     assert (row["pixel_auroc"] is None) == (name == "anomalib_ganomaly")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["i3ad", "i3ad_pca"])
 def test_ours(name: str, tmp_path: Path) -> None:
     row = run(name, tmp_path, data="textures:weave")
@@ -195,7 +197,6 @@ def test_ours(name: str, tmp_path: Path) -> None:
     assert row["image_auroc"] is not None
 
 
-@pytest.mark.slow
 def test_a_peer_that_fails_is_noted(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         run("i3ad_pca", tmp_path, data=str(tiny_folder))  # it has more components than there are images

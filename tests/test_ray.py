@@ -14,11 +14,12 @@ from typing import TypeVar
 import pytest
 from conftest import FlagsOf
 from PIL import Image
-from pyarrow import parquet
 
 from i3ad_jax import predict, train
 
-pytest.importorskip("ray", reason="Ray is not installed")
+pytestmark = pytest.mark.slow
+pytest.importorskip("ray", reason="pip install -e '.[ray]'")
+parquet = pytest.importorskip("pyarrow.parquet", reason="pip install -e '.[ray]'")
 Found = TypeVar("Found")
 COMPILED_ALIKE = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # as conftest.py has it
 

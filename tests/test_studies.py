@@ -245,6 +245,33 @@ def test_median_images() -> None:
     np.testing.assert_array_equal(qualitative.median_images(test, scores), [1, 8, 4])
 
 
+def run_study(command: Any, runs: Sequence[Path], out: Path, *flags: str) -> str:
+    """Runs a study's command, checks that it wrote what each study writes, and returns the page."""
+    command.main(["--runs", *map(str, runs), "--out", str(out), *flags])
+    name = command.__name__.split(".")[1]
+    page = (out / f"{name}.md").read_text()
+    assert f"- command: python -m experiments.{name} --runs" in page
+    assert f"![{page.splitlines()[0].removeprefix('# ')}]({name}.png)" in page
+    assert {path.suffix for path in out.glob(f"{name}.*")} == {".png", ".svg", ".csv", ".md"}
+    return page
+
+
+def test_a_command_writes_figure_numbers_and_conclusion(
+    tiny_run: Path,
+    traced: Trajectories,
+    subject: study.Subject,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    page = run_study(snr, [tiny_run], tmp_path)
+    assert page.splitlines()[2] in capsys.readouterr().out  # the conclusion
+    rows = read(tmp_path / "snr.csv")
+    assert [row["iteration"] for row in rows] == ["0", "1", "2"]
+    for name, values in snr.signal_to_noise(subject.data.test, traced).items():
+        assert [float(row[f"{name}_mean"]) for row in rows] == pytest.approx(values, abs=1e-6)
+
+
+@pytest.mark.slow
 def test_commands(
     seeds: list[Path],
     autoencoders: list[Path],
@@ -262,13 +289,8 @@ def test_commands(
     }
     for command, flags in commands.items():
         given = [*autoencoders, seeds[0]] if command is qualitative else seeds
-        command.main(["--runs", *map(str, given), "--out", str(tmp_path), *flags])
-        name = command.__name__.split(".")[1]
-        page = (tmp_path / f"{name}.md").read_text()
-        assert f"- command: python -m experiments.{name} --runs" in page
-        assert f"![{page.splitlines()[0].removeprefix('# ')}]({name}.png)" in page
+        page = run_study(command, given, tmp_path, *flags)
         assert page.splitlines()[2] in capsys.readouterr().out  # the conclusion
-        assert {path.suffix for path in tmp_path.glob(f"{name}.*")} == {".png", ".svg", ".csv", ".md"}
 
     reported = json.loads((seeds[0] / "results.json").read_text())
     image = reported["scores"]["ssim"]["image_auroc"]
@@ -292,6 +314,7 @@ def test_commands(
     assert shown == [("spot", "l2_ae"), ("spot", "l2_ae_projection"), ("spot", "i3ad")]
 
 
+@pytest.mark.slow
 def test_a_projection_has_the_weights_of_the_autoencoders_run(autoencoders: list[Path]) -> None:
     autoencoder, projection = (study.Loaded.of(RunFolder(path)) for path in autoencoders)
     assert projection.detector.config.method == "l2_ae_projection"

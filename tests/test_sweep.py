@@ -10,7 +10,8 @@ from PIL import Image
 
 from i3ad_jax.runs.files import read_json
 
-pytest.importorskip("ray", reason="Ray is not installed")
+pytestmark = pytest.mark.slow
+pytest.importorskip("ray", reason="pip install -e '.[ray]'")
 PLAN = ("--seeds", "0", "1", "--preset", "quick")
 METHODS = ("--methods", "l2_ae_projection", "pca", "--steps", "2")
 
@@ -21,7 +22,6 @@ def tables(out: Path, *flags: str, data: Sequence[str] = ("textures:weave",)) ->
     return subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=pipe, stderr=pipe, text=True)
 
 
-@pytest.mark.slow
 def test_runs_on_ray_are_those_made_here(tmp_path: Path) -> None:
     with tables(tmp_path / "ray", *METHODS, "--engine", "ray") as command:
         out, _ = command.communicate()
@@ -38,7 +38,6 @@ def test_runs_on_ray_are_those_made_here(tmp_path: Path) -> None:
     assert done == {file: (tmp_path / "ray" / file).stat().st_mtime_ns for file in files}
 
 
-@pytest.mark.slow
 def test_a_run_that_fails_on_ray_is_noted(tmp_path: Path) -> None:
     images = tmp_path / "untested/train/good"
     images.mkdir(parents=True)

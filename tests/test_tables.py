@@ -252,6 +252,7 @@ def read(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     command = ["--data", str(two_categories), "--methods", "pca", "--seeds", "0", "1", "--out", str(tmp_path)]
     with pytest.raises(SystemExit) as stop:  # two failed, the others are there
