@@ -16,27 +16,31 @@ from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, Trajectory
 from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
-from i3ad_jax.methods.method import Tuned
+from i3ad_jax.methods.method import Predicted, Tuned
 from i3ad_jax.methods.segmentation_head import SegmenterSettings, SegmenterState
 from i3ad_jax.preprocessing.preprocessing import Squares
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.devices import ThroughputSettings, copied_to
 from i3ad_jax.scoring.ssim import SsimSettings
 
 TEST = I3adTestSettings(
     refine=LoopSettings(iterations=3, patches=4, base="original"),
     threshold=ThresholdSettings(u_iterations=2),
 )
+# The smaller of the two generators: programs of the loop around it compile in a third of the time.
 METHOD = I3AD(
-    I3adSettings(width=2, dilations=(2,), discriminator_width=2, discriminator_depth=2),
+    I3adSettings(generator="context", context_width=4, latent_size=8),
     TEST,
     32,
-    # Half scores: one of the rule's candidates, 0.5, then masks a part of these images, more of it at first.
+    # Half scores: the rule's candidates then mask a part of these images, more of it at first.
     SsimSettings(ssim_score="half"),
     ThroughputSettings(),
 )
-IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)), jnp.float32)
-SQUARES = Squares.of_pixels(IMAGES)
-U = {"u": 0.5}
+IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+SQUARES = Squares.of_pixels(jnp.asarray(IMAGES))
+U = {"u": 0.45}
+# Two programs round differently: images, maps and scores then differ by up to 4e-7 with the instructions of
+# SSE4.2, AVX2 and AVX-512, and by up to 8e-7 where one of them computes in other units.
+TOLERANCE, TOLERANCE_OF_UNITS = 2e-6, 5e-6
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,13 @@ def state() -> I3adState:
 
 
 def trace(method: I3AD, state: I3adState, tuned: Tuned, squares: Squares) -> Trajectory:
-    return method.trace(state, tuned, squares, len(squares.images))
+    """The states as NumPy arrays, whose arithmetic has not to be compiled."""
+    return jax.device_get(method.trace(state, tuned, squares, len(squares.images)))
+
+
+def predict(method: I3AD, state: I3adState, tuned: Tuned, squares: Squares) -> Predicted:
+    """Maps and reconstructions as NumPy arrays."""
+    return jax.device_get(method.predict(state, tuned, squares, len(squares.images)))
 
 
 def test_a_given_u_is_taken(state: I3adState) -> None:
@@ -60,47 +70,53 @@ def test_u_by_the_rule(state: I3adState) -> None:
     assert json.loads(json.dumps(tuned)) == tuned
     errors = tuned["u_errors"]
     assert list(errors) == [f"{u:.2f}" for u in U_CANDIDATES["original"]]
-    # No candidate comes near the tolerance here.
+    # No candidate comes near the tolerance: what is reconstructed has nothing to do with these images.
+    assert min(errors.values()) > 3 * METHOD.test.threshold.u_tolerance
     assert tuned["u"] == float(min(errors, key=errors.get)) == 0.5
     assert tuned["u_reason"].startswith("no u")
     after_u_iterations = trace(METHOD, state, U, SQUARES).images[:, 2]
-    assert errors["0.50"] == pytest.approx(float(jnp.abs(after_u_iterations - IMAGES).mean()) / 2, rel=1e-5)
+    assert errors["0.45"] == pytest.approx(float(np.abs(after_u_iterations - IMAGES).mean()) / 2, rel=1e-5)
 
 
 def test_maps_are_of_the_last_image_of_the_trace(state: I3adState) -> None:
-    maps, reconstructions = METHOD.predict(state, U, SQUARES, 2)
+    maps, reconstructions = predict(METHOD, state, U, SQUARES)
     states = trace(METHOD, state, U, SQUARES)
     assert set(maps) == {"l2", "ms_ssim", "ssim"}
     assert states.images.shape == (2, 4, 32, 32, 3)
     assert 0 < states.masks[:, -1].mean() < states.masks[:, 1].mean() < 1
-    np.testing.assert_allclose(reconstructions, states.images[:, -1], rtol=0, atol=1e-5)
-    expected = ((np.asarray(states.images[:, -1]) - IMAGES) ** 2).mean(axis=-1)
-    np.testing.assert_allclose(maps["l2"], expected, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(maps["ssim"], states.scores[:, -1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(reconstructions, states.images[:, -1], rtol=0, atol=TOLERANCE)
+    expected = ((states.images[:, -1] - IMAGES) ** 2).mean(axis=-1)
+    np.testing.assert_allclose(maps["l2"], expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(maps["ssim"], states.scores[:, -1], rtol=0, atol=TOLERANCE)
 
 
 def test_images_of_a_batch_do_not_touch_each_other(state: I3adState) -> None:
-    maps = METHOD.predict(state, U, SQUARES, 2).maps
-    padded = METHOD.predict(state, U, Squares.of_pixels(IMAGES.at[1].set(0)), 2).maps
+    other = IMAGES.copy()
+    other[1] = 0
+    maps, padded = (
+        predict(METHOD, state, U, Squares.of_pixels(jnp.asarray(images))).maps for images in (IMAGES, other)
+    )
     for name in maps:
         np.testing.assert_array_equal(maps[name][0], padded[name][0])
 
 
-@pytest.mark.parametrize(("base", "u"), [("previous", 0.54), ("original", 0.48)])
+@pytest.mark.parametrize(
+    ("base", "u"), [pytest.param("previous", 0.54, marks=pytest.mark.slow), ("original", 0.44)]
+)
 def test_the_fixed_loop_and_the_queue_agree(base: Any, u: float, state: I3adState) -> None:
     loop = replace(TEST.refine, base=base)
     queue, fixed = (
         replace(METHOD, test=replace(TEST, refine=loop, loop=kind)) for kind in ("queue", "fixed")
     )
     expected, found = (trace(method, state, {"u": u}, SQUARES) for method in (fixed, queue))
-    assert jnp.abs(expected.scores - u).min() > 1e-5  # rounding decides no pixel of a mask
+    assert np.abs(expected.scores - u).min() > 1e-5  # rounding decides no pixel of a mask
     assert 0 < expected.masks[:, -1].mean() < expected.masks[:, 1].mean() < 1
     np.testing.assert_array_equal(found.masks, expected.masks)
-    np.testing.assert_allclose(found.images, expected.images, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-5)
-    of_fixed, of_queue = (method.predict(state, {"u": u}, SQUARES, 2) for method in (fixed, queue))
-    np.testing.assert_allclose(of_fixed.reconstructions, expected.images[:, -1], rtol=0, atol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), of_queue, of_fixed)
+    np.testing.assert_allclose(found.images, expected.images, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=TOLERANCE)
+    of_fixed, of_queue = (predict(method, state, {"u": u}, SQUARES) for method in (fixed, queue))
+    np.testing.assert_allclose(of_fixed.reconstructions, expected.images[:, -1], rtol=0, atol=TOLERANCE)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE), of_queue, of_fixed)
 
 
 @pytest.mark.parametrize(("loop", "turns"), [("fixed", NUM_CHECKERBOARDS + 3), ("queue", NUM_CHECKERBOARDS)])
@@ -111,12 +127,10 @@ def test_only_the_fixed_loop_computes_steps_that_nothing_needs(
     calls = []
 
     class Counting(I3AD):
-        def inpaint(self, state: I3adState) -> Inpaint:
-            inpaint = super().inpaint(state)
-
+        def inpaint(self, state: I3adState) -> Inpaint:  # noqa: ARG002 (it has no weights)
             def counted(image: Any, mask: Any) -> Any:
                 jax.debug.callback(lambda: calls.append(None))
-                return inpaint(image, mask)
+                return blur(image, mask)
 
             return counted
 
@@ -144,7 +158,7 @@ class BlurringInUnits(I3AD):
         return lambda masked, mask: SCALE * blur((masked - CENTRE) / SCALE * (1 - mask), mask) + CENTRE
 
 
-@pytest.mark.parametrize("loop", ["queue", "fixed"])
+@pytest.mark.parametrize("loop", ["queue", pytest.param("fixed", marks=pytest.mark.slow)])
 def test_scores_masks_and_u_are_those_of_pixel_values(loop: Any, state: I3adState) -> None:
     options = replace(TEST, refine=replace(TEST.refine, base="previous"), loop=loop)
     arguments = METHOD.training, options, 32, METHOD.ssim, ThroughputSettings()
@@ -154,15 +168,15 @@ def test_scores_masks_and_u_are_those_of_pixel_values(loop: Any, state: I3adStat
     of_pixels, in_units = BlurringInUnits(*arguments), Blurring(*arguments)
     plain, u = Squares.of_pixels(pixels), {"u": 0.52}
     expected, found = trace(of_pixels, state, u, plain), trace(in_units, state, u, squares)
-    assert jnp.abs(expected.scores - u["u"]).min() > 1e-5  # rounding decides no pixel of a mask
+    assert np.abs(expected.scores - u["u"]).min() > 1e-5  # rounding decides no pixel of a mask
     assert 0 < expected.masks[:, 1:].mean() < 1
     np.testing.assert_array_equal(found.masks, expected.masks)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-4)
-    expected, found = of_pixels.predict(state, u, plain, 3), in_units.predict(state, u, squares, 3)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=TOLERANCE_OF_UNITS)
+    expected, found = predict(of_pixels, state, u, plain), predict(in_units, state, u, squares)
     for name, maps in found.maps.items():
-        np.testing.assert_allclose(maps, expected.maps[name], rtol=0, atol=1e-4)
-    rebuilt = squares.pixels(found.reconstructions)
-    np.testing.assert_allclose(rebuilt, expected.reconstructions, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(maps, expected.maps[name], rtol=0, atol=TOLERANCE_OF_UNITS)
+    rebuilt = SCALE * found.reconstructions + CENTRE
+    np.testing.assert_allclose(rebuilt, expected.reconstructions, rtol=0, atol=TOLERANCE)
     errors = [
         method.tune(state, given, seed=0)["u_errors"]
         for method, given in ((of_pixels, plain), (in_units, squares))
@@ -177,14 +191,13 @@ def test_a_segmenter_adds_its_map(state: I3adState) -> None:
     weights = random_weights(shapes.average)
     state = replace(state, segmenter=SegmenterState({}, weights, ()))
     assert method.gives == {"segmentation"}
-    predicted = method.predict(state, U, SQUARES, 2)
+    predicted = predict(method, state, U, SQUARES)
     assert set(predicted.maps) == {"l2", "ms_ssim", "ssim", "segmentation"}
     maps = predicted.maps["segmentation"]
     assert ((maps >= 0) & (maps <= 1)).all()
     assert maps.std() > 0.01
-    for map_, image, reconstruction in zip(maps, IMAGES, predicted.reconstructions, strict=True):
-        segmented: Any = method.segment(state, image, reconstruction)
-        np.testing.assert_allclose(segmented, map_, rtol=0, atol=1e-5)
+    segment: Any = jax.jit(jax.vmap(lambda image, other: method.segment(state, image, other)))
+    np.testing.assert_allclose(maps, segment(IMAGES, predicted.reconstructions), rtol=0, atol=TOLERANCE)
 
 
 def test_without_a_segmenter_there_is_none() -> None:
@@ -196,13 +209,12 @@ def test_without_a_segmenter_there_is_none() -> None:
 @pytest.mark.parametrize("loop", ["queue", "fixed"])
 def test_the_test_time_program_moves_nothing_between_host_and_device(loop: Any, state: I3adState) -> None:
     method = replace(METHOD, test=replace(TEST, loop=loop))
-    weights, u, squares, count = jax.device_put((state, method.parameters(U), SQUARES, jnp.int32(2)))
+    weights, u, squares, count = copied_to(1, (state, method.parameters(U), SQUARES, jnp.int32(2)))
     with jax.transfer_guard("disallow"):
         predicted = method._predict(1, weights, u, squares, count)
         states = method._trace(1, weights, u, squares, count)
         jax.block_until_ready((predicted, states))
-        given: Any = jax.tree.map(np.asarray, SQUARES)
         with pytest.raises(Exception, match="Disallowed host-to-device transfer"):  # the guard is awake
-            method._predict(1, weights, u, given, count)
+            jax.jit(lambda x: x + 1)(IMAGES)
     assert set(predicted.maps) == {"l2", "ms_ssim", "ssim"}
     assert states.images.shape == (2, 4, 32, 32, 3)
