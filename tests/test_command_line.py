@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+from conftest import FlagsOf
+
+from i3ad_jax import command_line, train
+from i3ad_jax.runtime.disk import whole
 
 COMPILE = """
 import sys
@@ -45,23 +50,25 @@ def run_process(
 
 
 @pytest.mark.parametrize(
-    ("environment", "cache"),
+    ("environment", "cache", "devices"),
     [
-        ({}, "home/.cache/i3ad_jax"),
-        ({"XDG_CACHE_HOME": ""}, "home/.cache/i3ad_jax"),
-        ({"XDG_CACHE_HOME": "{folder}/xdg"}, "xdg/i3ad_jax"),
-        ({"JAX_COMPILATION_CACHE_DIR": "{folder}/own"}, "own"),
-        ({"JAX_COMPILATION_CACHE_DIR": "{folder}/own", "XDG_CACHE_HOME": "{folder}/xdg"}, "own"),
-        ({"JAX_COMPILATION_CACHE_DIR": "", "XDG_CACHE_HOME": ""}, "home/.cache/i3ad_jax"),
+        ({}, "home/.cache/i3ad_jax", os.cpu_count()),
+        ({"JAX_COMPILATION_CACHE_DIR": "{folder}/own", "JAX_NUM_CPU_DEVICES": "3"}, "own", 3),
+        pytest.param(
+            {"JAX_COMPILATION_CACHE_DIR": "{folder}/own", "XDG_CACHE_HOME": "{folder}/xdg"},
+            "own",
+            os.cpu_count(),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )
-def test_compiled_programs_are_kept_where_the_user_says(
-    tmp_path: Path, environment: dict[str, str], cache: str
+def test_compiled_programs_are_kept_where_the_user_says_and_every_core_is_a_device(
+    tmp_path: Path, environment: dict[str, str], cache: str, devices: int
 ) -> None:
     given = {name: value.format(folder=tmp_path) for name, value in environment.items()}
-    done = run_process("-c", COMPILE, folder=tmp_path, environment=given)
-    assert done.stdout.split()[0] == "2"
+    done = run_process("-c", COMPILE, folder=tmp_path, environment={"JAX_PLATFORMS": "cpu", **given})
+    assert done.stdout.split() == ["2", str(devices)]
     assert any((tmp_path / cache).iterdir())
     # Nowhere else: a folder named like the package, in the working directory, would be imported in its place.
     assert {file.relative_to(tmp_path).parts[0] for file in tmp_path.rglob("*") if file.is_file()} == {
@@ -70,42 +77,65 @@ def test_compiled_programs_are_kept_where_the_user_says(
     assert not (tmp_path / "i3ad_jax").exists()
 
 
-def test_every_core_is_a_device_unless_the_user_says_how_many(tmp_path: Path) -> None:
-    counts = []
-    for environment in ({}, {"JAX_NUM_CPU_DEVICES": "3"}):
-        done = run_process(
-            "-c", COMPILE, folder=tmp_path, environment={"JAX_PLATFORMS": "cpu", **environment}
-        )
-        counts.append(int(done.stdout.split()[1]))
-    assert counts == [os.cpu_count(), 3]
+@pytest.mark.parametrize(
+    ("environment", "cache"),
+    [
+        ({}, "home/.cache/i3ad_jax"),
+        ({"XDG_CACHE_HOME": ""}, "home/.cache/i3ad_jax"),
+        ({"XDG_CACHE_HOME": "{folder}/xdg"}, "xdg/i3ad_jax"),
+        ({"JAX_COMPILATION_CACHE_DIR": "", "XDG_CACHE_HOME": ""}, "home/.cache/i3ad_jax"),
+        ({"JAX_COMPILATION_CACHE_DIR": "own", "XDG_CACHE_HOME": "{folder}/xdg"}, "as it was"),
+    ],
+    ids=str,
+)
+def test_the_cache_follows_the_xdg_specification(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], cache: str
+) -> None:
+    for name in CACHE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "{folder}/home", **environment}.items():
+        monkeypatch.setenv(name, value.format(folder=tmp_path))
+    monkeypatch.setattr(command_line, "use_every_core", lambda: None)  # JAX has its devices already
+    before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path / "as it was"))
+        command_line._set_up_jax()
+        found = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert found == str(tmp_path / cache)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_a_mistake_is_one_line_in_whatever_encoding_and_makes_no_file(tmp_path: Path, encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "arguments", "message"),
+    [
+        ("ascii", "pack data --out out --image-size big", "error: Error parsing --image-size: no"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("utf-8", "pack data --out out --image-size big", "error: Error parsing --image-size: no"),
+                ("utf-8", "train --image-size big", "error: Error parsing --image-size: invalid literal"),
+                ("ascii", "train --method pca --no-shrink", "error: --shrink: pca has no such setting; i3ad"),
+                ("ascii", "evaluate nowhere", "error: nowhere/config.json: missing; nowhere is no finished"),
+            )
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_in_whatever_encoding_and_makes_no_file(
+    tmp_path: Path, encoding: str, arguments: str, message: str
+) -> None:
+    module, *flags = arguments.split()
     environment = {"PYTHONIOENCODING": encoding}
-    for arguments, message in (
-        (
-            "train --image-size big",
-            "error: Error parsing --image-size: invalid literal for int() with base 10: 'big'",
-        ),
-        ("train --method pca --no-shrink", "error: --shrink: pca has no such setting; i3ad has it"),
-        (
-            "evaluate nowhere",
-            "error: nowhere/config.json: missing; nowhere is no finished run, train it first",
-        ),
-    ):
-        module, *flags = arguments.split()
-        done = run_process(
-            "-m", f"i3ad_jax.{module}", *flags, folder=tmp_path, environment=environment, code=2
-        )
-        assert done.stdout == ""
-        assert done.stderr.startswith(message)
-        assert done.stderr.count("\n") == 1
-        assert "---" not in done.stderr
-        assert "─" not in done.stderr
+    done = run_process("-m", f"i3ad_jax.{module}", *flags, folder=tmp_path, environment=environment, code=2)
+    assert done.stdout == ""
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert "---" not in done.stderr
+    assert "─" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_one_line_too(tmp_path: Path, pca_run: Path) -> None:
     (tmp_path / "run").mkdir()
     for file in pca_run.rglob("*"):
@@ -119,6 +149,19 @@ def test_a_damaged_checkpoint_is_one_line_too(tmp_path: Path, pca_run: Path) -> 
     assert lines[0].startswith("error: run/checkpoints/1: damaged checkpoint")
 
 
+def test_a_run_without_a_name_is_new_in_the_folder_runs(
+    tmp_path: Path, flags_of: FlagsOf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", *flags_of("pca")])
+    train.main(flags_of("pca"))
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    (run,) = (tmp_path / "runs").iterdir()
+    assert str(run.relative_to(tmp_path) / "report.html") in capsys.readouterr().out
+    assert json.loads((run / "environment.json").read_text())["command"] == ["train", *flags_of("pca")]
+
+
+@pytest.mark.slow
 def test_a_whole_training_from_another_folder_leaves_only_its_run(tmp_path: Path, tiny_folder: Path) -> None:
     flags = ["--method", "pca", "--components", "3", "--image-size", "32", "--data", tiny_folder]
     done = run_process("-m", "i3ad_jax.train", *flags, folder=tmp_path, environment={"XDG_CACHE_HOME": ""})
@@ -130,17 +173,25 @@ def test_a_whole_training_from_another_folder_leaves_only_its_run(tmp_path: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_command_is_one_line_and_clears_up(tmp_path: Path, number: signal.Signals) -> None:
-    program = (
-        "import os, signal; from pathlib import Path; from i3ad_jax import command_line\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background it is ignored
-        "from i3ad_jax.runs.files import whole\n"
-        "def write(_):\n"
-        "  with whole(Path('file')) as temporary:\n"
-        "    temporary.touch()\n"
-        f"    os.kill(os.getpid(), {int(number)})\n"
-        "command_line.run(write)"
-    )
-    done = run_process("-c", program, folder=tmp_path, code=128 + number)
-    assert done.stderr == "error: interrupted\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+def test_a_stopped_command_is_one_line_and_clears_up(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+) -> None:
+    def write(_: object) -> None:
+        with whole(tmp_path / "file") as temporary:
+            temporary.touch()
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["command"])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    try:
+        with pytest.raises(SystemExit) as stop:
+            command_line.run(write)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stop.value.code == 128 + number
+    assert capsys.readouterr().err == "error: interrupted\n"
+    assert not any(tmp_path.iterdir())

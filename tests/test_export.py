@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from i3ad_jax import Detector, export, train
 from i3ad_jax.exporting import load_exported, onnx
 from i3ad_jax.exporting.parity import largest_difference
 from i3ad_jax.exporting.stablehlo import ALLOWED
+from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.scoring.maps import PLAIN, SCORES
 
 # As a user would run the loader, but that the package cannot be imported.
@@ -29,20 +31,27 @@ sys.modules["i3ad_jax"] = None
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-RUNS = ("pca", "ssim_ae", "i3ad", "tiles")
+RUNS = ("pca", "tiles", "ssim_ae", "i3ad")
+
+
+def runs(*quick: str) -> list[Any]:
+    """Runs to test, all but some of them in the slow tests."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in RUNS]
 
 
 @pytest.fixture(scope="module")
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, flags_of: FlagsOf) -> Path:
+def run(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    flags_of: FlagsOf,
+    run_of: Callable[[str], Path],
+) -> Path:
     """A finished run of a method, or of pca by tiles."""
-    if request.param in ("pca", "i3ad"):
-        return request.getfixturevalue({"pca": "pca_run", "i3ad": "tiny_run"}[request.param])
+    if request.param != "tiles":
+        return run_of(request.param)
     folder = tmp_path_factory.mktemp("runs") / request.param
-    if request.param == "tiles":
-        tiles = ["--view", "tiles", "--tile", "16", "--resolution", "40", "--levelling", "yes"]
-        train.main([*flags_of("pca"), *tiles, "--run", str(folder)])
-    else:
-        train.main([*flags_of(request.param), "--run", str(folder)])
+    tiles = ["--view", "tiles", "--tile", "16", "--resolution", "40", "--levelling", "yes"]
+    train.main([*flags_of("pca"), *tiles, "--run", str(folder)])
     return folder
 
 
@@ -71,30 +80,41 @@ def load_in_process(folder: Path, pictures: list[Path]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("run", RUNS, indirect=True)
-def test_a_fresh_process_without_the_package_gives_the_program_s_bits_and_the_run_s_scores(
-    run: Path, exported: Path, pictures: list[Path]
+@pytest.mark.parametrize("run", runs("pca"), indirect=True)
+def test_a_fresh_process_without_the_package_gives_the_program_s_bits(
+    exported: Path, pictures: list[Path]
 ) -> None:
     program, about = load_exported.load(exported)
     size, aspect = about["working_size"], about["aspect"]
     printed = load_in_process(exported, pictures)
+    assert [line["path"] for line in printed] == [str(file) for file in pictures]
+    here = [program(load_exported.read(file, size=size, aspect=aspect)[None]) for file in pictures]
+    assert about["scores"]
+    for part in ("scores", "anomalous"):
+        for line, found in zip(printed, here, strict=True):
+            assert line[part] == {name: found[part][name].item() for name in about["scores"]}
+
+
+@pytest.mark.parametrize("run", runs("pca", "tiles"), indirect=True)
+def test_the_program_gives_the_run_s_scores_maps_and_verdicts(
+    run: Path, exported: Path, pictures: list[Path]
+) -> None:
+    program, about = load_exported.load(exported)
+    size, aspect = about["working_size"], about["aspect"]
     expected = Detector.load(run).score(pictures)
-    assert [line["path"] for line in printed] == [own.name for own in expected]
     here = [program(load_exported.read(file, size=size, aspect=aspect)[None]) for file in pictures]
     for name in about["scores"]:
-        scores = np.array([line["scores"][name] for line in printed])
-        assert scores.tolist() == [found["scores"][name].item() for found in here]
-        assert largest_difference(scores, np.array([own.scores[name] for own in expected])) <= allowed(name)
-        assert [line["anomalous"][name] for line in printed] == [own.anomalous[name] for own in expected]
         for found, own in zip(here, expected, strict=True):
-            small = own.small_maps[name]
+            score, small = np.asarray(found["scores"][name]), own.small_maps[name]
+            assert largest_difference(score, np.array([own.scores[name]])) <= allowed(name)
+            assert found["anomalous"][name].item() == own.anomalous[name]
             # A pixel is not the mean of many.
             difference = largest_difference(np.asarray(found["maps"][name][0]).ravel(), small.ravel())
             assert difference <= 20 * allowed(name)
     assert set(about["scores"]) == set(expected[0].scores)
 
 
-@pytest.mark.parametrize("run", RUNS, indirect=True)
+@pytest.mark.parametrize("run", runs("pca"), indirect=True)
 def test_an_image_has_the_same_scores_alone_and_among_others(exported: Path, pictures: list[Path]) -> None:
     program, about = load_exported.load(exported)
     images = np.stack(
@@ -159,11 +179,13 @@ def test_a_wrong_input_is_one_line_and_writes_nothing(fails: Fails, pca_run: Pat
 
 
 def test_held_out_images_that_changed_are_refused_and_others_can_take_their_place(
-    fails: Fails, flags_of: FlagsOf, tiny_folder: Path, tmp_path: Path
+    fails: Fails, pca_run: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
     data = shutil.copytree(tiny_folder, tmp_path / "data")
-    run = tmp_path / "run"
-    train.main([*flags_of("pca"), "--data", str(data), "--run", str(run)])
+    run = shutil.copytree(pca_run, tmp_path / "run")
+    config = read_json(run / "config.json")
+    config["data"]["data"] = str(data)
+    write_json(run / "config.json", config)
     held_out = next(iter(json.loads((run / "files.json").read_text())["held_out"]))
     Image.new("RGB", (40, 48)).save(data / held_out)
     out = tmp_path / "out"
@@ -176,7 +198,7 @@ def test_held_out_images_that_changed_are_refused_and_others_can_take_their_plac
 
 def onnx_runtime(file: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
     """The program in an ONNX file as a function, by onnxruntime."""
-    onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra onnx")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install -e '.[onnx]'")
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     outputs = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(outputs, session.run(None, {"images": images}), strict=True))
@@ -188,6 +210,8 @@ def openvino(file: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
     return core.compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("jax2onnx") is None, reason="pip install -e '.[onnx]'")
 @pytest.mark.parametrize(
     ("program_of", "run"),
     # OpenVINO 2026.4 does not take the loop over tiles.
@@ -197,7 +221,6 @@ def openvino(file: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
 def test_onnx_gives_the_run_s_scores_maps_and_verdicts(
     run: Path, program_of: Callable[[Path], Any], pictures: list[Path], tmp_path: Path
 ) -> None:
-    pytest.importorskip("jax2onnx", reason="comes with the extra onnx")
     out = tmp_path / "out"
     export.main([str(run), "--out", str(out), "--format", "onnx"])
     assert {file.name for file in out.iterdir()} == {"model.onnx", "export.json", "card.md", "SHA256SUMS"}
