@@ -11,11 +11,13 @@ import numpy as np
 import optax
 import pytest
 from sklearn.metrics import roc_auc_score
+from small_gan import SmallI3AD
 
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.losses import discount_weights
+from i3ad_jax.inpainting.masks import brush_masks
 from i3ad_jax.inpainting.refine import LoopSettings
 from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
@@ -34,36 +36,50 @@ SETTINGS = I3adSettings(
     generator_learning_rate=5e-3,
     adversarial_weight=0.1,
     average=0.3,
-    segmenter=SegmenterSettings(segmenter_width=4, segmenter_depth=2),
+    segmenter=SegmenterSettings(segmenter_width=4, segmenter_depth=1),
 )
-METHOD = I3AD(SETTINGS, I3adTestSettings(), 32, SsimSettings(), ThroughputSettings())
-STEP = jax.jit(METHOD.step)
+OPTIONS = SETTINGS, I3adTestSettings(), 32, SsimSettings(), ThroughputSettings()
+METHOD = I3AD(*OPTIONS)
 COLOURS, RAMP = np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 3)), np.linspace(0.2, 1, 32)[:, None]
-IMAGES = jnp.asarray(np.broadcast_to(COLOURS * RAMP, (2, 32, 32, 3)), jnp.float32)
-MASKS = jnp.zeros((2, 32, 32, 1)).at[0, 8:16, 12:24].set(1)
-BATCH = Batch(IMAGES, Planted(IMAGES * (1 - 2 * MASKS), MASKS))  # a part of the first image inverted
+ARRAY = np.broadcast_to(COLOURS * RAMP, (2, 32, 32, 3)).astype(np.float32)
+MASKS = np.zeros((2, 32, 32, 1), np.float32)
+MASKS[0, 8:16, 12:24] = 1
+IMAGES = jnp.asarray(ARRAY)
+# a part of the first image inverted
+BATCH = Batch(IMAGES, Planted(jnp.asarray(ARRAY * (1 - 2 * MASKS)), jnp.asarray(MASKS)))
 KEY = jax.random.key(1)
 
 
-@pytest.fixture(scope="module")
-def state() -> I3adState:
-    return fresh_state(jax.random.key(0), METHOD)
+@pytest.fixture(scope="module", params=[SmallI3AD, pytest.param(I3AD, marks=pytest.mark.slow)])
+def method(request: pytest.FixtureRequest) -> I3AD:
+    """With a generator of two layers, which says the same of the step; with the real one it is slow."""
+    return request.param(*OPTIONS)
 
 
 @pytest.fixture(scope="module")
-def stepped(state: I3adState) -> tuple[I3adState, Any]:
-    return STEP(state, BATCH, KEY)
+def state(method: I3AD) -> I3adState:
+    return fresh_state(jax.random.key(0), method)
 
 
 @pytest.fixture(scope="module")
-def trained(state: I3adState) -> tuple[I3adState, Any]:
+def step(method: I3AD) -> Callable[..., Any]:
+    return jax.jit(method.step)
+
+
+@pytest.fixture(scope="module")
+def stepped(step: Callable[..., Any], state: I3adState) -> tuple[I3adState, Any]:
+    """The state after a step and its metrics, as NumPy arrays."""
+    return jax.device_get(step(state, BATCH, KEY))
+
+
+@pytest.fixture(scope="module")
+def trained(step: Callable[..., Any], state: I3adState) -> tuple[I3adState, Any]:
     """The state after 60 steps, and the metrics of one more with the first one's masks."""
     for number in range(60):
-        state, _ = STEP(state, BATCH, jax.random.fold_in(KEY, number))
-    return state, STEP(state, BATCH, KEY)[1]
+        state, _ = step(state, BATCH, jax.random.fold_in(KEY, number))
+    return state, step(state, BATCH, KEY)[1]
 
 
-@partial(jax.jit, static_argnames=("loss", "rate"))
 def adam_step(loss: Callable[[Any], Any], weights: Any, *, rate: float) -> Any:
     """Weights after Adam's first step, and the gradient."""
     optimizer = optax.adam(rate, b1=SETTINGS.adam_beta1, b2=SETTINGS.adam_beta2)
@@ -79,11 +95,12 @@ def discriminate(weights: Any, spectral: Any, images: Any, masks: Any) -> Any:
 
 
 def assert_same_weights(actual: Any, expected: Any) -> None:
-    """Of the step that `adam_step` gives, but where a gradient is as small as Adam's epsilon, 1e-8.
+    """Compare with the step that `adam_step` gives, except where a gradient is as small as Adam's epsilon.
 
-    There a part in a thousand of a step is the gradient's rounding.
+    That is 1e-8: there a part in a thousand of a step is the gradient's rounding. Elsewhere the two differ by
+    at most 1.2e-5 of a step, as measured with the instructions of SSE4.2, AVX2 and AVX-512.
     """
-    tolerance = 1e-3 * SETTINGS.generator_learning_rate
+    tolerance = 1e-4 * SETTINGS.generator_learning_rate
     num_clear = num_weights = 0
     for x, y, slope in zip(jax.tree.leaves(actual), *map(jax.tree.leaves, expected), strict=True):
         clear = (np.abs(slope) > 1e-7) | (slope == 0)
@@ -92,36 +109,41 @@ def assert_same_weights(actual: Any, expected: Any) -> None:
     assert num_clear > 0.99 * num_weights
 
 
-def test_discriminator_takes_one_adam_step_on_real_and_filled_images(
-    state: I3adState, stepped: tuple[I3adState, Any]
-) -> None:
-    _, masked, filled = METHOD.sample(state, IMAGES, KEY)
-    masks = (masked == 0).all(axis=-1, keepdims=True).astype(jnp.float32)
-
-    def loss(weights: Any) -> Any:
-        real, fake = (discriminate(weights, state.gan.spectral, images, masks) for images in (IMAGES, filled))
-        return jnp.maximum(0, 1 - real).mean() + jnp.maximum(0, 1 + fake).mean()
-
-    expected = adam_step(loss, state.gan.discriminator, rate=SETTINGS.discriminator_learning_rate)
-    assert_same_weights(stepped[0].gan.discriminator, expected)
-
-
-def test_generator_takes_one_adam_step_against_the_new_discriminator(
-    state: I3adState, stepped: tuple[I3adState, Any]
-) -> None:
-    masked = METHOD.sample(state, IMAGES, KEY)[1]
-    masks = (masked == 0).all(axis=-1, keepdims=True).astype(jnp.float32)
+@partial(jax.jit, static_argnums=0)
+def expected_steps(method: I3AD, gan: GanState, stepped: GanState) -> tuple[Any, Any]:
+    """Adam's steps of the discriminator and, against the new discriminator, of the generator."""
+    masks = brush_masks(KEY, IMAGES)
     pixel_weights = discount_weights(masks, discount=0.99)
 
-    def loss(weights: Any) -> Any:
-        outputs: Any = METHOD.gan.inpainter.apply({"params": weights}, masked, masks)
+    def generate(weights: Any) -> Any:
+        return method.gan.inpainter.apply({"params": weights}, IMAGES * (1 - masks), masks)
+
+    filled = jnp.where(masks > 0, generate(gan.generator)[1], IMAGES)
+
+    def discriminator_loss(weights: Any) -> Any:
+        real, fake = (discriminate(weights, gan.spectral, images, masks) for images in (IMAGES, filled))
+        return jnp.maximum(0, 1 - real).mean() + jnp.maximum(0, 1 + fake).mean()
+
+    def generator_loss(weights: Any) -> Any:
+        outputs = generate(weights)
         fake = jnp.where(masks > 0, outputs[1], IMAGES)
-        logits = discriminate(stepped[0].gan.discriminator, stepped[0].gan.spectral, fake, masks)
+        logits = discriminate(stepped.discriminator, stepped.spectral, fake, masks)
         reconstruction = sum((pixel_weights * jnp.abs(x - IMAGES)).mean() for x in outputs)
         return reconstruction - 0.1 * logits.mean()
 
-    expected = adam_step(loss, state.gan.generator, rate=SETTINGS.generator_learning_rate)
-    assert_same_weights(stepped[0].gan.generator, expected)
+    return (
+        adam_step(discriminator_loss, gan.discriminator, rate=SETTINGS.discriminator_learning_rate),
+        adam_step(generator_loss, gan.generator, rate=SETTINGS.generator_learning_rate),
+    )
+
+
+def test_each_network_takes_one_adam_step(
+    method: I3AD, state: I3adState, stepped: tuple[I3adState, Any]
+) -> None:
+    """The discriminator on real and filled images, then the generator against the new discriminator."""
+    discriminator, generator = jax.device_get(expected_steps(method, state.gan, stepped[0].gan))
+    assert_same_weights(stepped[0].gan.discriminator, discriminator)
+    assert_same_weights(stepped[0].gan.generator, generator)
 
 
 def test_step_changes_both_networks_and_the_power_iteration(
@@ -155,22 +177,24 @@ def test_generator_learns_two_images_by_heart(
     assert trained[1]["reconstruction_loss"] < 0.5 * stepped[1]["reconstruction_loss"]
 
 
-def test_segmenter_learns_a_defect(stepped: tuple[I3adState, Any], trained: tuple[I3adState, Any]) -> None:
+def test_segmenter_learns_a_defect(
+    method: I3AD, stepped: tuple[I3adState, Any], trained: tuple[I3adState, Any]
+) -> None:
     assert trained[1]["segmentation_loss"] < 0.5 * stepped[1]["segmentation_loss"]
     assert BATCH.planted is not None
     state, (images, masks) = trained[0], BATCH.planted
-    segment: Any = jax.jit(jax.vmap(lambda image, other: METHOD.segment(state, image, other)))
-    maps, defects = segment(images, METHOD.reconstruct_once(state, images)), masks[..., 0] > 0
+    segment: Any = jax.jit(jax.vmap(lambda image, other: method.segment(state, image, other)))
+    maps, defects = segment(images, method.reconstruct_once(state, images)), masks[..., 0] > 0
     assert maps.min() >= 0
     assert maps.max() <= 1
     assert roc_auc_score(np.ravel(defects), np.ravel(maps)) > 0.95
 
 
-def test_averages_follow_the_weights(state: I3adState) -> None:
+def test_averages_follow_the_weights(step: Callable[..., Any], state: I3adState) -> None:
     """At first faster: by 9 / (10 + t) of the way after t steps."""
     averages = [np.asarray(x, np.float64) for x in weights_and_averages(state)[1]]
     for number in range(1, 5):
-        state, _ = STEP(state, BATCH, KEY)
+        state, _ = step(state, BATCH, KEY)
         weights, found = weights_and_averages(state)
         share = max(1 - SETTINGS.average, 9 / (10 + number))
         averages = [old + share * (new - old) for old, new in zip(averages, weights, strict=True)]
@@ -189,16 +213,16 @@ def weights_and_averages(state: I3adState) -> tuple[list[Any], list[Any]]:
     return jax.tree.leaves(weights), jax.tree.leaves(averages)
 
 
-def test_sample_shows_images_holes_and_fillings(state: I3adState) -> None:
-    images, masked, filled = METHOD.sample(state, IMAGES, KEY)
+def test_sample_shows_images_holes_and_fillings(method: I3AD, state: I3adState) -> None:
+    images, masked, filled = np.asarray(method.sample(state, IMAGES, KEY))
     np.testing.assert_array_equal(images, IMAGES)
-    holes = (np.asarray(masked) == 0).all(axis=-1)
+    holes = (masked == 0).all(axis=-1)
     assert 0 < holes.mean() < 1
     np.testing.assert_array_equal(masked[~holes], IMAGES[~holes])
     np.testing.assert_array_equal(filled[~holes], IMAGES[~holes])
     # What is in the holes of an image cannot be seen by the network.
-    changed = jnp.where(holes[..., None], 1, IMAGES)
-    _, _, filled_again = METHOD.sample(state, changed, KEY)
+    changed = np.where(holes[..., None], np.float32(1), IMAGES)
+    _, _, filled_again = method.sample(state, jnp.asarray(changed), KEY)
     np.testing.assert_array_equal(filled_again, filled)
 
 
