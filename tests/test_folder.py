@@ -264,7 +264,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, name):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the root user may read all")
 @pytest.mark.parametrize("name", ["train/good/1.png", "train/good", "train"])
-def test_what_may_not_be_read_is_refused_by_name(tmp_path, name):
+def test_an_unreadable_file_or_folder_is_refused_by_name(tmp_path, name):
     write_train(tmp_path)
     mode = (tmp_path / name).stat().st_mode
     (tmp_path / name).chmod(0)
