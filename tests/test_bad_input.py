@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Fails
+from conftest import Fails, FlagsOf
 from PIL import Image
 
 from i3ad_jax import evaluate, predict, train
@@ -19,10 +19,16 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_folder, tmp_path / "data")
 
 
+@pytest.fixture(scope="module")
+def flags(flags_of: FlagsOf) -> list[str]:
+    """Flags of a training by steps."""
+    return flags_of("l2_ae")
+
+
 @pytest.fixture
-def run(tiny_run: Path, tmp_path: Path) -> Path:
-    """A finished run to spoil."""
-    return shutil.copytree(tiny_run, tmp_path / "run")
+def run(run_of: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A finished run of it to spoil."""
+    return shutil.copytree(run_of("l2_ae"), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -117,22 +123,22 @@ def spoil_empty_train(root: Path) -> str:
     ],
 )
 def test_bad_data(
-    fails: Fails, folder: Path, tmp_path: Path, tiny_flags: list[str], spoil: Callable[[Path], str]
+    fails: Fails, folder: Path, tmp_path: Path, flags: list[str], spoil: Callable[[Path], str]
 ) -> None:
     named = spoil(folder)
-    assert named in fails(train.main, [*tiny_flags, "--data", folder, "--run", tmp_path / "run"])
+    assert named in fails(train.main, [*flags, "--data", folder, "--run", tmp_path / "run"])
     assert not (tmp_path / "run/results.json").exists()
 
 
-def test_existing_run_is_not_overwritten(fails: Fails, run: Path, tiny_flags: list[str]) -> None:
+def test_existing_run_is_not_overwritten(fails: Fails, run: Path, flags: list[str]) -> None:
     before = (run / "results.json").read_bytes()
-    assert "--resume" in fails(train.main, [*tiny_flags, "--run", run])
+    assert "--resume" in fails(train.main, [*flags, "--run", run])
     assert (run / "results.json").read_bytes() == before
 
 
-def test_folder_that_cannot_be_written(fails: Fails, tmp_path: Path, tiny_flags: list[str]) -> None:
+def test_folder_that_cannot_be_written(fails: Fails, tmp_path: Path, flags: list[str]) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert "cannot be written" in fails(train.main, [*tiny_flags, "--run", tmp_path / "file/run"])
+    assert "cannot be written" in fails(train.main, [*flags, "--run", tmp_path / "file/run"])
 
 
 def test_resume_with_other_settings(fails: Fails, run: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import re
 from contextlib import redirect_stdout
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote
@@ -35,14 +36,14 @@ def test_readme_leads_to_every_page() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_and_their_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_and_their_options_exist(page: Path) -> None:
     for found in COMMAND.finditer(page.read_text()):
         name, *rest = found["line"].split()
         if name.startswith("--"):
             continue
         assert name in __main__.COMMANDS, found[0]
         for option in (word for word in rest if word.startswith("--") and word != "--help"):
-            assert option in _help(name, capsys), found[0]
+            assert option in _help(name), found[0]
 
 
 def test_tables_have_every_method_score_and_layout() -> None:
@@ -76,7 +77,9 @@ def test_example_of_the_estimator_runs(
     assert Path("runs/estimator/calibration.json").exists()
 
 
-def _help(command: str, capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit):
+@cache
+def _help(command: str) -> str:
+    printed = io.StringIO()
+    with redirect_stdout(printed), pytest.raises(SystemExit):
         import_module(f"i3ad_jax.{command}").main(["--help"])
-    return capsys.readouterr().out
+    return printed.getvalue()

@@ -262,7 +262,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["train/good/1.png", "train/good", "train"])
-def test_what_may_not_be_read_is_refused_by_name(tmp_path, name):
+def test_an_unreadable_file_or_folder_is_refused_by_name(tmp_path, name):
     write_train(tmp_path)
     with unreadable(tmp_path / name):
         assert_refused(tmp_path, tmp_path / ("train/good" if name == "train" else name), "ermission")

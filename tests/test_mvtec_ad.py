@@ -97,6 +97,7 @@ def test_an_example_has_all_features(manual):
     assert hole["mask"].any()
 
 
+@pytest.mark.slow
 def test_tensorflow_is_not_imported(manual):
     write_category(manual / "bottle", channels=(3,))
     code = """

@@ -5,16 +5,16 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
-import pyarrow
 import pytest
-from conftest import Fails, FlagsOf
+from conftest import Fails
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import parquet
 
-from i3ad_jax import predict, train
+from i3ad_jax import predict
 from i3ad_jax.predicting.parts import cut, images_a_part
+from i3ad_jax.runs.files import read_json, write_json
 
 
 @given(images=st.integers(1, 3_000_000), chunk=st.integers(1, 200))
@@ -36,10 +36,17 @@ def test_every_image_is_in_one_block(images: int, size: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, flags_of: FlagsOf) -> Path:
+def parquet() -> Any:
+    return pytest.importorskip("pyarrow.parquet", reason="pip install -e '.[parquet]'")
+
+
+@pytest.fixture(scope="module")
+def run(pca_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that scores two images at a time."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train.main([*flags_of("pca"), "--queue-size", "2", "--run", str(folder)])
+    folder = shutil.copytree(pca_run, tmp_path_factory.mktemp("runs") / "run")
+    config = read_json(folder / "config.json")
+    config["throughput"]["queue_size"] = 2
+    write_json(folder / "config.json", config)
     return folder
 
 
@@ -57,7 +64,7 @@ def predicted(*arguments: str | Path) -> None:
         predict.main([str(argument) for argument in arguments])
 
 
-def test_parts_have_the_rows_of_the_table(run: Path, images: Path, tmp_path: Path) -> None:
+def test_parts_have_the_rows_of_the_table(run: Path, images: Path, tmp_path: Path, parquet: Any) -> None:
     predicted(run, images, "--out", tmp_path / "stream")
     predicted(run, images, "--out", tmp_path / "blocks", "--engine", "blocks")
     with (tmp_path / "stream/predictions.csv").open(newline="") as lines:
@@ -79,7 +86,10 @@ def test_parts_have_the_rows_of_the_table(run: Path, images: Path, tmp_path: Pat
     assert pictures[0] == pictures[1]
 
 
-def test_rows_of_a_parquet_file_are_scored_as_their_files(run: Path, images: Path, tmp_path: Path) -> None:
+def test_rows_of_a_parquet_file_are_scored_as_their_files(
+    run: Path, images: Path, tmp_path: Path, parquet: Any
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
     files = sorted(images.rglob("*.png"))
     table = tmp_path / "table.parquet"
     parquet.write_table(pyarrow.table({"content": [file.read_bytes() for file in files]}), table)
@@ -93,6 +103,7 @@ def test_rows_of_a_parquet_file_are_scored_as_their_files(run: Path, images: Pat
     ]
 
 
+@pytest.mark.usefixtures("parquet")
 def test_another_start_does_what_is_missing(run: Path, images: Path, tmp_path: Path, fails: Fails) -> None:
     out = tmp_path / "out"
     arguments = (run, images, "--out", out, "--engine", "blocks", "--save", "scores")

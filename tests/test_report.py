@@ -258,7 +258,7 @@ def test_the_same_run_gives_the_same_page(html: str) -> None:
     assert make_page(training=TRAINING, pictures=make_pictures(len(LABELS))) == html
 
 
-@pytest.mark.parametrize(("size", "megabytes"), [(64, 3), (256, 25)])
+@pytest.mark.parametrize(("size", "megabytes"), [(64, 3), pytest.param(256, 25, marks=pytest.mark.slow)])
 def test_twelve_cases_of_a_whole_run_stay_small(size: int, megabytes: int) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size]

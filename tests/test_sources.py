@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import fsspec
-import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from i3ad_jax.data.inputs import Broken, Picture, try_pictures
 from i3ad_jax.data.sources import Cell, Reader, Row, Source, Uri, digest_of_sources, find_sources
 from i3ad_jax.errors import InputError
 
+fsspec = pytest.importorskip("fsspec", reason="pip install -e '.[ray]'")
+pyarrow = pytest.importorskip("pyarrow", reason="pip install -e '.[ray]'")
+parquet = pytest.importorskip("pyarrow.parquet")
 Write = Callable[[Sequence[bytes | str | int | None], int], Path]
 
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
-from conftest import TINY_SETTINGS, Fails, FlagsOf
+from conftest import Fails, FlagsOf
 
 from i3ad_jax import evaluate, pack, train
 from i3ad_jax.data.dataset import Dataset, Split
@@ -23,7 +24,7 @@ from i3ad_jax.data.stored import StoredArray, some, take, zeros
 from i3ad_jax.errors import InputError
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.preprocessing.training_images import TrainingImages
-from i3ad_jax.runs.files import read_json, write_array
+from i3ad_jax.runs.files import read_json, write_array, write_json
 
 SIZE = (32, 32)
 FEW = 7  # bytes of memory for images: none fits
@@ -199,37 +200,34 @@ def test_batches_are_the_same_bit_for_bit(packed: Path, tiny_folder: Path, side:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("files", ["packed", pytest.param("temporary", marks=pytest.mark.slow)])
 def test_training_from_files_ends_in_the_same_results(
-    flags_of: FlagsOf, packed: Path, tmp_path: Path
+    flags_of: FlagsOf, pca_run: Path, packed: Path, tmp_path: Path, files: str
 ) -> None:
-    ways: dict[str, Sequence[str]] = {
-        "memory": (),
-        "temporary": ("--image-memory", "0"),
-        "packed": ("--data", str(packed), "--image-memory", "0"),
-    }
-    results, weights = {}, {}
-    for name, flags in ways.items():
-        train.main([*flags_of("pca"), *flags, "--run", str(tmp_path / name)])
-        results[name] = read_json(tmp_path / name / "results.json")
-        weights[name] = read_json(tmp_path / name / "calibration.json")["weights"]
-    for name in ("temporary", "packed"):
-        assert weights[name] == weights["memory"]
-        assert results[name]["scores"] == results["memory"]["scores"]
-        assert results[name]["data_digest"] == results["memory"]["data_digest"]
-        for file in (tmp_path / "memory/maps").iterdir():
-            np.testing.assert_array_equal(np.load(tmp_path / name / "maps" / file.name), np.load(file))
-    evaluate.main([str(tmp_path / "packed"), "--image-memory", "0", "--out", str(tmp_path / "again")])
-    assert read_json(tmp_path / "again/results.json")["scores"] == results["memory"]["scores"]
+    data = ["--data", str(packed)] if files == "packed" else []
+    train.main([*flags_of("pca"), *data, "--image-memory", "0", "--run", str(tmp_path / "run")])
+    weights = [read_json(run / "calibration.json")["weights"] for run in (pca_run, tmp_path / "run")]
+    assert weights[0] == weights[1]
+    results, expected = (read_json(run / "results.json") for run in (tmp_path / "run", pca_run))
+    assert results["scores"] == expected["scores"]
+    assert results["data_digest"] == expected["data_digest"]
+    for file in (pca_run / "maps").iterdir():
+        np.testing.assert_array_equal(np.load(tmp_path / "run/maps" / file.name), np.load(file))
+    evaluate.main([str(tmp_path / "run"), "--image-memory", "0", "--out", str(tmp_path / "again")])
+    assert read_json(tmp_path / "again/results.json")["scores"] == expected["scores"]
 
 
-def test_training_goes_on_with_packed_data(flags_of: FlagsOf, packed: Path, tmp_path: Path) -> None:
-    flags = [*flags_of("l2_ae"), "--data", str(packed), "--image-memory", "0"]
-    train.main([*flags, "--run", str(tmp_path / "whole")])
-    steps = TINY_SETTINGS["steps"]
-    train.main([*flags, "--run", str(tmp_path / "parts"), "--steps", "2"])
-    train.main(["--run", str(tmp_path / "parts"), "--resume", "--steps", str(steps), "--image-memory", "0"])
-    one, other = (read_json(tmp_path / name / "calibration.json") for name in ("whole", "parts"))
-    assert one == other
+def test_training_goes_on_with_packed_data(
+    run_of: Callable[[str], Path], packed: Path, tmp_path: Path
+) -> None:
+    whole, run = run_of("l2_ae"), tmp_path / "run"
+    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("6", "calibration.json", "results.json"))
+    config = read_json(run / "config.json")
+    config["data"]["data"] = str(packed)
+    write_json(run / "config.json", config)
+    train.main(["--run", str(run), "--resume", "--image-memory", "0"])
+    assert read_json(run / "calibration.json") == read_json(whole / "calibration.json")
+    assert read_json(run / "results.json")["data_source"] == str(packed)
 
 
 def test_both_sizes_are_packed_where_tiles_are_chosen(tmp_path: Path) -> None:
@@ -291,7 +289,7 @@ def test_damaged_mark_is_refused(content: str, packed: Path, tmp_path: Path) -> 
 
 
 def test_wrong_settings_are_refused_in_one_line(packed: Path, fails: Fails, tmp_path: Path) -> None:
-    data = ["--data", packed, "--run", tmp_path / "run"]
+    data = ["--method", "pca", "--data", packed, "--run", tmp_path / "run"]
     assert "was packed at 32x32, but 64x64 is needed" in fails(train.main, [*data, "--view", "whole"])
     assert "was packed with --aspect stretch" in fails(train.main, [*data, "--aspect", "pad"])
     assert "leave --layout out" in fails(train.main, [*data, "--layout", "mvtec"])
@@ -305,5 +303,5 @@ def test_unfinished_pack_is_no_data(tiny_folder: Path, fails: Fails, tmp_path: P
     data = load_dataset(str(tiny_folder), size=SIZE, aspect="stretch")
     writer = PackWriter(tmp_path / "out")
     writer.add(data)
-    assert "of no known layout" in fails(train.main, ["--data", tmp_path / "out"])
+    assert "of no known layout" in fails(train.main, ["--method", "pca", "--data", tmp_path / "out"])
     PackWriter(tmp_path / "out").add(data)  # begins anew
