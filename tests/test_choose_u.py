@@ -101,6 +101,7 @@ def test_both_loops_give_the_rule_the_same_errors() -> None:
     assert errors_of(fixed, ROUGH) == pytest.approx(errors_of(METHOD, ROUGH), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_rule_looks_at_a_random_sample() -> None:
     """Of 40 images the first 16 are flat, all others alike: an error tells how many of these are in 16."""
     flat, rough = np.full_like(ROUGH[0], 0.6), ROUGH[0]

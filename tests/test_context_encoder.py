@@ -69,6 +69,7 @@ def test_reduced_precision_is_close_but_not_the_same(weights: Any) -> None:
     assert 0 < np.abs(found - exact).max() < 0.05
 
 
+@pytest.mark.slow
 def test_i3ad_learns_to_tell_images_apart() -> None:
     """Four images that vary in one way: after training a hole's content is known from the rest."""
     method = default_config("i3ad", preset="quick").with_settings(SMALL).build()

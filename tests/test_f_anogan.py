@@ -149,6 +149,7 @@ def test_metrics_are_finite_scalars(trained: tuple[FAnoganState, list[Any]]) -> 
         assert all(x.shape == () and np.isfinite(x) for x in metrics.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [10.0, 100.0])
 def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState, weight: float) -> None:
     """What the critic gains by a norm n is W n, W the distance of real and generated images; less the penalty
@@ -166,6 +167,7 @@ def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState, weight: float) -
         assert norm == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_encoder_beats_the_mean_image(trained: tuple[FAnoganState, list[Any]]) -> None:
     reconstructions = jax.vmap(lambda image: METHOD.begin(trained[0], image))(IMAGES)
     assert np.mean((reconstructions - IMAGES) ** 2) < 0.7 * np.mean((IMAGES.mean(axis=0) - IMAGES) ** 2)

@@ -145,7 +145,7 @@ def test_one_pass_gives_an_image_for_each_image(name: str) -> None:
     assert method.fill_patches == (4 if name == "i3ad" else None)
 
 
-@pytest.mark.parametrize("name", ["i3ad", "pca"])
+@pytest.mark.parametrize("name", [pytest.param("i3ad", marks=pytest.mark.slow), "pca"])
 def test_one_pass_is_the_first_state_of_a_trace(name: str) -> None:
     method, state = method_and_state(name)
     images = jnp.asarray(RNG.uniform(-1, 1, (6, 32, 32, 3)), jnp.float32)

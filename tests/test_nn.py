@@ -65,6 +65,7 @@ def test_inpainter_gives_two_images_that_depend_on_the_known_pixels() -> None:
         np.testing.assert_allclose(before[1], after[1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_image_reaches_the_output_of_a_fresh_generator() -> None:
     """But for the gain of the gated layers' activations, which is to keep it alive, nothing would be left."""
     settings: Any = default_config("i3ad").training

@@ -137,6 +137,7 @@ def test_equals_the_plain_loop_with_scikit_images_ssim(driver: Driver) -> None:
     assert_equals_plain(driver(random_image(0), 0.6, settings=SETTINGS), plain, margin=2e-4)
 
 
+@pytest.mark.slow
 def test_a_network_and_a_batch_equal_the_plain_loop_too() -> None:
     options = {"u": 0.7, "settings": BOTH_BASES[1]}
 
