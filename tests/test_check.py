@@ -244,11 +244,10 @@ def test_nothing_is_found_in_a_clean_data_set(clean: Path) -> None:
     assert inspect_data(clean).findings == ()
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(name, marks=() if name == "weave" else pytest.mark.slow) for name in TEXTURES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", TEXTURES)
 def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> None:
-    """The threshold lies between: all pairs of 312 pictures, and five sorts of copies of every 40th."""
+    """The threshold is between: all pairs of 312 pictures, and five sorts of copies of every 40th."""
     dataset = make_textures(kind, size=(128, 128))
     images = np.concatenate([dataset.train.images[:], dataset.test.images[:]])
     originals = range(7, len(images), 40)

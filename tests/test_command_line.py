@@ -53,11 +53,14 @@ def run_process(
     ("environment", "cache", "devices"),
     [
         ({}, "home/.cache/i3ad_jax", os.cpu_count()),
-        ({"JAX_COMPILATION_CACHE_DIR": "{folder}/own", "JAX_NUM_CPU_DEVICES": "3"}, "own", 3),
         pytest.param(
-            {"JAX_COMPILATION_CACHE_DIR": "{folder}/own", "XDG_CACHE_HOME": "{folder}/xdg"},
+            {
+                "JAX_COMPILATION_CACHE_DIR": "{folder}/own",
+                "XDG_CACHE_HOME": "{folder}/xdg",
+                "JAX_NUM_CPU_DEVICES": "3",
+            },
             "own",
-            os.cpu_count(),
+            3,
             marks=pytest.mark.slow,
         ),
     ],

@@ -16,7 +16,9 @@ def checks(image_size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-@pytest.mark.parametrize("image_size", [32, 64, 100])
+@pytest.mark.parametrize(
+    "image_size", [32, pytest.param(64, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)]
+)
 def test_the_mask_covers_a_small_part_of_the_image(name, image_size):
     for seed in SEEDS:
         _, mask = DEFECTS[name](np.random.default_rng(seed), checks(image_size))

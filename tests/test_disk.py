@@ -74,8 +74,19 @@ def test_folders_are_there_with_all_above_them_and_what_is_removed_is_gone(
     assert disk.kept == {"a/b/moved/d/file": b"text"}
 
 
-def test_a_finished_run_is_there_after_a_cut(disk: Disk, tmp_path: Path, flags_of: FlagsOf) -> None:
-    train.main([*flags_of("pca"), "--run", str(tmp_path / "run")])
+def test_a_finished_run_is_there_after_a_cut_and_no_checkpoint_is_ahead_of_the_log(
+    disk: Disk, tmp_path: Path, flags_of: FlagsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, save = [], Checkpoints.save
+
+    def note(checkpoints: Checkpoints, step: int, state: Any) -> None:
+        saved.append((step, disk.kept["run/metrics.jsonl"].decode().splitlines()[-1]))
+        save(checkpoints, step, state)
+
+    monkeypatch.setattr(session.Checkpoints, "save", note)
+    train.main([*flags_of("l2_ae"), "--run", str(tmp_path / "run")])
+    assert [step for step, _ in saved] == [2, 4, 6]
+    assert all(f'"step": {step},' in line for step, line in saved)
     expected = without_lock(content(tmp_path))
     assert without_lock(disk.kept) == expected
     assert {"run/report.html", "run/cases.png", "run/metrics.jsonl"} < expected.keys()
@@ -98,21 +109,6 @@ def test_a_saved_checkpoint_is_there_after_a_cut_and_loads(disk: Disk, tmp_path:
         (tmp_path / "again" / name).write_bytes(own)
     with Checkpoints(tmp_path / "again/run/checkpoints") as checkpoints:
         np.testing.assert_array_equal(checkpoints.load(state)["a"], state["a"])
-
-
-def test_no_checkpoint_is_ahead_of_the_log(
-    disk: Disk, tmp_path: Path, flags_of: FlagsOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved, save = [], Checkpoints.save
-
-    def note(checkpoints: Checkpoints, step: int, state: Any) -> None:
-        saved.append((step, disk.kept["run/metrics.jsonl"].decode().splitlines()[-1]))
-        save(checkpoints, step, state)
-
-    monkeypatch.setattr(session.Checkpoints, "save", note)
-    train.main([*flags_of("l2_ae"), "--run", str(tmp_path / "run")])
-    assert [step for step, _ in saved] == [2, 4, 6]
-    assert all(f'"step": {step},' in line for step, line in saved)
 
 
 def test_packed_data_is_whole_or_not_packed_whenever_power_is_cut(

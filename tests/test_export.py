@@ -95,7 +95,7 @@ def test_a_fresh_process_without_the_package_gives_the_program_s_bits(
             assert line[part] == {name: found[part][name].item() for name in about["scores"]}
 
 
-@pytest.mark.parametrize("run", runs("pca", "tiles"), indirect=True)
+@pytest.mark.parametrize("run", runs("pca"), indirect=True)
 def test_the_program_gives_the_run_s_scores_maps_and_verdicts(
     run: Path, exported: Path, pictures: list[Path]
 ) -> None:

@@ -183,8 +183,8 @@ def test_a_mistake_of_the_program_keeps_its_traceback(fails: Fails) -> None:
 
 
 def test_sizes_beyond_memory_are_refused_before_anything_is_made(fails: Fails, tmp_path: Path) -> None:
-    sizes = ["--image-size", "9600", "--batch-size", "65536"]
-    message = fails(train.main, [*sizes, "--preset", "quick", "--run", tmp_path / "run"])
+    sizes = ["--method", "l2_ae", "--image-size", "9600", "--batch-size", "65536"]
+    message = fails(train.main, [*sizes, "--run", tmp_path / "run"])
     assert re.search(r"--batch-size 65536.*GiB", message)
     assert not (tmp_path / "run").exists()
 

@@ -50,8 +50,11 @@ def test_whatever_a_full_disk_stops_goes_on_to_the_same_bits() -> None:
 
 # TensorStore's reads of a damaged file end after the error has been told.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "kind", ["flipped", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("cut", "zeroed"))]
+)
 def test_a_damaged_checkpoint_is_refused_or_the_same(
-    pca_run: Path, tiny_folder: Path, tmp_path: Path
+    pca_run: Path, tiny_folder: Path, tmp_path: Path, kind: str
 ) -> None:
     shutil.copytree(pca_run, tmp_path / "run")
     (tmp_path / "data").symlink_to(tiny_folder)
@@ -59,11 +62,12 @@ def test_a_damaged_checkpoint_is_refused_or_the_same(
     found = {
         damage: subjects.try_damage(damage)
         for damage in damages("run", tmp_path / "run", 1)
-        if damage.file.startswith("checkpoints")
+        if damage.file.startswith("checkpoints") and damage.kind == kind
     }
     time.sleep(1)  # until they have ended, and so in this test
     gc.collect()
-    assert set(found.values()) == {"refused", "same"}, found
+    assert "refused" in found.values()
+    assert set(found.values()) <= {"refused", "same"}, found
 
 
 @pytest.mark.slow

@@ -467,25 +467,39 @@ def test_a_mask_that_marks_a_defect_in_a_normal_image_is_refused(tmp_path: Path)
 # The commands.
 
 
-def test_a_run_from_a_table_finds_what_one_from_the_folder_does(
-    tmp_path: Path, tiny_folder: Path, pca_run: Path, flags_of: FlagsOf
-) -> None:
+@pytest.fixture
+def table(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A table of the images of a copy of the tiny folder."""
     data = load(tiny_folder)
     rows = [("path", "split", "label", "mask"), *((path, "train", "good", "") for path in data.train.paths)]
     for path, defect in zip(data.test.paths, data.test.defects, strict=True):
         mask = path.replace("test", "ground_truth").replace(".png", "_mask.png")
         rows.append((path, "test", defect, "" if defect == "good" else mask))
     data = shutil.copytree(tiny_folder, tmp_path / "data")
-    table = write_csv(data / "parts.csv", rows)
-    train.main([*flags_of("pca"), "--data", str(table), "--run", str(tmp_path / "run")])
+    return write_csv(data / "parts.csv", rows)
+
+
+def assert_same_results(found: Path, expected: Path, *, source: Path) -> None:
+    results, others = (read_json(folder / "results.json") for folder in (found, expected))
+    for name in ("data_digest", "scores", "thresholds"):
+        assert results[name] == others[name]
+    assert results["data_source"] == str(source)
+    assert (found / "files.json").read_bytes() == (expected / "files.json").read_bytes()
+
+
+def test_a_test_on_a_table_finds_what_one_on_the_folder_does(
+    tmp_path: Path, table: Path, pca_run: Path
+) -> None:
     evaluate.main([str(pca_run), "--data", str(table), "--out", str(tmp_path / "again")])
-    expected = read_json(pca_run / "results.json")
-    for folder in (tmp_path / "run", tmp_path / "again"):
-        results = read_json(folder / "results.json")
-        for name in ("data_digest", "scores", "thresholds"):
-            assert results[name] == expected[name]
-        assert results["data_source"] == str(table)
-        assert (folder / "files.json").read_bytes() == (pca_run / "files.json").read_bytes()
+    assert_same_results(tmp_path / "again", pca_run, source=table)
+
+
+@pytest.mark.slow
+def test_a_run_from_a_table_finds_what_one_from_the_folder_does(
+    tmp_path: Path, table: Path, pca_run: Path, flags_of: FlagsOf
+) -> None:
+    train.main([*flags_of("pca"), "--data", str(table), "--run", str(tmp_path / "run")])
+    assert_same_results(tmp_path / "run", pca_run, source=table)
 
 
 def test_a_run_keeps_the_layout_that_it_was_given(

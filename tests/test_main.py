@@ -50,6 +50,7 @@ def test_ctrl_c_while_packages_are_imported_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
+@pytest.mark.slow
 def test_what_testing_a_run_needs_is_imported_and_no_more() -> None:
     slow = "import sys, i3ad_jax.predict; print(*{'sklearn', 'scipy.stats', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", slow], capture_output=True, text=True, check=True)

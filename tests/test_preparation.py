@@ -1,6 +1,7 @@
 """From normal images to what a training starts from: the view that suits them, and which are held out."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,7 @@ def test_too_few_images_are_refused() -> None:
 
 def test_textures_that_are_drawn_anew_for_each_size() -> None:
     # They never were files: what is recorded of them is their pixels, other ones at another size.
+    @cache
     def read(size: Size) -> Split:
         return make_textures("mesh", size=size).train
 

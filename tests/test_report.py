@@ -84,7 +84,9 @@ def test_verdict_comes_before_cases_before_tables_before_settings(html: str) -> 
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("threshold", [-10.0, 0.3, 1.0, 1.7, 10.0])
+@pytest.mark.parametrize(
+    "threshold", [-10.0, 1.0, 10.0, *(pytest.param(x, marks=pytest.mark.slow) for x in (0.3, 1.7))]
+)
 def test_verdict_counts_what_numpy_counts(threshold: float) -> None:
     run = make_run(results={"thresholds": dict.fromkeys(KINDS, threshold)})
     above = run.scores["combined"] > threshold

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from html_page import Page
+from PIL import Image
 
 from i3ad_jax import evaluate, report, train
 from i3ad_jax.errors import IncompleteReportWarning
@@ -101,8 +102,10 @@ def test_without_images_a_report_has_scores_alone_and_says_so(run: Path) -> None
     assert len([own for own in page.named("tr") if "data-index" in own]) == 6
 
 
-def test_images_that_have_changed_are_not_shown(run: Path) -> None:
-    change_source(run, "textures:weave")
+def test_images_that_have_changed_are_not_shown(run: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tiny_folder, tmp_path / "other")
+    Image.new("RGB", (48, 40)).save(other / "test/good/0.png")
+    change_source(run, str(other))
     with pytest.warns(IncompleteReportWarning, match="not those of the results any more"):
         report.main([str(run)])
 
