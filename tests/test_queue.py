@@ -29,19 +29,28 @@ CAPACITY = 7
 HERE = Path(__file__).parent
 NEAR_U = 2e-5  # where a score is as near as this to u, rounding decides the mask
 
-# Bits are compared: those that users get, not those of the emitters by which tests compile quickly.
+# Users get the bits of XLA's newer emitters of fused loops, not of those by which tests compile quickly.
 quickly = "xla_cpu_use_fusion_emitters" in os.environ.get("XLA_FLAGS", "")
-jit = partial(jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True} if quickly else {})
+exactly = partial(jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True} if quickly else {})
 
-loops = strategies.sampled_from(
-    [
-        replace(SETTINGS, base=base, shrink=shrink, stop_tolerance=tolerance)
-        for base in ("previous", "original")
-        for shrink in (False, True)
-        for tolerance in (0.0, 0.2)
-    ]
+# Each choice meets each of the others once, in the slow tests.
+OTHER_LOOPS = (
+    replace(SETTINGS, base="original", shrink=True),
+    replace(SETTINGS, shrink=True, stop_tolerance=0.2),
+    replace(SETTINGS, base="original", stop_tolerance=0.2),
 )
-ten = hypothesis.settings(max_examples=10, deadline=None, derandomize=True, database=None)
+
+
+def slow(*values: Any) -> list[Any]:
+    """Parameters of slow tests."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+drawn = hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2))
+five = hypothesis.settings(max_examples=5)
+loops = pytest.mark.parametrize("settings", [SETTINGS, *slow(*OTHER_LOOPS)])
+# An odd number tells the iterations that are left from those that are done.
+lengths = pytest.mark.parametrize("iterations", [31, *slow(30)])
 
 
 def random_images(seed: int) -> np.ndarray:
@@ -55,19 +64,11 @@ def scores_of(images: Any) -> Any:
     return jax.vmap(lambda image: ssim_anomaly(image, SSIM))(images)
 
 
-@partial(jit, static_argnames=("settings", "inpaint"))
 def batch(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
     one = partial(refine, inpaint, u=u, settings=settings)
     return jax.vmap(lambda image, score: one(image, score=score))(images, scores_of(images))
 
 
-@partial(jit, static_argnames=("settings", "inpaint"))
-def states(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
-    one = partial(trace, inpaint, u=u, settings=settings)
-    return jax.vmap(lambda image, score: one(image, score=score))(images, scores_of(images))
-
-
-@partial(jit, static_argnames=("slots", "settings", "inpaint"))
 def queue(
     images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
 ) -> Any:
@@ -75,7 +76,19 @@ def queue(
     return refine_queue(inpaint, images, count=count, slots=slots, **options)
 
 
-@partial(jit, static_argnames=("slots", "settings", "inpaint"))
+exact_batch = exactly(batch, static_argnames=("settings", "inpaint"))
+exact_queue = exactly(queue, static_argnames=("slots", "settings", "inpaint"))
+quick_batch = jax.jit(batch, static_argnames=("settings", "inpaint"))
+quick_queue = jax.jit(queue, static_argnames=("slots", "settings", "inpaint"))
+
+
+@partial(jax.jit, static_argnames=("settings", "inpaint"))
+def states(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
+    one = partial(trace, inpaint, u=u, settings=settings)
+    return jax.vmap(lambda image, score: one(image, score=score))(images, scores_of(images))
+
+
+@partial(jax.jit, static_argnames=("slots", "settings", "inpaint"))
 def queue_states(
     images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
 ) -> Any:
@@ -83,9 +96,25 @@ def queue_states(
     return trace_queue(inpaint, images, count=count, slots=slots, **options)
 
 
+def of_fixed_loop(images: Any, u: float, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
+    """All states as NumPy arrays, and after how many iterations they repeat."""
+    return jax.device_get(states(images, u, settings=settings, inpaint=inpaint))
+
+
+def is_clear(fixed: Any, u: float) -> bool:
+    """Whether rounding decides no mask."""
+    return np.abs(fixed.scores - u).min() > NEAR_U
+
+
+def of_queue(images: Any, count: int, u: float, **options: Any) -> Any:
+    """The last states as NumPy arrays. The same u for each image: a program for all u takes one of each."""
+    each = np.broadcast_to(np.float32(u), len(images))
+    return jax.device_get(quick_queue(images, count, each, **options))
+
+
 def assert_near(actual: Any, expected: Any) -> None:
-    """Equal but for rounding, in all leaves."""
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-5), actual, expected)
+    """Equal but for rounding, which is up to 4e-7 in scores with SSE4.2, AVX2 and AVX-512."""
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=2e-6), actual, expected)
 
 
 def counting(inpaint: Inpaint) -> tuple[Inpaint, Callable[[], int]]:
@@ -103,14 +132,19 @@ def counting(inpaint: Inpaint) -> tuple[Inpaint, Callable[[], int]]:
     return counted, count
 
 
-@ten
-@hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2), settings=loops)
+@loops
+@five
+@drawn
 def test_a_queue_with_a_slot_for_each_image_gives_the_bits_of_the_fixed_loop(
     seed: int, u: float, settings: LoopSettings
 ) -> None:
     images = random_images(seed)
-    fixed = batch(images, u, settings=settings)
-    queued = queue(images, CAPACITY, u, slots=CAPACITY, settings=settings)
+    fixed, queued = jax.device_get(
+        (
+            exact_batch(images, u, settings=settings),
+            exact_queue(images, CAPACITY, u, slots=CAPACITY, settings=settings),
+        )
+    )
     jax.tree.map(np.testing.assert_array_equal, queued[:3], fixed[:3])
     assert (queued.iterations <= fixed.iterations).all()
 
@@ -128,30 +162,42 @@ def in_cycles(masks: Any) -> np.ndarray:
     return np.array(ends)
 
 
-@pytest.mark.parametrize("iterations", [30, 31])
-def test_a_period_2_cycle_ends_early_as_the_fixed_loop_does(iterations: int) -> None:
+@pytest.mark.parametrize("slots", [3, *slow(CAPACITY)])
+@lengths
+def test_a_period_2_cycle_ends_early_as_the_fixed_loop_does(iterations: int, slots: int) -> None:
     images, settings = random_images(0), replace(SETTINGS, base="original", iterations=iterations)
-    fixed = batch(images, 0.9, settings=settings, inpaint=alternate)
-    trajectories, _ = states(images, 0.9, settings=settings, inpaint=alternate)
-    cycles = in_cycles(trajectories.masks)
+    options = {"settings": settings, "inpaint": alternate}
+    fixed, last = of_fixed_loop(images, 0.9, **options)
+    assert is_clear(fixed, 0.9)
+    cycles = in_cycles(fixed.masks)
     assert cycles.any()
-    assert (fixed.iterations[cycles] == iterations).all()
-    for slots in (3, CAPACITY):
-        queued = queue(images, CAPACITY, 0.9, slots=slots, settings=settings, inpaint=alternate)
-        assert_near(queued[:3], fixed[:3])
-        assert (queued.iterations[cycles] < iterations).all()
-        np.testing.assert_array_equal(queued.iterations[~cycles], fixed.iterations[~cycles])
-    jax.tree.map(np.testing.assert_array_equal, queued[:3], fixed[:3])  # a slot for each: the same bits
+    assert (last[cycles] == iterations).all()
+    queued = of_queue(images, CAPACITY, 0.9, slots=slots, **options)
+    assert_near(queued[:3], (fixed.images[:, -1], fixed.masks[:, -1], fixed.scores[:, -1]))
+    assert (queued.iterations[cycles] < iterations).all()
+    np.testing.assert_array_equal(queued.iterations[~cycles], last[~cycles])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iterations", [30, 31])
+def test_a_period_2_cycle_ends_with_the_bits_of_the_fixed_loop(iterations: int) -> None:
+    images, settings = random_images(0), replace(SETTINGS, base="original", iterations=iterations)
+    options = {"settings": settings, "inpaint": alternate}
+    fixed = exact_batch(images, 0.9, **options)
+    queued = exact_queue(images, CAPACITY, 0.9, slots=CAPACITY, **options)
+    assert (queued.iterations < fixed.iterations).any()
+    jax.tree.map(np.testing.assert_array_equal, queued[:3], fixed[:3])
+
+
+@lengths
 def test_the_trace_of_a_period_2_cycle_alternates_to_its_end_but_is_not_computed(iterations: int) -> None:
     images, settings = random_images(0), replace(SETTINGS, base="original", iterations=iterations)
-    expected, last = states(images, 0.9, settings=settings, inpaint=alternate)
-    index = int(np.flatnonzero(in_cycles(expected.masks))[0])
-    image, expected = images[index : index + 1], jax.tree.map(itemgetter(index), expected)
+    fixed, last = of_fixed_loop(images, 0.9, settings=settings, inpaint=alternate)
+    assert is_clear(fixed, 0.9)
+    index = int(np.flatnonzero(in_cycles(fixed.masks))[0])
+    image, expected = images[index : index + 1], jax.tree.map(itemgetter(index), fixed)
     inpaint, count = counting(alternate)
-    found, ends = queue_states(image, 1, 0.9, slots=1, settings=settings, inpaint=inpaint)
+    found, ends = jax.device_get(queue_states(image, 1, 0.9, slots=1, settings=settings, inpaint=inpaint))
     assert_near(jax.tree.map(itemgetter(0), found), expected)
     assert ends[0] == last[index] == iterations
     assert count() < NUM_CHECKERBOARDS + iterations
@@ -160,57 +206,58 @@ def test_the_trace_of_a_period_2_cycle_alternates_to_its_end_but_is_not_computed
     np.testing.assert_array_equal(found.masks[0, -1], found.masks[0, -3])
 
 
-@ten
+@pytest.mark.parametrize("slots", [3, *slow(1)])
+@loops
+@five
 @hypothesis.given(
     seed=strategies.integers(0, 10**6),
     u=strategies.floats(0.02, 1.2),
-    settings=loops,
-    slots=strategies.sampled_from([1, 3]),
     order=strategies.permutations(range(CAPACITY)),
 )
 def test_a_queue_in_any_order_equals_the_fixed_loop(
     seed: int, u: float, settings: LoopSettings, slots: int, order: list[int]
 ) -> None:
     images = random_images(seed)[order]
-    hypothesis.assume(jnp.abs(states(images, u, settings=settings)[0].scores - u).min() > NEAR_U)
-    fixed = batch(images, u, settings=settings)
-    queued = queue(images, CAPACITY, u, slots=slots, settings=settings)
-    np.testing.assert_array_equal(queued.mask, fixed.mask)
-    assert (queued.iterations <= fixed.iterations).all()
-    assert_near(queued.image, fixed.image)
-    assert_near(queued.score, fixed.score)
+    fixed, last = of_fixed_loop(images, u, settings=settings)
+    hypothesis.assume(is_clear(fixed, u))
+    queued = of_queue(images, CAPACITY, u, slots=slots, settings=settings)
+    np.testing.assert_array_equal(queued.mask, fixed.masks[:, -1])
+    assert (queued.iterations <= last).all()
+    assert_near(queued.image, fixed.images[:, -1])
+    assert_near(queued.score, fixed.scores[:, -1])
 
 
-@ten
-@hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2), settings=loops)
+@pytest.mark.parametrize("settings", [OTHER_LOOPS[0], *slow(SETTINGS, *OTHER_LOOPS[1:])])
+@five
+@drawn
 def test_a_queue_keeps_every_state_of_the_loop(seed: int, u: float, settings: LoopSettings) -> None:
     images = random_images(seed)
-    expected = states(images, u, settings=settings)
-    hypothesis.assume(jnp.abs(expected[0].scores - u).min() > NEAR_U)
-    found = queue_states(images, CAPACITY - 1, u, slots=3, settings=settings)
-    (found, last), (expected, end) = jax.tree.map(lambda x: x[: CAPACITY - 1], (found, expected))
+    fixed = of_fixed_loop(images, u, settings=settings)
+    hypothesis.assume(is_clear(fixed[0], u))
+    queued = jax.device_get(queue_states(images, CAPACITY - 1, u, slots=3, settings=settings))
+    (found, last), (expected, end) = jax.tree.map(lambda x: x[: CAPACITY - 1], (queued, fixed))
     np.testing.assert_array_equal(found.masks, expected.masks)
     assert_near(found.images, expected.images)
     assert_near(found.scores, expected.scores)
     np.testing.assert_array_equal(last, end)
-    np.testing.assert_array_equal(end, batch(images, u, settings=settings).iterations[: CAPACITY - 1])
 
 
 def test_what_follows_the_count_is_not_touched() -> None:
     images = random_images(0)
-    whole = queue(images, CAPACITY, 0.3, slots=3, settings=SETTINGS)
+    whole = of_queue(images, CAPACITY, 0.3, slots=3, settings=SETTINGS)
     for count in (0, 1, 5):
-        part = queue(images, count, 0.3, slots=3, settings=SETTINGS)
+        part = of_queue(images, count, 0.3, slots=3, settings=SETTINGS)
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:count], b[:count]), part, whole)  # noqa: B023
         assert not part.image[count:].any()
 
 
 def test_each_image_of_a_queue_can_have_a_threshold_of_its_own() -> None:
-    images = np.repeat(random_images(3)[1:2], 3, axis=0)
-    mixed = queue(images, 3, jnp.array([0.1, 0.3, 0.8]), slots=2, settings=SETTINGS)
-    assert len({int(x) for x in mixed.mask.sum(axis=(1, 2, 3))}) > 1
-    for i, u in enumerate((0.1, 0.3, 0.8)):
-        alone = queue(images, 3, u, slots=2, settings=SETTINGS)
+    images, u = np.repeat(random_images(3)[1:2], CAPACITY, axis=0), (0.1, 0.3, 0.8)
+    each = np.float32([*u, 0, 0, 0, 0])
+    mixed = jax.device_get(quick_queue(images, 3, each, slots=3, settings=SETTINGS))
+    assert len({int(x) for x in mixed.mask[:3].sum(axis=(1, 2, 3))}) > 1
+    for i in range(3):
+        alone = of_queue(images, 3, u[i], slots=3, settings=SETTINGS)
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b[i]), mixed, alone)  # noqa: B023
 
 
@@ -237,8 +284,7 @@ def test_the_cost_follows_the_mean() -> None:
     images = np.concatenate([random_images(seed) for seed in range(0, 70, 7)])
     settings = replace(SETTINGS, iterations=30, base="original")
     inpaint, count = counting(blur)
-    found = queue(images, len(images), 0.8, slots=2, settings=settings, inpaint=inpaint)
-    iterations = np.asarray(found.iterations)
+    iterations = of_queue(images, len(images), 0.8, slots=2, settings=settings, inpaint=inpaint).iterations
     assert iterations.mean() < 0.3 * settings.iterations <= iterations.max()
     work = (NUM_CHECKERBOARDS + iterations).sum() / 2
     assert work <= count() <= work + (NUM_CHECKERBOARDS + iterations.max()) / 2
@@ -246,10 +292,11 @@ def test_the_cost_follows_the_mean() -> None:
 
 def test_the_fixed_loop_always_takes_every_step() -> None:
     inpaint, count = counting(blur)
-    batch(random_images(0), 2.01, settings=SETTINGS, inpaint=inpaint)
+    quick_batch(random_images(0), 2.01, settings=SETTINGS, inpaint=inpaint)
     assert count() == NUM_CHECKERBOARDS + SETTINGS.iterations
 
 
+@pytest.mark.slow
 def test_devices_share_a_queue() -> None:
     """Three simulated devices, which need a process of their own, give what one gives."""
     code = """
@@ -260,7 +307,7 @@ import numpy as np
 from test_queue import SETTINGS, queue, random_images
 from i3ad_jax.runtime.devices import shard_over_devices
 images = random_images(0)
-run = lambda images, count: queue.__wrapped__(images, count, 0.3, slots=2, settings=SETTINGS)
+run = lambda images, count: queue(images, count, 0.3, slots=2, settings=SETTINGS)
 for count in (2, 7):
     one, three = (
         jax.jit(partial(shard_over_devices, run, count=count, devices=n))(images) for n in (1, 3)
