@@ -34,10 +34,7 @@ from i3ad_jax.scoring.maps import (
     Pooling,
     image_scores,
 )
-from i3ad_jax.scoring.standardisation import (
-    ScoringSettings,
-    Statistics,
-)
+from i3ad_jax.scoring.standardisation import ScoringSettings, Statistics
 from i3ad_jax.scoring.thresholds import defect_threshold
 from i3ad_jax.shapes import AnyArray
 
