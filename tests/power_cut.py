@@ -37,6 +37,7 @@ class Disk:
                 if stat.S_ISDIR(about.st_mode):
                     self._note_names(about.st_ino, file)
                 else:
+                    self._names.pop(about.st_ino, None)  # a folder that is gone had the same number
                     self._contents[about.st_ino] = os.pread(file, about.st_size, 0)
 
         def note_rename(old: str, new: str) -> None:

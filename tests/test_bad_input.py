@@ -84,7 +84,7 @@ def spoil_empty_file(root: Path) -> str:
 
 
 def spoil_large(root: Path) -> str:
-    Image.new("1", (20_000, 20_000)).save(root / "test/good/0.png")
+    Image.new("1", (10_001, 10_000)).save(root / "test/good/0.png")
     return "test/good/0.png"
 
 

@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from conftest import FlagsOf
 from faults.damage import Subjects, damages, spoil
 
 from i3ad_jax import predict, train
@@ -93,7 +92,14 @@ def whole(run_of: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture
-def backwards(monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:  # noqa: ARG001 (made before)
+def stopped(whole: Path, tmp_path: Path) -> Path:
+    """The same run as it was after four steps."""
+    unfinished = shutil.ignore_patterns("6", "calibration.json", "results.json", "scores.csv")
+    return shutil.copytree(whole, tmp_path / "run", ignore=unfinished)
+
+
+@pytest.fixture
+def backwards(monkeypatch: pytest.MonkeyPatch, stopped: Path) -> None:  # noqa: ARG001 (made before)
     """A clock that goes back by an hour whenever somebody looks."""
     hours, now = count(1), time.time()
     for clock in ("time.time", "tqdm.std.time"):
@@ -101,21 +107,19 @@ def backwards(monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:  # noqa: AR
 
 
 @pytest.mark.usefixtures("backwards")
-def test_a_clock_that_goes_backwards_changes_nothing(whole: Path, flags_of: FlagsOf, tmp_path: Path) -> None:
-    train.main([*flags_of("l2_ae"), "--run", str(tmp_path / "run")])
-    for file in ("calibration.json", "scores.csv"):  # weights are in the first by their digest
-        assert (whole / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
-    assert read_json(tmp_path / "run/results.json")["seconds_per_image"] > 0
-    assert all(row["steps_per_second"] > 0 for row in RunFolder(tmp_path / "run").read_metrics())
-
-
-def test_files_from_the_future_change_nothing(whole: Path, tiny_folder: Path, tmp_path: Path) -> None:
-    run, images = tmp_path / "run", shutil.copytree(tiny_folder / "test", tmp_path / "images")
-    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("6", "calibration.json", "results.json"))
+def test_files_from_the_future_and_a_clock_that_goes_backwards_change_nothing(
+    whole: Path, stopped: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    run, images = stopped, shutil.copytree(tiny_folder / "test", tmp_path / "images")
     for path in [*run.rglob("*"), *images.rglob("*")]:
         os.utime(path, (2**32, 2**32))  # in the year 2106
     train.main(["--run", str(run), "--resume"])
-    assert (run / "calibration.json").read_bytes() == (whole / "calibration.json").read_bytes()
+    for file in ("calibration.json", "scores.csv"):  # weights are in the first by their digest
+        assert (run / file).read_bytes() == (whole / file).read_bytes()
+    assert read_json(run / "results.json")["seconds_per_image"] > 0
+    rows = RunFolder(run).read_metrics()
+    assert [row["step"] for row in rows][-2:] == [4, 6]
+    assert all(row["steps_per_second"] > 0 for row in rows)
     out = tmp_path / "out"
     arguments = [str(run), str(images), "--save", "scores", "--out"]
     predict.main([*arguments, str(out)])

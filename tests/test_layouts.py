@@ -487,6 +487,13 @@ def assert_same_results(found: Path, expected: Path, *, source: Path) -> None:
     assert (found / "files.json").read_bytes() == (expected / "files.json").read_bytes()
 
 
+def test_a_table_gives_the_data_of_the_folder(table: Path, tiny_folder: Path) -> None:
+    found, expected = load(table), load(tiny_folder)
+    assert found.digest == expected.digest
+    assert found.train.hashes == expected.train.hashes
+
+
+@pytest.mark.slow
 def test_a_test_on_a_table_finds_what_one_on_the_folder_does(
     tmp_path: Path, table: Path, pca_run: Path
 ) -> None:

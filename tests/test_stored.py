@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import Fails, FlagsOf
+from PIL import Image
 
 from i3ad_jax import evaluate, pack, train
 from i3ad_jax.data.dataset import Dataset, Split
@@ -231,12 +232,16 @@ def test_training_goes_on_with_packed_data(
 
 
 def test_both_sizes_are_packed_where_tiles_are_chosen(tmp_path: Path) -> None:
-    out = tmp_path / "mesh"
-    pack.main(["textures:brick", "--out", str(out)])
+    data, out = tmp_path / "noise", tmp_path / "packed"
+    (data / "train/good").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (8, 64, 96, 3), np.uint8)  # no two are alike
+    for number, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(data / f"train/good/{number}.png")
+    pack.main([str(data), "--out", str(out), "--image-size", "32"])
     sizes = [tuple(size) for size in read_json(out / "packed.json")["sizes"]]
-    assert len(sizes) == len(set(sizes))
+    assert sizes == [(32, 32), (64, 96)]
     for size in sizes:
-        expected = load_dataset("textures:brick", size=size, aspect="stretch")
+        expected = load_dataset(str(data), size=size, aspect="stretch")
         assert_same(read_packed(out, size=size, aspect="stretch", memory=FEW).train, expected.train)
 
 
