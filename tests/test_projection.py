@@ -15,14 +15,15 @@ from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.maps import Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
 
+SIDE = 16
 ARGUMENTS = (
     AutoencoderSettings(width=4, latent_size=8),
     ProjectionSettings(),
-    32,
+    SIDE,
     SsimSettings(),
     ThroughputSettings(test_batch_size=3),
 )
-IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-0.9, 0.9, (6, 32, 32, 3)), jnp.float32)
+IMAGES = np.random.default_rng(0).uniform(-0.9, 0.9, (6, SIDE, SIDE, 3)).astype(np.float32)
 METHODS = {"l2": L2Projection(*ARGUMENTS), "ssim": SsimProjection(*ARGUMENTS)}
 
 
@@ -43,37 +44,45 @@ def test_energy_of_the_input_is_the_loss_alone_and_distance_costs_lambda(state: 
     reconstruction = np.asarray(jax.jit(method.autoencode)(state, image))
     expected = float(((image - reconstruction) ** 2).sum() / 4)
     assert energy(state, image, image) == pytest.approx(expected, rel=1e-5)
-    away = image + 0.1
+    away = image + np.float32(0.1)
     further = energy(state, image, away) - energy(state, away, away)
-    assert further == pytest.approx(0.05 * 32 * 32 * 3 * 0.05, rel=1e-3)
+    assert further == pytest.approx(0.05 * SIDE * SIDE * 3 * 0.05, rel=1e-3)
 
 
 def test_gradient_equals_finite_differences(method: ProjectionMethod, state: AutoencoderState) -> None:
     with jax.enable_x64(True):
-        weights = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), state)
-        image, moved = (jnp.asarray(x, jnp.float64) for x in IMAGES[:2])
-        energy = jax.jit(lambda x: method.energy(weights, image, x))
-        gradient = jax.grad(energy)(moved)
+        weights = jax.tree.map(lambda x: x.astype(np.float64), state)
+        image, moved = jnp.asarray(IMAGES[0], jnp.float64), IMAGES[1].astype(np.float64)
+        energy = jax.jit(jax.value_and_grad(lambda x: method.energy(weights, image, x)))
+        gradient = np.asarray(energy(moved)[1])
         # Along the gradient the difference is the largest: SSIM is float32 inside, whatever comes in. A
         # random part keeps the direction from being right for a gradient that is wrong.
         for seed in range(3):
-            noise = jax.random.normal(jax.random.key(seed), moved.shape, jnp.float64)
-            direction = gradient / jnp.linalg.norm(gradient) + noise / jnp.linalg.norm(noise)
+            noise = np.random.default_rng(seed).normal(size=moved.shape)
+            direction = gradient / np.linalg.norm(gradient) + noise / np.linalg.norm(noise)
             step = 1e-2
-            difference = (energy(moved + step * direction) - energy(moved - step * direction)) / (2 * step)
-            assert jnp.vdot(gradient, direction) == pytest.approx(float(difference), rel=1e-2)
+            above, below = (float(energy(moved + sign * step * direction)[0]) for sign in (1, -1))
+            assert np.vdot(gradient, direction) == pytest.approx((above - below) / (2 * step), rel=1e-2)
 
 
 def test_step_moves_each_pixel_by_its_squared_error(
     method: ProjectionMethod, state: AutoencoderState
 ) -> None:
-    image, moved = IMAGES[:2]
-    # In intensities y = (x + 1) / 2, as Dehaene et al. write it: y - alpha * dE/dy * (y - f(y))**2.
-    energy = jax.jit(lambda y: method.energy(state, image, 2 * y - 1))
-    gradient = jax.grad(energy)((moved + 1) / 2)
-    error = (moved - jax.jit(method.autoencode)(state, moved)) / 2
-    expected = jnp.clip(2 * ((moved + 1) / 2 - 0.5 * gradient * error**2) - 1, -1, 1)
-    np.testing.assert_allclose(jax.jit(method.improve)(state, image, moved), expected, atol=1e-5)
+    image, moved = jnp.asarray(IMAGES[0]), IMAGES[1]
+
+    @jax.jit
+    def parts(y: Any) -> Any:
+        """Gradient by intensities y = (x + 1) / 2, squared error in them, and what the step gives."""
+        gradient = jax.grad(lambda y: method.energy(state, image, 2 * y - 1))(y)
+        return gradient, method.autoencode(state, 2 * y - 1), method.improve(state, image, 2 * y - 1)
+
+    # As Dehaene et al. write it: y - alpha * dE/dy * (y - f(y))**2.
+    y = (moved + 1) / 2
+    gradient, reconstruction, found = map(np.asarray, parts(y))
+    error = y - (reconstruction + 1) / 2
+    expected = np.clip(2 * (y - 0.5 * gradient * error**2) - 1, -1, 1)
+    assert np.abs(expected - moved).max() > 0.01
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)  # float32 in [-1, 1]
 
 
 def test_energy_falls_on_average(method: ProjectionMethod, state: AutoencoderState) -> None:
@@ -87,9 +96,12 @@ def test_energy_falls_on_average(method: ProjectionMethod, state: AutoencoderSta
     assert (np.diff(energies) < 0).all()
 
 
-def test_a_batch_equals_single_images(method: ProjectionMethod, state: AutoencoderState) -> None:
-    maps = method.predict(state, {}, Squares.of_pixels(IMAGES), len(IMAGES)).maps
+@pytest.mark.parametrize("name", ["l2", pytest.param("ssim", marks=pytest.mark.slow)])
+def test_a_batch_equals_single_images(name: str, state: AutoencoderState) -> None:
+    method = METHODS[name]
+    maps = method.predict(state, {}, Squares.of_pixels(jnp.asarray(IMAGES)), len(IMAGES)).maps
     one = jax.jit(lambda image: plain_maps(Pair(image, method.reconstruct_one(state, image)), method.ssim))
     for index, image in enumerate(IMAGES):
         for kind, single in one(image).items():
-            np.testing.assert_allclose(maps[kind][index], single, atol=1e-4)
+            # rounding over all steps: of 2e-6 with SSE4.2, of 5e-7 with AVX2 and AVX-512
+            np.testing.assert_allclose(maps[kind][index], single, rtol=0, atol=1e-5)
