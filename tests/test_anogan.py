@@ -116,6 +116,7 @@ def test_metrics_are_finite_scalars(stepped: tuple[AnoganState, Any]) -> None:
     assert all(x.shape == () and np.isfinite(x) for x in stepped[1].values())
 
 
+@pytest.mark.slow
 def test_search_finds_an_image_of_the_generator(state: AnoganState) -> None:
     latent = jax.random.normal(jax.random.key(5), (4,))
     image = METHOD.generate(state, latent)

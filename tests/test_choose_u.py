@@ -110,7 +110,6 @@ def test_both_loops_give_the_rule_the_same_errors() -> None:
     assert tuned["u"] == below[0] < 1
 
 
-@pytest.mark.slow
 def test_the_rule_looks_at_a_random_sample() -> None:
     """Of 10 images the first 4 are flat, all others alike: an error tells how many of these are in 4."""
     flat, rough = np.full_like(ROUGH[0], 0.6), ROUGH[0]

@@ -32,7 +32,7 @@ def reference(x: Any, kernel: Any, *, strides: Any, padding: Any, dilation: Any)
         (3, (2, 1), ((0, 3), (2, 2)), (1, 2)),
     ],
 )
-@pytest.mark.parametrize("stacked", [0, convolution.STACKED])
+@pytest.mark.parametrize("stacked", [0, pytest.param(convolution.STACKED, marks=pytest.mark.slow)])
 def test_gradients(
     taps: int, strides: Any, padding: Any, dilation: Any, stacked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

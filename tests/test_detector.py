@@ -461,6 +461,7 @@ def test_recalibration_takes_only_settings_of_the_test(detector: Detector) -> No
         detector.recalibrated(COLOUR[None], method="l2_ae")
 
 
+@pytest.mark.slow
 def test_a_projection_takes_the_weights_of_its_autoencoder(tiny_folder: Path) -> None:
     found = Detector.fit(tiny_folder, method="l2_ae", **tiny_settings("l2_ae"))
     held_out = [tiny_folder / path for path in found.files.held_out]

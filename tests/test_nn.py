@@ -208,6 +208,7 @@ def test_discriminator_has_a_logit_vector_per_patch() -> None:
     assert logits.shape == (2, 2, 1, 12)
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_weights_and_outputs_in_float32() -> None:
     inpainter = Inpainter(width=2, dilations=(2,), dtype=jnp.bfloat16)
     patchgan = PatchDiscriminator(width=3, depth=2, dtype=jnp.bfloat16)

@@ -68,11 +68,11 @@ def test_maps_and_pictures_have_the_size_of_the_image(tiny_run: Path, tmp_path: 
 
 
 def test_normal_images_suffice_to_train_and_predict(
-    tiny_folder: Path, tiny_flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_folder: Path, flags_of: FlagsOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(tiny_folder / "train", tmp_path / "data/train")
     run = tmp_path / "run"
-    train.main([*tiny_flags, "--data", str(tmp_path / "data"), "--run", str(run)])
+    train.main([*flags_of("pca"), "--data", str(tmp_path / "data"), "--run", str(run)])
     assert "No test images" in capsys.readouterr().out
     assert not (run / "results.json").exists()
     predict.main([str(run), str(tiny_folder / "test/spot/0.png"), "--out", str(tmp_path / "out")])
@@ -181,7 +181,8 @@ predict.main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("moments", [(4,), pytest.param((1, 2, 3, 6, 7), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moments", [(4,), (1, 2, 3, 6, 7)])
 def test_a_killed_prediction_resumes_to_the_same_bytes(
     flags_of: FlagsOf, tiny_folder: Path, tmp_path: Path, fails: Fails, moments: tuple[int, ...]
 ) -> None:

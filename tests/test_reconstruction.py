@@ -76,6 +76,7 @@ def test_maps_equal_a_loop_over_single_images(maps: dict[str, np.ndarray]) -> No
         np.testing.assert_allclose(maps["ms_ssim"][i], scales, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_maps_and_trace_are_of_pixel_values() -> None:
     squares = Squares(IMAGES, 0.3 * IMAGES[::-1], jnp.full(10, 0.5))
     predicted = METHOD.predict(STATE, {}, squares, 10)

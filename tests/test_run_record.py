@@ -220,6 +220,7 @@ def test_the_detector_of_a_results_folder_gives_these_results(
     assert detector.calibration.thresholds == read(results / "results.json")["thresholds"]
 
 
+@pytest.mark.slow
 def test_run_and_results_can_be_moved_together(run: Path, tmp_path: Path, tiny_folder: Path) -> None:
     evaluate.main([str(run), *RECALIBRATE])
     expected = Detector.load(run / "evaluation").score(tiny_folder / "test/spot")
@@ -228,6 +229,7 @@ def test_run_and_results_can_be_moved_together(run: Path, tmp_path: Path, tiny_f
     assert [prediction.scores for prediction in found] == [prediction.scores for prediction in expected]
 
 
+@pytest.mark.slow
 def test_results_of_results_point_to_the_run_that_has_the_weights(run: Path, tiny_folder: Path) -> None:
     evaluate.main([str(run), *RECALIBRATE])
     evaluate.main([str(run / "evaluation"), "--standardise", "none"])
@@ -552,7 +554,7 @@ def test_weights_of_another_training_with_as_many_steps_are_refused(
     run = shutil.copytree(tiny_run, tmp_path / "run")
     shutil.rmtree(run / "checkpoints")
     with Checkpoints(run / "checkpoints") as checkpoints:
-        checkpoints.save(6, jax.tree.map(lambda leaf: leaf + 1, Detector.load(tiny_run).state))
+        checkpoints.save(6, jax.tree.map(lambda leaf: np.asarray(leaf) + 1, Detector.load(tiny_run).state))
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
     assert f"{run / 'calibration.json'}: made with other weights" in message
     assert not (tmp_path / "out").exists()

@@ -74,6 +74,7 @@ def test_report_from_the_folder_is_the_report_of_the_test(
     assert again == (folder / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_report_of_results_elsewhere_is_written_again_too(run: Path, capsys: pytest.CaptureFixture) -> None:
     evaluate.main([str(run), "--standardise", "none"])
     before = (run / "evaluation/report.html").read_bytes()

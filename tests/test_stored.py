@@ -218,6 +218,7 @@ def test_training_from_files_ends_in_the_same_results(
     assert read_json(tmp_path / "again/results.json")["scores"] == expected["scores"]
 
 
+@pytest.mark.slow
 def test_training_goes_on_with_packed_data(
     run_of: Callable[[str], Path], packed: Path, tmp_path: Path
 ) -> None:
