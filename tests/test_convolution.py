@@ -24,11 +24,11 @@ def reference(x: Any, kernel: Any, *, strides: Any, padding: Any, dilation: Any)
 @pytest.mark.parametrize(
     ("taps", "strides", "padding", "dilation"),
     [
-        (3, (1, 1), ((1, 1), (1, 1)), (1, 1)),
-        (2, (1, 1), ((1, 1), (1, 1)), (1, 1)),
+        pytest.param(3, (1, 1), ((1, 1), (1, 1)), (1, 1), marks=pytest.mark.slow),
+        pytest.param(2, (1, 1), ((1, 1), (1, 1)), (1, 1), marks=pytest.mark.slow),
         (5, (1, 1), ((2, 3), (0, 1)), (1, 1)),
-        (5, (2, 2), ((1, 2), (2, 1)), (1, 1)),
-        (3, (1, 1), ((4, 4), (4, 4)), (4, 4)),
+        pytest.param(5, (2, 2), ((1, 2), (2, 1)), (1, 1), marks=pytest.mark.slow),
+        pytest.param(3, (1, 1), ((4, 4), (4, 4)), (4, 4), marks=pytest.mark.slow),
         (3, (2, 1), ((0, 3), (2, 2)), (1, 2)),
     ],
 )

@@ -246,6 +246,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_processes_exchange_values_and_fail_together() -> None:
     where = f"127.0.0.1:{free_port()}"
     started = [

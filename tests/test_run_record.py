@@ -267,6 +267,7 @@ def test_environment_and_report_tell_the_test_from_the_training(
         assert f"<code>{name}</code></th><td><code>{value}</code>" in report
 
 
+@pytest.mark.slow
 def test_old_results_never_stand_beside_new_settings(fails: Fails, run: Path) -> None:
     evaluate.main([str(run), *RECALIBRATE])
     (run / "evaluation/report.html").unlink()
@@ -554,7 +555,9 @@ def test_weights_of_another_training_with_as_many_steps_are_refused(
     run = shutil.copytree(tiny_run, tmp_path / "run")
     shutil.rmtree(run / "checkpoints")
     with Checkpoints(run / "checkpoints") as checkpoints:
-        checkpoints.save(6, jax.tree.map(lambda leaf: np.asarray(leaf) + 1, Detector.load(tiny_run).state))
+        checkpoints.save(
+            6, jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf) + 1), Detector.load(tiny_run).state)
+        )
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
     assert f"{run / 'calibration.json'}: made with other weights" in message
     assert not (tmp_path / "out").exists()

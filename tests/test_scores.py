@@ -116,6 +116,7 @@ def test_another_test_inside_a_run_is_no_run(runs: Path, tmp_path: Path) -> None
     assert [folder.path for folder in scores.find_runs([run / "evaluation"])] == [run / "evaluation"]
 
 
+@pytest.mark.slow
 def test_wrong_runs(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--runs .*: no finished run there"):
         scores.main(["--runs", str(tmp_path), "--out", str(tmp_path / "out")])

@@ -92,6 +92,7 @@ def read(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_the_last_state_has_the_auroc_that_testing_reports(
     subject: study.Subject, traced: Trajectories
 ) -> None:
@@ -104,6 +105,7 @@ def test_the_last_state_has_the_auroc_that_testing_reports(
     assert curves["image", "mean"][0] == (curves["image", "l2"][0] + curves["image", "ssim"][0]) / 2
 
 
+@pytest.mark.slow
 def test_every_state_is_that_of_the_fixed_form(subject: study.Subject, traced: Trajectories) -> None:
     detector = study.with_settings(subject.runs[0].detector, loop="fixed")
     images = subject.data.test.images[:]
