@@ -253,7 +253,7 @@ def test_what_follows_the_count_is_not_touched() -> None:
 
 def test_each_image_of_a_queue_can_have_a_threshold_of_its_own() -> None:
     images, u = np.repeat(random_images(3)[1:2], CAPACITY, axis=0), (0.1, 0.3, 0.8)
-    each = np.float32([*u, 0, 0, 0, 0])
+    each = np.array([*u, 0, 0, 0, 0], np.float32)
     mixed = jax.device_get(quick_queue(images, 3, each, slots=3, settings=SETTINGS))
     assert len({int(x) for x in mixed.mask[:3].sum(axis=(1, 2, 3))}) > 1
     for i in range(3):
