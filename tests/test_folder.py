@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import preprocess, preprocess_mask, read_image, read_mask
+from i3ad_jax.data.samples import Sample, read_sample
 from i3ad_jax.errors import InputError
 
 SIZE = 32
@@ -391,3 +393,19 @@ def test_magnetic_tile(real_data):
     empty = (data.test.labels == 1) & ~data.test.masks[:].any(axis=(1, 2))
     assert {data.test.defects[i] for i in np.flatnonzero(empty)} == {"uneven"}
     assert empty.sum() == 4
+
+
+def test_a_file_is_read_once(tmp_path):
+    write_image(tmp_path / "a.png", seed=0)
+    reads = []
+
+    class Counted:
+        def read_bytes(self) -> bytes:
+            reads.append(1)
+            return (tmp_path / "a.png").read_bytes()
+
+    counted: Any = Counted()
+    image, mask, image_hash = read_sample(Sample("a.png", "good", counted))
+    assert len(reads) == 1
+    np.testing.assert_array_equal(image, read_image(tmp_path / "a.png"))
+    assert (mask, image_hash) == (None, hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest())

@@ -21,7 +21,7 @@ from toy_inpainting import blur, random_image
 
 from i3ad_jax import inpainting
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
-from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, refine, trace
+from i3ad_jax.inpainting.refine import Inpaint, Loop, LoopSettings, refine, trace
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 
@@ -291,3 +291,11 @@ def test_perfect_inpainting_leaves_no_anomaly(tracer: Driver) -> None:
     np.testing.assert_array_equal(states.images, np.broadcast_to(image, states.images.shape))
     np.testing.assert_allclose(states.scores, 0, rtol=0, atol=1e-4)
     assert (states.masks[1:] == 0).all()
+
+
+def test_a_score_of_exactly_u_is_masked() -> None:
+    """The paper's rule is a >= u, which random scores never tell from a > u."""
+    image, score = jnp.zeros((2, 3, 3)), jnp.float32([[0.25, 0.5, 0.75], [0.5, 0.0, 1.0]])
+    loop = Loop.of(image, score=lambda _: score, u=0.5, settings=LoopSettings(patches=2))
+    mask = loop.next_mask(loop.start()._replace(score=score))
+    np.testing.assert_array_equal(mask[..., 0], [[0, 1, 1], [1, 0, 1]])

@@ -21,8 +21,9 @@ from conftest import FlagsOf, RunOf, tiny_settings
 from i3ad_jax import evaluate, session, train
 from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.errors import InputError, LearnedLittleWarning
-from i3ad_jax.fit import Step, state_shapes
+from i3ad_jax.fit import Step, state_shapes, training_steps
 from i3ad_jax.methods import METHODS
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import image_scores
@@ -134,6 +135,22 @@ def test_same_seed_same_bits_other_seed_other_bits(
     assert (first / "scores.csv").read_text() == (tmp_path / "same/scores.csv").read_text()
     train.main([*flags_of(method), "--run", str(tmp_path / "other"), "--seed", "1"])
     assert (first / "scores.csv").read_text() != (tmp_path / "other/scores.csv").read_text()
+
+
+def test_the_seed_draws_the_initial_weights() -> None:
+    """All images are alike here, so that nothing else of a training depends on the seed."""
+    config = default_config("l2_ae").with_settings(tiny_settings("l2_ae"))
+    images = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8), 6, axis=0)
+    preprocessing = Preprocessing.learn(images, images, side=32, levelling="no", centre="none")
+
+    def first_weights(seed: int) -> list[np.ndarray]:
+        step = next(training_steps(config.build(), images, preprocessing=preprocessing, seed=seed))
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(step.state.weights)]
+
+    first, same, other = (first_weights(seed) for seed in (3, 3, 4))
+    for x, y, z in zip(first, same, other, strict=True):
+        np.testing.assert_array_equal(x, y)
+        assert x.ndim == 1 or np.abs(x - z).max() > 1e-3  # biases start at 0
 
 
 @QUICK_AND_FULL
