@@ -11,11 +11,11 @@ import tyro
 from benchmarks.stopwatch import machine, paired
 from benchmarks.tables import publish
 from i3ad_jax import command_line
-from i3ad_jax.config import Config, default_config
+from i3ad_jax.config import default_config
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import training_steps
-from i3ad_jax.preparation import Preparation, load_train, prepare
+from i3ad_jax.plan import Plan, resolve
 
 PROGRAM = "python -m benchmarks.reading"
 COLUMNS = ("images", "number", "steps_per_second", "ratio_to_memory")
@@ -45,10 +45,11 @@ def main(arguments: Sequence[str]) -> None:
     config = default_config("i3ad", preset=flags.preset).with_settings(
         {"data": flags.data, "steps": (flags.rounds + 1) * STEPS}
     )
-    prepared = prepare(config, lambda size: load_train(config, size=size, memory=0, progress=True))
-    ways: dict[str, Rows] = {"in memory": prepared.images.images[:], "in a file": prepared.images.images}
+    resolved = resolve(config, lambda size: config.data.load(size=size, memory=0, progress=True).train)
+    stored = resolved.images.images
+    ways: dict[str, Rows] = {"in memory": stored[:], "in a file": stored}
     losses: dict[str, list[Any]] = {name: [] for name in ways}
-    runs = {name: steps(prepared, images, losses[name]) for name, images in ways.items()}
+    runs = {name: steps(resolved.plan, images, losses[name]) for name, images in ways.items()}
     for run in runs.values():
         run()  # compiles
     seconds = paired(runs, rounds=flags.rounds, label="steps")
@@ -67,15 +68,14 @@ def main(arguments: Sequence[str]) -> None:
     publish(flags.out, "reading", COLUMNS, table, notes=machine())
 
 
-def steps(prepared: Preparation, images: Rows, losses: list[Any]) -> Callable[[], None]:
-    """A training that goes on for `STEPS` steps at each call, and adds its last losses."""
-    config: Config[Any, Any] = prepared.config
+def steps(plan: Plan, images: Rows, losses: list[Any]) -> Callable[[], None]:
+    """Return a training that takes `STEPS` more steps at each call, and appends its last losses."""
     training = training_steps(
-        config.build(),
+        plan.method,
         images,
-        preprocessing=prepared.preprocessing,
-        augment=config.preprocessing.augment,
-        seed=config.seed,
+        preprocessing=plan.preprocessing,
+        augment=plan.config.preprocessing.augment,
+        seed=plan.config.seed,
         every=(STEPS,),
     )
 

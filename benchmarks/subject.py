@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import torch_baselines, torch_loop
+from benchmarks.networks import build
 from benchmarks.stopwatch import synchronise, torch_device
 from benchmarks.torch_networks import load_generator
 from i3ad_jax.config import Config
@@ -198,7 +199,7 @@ def load_subject(run: Path) -> Subject:
 
 def untrained(config: Config) -> Subject:
     """Weights as they are drawn: a loop of fixed length takes as long with them as with others."""
-    method = config.build()
+    method = build(config)
     state = fresh_state(jax.random.key(0), method)
     if isinstance(state, I3adState):
         state = _generator_alone(state)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jax import lax
 
+from benchmarks.networks import build
 from benchmarks.stopwatch import can_compile, machine, paired, synchronise, torch_device
 from benchmarks.tables import publish
 from benchmarks.torch_training import training_step
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def time_steps(config: Config, batch: int, *, rounds: int) -> list[dict[str, Any]]:
     """Rows of our step and PyTorch's, of the GAN alone, clocked in turns."""
-    method = config.build()
+    method = build(config)
     state = fresh_state(jax.random.key(0), method)
     images = random_images(config, batch)
     # PyTorch copies its weights first: our step takes the state's memory.

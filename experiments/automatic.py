@@ -51,14 +51,8 @@ class AutomaticFlags(Flags):
 
 
 def choices_of(run: Loaded) -> dict[str, str]:
-    """What a run's training chose by itself: a value for each of `VALUES`."""
-    settings, reasons = run.detector.config.flat(), run.detector.preprocessing.reasons
-    return {
-        "view": settings["view"],
-        "generator": settings["generator"],
-        "levelling": "yes" if reasons["level"] else "no",
-        "centre": reasons["centre"],
-    }
+    """Return the value of each of `VALUES` that the run's plan chose."""
+    return {name: run.detector.plan.choices[name].value for name in VALUES}
 
 
 def alternatives(chosen: Mapping[str, str], choices: Sequence[Choice]) -> dict[str, dict[str, str]]:

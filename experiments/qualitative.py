@@ -60,16 +60,16 @@ def load_methods(chosen: Sequence[RunFolder]) -> Subject:
             i3ad none.
     """
     configs = [folder.read_config() for folder in chosen]
-    sizes = [folder.read_preprocessing().size for folder in chosen]
-    for folder, config, size in zip(chosen, configs, sizes, strict=True):
-        data, first = config.data, configs[0].data
-        if (data.data, data.aspect, size) != (first.data, first.aspect, sizes[0]):
-            raise InputError(f"--runs {folder.path}: other data, size or aspect than {chosen[0].path}")
     methods = [config.method for config in configs]
     if twice := [name for name in methods if methods.count(name) > 1]:
         raise InputError(f"--runs: {len(twice)} runs of {twice[0]}; give one of each method")
     if "i3ad" not in methods:
-        raise InputError("--runs: none of i3ad among them, whose masks and scores choose what is shown")
+        raise InputError("--runs: no run of i3ad, whose masks and scores choose what is shown")
+    sizes = [folder.read_plan().preprocessing.size for folder in chosen]
+    for folder, config, size in zip(chosen, configs, sizes, strict=True):
+        data, first = config.data, configs[0].data
+        if (data.data, data.aspect, size) != (first.data, first.aspect, sizes[0]):
+            raise InputError(f"--runs {folder.path}: other data, size or aspect than {chosen[0].path}")
     return Subject([Loaded.of(folder) for folder in chosen], labelled_data(chosen[0]))
 
 

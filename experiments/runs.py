@@ -83,7 +83,7 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
         folder = run_folder(out, run)
         if folder.config.exists() or folder.results.exists():
             stored = folder.read_config()
-            asked, stored = with_choices_of(config, stored).flat(), stored.flat()
+            asked, stored = config.flat(), stored.flat()
             for name, value in asked.items():
                 if value != stored[name]:
                     here = f"{folder.path} was trained with {stored[name]}"
@@ -91,13 +91,6 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
         if folder.results.exists():
             results[run] = read_json(folder.results)
     return results
-
-
-def with_choices_of(config: Config, stored: Config) -> Config:
-    """The settings with what the training of a run with `stored` settings chose in place of "auto"."""
-    asked, chosen = config.flat(), stored.flat()
-    automatic = [name for name in ("view", "generator") if asked.get(name) == "auto"]
-    return config.with_settings({name: chosen[name] for name in automatic})
 
 
 def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
@@ -118,12 +111,9 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
             source = run_folder(out, autoencoder)
             if not source.results.exists():  # it failed: its weights may be there, half trained
                 raise InputError(f"takes the weights of {autoencoder}, which is not finished; see there")
-            config = with_choices_of(config, source.read_config())
             evaluate_run(source, config, data=config.data.data, out=folder, command=sys.argv)
         else:
-            if resume := folder.config.exists():
-                config = with_choices_of(config, folder.read_config())
-            train_and_test(config, folder, resume=resume, command=sys.argv)
+            train_and_test(config, folder, resume=folder.config.exists(), command=sys.argv)
     return read_json(folder.results)
 
 

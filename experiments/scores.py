@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     for folder in tqdm(_folders(flags), unit="run"):
         config = folder.read_config()
         (data,) = categories([config.data.data])
-        dataset = _dataset(config.data, folder.read_preprocessing().size)
+        dataset = _dataset(config.data, folder.read_plan().preprocessing.size)
         if read_json(folder.results)["data_digest"] != dataset.digest:
             raise InputError(f"{folder.results}: of other images than {config.data.data}; evaluate it again")
         names = [_names(path) & left_out for path in dataset.test.paths]

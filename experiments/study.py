@@ -183,22 +183,25 @@ def load_seeds(
 
 
 def recalibrated(detector: Detector, data: Dataset, **settings: Any) -> Detector:
-    """The detector under other settings of the test; the images that its run held out choose u anew.
+    """Return the detector with other settings, for the test alone, calibrated with them.
 
     Raises:
-        InputError: a setting makes no sense, or a held-out image is missing from the data or has changed.
+        InputError: a setting cannot be used, or a calibration image is missing from the data or has changed.
     """
-    return detector.recalibrated(detector.files.select_held_out(data.train).images, **settings)
+    plan, held_out = with_settings(detector, **settings).plan, detector.files.select_held_out(data.train)
+    return Detector.calibrated(plan, detector.state, held_out.images[:], step=detector.calibration.step)
 
 
 def with_settings(detector: Detector, **settings: Any) -> Detector:
-    """The detector under other settings of the test, with the calibration and the u that it has.
+    """Return the detector with other settings, for the test alone, and the calibration that it has.
+
+    A study may change what the weights were trained with, such as the patches of the checkerboard, too.
 
     Raises:
-        InputError: a setting makes no sense.
+        InputError: a setting cannot be used.
     """
-    config = detector.config
-    return replace(detector, config=config.for_test(config.method, settings))
+    plan = detector.plan
+    return replace(detector, plan=plan.with_asked(plan.asked.with_settings(settings)))
 
 
 def labelled_data(run: RunFolder) -> Dataset:
@@ -208,7 +211,7 @@ def labelled_data(run: RunFolder) -> Dataset:
         InputError: it cannot be read, or its test images are not of both classes.
     """
     config = run.read_config().data
-    size = run.read_preprocessing().size
+    size = run.read_plan().preprocessing.size
     data = load_dataset(config.data, size=size, aspect=config.aspect, layout=config.layout)
     if len(set(data.test.labels.tolist())) < 2:
         raise InputError(f"--data {data.name}: a study needs normal and anomalous test images")

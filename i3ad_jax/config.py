@@ -13,6 +13,7 @@ from i3ad_jax.scoring.standardisation import ScoringSettings
 from i3ad_jax.settings import SettingError, Settings, setting, settings_from_json
 
 DEFAULT_PRESET = "standard"
+AUTOMATIC_NETWORKS = ("view", "generator")  # decide the shapes of networks; may be "auto"
 PRESETS = {
     "standard": (DataSettings(image_size=64), PreprocessingSettings()),
     "quick": (DataSettings(image_size=64), PreprocessingSettings(view="whole")),
@@ -51,30 +52,34 @@ class Config(Settings, Generic[Training, Test]):
         for name, default in zip(("training", "test"), _presets(self.method, self.preset), strict=True):
             if type(getattr(self, name)) is not type(default):
                 raise SettingError(name, getattr(self, name), f"must be {type(default).__name__}")
-        self.possible_methods()  # a method refuses what it cannot work with
+        for name, side in self.possible_sides().items():
+            try:
+                METHODS[self.method].validate(self.training, self.test, side)
+            except SettingError as error:  # a method knows its side, but not where it comes from
+                if error.setting != "image_size":
+                    raise
+                raise SettingError(name, side, error.problem) from None
+
+    def possible_sides(self) -> dict[str, int]:
+        """Side in pixels of the networks' input, by the name of the setting; both while `view` is "auto"."""
+        sides = {"whole": ("image_size",), "tiles": ("tile",), "auto": ("image_size", "tile")}
+        return {name: self.flat()[name] for name in sides[self.preprocessing.view]}
+
+    def batch_sizes(self) -> dict[str, int]:
+        """As `Method.batch_sizes`."""
+        return METHODS[self.method].batch_sizes(self.training)
 
     def build(self) -> Method:
-        """The method, with its networks; those for whole images as long as `view` is "auto"."""
-        return next(iter(self.possible_methods().values()))
+        """Return the method with its networks.
 
-    def possible_methods(self) -> dict[str, Method]:
-        """Methods that a training may use, by the setting of their side: both while `view` is "auto"."""
-        settings = {"whole": ("image_size",), "tiles": ("tile",), "auto": ("image_size", "tile")}
-        return {name: self._method(name) for name in settings[self.preprocessing.view]}
-
-    def _method(self, name: str) -> Method:
-        side = self.preprocessing.tile if name == "tile" else self.data.image_size
-        try:
-            return METHODS[self.method](self.training, self.test, side, self.ssim, self.throughput)
-        except SettingError as error:  # a method knows its side, but not where it comes from
-            if error.setting != "image_size":
-                raise
-            raise SettingError(name, side, error.problem) from None
-
-    @property
-    def side(self) -> int:
-        """Side in pixels of the squares that networks see."""
-        return self.build().image_size
+        Raises:
+            SettingError: `view` or `generator` is "auto". `plan.resolve` replaces both.
+        """
+        for name, value in self.flat().items():
+            if name in AUTOMATIC_NETWORKS and value == "auto":
+                raise SettingError(name, value, "depends on the images; resolve it first, or give a value")
+        (side,) = self.possible_sides().values()
+        return METHODS[self.method](self.training, self.test, side, self.ssim, self.throughput)
 
     def with_settings(self, changes: dict[str, Any]) -> "Config[Any, Any]":
         """The same with some settings changed, each by its own name.
@@ -98,12 +103,26 @@ class Config(Settings, Generic[Training, Test]):
                 on the setting.
         """
         config = self if method == self.method else self.for_method(method)
-        fixed = {**self.training.flat(), **self.data.flat(), **self.preprocessing.flat()}
-        fixed |= {"seed": 0, "preset": 0, "method": 0}
-        if misplaced := changes.keys() & fixed.keys():
+        if misplaced := changes.keys() & self.trained_with():
             name = min(misplaced)
             raise misplaced_setting(name, changes[name], method=config.method)
         return config.with_settings(changes)
+
+    def trained_with(self) -> set[str]:
+        """Names of the settings that the weights depend on."""
+        owners = (self.training, self.data, self.preprocessing)
+        fixed = {name for owner in owners for name in owner.flat()} | {"seed", "preset", "method"}
+        return fixed | METHODS[self.method].trained_with(self.training)
+
+    def check_weights_of(self, trained: "Config[Any, Any]") -> None:
+        """Raise SettingError if the weights of a run with settings `trained` depend on one that differs.
+
+        The method may differ, if `for_method` allows it.
+        """
+        own, theirs = self.flat(), trained.flat()
+        for name in sorted(trained.trained_with() - {"method"}):
+            if name in own and own[name] != theirs[name]:
+                raise misplaced_setting(name, own[name], method=self.method)
 
     def for_method(self, method: str) -> "Config[Any, Any]":
         """The settings of another method that takes the same weights, with its preset's for the test.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,18 @@ from tqdm import tqdm
 
 from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
-from i3ad_jax.data.inputs import Broken, ImageLike, ImagesLike, Picture, try_pictures
+from i3ad_jax.data.inputs import Broken, ImageLike, ImagesLike, Picture, as_split, try_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import last_step
 from i3ad_jax.methods.method import Method
+from i3ad_jax.plan import Plan, resolve
 from i3ad_jax.prediction import Prediction, Trace
-from i3ad_jax.preparation import as_split, load_train, prepare
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import AnomalyMaps
-from i3ad_jax.settings import Settings
 from i3ad_jax.weights import load_weights
 
 
@@ -33,18 +31,14 @@ class Detector:
     """A trained and calibrated detector.
 
     Attributes:
-        config: all settings.
-        state: the weights, and what training needs to go on.
-        calibration: what held-out normal images taught.
-        files: which images were trained on and which held out.
-        preprocessing: what the networks see of an image.
+        plan: settings, what the networks see of an image, and the images of training and calibration.
+        state: weights, and the state of the optimisers.
+        calibration: what the calibration images taught.
     """
 
-    config: Config[Settings, Settings]
+    plan: Plan
     state: object
     calibration: Calibration
-    files: TrainingFiles
-    preprocessing: Preprocessing
 
     @classmethod
     def fit(
@@ -74,39 +68,32 @@ class Detector:
         config = default_config(method, preset=preset).with_settings(settings)
         if isinstance(images, str | Path):
             config = config.with_settings({"data": absolute_source(str(images))})
-            prepared = prepare(config, lambda size: load_train(config, size=size, progress=progress))
+            read = lambda size: config.data.load(size=size, progress=progress).train  # noqa: E731
         else:
             config = config.with_settings({"data": ARRAYS})
             given = images if isinstance(images, ImageLike) else list(images)
-            prepared = prepare(config, lambda size: as_split(given, config, size))
+            read = lambda size: as_split(given, size=size, aspect=config.data.aspect)  # noqa: E731
+        resolved = resolve(config, read)
+        plan = resolved.plan
         last = last_step(
-            prepared.config.build(),
-            prepared.images.images,
-            preprocessing=prepared.preprocessing,
-            augment=prepared.config.preprocessing.augment,
+            plan.method,
+            resolved.images.images,
+            preprocessing=plan.preprocessing,
+            augment=config.preprocessing.augment,
             seed=config.seed,
             devices=devices,
             progress=progress,
         )
-        return cls.calibrated(
-            prepared.config,
-            last.state,
-            prepared.files,
-            prepared.held_out.images[:],
-            preprocessing=prepared.preprocessing,
-            step=last.number,
-            progress=progress,
-        )
+        held_out = resolved.held_out.images[:]
+        return cls.calibrated(plan, last.state, held_out, step=last.number, progress=progress)
 
     @classmethod
     def calibrated(
         cls,
-        config: Config[Settings, Settings],
+        plan: Plan,
         state: object,
-        files: TrainingFiles,
         held_out: UInt8[np.ndarray, "n h w 3"],
         *,
-        preprocessing: Preprocessing,
         step: int,
         progress: bool = False,
     ) -> "Detector":
@@ -115,21 +102,36 @@ class Detector:
         The images are of the working size.
         """
         calibration = calibrate(
-            config.build(),
+            plan.method,
             state,
             held_out,
-            preprocessing=preprocessing,
-            scoring=config.scoring,
-            seed=config.seed,
+            preprocessing=plan.preprocessing,
+            scoring=plan.config.scoring,
+            seed=plan.config.seed,
             step=step,
             progress=progress,
         )
-        return cls(config, state, calibration, files, preprocessing)
+        return cls(plan, state, calibration)
 
-    @cached_property
+    @property
+    def config(self) -> Config[Any, Any]:
+        """Settings, with every automatic choice made."""
+        return self.plan.config
+
+    @property
     def method(self) -> Method:
-        """The method, with its networks."""
-        return self.config.build()
+        """The method with its networks."""
+        return self.plan.method
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Mapping from pixels to the networks' input."""
+        return self.plan.preprocessing
+
+    @property
+    def files(self) -> TrainingFiles:
+        """Images that were trained on, and those reserved for calibration."""
+        return self.plan.files
 
     def recalibrated(
         self,
@@ -150,13 +152,11 @@ class Detector:
         Raises:
             InputError: a setting makes no sense or belongs to training, or an image cannot be used.
         """
-        config = self.config.for_test(method or self.config.method, settings)
+        asked = self.plan.asked.for_test(method or self.config.method, settings)
         return Detector.calibrated(
-            config,
+            self.plan.with_asked(asked),
             self.state,
-            self.files,
             self._resized(held_out),
-            preprocessing=self.preprocessing,
             step=self.calibration.step,
             progress=progress,
         )
@@ -273,7 +273,7 @@ class Detector:
         """
         run = RunFolder(Path(folder))
         with run.lock():
-            run.create(self.config, self.files, self.preprocessing)
+            run.create(self.plan)
             with run.writing(), Checkpoints(run.checkpoints) as checkpoints:
                 checkpoints.save(self.calibration.step, self.state)
             self.calibration.write(run)
@@ -286,15 +286,13 @@ class Detector:
             InputError: a file is missing, damaged, or does not fit the others.
         """
         run = RunFolder(Path(folder))
-        config = run.read_config()
-        files = run.read_files()
-        preprocessing = run.read_preprocessing()
-        step, state = load_weights(run, config)
-        calibration = Calibration.read(
-            run, method=config.build(), size=preprocessing.size, step=step, state=state
-        )
-        return cls(config, state, calibration, files, preprocessing)
+        plan = run.read_plan()
+        step, state = load_weights(run, plan.method)
+        size = plan.preprocessing.size
+        calibration = Calibration.read(run, method=plan.method, size=size, step=step, state=state)
+        return cls(plan, state, calibration)
 
     def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """Images as `score` takes them, in the working size."""
-        return as_split(images, self.config, self.preprocessing.size).images[:]
+        size, aspect = self.preprocessing.size, self.config.data.aspect
+        return as_split(images, size=size, aspect=aspect).images[:]

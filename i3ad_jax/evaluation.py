@@ -18,7 +18,6 @@ from i3ad_jax.data.load import load_dataset
 from i3ad_jax.data.stored import Rows, zeros
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import ChangedFilesWarning, InputError
-from i3ad_jax.preparation import load_train
 from i3ad_jax.reporting.cases import Case, picture
 from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.run_report import make_cases, write_report
@@ -85,13 +84,15 @@ def evaluate_run(
         InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a run.
     """
     stored = run.read_config()
+    config.check_weights_of(stored)
     own = stored.data
     layout = layout or (own.layout if data == own.data else "auto")
     same_data = (data, layout) == (own.data, own.layout)
     same = same_data and config == replace(stored, throughput=config.throughput)
     if not (same and out.is_same(run)):
         check_results_folder(out, run)
-    size, aspect = run.read_preprocessing().size, config.data.aspect
+    plan = run.read_plan()
+    size, aspect = plan.preprocessing.size, config.data.aspect
     tested = load_dataset(data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True)
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
     evaluation = evaluate(detector, tested, memory=memory, progress=True)
@@ -119,17 +120,17 @@ def load_as(
     """
     stored = run.read_config()
     if config == replace(stored, throughput=config.throughput) and run.calibration.exists():
-        return replace(Detector.load(run.path), config=config)
-    step, state = load_weights(run, config)
-    files, preprocessing = run.read_files(), run.read_preprocessing()
+        detector = Detector.load(run.path)
+        return replace(detector, plan=detector.plan.with_asked(config))
+    plan = run.read_plan().with_asked(config)
+    step, state = load_weights(run, plan.method)
     if train is None:
-        train = load_train(config, size=preprocessing.size, memory=memory, progress=True)
-    for change in files.changes(train):
+        size = plan.preprocessing.size
+        train = config.data.load(size=size, memory=memory, progress=True).train
+    for change in plan.files.changes(train):
         warnings.warn(change, ChangedFilesWarning, stacklevel=2)
-    held_out = files.select_held_out(train)
-    detector = Detector.calibrated(
-        config, state, files, held_out.images[:], preprocessing=preprocessing, step=step, progress=True
-    )
+    held_out = plan.files.select_held_out(train)
+    detector = Detector.calibrated(plan, state, held_out.images[:], step=step, progress=True)
     if config == replace(stored, throughput=config.throughput):
         detector.calibration.write(run)
     return detector
@@ -222,7 +223,6 @@ def write_evaluation(
         InputError: the folder holds another run, or cannot be written to.
     """
     detector, test = evaluation.detector, evaluation.test
-    config = detector.config
     weights = run.source()
     trained = read_json(weights.environment)
     tested = environment(command=command)
@@ -236,9 +236,7 @@ def write_evaluation(
         if not own:
             folder.point_to(weights)
             write_json(folder.environment, {**tested, "training": trained})
-            write_json(folder.files, detector.files.to_json())
-            folder.write_preprocessing(detector.preprocessing)
-            write_json(folder.config, config.to_json())
+            folder.write_plan(detector.plan)
             detector.calibration.write(folder)
         make_folder(folder.maps)
         for name, values in evaluation.maps.items():
@@ -281,5 +279,5 @@ def _as_run_results(
     name: str = "",
 ) -> RunResults:
     """What `read_results` will read from the folder."""
-    config = detector.config.to_json()
-    return RunResults(name, results, config, test.paths, test.labels, test.defects, scores)
+    asked = detector.plan.asked.to_json()
+    return RunResults(name, results, asked, test.paths, test.labels, test.defects, scores)

@@ -10,10 +10,10 @@ import tyro
 from jaxtyping import UInt8
 
 from i3ad_jax import command_line
+from i3ad_jax.data.inputs import as_split
 from i3ad_jax.detector import Detector
 from i3ad_jax.exporting import folder, onnx, stablehlo
 from i3ad_jax.exporting.parity import check_parity
-from i3ad_jax.preparation import as_split, load_train
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
 
@@ -69,8 +69,8 @@ def export(
 def _compared(detector: Detector, images: Sequence[Path]) -> UInt8[np.ndarray, "n h w 3"]:
     config, size = detector.config, detector.preprocessing.size
     if images:
-        return as_split(list(images), config, size).images[:]
-    return detector.files.select_held_out(load_train(config, size=size, progress=True)).images[:]
+        return as_split(list(images), size=size, aspect=config.data.aspect).images[:]
+    return detector.files.select_held_out(config.data.load(size=size, progress=True).train).images[:]
 
 
 def main(arguments: Sequence[str]) -> None:

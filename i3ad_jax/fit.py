@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Collection, Iterator
-from functools import cache
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -92,7 +91,7 @@ def training_steps(
     Raises:
         InputError: there are too few images for the method's settings, or a batch cannot be shared so.
     """
-    devices = choose_devices(method, devices)
+    devices = choose_devices(method.batch_sizes(method.training), devices)
     if not isinstance(method.training, StepSettings):
         if start == 0:
             together = some(images, IMAGES_AT_ONCE)
@@ -170,12 +169,6 @@ def fresh_state(key: PRNGKey, method: Method) -> State:
     return _init(method, key)
 
 
-@cache
-def state_shapes(method: Method) -> State:
-    """The structure of the method's states, with `jax.ShapeDtypeStruct` leaves."""
-    return jax.eval_shape(lambda: method.init(jax.random.key(0)))
-
-
 @jit(optimise=False, static_argnums=0)  # mostly random numbers
 def _init(method: Method, key: PRNGKey) -> State:
     return method.init(key)
@@ -228,11 +221,11 @@ def _step(
     return method.step(state, Batch(normal, planted), method_key)
 
 
-def choose_devices(method: Method, asked: int | None) -> int:
-    """How many devices of all processes share a training.
+def choose_devices(batches: Mapping[str, int], asked: int | None) -> int:
+    """Number of devices, of all processes together, that share a training.
 
     Args:
-        method: to train.
+        batches: images of a step, as `Method.batch_sizes`.
         asked: by the user; None is one, or with several processes as many as can share each batch.
 
     Raises:
@@ -240,10 +233,6 @@ def choose_devices(method: Method, asked: int | None) -> int:
     """
     processes = jax.process_count()
     there = processes * min(len(jax.local_devices(process)) for process in range(processes))
-    batches = {
-        "batch_size": getattr(method.training, "batch_size", there),
-        "segmenter_batch_size": method.num_planted,
-    }
 
     def problem(devices: int) -> str | None:
         if not processes <= devices <= there:

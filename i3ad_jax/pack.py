@@ -14,7 +14,7 @@ from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.data.packed import PackWriter
-from i3ad_jax.preparation import load_data, prepare
+from i3ad_jax.plan import resolve
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.settings import Settings
 
@@ -70,7 +70,7 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
 
     def read(size: Size) -> Split:
         nonlocal name
-        found = load_data(config, size=size, memory=memory, progress=True)
+        found = config.data.load(size=size, memory=memory, progress=True)
         writer.add(found)
         sizes.append(size)
         name = found.name
@@ -78,7 +78,7 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
 
     with RunFolder(out).lock(), RunFolder(out).writing():
         writer = PackWriter(out)
-        prepare(config, read)
+        resolve(config, read)
         writer.finish(name, aspect=config.data.aspect)
     return sizes
 

@@ -152,7 +152,7 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
 def _read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
     """The test images of the results, unchanged."""
     source, aspect = run.results["data_source"], folder.read_config().data.aspect
-    size = folder.read_preprocessing().size
+    size = folder.read_plan().preprocessing.size
     data = load_dataset(source, size=size, aspect=aspect, progress=progress)
     if data.digest != run.results["data_digest"] or data.test.paths != run.paths:
         raise InputError(f"{source}: the test images are not those of the results any more")

@@ -17,11 +17,10 @@ from i3ad_jax.data.images import Size
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import DivergenceError, InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import evaluate, write_evaluation
-from i3ad_jax.fit import Step, choose_devices, state_shapes, training_steps
-from i3ad_jax.inspection.cost import check_memory
+from i3ad_jax.fit import Step, choose_devices, training_steps
 from i3ad_jax.learning import examine
-from i3ad_jax.methods.method import Method, State, StepSettings
-from i3ad_jax.preparation import Preparation, load_data, prepare
+from i3ad_jax.methods.method import State, StepSettings, state_shapes
+from i3ad_jax.plan import Plan, Resolved, resolve
 from i3ad_jax.reporting.figures import contact_sheet
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.files import append_line, write_json, write_picture
@@ -76,48 +75,42 @@ def train_and_test(
 
     @lru_cache(maxsize=1)  # the training's size and the test's are the same
     def read(size: Size) -> Dataset:
-        return load_data(config, size=size, memory=memory, progress=progress)
+        return config.data.load(size=size, memory=memory, progress=progress)
 
-    def with_test(prepared: Preparation) -> Preparation:
-        """Reads the test images too: what cannot be used is refused before the training, not after it."""
-        len(read(prepared.preprocessing.size).test)
-        return prepared
+    def read_train(size: Size) -> Split:
+        return read(size).train
 
-    def begin() -> Preparation | None:
-        for side, method in config.possible_methods().items():
-            choose_devices(method, devices)
-            check_memory(method, side=side)
+    def begin() -> Resolved | None:
+        choose_devices(config.batch_sizes(), devices)
         if resume:
             return None
         folder.check_free()
-        return with_test(prepare(config, lambda size: read(size).train))
+        return resolve(config, read_train)
 
     # Before the folder is made: data that cannot be read leave none behind.
-    prepared = agreed(begin)
+    resolved = agreed(begin)
     with ExitStack() as stack:
-        by_first(lambda: stack.enter_context(folder.lock()))
-        if prepared is None:
-            prepared = agreed(lambda: with_test(_continue(config, folder, lambda size: read(size).train)))
-        else:
-            created = partial(folder.create, prepared.config, prepared.files, prepared.preprocessing)
-            by_first(lambda: created(command=command))
-        agreed(lambda: is_first() or _check_same(prepared, folder))
-        step, state = _train(prepared, folder, devices=devices)
-        detector = Detector.calibrated(
-            prepared.config,
-            state,
-            prepared.files,
-            prepared.held_out.images[:],
-            preprocessing=prepared.preprocessing,
-            step=step,
-            progress=progress,
-        )
+        if resolved is None:
+            by_first(lambda: stack.enter_context(folder.lock()))
+            resolved = agreed(lambda: _continue(config, folder, read_train))
+        plan = resolved.plan
+        if progress:
+            print("\n".join(plan.describe()))
+        # Test images that cannot be used are refused before the training.
+        num_test = agreed(lambda: len(read(plan.preprocessing.size).test))
+        if not resume:
+            by_first(lambda: stack.enter_context(folder.lock()))
+            by_first(lambda: folder.create(plan, command=command))
+        agreed(lambda: is_first() or _check_same(plan, folder))
+        step, state = _train(resolved, folder, devices=devices)
+        held_out = resolved.held_out.images[:]
+        detector = Detector.calibrated(plan, state, held_out, step=step, progress=progress)
         by_first(lambda: detector.calibration.write(folder))
         if problem := detector.calibration.problem:
             warnings.warn(problem, LearnedLittleWarning, stacklevel=2)
-        dataset = agreed(lambda: read(prepared.preprocessing.size))
-        if not len(dataset.test):
+        if not num_test:
             return None
+        dataset = agreed(lambda: read(plan.preprocessing.size))
         evaluation = evaluate(detector, dataset, memory=memory, progress=progress)
         write = partial(
             write_evaluation, evaluation, folder, run=folder, data=config.data.data, command=command
@@ -125,15 +118,15 @@ def train_and_test(
         return agreed(lambda: write() if is_first() else evaluation.results)
 
 
-def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size], Split]) -> Preparation:
+def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size], Split]) -> Resolved:
     """What a run started from, with `config`, its settings but for more steps.
 
     Raises:
         InputError: files trained on or held out have changed since, or it has been trained for more steps.
     """
-    files, preprocessing = folder.read_files(), folder.read_preprocessing()
-    train = read(preprocessing.size)
-    if changes := files.changes(train):
+    plan = folder.read_plan().with_asked(config)
+    train = read(plan.preprocessing.size)
+    if changes := plan.files.changes(train):
         raise InputError(changes[0] + (f" (and {len(changes) - 1} more)" if changes[1:] else ""))
     stored = folder.read_config()  # again, now that no other training can change it
     if config.flat().get("steps", 0) < stored.flat().get("steps", 0):
@@ -143,21 +136,21 @@ def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size]
             for file in (folder.results, folder.calibration):
                 remove(file)
             write_json(folder.config, config.to_json())
-    return Preparation(config, preprocessing, files, *files.select(train))
+    return Resolved(plan, *plan.files.select(train))
 
 
-def _check_same(prepared: Preparation, folder: RunFolder) -> None:
-    """Raises InputError unless this process sees the run, and the data that the first one made it of."""
+def _check_same(plan: Plan, folder: RunFolder) -> None:
+    """Raise InputError unless this process sees the run and the data that process 0 sees."""
     if not folder.config.exists():
         raise InputError(f"--run {folder.path}: not seen here; name a folder that all processes share")
-    if (folder.read_config(), folder.read_files()) != (prepared.config, prepared.files):
-        raise InputError(f"--data {prepared.config.data.data}: holds other images here than for process 0")
+    if (folder.read_config(), folder.read_files()) != (plan.asked, plan.files):
+        raise InputError(f"--data {plan.asked.data.data}: holds other images here than for process 0")
 
 
-def _train(prepared: Preparation, folder: RunFolder, *, devices: int | None) -> tuple[int, State]:
+def _train(resolved: Resolved, folder: RunFolder, *, devices: int | None) -> tuple[int, State]:
     """The number of training steps, and the state after them; writes checkpoints, log and samples."""
-    config = prepared.config
-    method = config.build()
+    plan = resolved.plan
+    config, method = plan.config, plan.method
     settings = method.training
     by_steps = isinstance(settings, StepSettings)
     total = settings.steps if by_steps else 1
@@ -167,8 +160,8 @@ def _train(prepared: Preparation, folder: RunFolder, *, devices: int | None) -> 
         by_first(partial(folder.keep_metrics_until, start))
         steps = training_steps(
             method,
-            prepared.images.images,
-            preprocessing=prepared.preprocessing,
+            resolved.images.images,
+            preprocessing=plan.preprocessing,
             augment=config.preprocessing.augment,
             seed=config.seed,
             start=start,
@@ -176,7 +169,7 @@ def _train(prepared: Preparation, folder: RunFolder, *, devices: int | None) -> 
             every=(LOG_EVERY, settings.checkpoint_every, settings.sample_every) if by_steps else (1,),
             devices=devices,
         )
-        record, step = _Record(method, prepared, folder, start), Step(start, state, {})
+        record, step = _Record(resolved, folder, start), Step(start, state, {})
         hidden = start >= total or not is_first()
         bar = tqdm(desc="train", total=total, initial=start, unit="step", disable=hidden)
         with bar as progress:
@@ -209,19 +202,19 @@ def _check(step: Step, *, weights: bool, kept: int | None) -> None:
 class _Record:
     """What a training leaves in its folder beside checkpoints: losses and sample pictures."""
 
-    def __init__(self, method: Method, prepared: Preparation, folder: RunFolder, start: int) -> None:
-        self._method, self._prepared, self._folder = method, prepared, folder
+    def __init__(self, resolved: Resolved, folder: RunFolder, start: int) -> None:
+        self._plan, self._held_out, self._folder = resolved.plan, resolved.held_out, folder
         self._clock = _Clock(start)
-        shown = prepared.held_out.images[:NUM_SAMPLES]
-        self._shown = prepared.preprocessing.squares(shown, seed=prepared.config.seed)
+        shown = self._held_out.images[:NUM_SAMPLES]
+        self._shown = self._plan.preprocessing.squares(shown, seed=self._plan.config.seed)
 
     def losses(self, step: Step, *, examined: bool) -> None:
         """Adds a row to the metrics, with what held-out images say of the training if they are examined."""
         losses = {name: float(value) for name, value in step.metrics.items()}
         row = {"step": step.number, **losses, "steps_per_second": self._clock.rate(step.number)}
         if examined:
-            held_out, preprocessing = self._prepared.held_out.images[:], self._prepared.preprocessing
-            learned = examine(self._method, own_copy(step.state), held_out, preprocessing)
+            method, preprocessing = self._plan.method, self._plan.preprocessing
+            learned = examine(method, own_copy(step.state), self._held_out.images[:], preprocessing)
             row |= learned.as_metrics() if learned else {}
         with self._folder.writing():
             append_line(self._folder.metrics, row)
@@ -230,7 +223,7 @@ class _Record:
 
     def samples(self, step: Step) -> None:
         """Writes pictures of what the networks make of some held-out images."""
-        rows = self._method.sample(own_copy(step.state), self._shown.images, jax.random.key(0))
+        rows = self._plan.method.sample(own_copy(step.state), self._shown.images, jax.random.key(0))
         sheet = contact_sheet([np.asarray(to_uint8(self._shown.pixels(row))) for row in rows])
         with self._folder.writing():
             make_folder(self._folder.samples)

@@ -1,15 +1,12 @@
 """The weights of a run, read from its newest checkpoint."""
 
-from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import state_shapes
-from i3ad_jax.methods.method import State
+from i3ad_jax.methods.method import Method, State, state_shapes
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.settings import Settings
 
 
-def load_weights(run: RunFolder, config: Config[Settings, Settings]) -> tuple[int, State]:
+def load_weights(run: RunFolder, method: Method) -> tuple[int, State]:
     """The number of training steps of the newest checkpoint, and its state.
 
     Raises:
@@ -20,6 +17,6 @@ def load_weights(run: RunFolder, config: Config[Settings, Settings]) -> tuple[in
     if not folder.checkpoints.is_dir():
         raise InputError(f"{folder.checkpoints}: no checkpoint; train the run first")
     with Checkpoints(folder.checkpoints) as checkpoints:
-        state = checkpoints.load(state_shapes(config.build()))
+        state = checkpoints.load(state_shapes(method))
         assert checkpoints.latest is not None  # or load would have raised
         return checkpoints.latest, state

@@ -14,15 +14,15 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
+from made_up_plan import made_up_plan
 from PIL import Image
 
+from benchmarks.networks import build
 from i3ad_jax import Detector, command_line, train
 from i3ad_jax.calibration import Calibration
 from i3ad_jax.config import default_config
 from i3ad_jax.data.dataset import Dataset
-from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.fit import fresh_state
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import state_digest
 from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES
 from i3ad_jax.scoring.standardisation import Statistics
@@ -239,7 +239,7 @@ def untrained_run(shared: Shared) -> Path:
 
 def _make_untrained_run(run: Path) -> None:
     config = default_config("i3ad").with_settings(tiny_settings("i3ad"))
-    method = config.build()
+    method = build(config)
     names = method.score_names
     flat = Statistics(np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32))
     calibrated = {score.name: flat for score in CALIBRATED if score.name in names}
@@ -257,10 +257,7 @@ def _make_untrained_run(run: Path) -> None:
         statistics=calibrated,
         held_out_scores={name: np.array([0.5 if SCORES[name] in PLAIN else 1.0]) for name in names},
     )
-    grey = np.full((1, 32, 32, 3), 127, np.uint8)
-    preprocessing = Preprocessing.learn(grey, grey, side=32, levelling="no", centre="none")
-    files = TrainingFiles({"train/good/0.png": "0" * 64}, {"train/good/1.png": "1" * 64})
-    Detector(config, state, calibration, files, preprocessing).save(run)
+    Detector(made_up_plan(config), state, calibration).save(run)
 
 
 def read_all(data: Dataset) -> Dataset:

@@ -66,7 +66,7 @@ def test_command(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         results = read_json(path / "results.json")
         expected = results["scores"][results["headline"]]["image_auroc"]
         assert float(row["image AUROC_mean"]) == pytest.approx(expected, abs=1e-6)
-    levels = [read_json(path / "preprocessing.json")["level"] for path in (own, folder)]
+    levels = [read_json(path / "plan.json")["preprocessing"]["level"] for path in (own, folder)]
     assert sorted(levels) == [False, True]
 
 

@@ -13,6 +13,7 @@ import pytest
 from conftest import Fails
 from PIL import Image, ImageEnhance
 
+from benchmarks.networks import build
 from i3ad_jax import check
 from i3ad_jax.config import DEFAULT_PRESET, PRESETS, Config, default_config
 from i3ad_jax.data.dataset import NORMAL, Dataset
@@ -24,7 +25,7 @@ from i3ad_jax.inspection.findings import SEVERITIES, Finding
 from i3ad_jax.inspection.inspection import Inspection, inspect_data
 from i3ad_jax.inspection.records import read_records
 from i3ad_jax.inspection.repeats import NEAR, signatures
-from i3ad_jax.preparation import load_train, prepare
+from i3ad_jax.plan import resolve
 
 SIZE = (72, 96)
 Expected = set[tuple[str, str]]
@@ -287,11 +288,14 @@ def test_real_tiles_have_the_faults_that_are_known(real_data: Callable[[str], Pa
 
 def test_what_a_training_would_choose_is_what_it_chooses(clean: Path) -> None:
     config = default_config("i3ad").with_settings({"data": str(clean)})
-    prepared = prepare(config.with_settings({"view": "whole"}), lambda size: load_train(config, size=size))
+    read = lambda size: config.data.load(size=size).train  # noqa: E731
+    whole = resolve(config.with_settings({"view": "whole"}), read)
     choices = predict_choices(config, read_records(clean).readable("train"))
-    assert choices.reasons == dict(prepared.preprocessing.reasons)
-    actual = prepare(config, lambda size: load_train(config, size=size))
-    assert choices.config == actual.config
+    assert choices.reasons == dict(whole.plan.preprocessing.reasons)
+    actual = resolve(config, read).plan
+    assert choices.config == config.with_settings(
+        {name: actual.choices[name].value for name in ("view", "generator")}
+    )
     assert choices.size == actual.preprocessing.size
 
 
@@ -307,7 +311,7 @@ def test_cost_is_that_of_all_steps(clean: Path) -> None:
     assert estimate(choices, 40, rate=2e11).seconds == pytest.approx(once.seconds / 2)
     assert estimate(choices, 50, rate=None).bytes_at_least - once.bytes_at_least == 10 * height * width * 3
     more = choices.config.with_settings({"batch_size": 2 * config.training.batch_size, "steps": 1})
-    assert once.operations < step_operations(more.build())
+    assert once.operations < step_operations(build(more))
 
 
 @pytest.mark.parametrize(

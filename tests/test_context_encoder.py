@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.networks import build
 from i3ad_jax.config import default_config
 from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.method import Batch
@@ -72,7 +73,7 @@ def test_reduced_precision_is_close_but_not_the_same(weights: Any) -> None:
 @pytest.mark.slow
 def test_i3ad_learns_to_tell_images_apart() -> None:
     """Four images that vary in one way: after training a hole's content is known from the rest."""
-    method = default_config("i3ad", preset="quick").with_settings(SMALL).build()
+    method = build(default_config("i3ad", preset="quick").with_settings(SMALL))
     ramp = np.linspace(-1, 1, 32)
     pattern = np.stack([ramp[:, None] * ramp, ramp[:, None] + 0 * ramp, 0 * ramp[:, None] + ramp], axis=-1)
     strengths = np.array([-0.9, -0.3, 0.3, 0.9])

@@ -21,7 +21,7 @@ MODULES = [
 def test_module_is_documented_and_short(module: ModuleType) -> None:
     source = inspect.getsource(module)
     assert module.__doc__
-    assert len(source.splitlines()) <= 300
+    assert len(source.splitlines()) <= 400
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{module.__name__}.{node.name} has no docstring"

@@ -19,6 +19,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np
 from conftest import tiny_settings
+from made_up_plan import made_up_plan
 from i3ad_jax.config import default_config
 from i3ad_jax.fit import training_steps
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
@@ -32,7 +33,8 @@ images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.ui
 options = {"preprocessing": Preprocessing.learn(images[:15], images[15:], side=32), "seed": 0}
 
 def steps(devices, **start):
-    for step in training_steps(config.build(), images, devices=devices, augment="turn", **options, **start):
+    method = made_up_plan(config).method
+    for step in training_steps(method, images, devices=devices, augment="turn", **options, **start):
         yield step.number, jax.device_get(step.state), {name: float(x) for name, x in step.metrics.items()}
         on = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(step.state)}
         assert on == {devices}

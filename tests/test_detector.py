@@ -323,8 +323,8 @@ def test_a_stream_takes_no_more_images_than_two_queues_ahead(detector: Detector,
         for _ in taken:
             yield COLOUR
 
-    config = detector.config.with_settings({"queue_size": queue_size})
-    stream = replace(detector, config=config).stream(camera())
+    asked = detector.plan.asked.with_settings({"queue_size": queue_size})
+    stream = replace(detector, plan=detector.plan.with_asked(asked)).stream(camera())
     expected = detector.score(COLOUR)
     for number, prediction in enumerate(itertools.islice(stream, 5)):
         assert prediction.name == str(number)

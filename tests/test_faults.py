@@ -46,7 +46,7 @@ ALWAYS = (
     "runs/results.json/thresholds.ms_ssim=null/report",
     "runs/checkpoints/1/state/array_metadatas/process_0/empty/predict",
     "runs/scores.csv/fifo/report",
-    "runs/preprocessing.json/scale=true/predict",
+    "runs/plan.json/preprocessing.scale=true/predict",
     "runs/results.json/scores.l2.image_auroc=null/report",
     "runs/checkpoints/file/predict",
     "runs/checkpoints/7-empty/predict",

@@ -307,6 +307,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_disable_most_optimizations", True)  # quick to compile
 import numpy as np
 from conftest import tiny_settings
+from made_up_plan import made_up_plan
 from i3ad_jax.config import default_config
 from i3ad_jax.fit import _run_steps, fresh_state
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
@@ -315,7 +316,8 @@ from i3ad_jax.runtime.devices import copied_to_all
 
 config = default_config(sys.argv[1])
 settings = {**tiny_settings(sys.argv[1]), "batch_size": 8, "segmenter_batch_size": 8}
-method = config.with_settings({name: x for name, x in settings.items() if name in config.flat()}).build()
+config = config.with_settings({name: x for name, x in settings.items() if name in config.flat()})
+method = made_up_plan(config).method
 images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
 preprocessing = Preprocessing.learn(images[:15], images[15:], side=32)
 program = jax.jit(_run_steps.__wrapped__, static_argnums=(0, 1))

@@ -128,17 +128,17 @@ def test_images_that_do_not_differ_have_no_ratios() -> None:
     assert learned.problem(aligned=False) is None
 
 
-def build(name: str) -> Method:
+def small(name: str) -> Method:
     """A method with the smaller of the two generators where it has a choice, and without a segmenter."""
     smaller = {"generator": "context", "context_width": 2, "segmenter_width": 0}
     own = default_config(name).flat()
     settings = tiny_settings(name) | {key: value for key, value in smaller.items() if key in own}
-    return default_config(name).with_settings(settings).build()
+    return default_config(name).with_settings(settings | {"view": "whole"}).build()
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_one_pass_gives_an_image_for_each_image(name: str) -> None:
-    method = build(name)
+    method = small(name)
     state = jax.eval_shape(method.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((5, 32, 32, 3), jnp.float32)
     once = inspect.unwrap(type(method).reconstruct_once)  # without the compilation
@@ -150,7 +150,7 @@ def test_one_pass_gives_an_image_for_each_image(name: str) -> None:
 
 @pytest.mark.parametrize("name", [pytest.param("i3ad", marks=pytest.mark.slow), "pca"])
 def test_one_pass_is_the_first_state_of_a_trace(name: str) -> None:
-    method = build(name)
+    method = small(name)
     state = random_weights(jax.eval_shape(method.init, jax.random.key(0)), gain=LARGEST_GAIN)
     images = jnp.asarray(RNG.uniform(-1, 1, (6, 32, 32, 3)), jnp.float32)
     states = method.trace(state, {"u": 0.3}, Squares.of_pixels(images), len(images)).images

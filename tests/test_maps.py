@@ -14,6 +14,7 @@ from skimage.metrics import structural_similarity
 from skimage.transform import downscale_local_mean, resize
 
 import i3ad_jax
+from benchmarks.networks import build
 from i3ad_jax.config import default_config
 from i3ad_jax.methods import METHODS
 from i3ad_jax.scoring.maps import (
@@ -97,7 +98,7 @@ def test_every_plain_row_gives_a_map_where_what_it_needs_is_there() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_gives_what_it_says(name: str) -> None:
-    method = default_config(name).with_settings({"image_size": 32}).build()
+    method = build(default_config(name).with_settings({"image_size": 32}))
     gives = {"f_anogan": {"features"}, "aegan": {"features"}, "i3ad": {"segmentation"}}
     assert method.gives == gives.get(name, set())
     state = jax.eval_shape(method.init, jax.random.key(0))

@@ -12,6 +12,7 @@ import pytest
 from conftest import FlagsOf, RunOf, tiny_settings
 from random_weights import random_weights
 
+from benchmarks.networks import build
 from i3ad_jax import evaluate, predict, train
 from i3ad_jax.config import PRESETS, default_config
 from i3ad_jax.errors import InputError
@@ -29,7 +30,7 @@ WITH_FEATURES = ("f_anogan", "aegan")
 def test_defaults_of_every_method_can_be_built(preset: str, name: str) -> None:
     config = default_config(name, preset=preset)
     assert (config.preset, config.method) == (preset, name)
-    method = config.build()
+    method = build(config)
     assert type(method) is METHODS[name]
     assert method.image_size == PRESETS[preset][0].image_size
     assert method.trace_iterations[0] == 0
@@ -38,26 +39,26 @@ def test_defaults_of_every_method_can_be_built(preset: str, name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_settings_identify_a_method(name: str) -> None:
     default = default_config(name)
-    method, again = default.build(), default_config(name).build()
+    method, again = build(default), build(default_config(name))
     assert method is not again
     assert method == again
     assert hash(method) == hash(again)
     own = {key: value for key, value in default.flat().items() if key not in default.preprocessing.flat()}
     changes = {key: value for key, value in tiny_settings(name).items() if value != own.get(key, value)}
     for change in ({"ssim_window": "uniform"}, *({key: value} for key, value in changes.items())):
-        other = default.with_settings(change).build()
+        other = build(default.with_settings(change))
         assert other != method, change
         assert hash(other) != hash(method), change
 
 
 def test_methods_of_equal_settings_are_not_one_method() -> None:
-    assert len({default_config(name).build() for name in METHODS}) == len(METHODS)
+    assert len({build(default_config(name)) for name in METHODS}) == len(METHODS)
 
 
 @pytest.mark.parametrize("name", ["pca", "l2_ae"])  # one mechanism for all
 def test_a_second_instance_compiles_nothing(name: str, compiled: list[str]) -> None:
     config = default_config(name).with_settings(tiny_settings(name))
-    method, again = config.build(), config.build()
+    method, again = build(config), build(config)
     weights = random_weights(jax.eval_shape(method.init, jax.random.key(0)))
     state, squares = jax.tree.map(jnp.asarray, weights), Squares.of_pixels(jnp.zeros((2, 32, 32, 3)))
     method.predict(state, {"u": 0.5}, squares, 2)

@@ -9,6 +9,7 @@ import pytest
 from conftest import tiny_settings
 from random_weights import LARGEST_GAIN, amplification, random_weights
 
+from benchmarks.networks import build
 from i3ad_jax.config import default_config
 from i3ad_jax.nn.inpainter import Inpainter
 
@@ -28,7 +29,7 @@ def test_the_generator_at_the_largest_gain() -> None:
 
 @pytest.mark.parametrize("name", ["l2_ae", "unet"])
 def test_the_autoencoders(name: str) -> None:
-    method: Any = default_config(name).with_settings(tiny_settings(name)).build()
+    method: Any = build(default_config(name).with_settings(tiny_settings(name)))
     state = random_weights(jax.eval_shape(method.init, jax.random.key(0)))
     autoencode = jax.jit(jax.vmap(partial(method.autoencode, state)))
     assert 0 < amplification(autoencode, IMAGES) < 10

@@ -17,6 +17,7 @@ import pytest
 from conftest import Fails, FlagsOf, tiny_settings
 from PIL import Image
 
+from benchmarks.networks import build
 from i3ad_jax import Detector, command_line, evaluate, fit, predict, session, train
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import ChangedFilesWarning, InputError
@@ -469,13 +470,13 @@ PREPROCESSING_DAMAGE: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("change", PREPROCESSING_DAMAGE.values(), ids=[*PREPROCESSING_DAMAGE])
 def test_a_damaged_preprocessing_is_refused(fails: Fails, run: Path, data: Path, change: Callable) -> None:
-    edit(run / "preprocessing.json", change)
+    edit(run / "plan.json", lambda values: change(values["preprocessing"]))
     for message in (
         fails(predict.main, [run, data / "test", "--out", run / "out"]),
         fails(evaluate.main, [run]),
         fails(train.main, ["--run", run, "--resume"]),
     ):
-        assert f"{run / 'preprocessing.json'}: damaged" in message
+        assert f"{run / 'plan.json'}: damaged" in message
 
 
 def test_a_damaged_or_missing_mean_image_is_refused(fails: Fails, run: Path) -> None:
@@ -483,7 +484,7 @@ def test_a_damaged_or_missing_mean_image_is_refused(fails: Fails, run: Path) -> 
     for damaged in (mean[:16], np.full_like(mean, np.nan)):
         np.save(run / "mean_image.npy", damaged)
         hashes = {"mean_image.npy": file_hash(run / "mean_image.npy")}
-        edit(run / "preprocessing.json", lambda values, hashes=hashes: values.update(sha256=hashes))
+        edit(run / "plan.json", lambda values, hashes=hashes: values.update(sha256=hashes))
         assert "the mean image must be finite, of shape (32, 32, 3)" in fails(evaluate.main, [run])
     (run / "mean_image.npy").unlink()
     assert f"{run / 'mean_image.npy'}: " in fails(evaluate.main, [run])
@@ -509,11 +510,11 @@ def test_an_array_with_a_flipped_bit_is_refused(fails: Fails, run: Path, data: P
 @pytest.mark.parametrize(
     ("file", "change"),
     [
-        ("preprocessing.json", lambda values: values.update(scale=1.0625 * values["scale"])),
+        ("plan.json", lambda values: values["preprocessing"].update(scale=1.5)),
         ("calibration.json", lambda values: values["tuned"].update(u=0.25)),
         ("calibration.json", lambda values: values["learned"].update(held_out_l1=0.5)),
         ("calibration.json", lambda values: values.pop("digest")),
-        ("preprocessing.json", lambda values: values.pop("digest")),
+        ("plan.json", lambda values: values.pop("digest")),
     ],
 )
 def test_another_value_that_makes_sense_is_refused(
@@ -527,7 +528,7 @@ def test_another_value_that_makes_sense_is_refused(
 
 
 @pytest.mark.parametrize("change", [lambda v: v.pop("sha256"), lambda v: v["sha256"].clear()])
-@pytest.mark.parametrize("file", ["preprocessing.json", "calibration.json"])
+@pytest.mark.parametrize("file", ["plan.json", "calibration.json"])
 def test_a_file_without_the_hashes_of_its_arrays_is_refused(
     fails: Fails, run: Path, data: Path, file: str, change: Callable[[Any], object]
 ) -> None:
@@ -629,7 +630,6 @@ def test_a_missing_u_is_refused(fails: Fails, tiny_run: Path, tmp_path: Path, da
     [
         {"latent_size": 4},
         {"discriminator_depth": 1},
-        {"generator": "two_stage"},
     ],
 )
 def test_weights_of_other_settings_are_not_called_damaged(
@@ -642,6 +642,13 @@ def test_weights_of_other_settings_are_not_called_damaged(
     assert "config.json" in message
     assert "delete this" not in message
     assert "damaged checkpoint" not in message
+
+
+def test_a_plan_of_other_settings_is_refused(fails: Fails, tiny_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    edit(run / "config.json", lambda config: config["training"].update(generator="two_stage"))
+    message = fails(evaluate.main, [run])
+    assert f"{run / 'plan.json'}: damaged (generator is context, but two_stage in config.json)" in message
 
 
 def test_weights_of_another_method_are_not_called_damaged(fails: Fails, tiny_run: Path, run: Path) -> None:
@@ -707,7 +714,7 @@ def test_to_delete_a_damaged_checkpoint_is_advised_only_where_an_older_one_is_le
 
 def test_the_training_set_stays_on_the_host_and_its_squares_in_bytes() -> None:
     config = default_config("l2_ae").with_settings({**tiny_settings("l2_ae"), "steps": 2})
-    method, block = config.build(), config.training.batch_size * BLOCK * 32 * 32 * 3
+    method, block = build(config), config.training.batch_size * BLOCK * 32 * 32 * 3
     images = np.random.default_rng(0).integers(0, 256, (10 * BLOCK, 32, 32, 3)).astype(np.uint8)
     preprocessing = Preprocessing.learn(images[:60], images[60:], side=32)
     for _ in training_steps(method, images, preprocessing=preprocessing, seed=0):
@@ -722,7 +729,7 @@ def test_how_many_steps_are_one_call_changes_no_bit(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fit, "CALL_SECONDS", 1e6)
 
     def numbers_and_end(every: tuple[int, ...]) -> tuple[list[int], Any]:
-        steps = training_steps(config.build(), images, preprocessing=preprocessing, seed=0, every=every)
+        steps = training_steps(build(config), images, preprocessing=preprocessing, seed=0, every=every)
         found = [(step.number, jax.device_get(step.state)) for step in steps]
         return [number for number, _ in found], found[-1][1]
 

@@ -16,6 +16,7 @@ from conftest import Fails
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarks.networks import build
 from i3ad_jax import evaluate
 from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.data.load import DataSettings
@@ -155,8 +156,8 @@ def test_settings_survive_json(config: Config) -> None:
     again = Config.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config
     assert hash(again) == hash(config)
-    assert again.build() == config.build()
-    assert hash(again.build()) == hash(config.build())
+    assert build(again) == build(config)
+    assert hash(build(again)) == hash(build(config))
 
 
 @every_config
@@ -300,9 +301,8 @@ def test_a_size_that_the_networks_cannot_take_is_refused_on_construction() -> No
 
 def test_networks_have_the_side_of_a_tile_where_images_are_cut() -> None:
     config = default_config("i3ad").with_settings({"image_size": 96, "tile": 32, "segmenter_depth": 5})
-    for view, side in (("auto", 96), ("whole", 96), ("tiles", 32)):
-        changed = config.with_settings({"view": view})
-        assert changed.side == changed.build().image_size == side
+    for view, side in (("whole", 96), ("tiles", 32)):
+        assert build(config.with_settings({"view": view})).image_size == side
     with pytest.raises(SettingError, match="i3ad takes multiples of 8 from 32 upwards"):
         config.with_settings({"view": "tiles", "tile": 36})
 
@@ -311,7 +311,7 @@ def test_the_paper_preset_is_the_paper_s() -> None:
     config = default_config("i3ad", preset="paper")
     assert (config.preprocessing.view, config.preprocessing.centre) == ("whole", "none")
     assert config.training.segmenter.segmenter_width == 0
-    assert "segmentation" not in config.build().gives
+    assert "segmentation" not in build(config).gives
 
 
 def test_settings_of_another_method_are_refused_with_those_that_have_it() -> None:
@@ -349,11 +349,11 @@ def test_projections_take_the_settings_of_their_autoencoders_alone() -> None:
 
 
 def test_equal_settings_are_equal_methods_that_share_compiled_programs() -> None:
-    first, second = (default_config("pca").with_settings({"components": 3}).build() for _ in range(2))
+    first, second = (build(default_config("pca").with_settings({"components": 3})) for _ in range(2))
     assert first is not second
     assert first == second
     assert len({first, second}) == 1
-    assert default_config("pca").with_settings({"components": 4}).build() != first
+    assert build(default_config("pca").with_settings({"components": 4})) != first
 
 
 @pytest.mark.parametrize("view", ["tiles", "auto"])
@@ -361,3 +361,58 @@ def test_a_tile_that_a_method_cannot_take_is_refused_by_its_own_name(view: str) 
     with pytest.raises(SettingError, match=r"^--tile 60: i3ad takes multiples of 8"):
         default_config("i3ad").with_settings({"view": view, "tile": 60})
     default_config("i3ad").with_settings({"view": "whole", "tile": 60})  # not used
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "settings"),
+    [
+        ("i3ad", "standard", {"patches": 8}),
+        ("i3ad", "standard", {"dtype": "bfloat16"}),
+        ("i3ad", "standard", {"ssim_window": "uniform"}),
+        ("i3ad", "paper", {"dtype": "bfloat16"}),
+        ("aegan", "quick", {"ssim_constants": "printed"}),
+        ("ssim_ae", "quick", {"ssim_window": "uniform"}),
+    ],
+)
+def test_a_setting_that_training_uses_is_not_one_of_the_test(
+    method: str, preset: str, settings: dict[str, Any]
+) -> None:
+    config = default_config(method, preset=preset)
+    (name,) = settings
+    message = f"{flag(name)} .*: the weights depend on it; train a new run"
+    with pytest.raises(SettingError, match=message):
+        config.for_test(method, settings)
+    with pytest.raises(SettingError, match=message):
+        config.with_settings(settings).check_weights_of(config)
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "settings"),
+    [
+        ("i3ad", "paper", {"patches": 8}),
+        ("i3ad", "paper", {"ssim_window": "uniform"}),
+        ("i3ad", "standard", {"base": "original", "iterations": 3}),
+        ("l2_ae", "quick", {"ssim_window": "uniform"}),
+        ("pca", "quick", {"ssim_score": "half"}),
+    ],
+)
+def test_a_setting_that_training_does_not_use_may_change_in_a_test(
+    method: str, preset: str, settings: dict[str, Any]
+) -> None:
+    config = default_config(method, preset=preset)
+    changed = config.for_test(method, settings)
+    assert changed == config.with_settings(settings)
+    changed.check_weights_of(config)
+
+
+def test_a_projection_has_the_weights_of_its_autoencoder() -> None:
+    trained = default_config("ssim_ae")
+    trained.for_method("ssim_ae_projection").check_weights_of(trained)
+    with pytest.raises(SettingError, match="--ssim-window uniform: the weights depend on it"):
+        trained.for_test("ssim_ae_projection", {"ssim_window": "uniform"})
+
+
+def test_evaluate_refuses_a_setting_that_training_used(fails: Fails, tiny_run: Path, tmp_path: Path) -> None:
+    message = fails(evaluate.main, [tiny_run, "--patches", "8", "--out", tmp_path / "out"])
+    assert message.startswith("error: --patches 8: the weights depend on it; train a new run")
+    assert not (tmp_path / "out").exists()

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import Fails
+from made_up_plan import made_up_plan
 from sklearn.metrics import roc_auc_score
 
 from experiments import checkerboard, choices, qualitative, runs, snr, study, threshold
@@ -20,10 +21,8 @@ from experiments.finding import over_seeds
 from experiments.trajectories import Trajectories, auroc, auroc_curves, trajectories
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import NORMAL, Split
-from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.files import read_json, without_digest, write_json, write_with_digest
 from i3ad_jax.runs.run_folder import RunFolder
 
@@ -235,7 +234,7 @@ def test_choices_change_one_setting_each() -> None:
     assert len(options) == sum(len(values) - 1 for values in choices.OPEN.values())
     assert options["base previous"] == {"base": "previous"}
     for changes in options.values():
-        changed = stored.for_test("i3ad", changes).flat()
+        changed = stored.with_settings(changes).flat()
         assert [name for name, value in stored.flat().items() if changed[name] != value] == list(changes)
         assert len(changes) == 1
 
@@ -331,14 +330,10 @@ def test_a_projection_has_the_weights_of_the_autoencoders_run(autoencoders: list
 def test_missing_runs_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
 
-    files = TrainingFiles({"good/0.png": 64 * "0"}, {"good/1.png": 64 * "1"})
-    grey = np.full((1, 64, 64, 3), 127, np.uint8)
-    preprocessing = Preprocessing.learn(grey, grey, side=64)
-
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict:
         assert not resume
         trained.append((config.method, config.seed, config.training.steps))
-        folder.create(config, files, preprocessing, command=command)
+        folder.create(made_up_plan(config), command=command)
         write_json(folder.results, {})
         return {}
 
@@ -374,7 +369,7 @@ def test_bad_input(seeds: list[Path], tmp_path: Path, fails: Fails) -> None:
         (checkerboard, ["--patches", "1"], "--patches 1: must be at least 2"),
         (checkerboard, ["--patches"], "--patches: no value given"),
         (qualitative, ["--runs", *seeds], "--runs: 2 runs of i3ad; give one of each method"),
-        (qualitative, ["--runs", of_pca], "none of i3ad among them"),
+        (qualitative, ["--runs", of_pca], "--runs: no run of i3ad"),
         (qualitative, ["--seeds", "0", "1"], "--seeds: a picture shows one run of each method"),
         (choices, ["--sneeds", "1"], "--sneeds"),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_plan import made_up_plan
 from PIL import Image
 
 from experiments import runs, tables
@@ -22,11 +23,9 @@ from experiments.comparison import (
     table_csv,
     table_markdown,
 )
-from i3ad_jax.config import Config, default_config
-from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.session import Interrupted
@@ -293,27 +292,12 @@ def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         tables.main([*command, "--preset", "paper"])
 
 
-def test_what_a_training_chose_is_asked_for_again() -> None:
-    asked = default_config("i3ad")
-    chosen = asked.with_settings({"view": "whole", "generator": "context", "steps": 7})
-    assert runs.with_choices_of(asked, chosen) == chosen.with_settings({"steps": asked.training.steps})
-    given = asked.with_settings({"view": "tiles", "generator": "two_stage"})
-    assert runs.with_choices_of(given, chosen) == given
-    without = default_config("pca")  # has no generator
-    assert runs.with_choices_of(without, chosen) == without.with_settings({"view": "whole"})
-
-
 def test_a_folder_means_the_same_data_from_every_working_directory(
     two_categories: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(two_categories)
     planned = runs.plan(data=["mvtec_tile"], methods=["pca"], seeds=[0], preset="quick", steps=None)
     assert planned[Run("tile", "pca", 0)].data.data == str(two_categories / "mvtec_tile")
-
-
-GREY = np.full((1, 64, 64, 3), 127, np.uint8)
-PREPROCESSING = Preprocessing.learn(GREY, GREY, side=64)
-FILES = TrainingFiles({"good/0.png": 64 * "0"}, {"good/1.png": 64 * "1"})
 
 
 def finish(folder: RunFolder) -> dict[str, Any]:
@@ -329,9 +313,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
 
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict:
         calls.append(("resume" if resume else "train", config))
-        if not resume:  # a training chooses the view
-            config = config.with_settings({"view": "tiles"})
-            folder.create(config, FILES, PREPROCESSING, command=command)
+        if not resume:
+            folder.create(made_up_plan(config), command=command)
         return finish(folder)
 
     def evaluate_run(
@@ -340,7 +323,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
         calls.append((f"evaluate {source.path.name}", config))
         assert source.read_config().for_method(config.method) == config
         assert data == config.data.data
-        out.create(config, FILES, PREPROCESSING, command=command)
+        out.create(made_up_plan(config), command=command)
         return finish(out)
 
     monkeypatch.setattr(runs, "train_and_test", train)
@@ -397,7 +380,7 @@ def test_no_projection_on_an_autoencoder_that_failed(
 
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
         if config.method == "l2_ae":
-            folder.create(config, FILES, PREPROCESSING)
+            folder.create(made_up_plan(config))
             raise error
         return trained(config, folder, resume=resume, command=command)
 
@@ -421,7 +404,7 @@ def test_an_interruption_keeps_the_tables_so_far(
 
     def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
         if config.seed == 1 and not resume:
-            folder.create(config.with_settings({"view": "tiles"}), FILES, PREPROCESSING)
+            folder.create(made_up_plan(config))
             raise Interrupted(5, 2)
         return trained(config, folder, resume=resume, command=command)
 
@@ -436,4 +419,3 @@ def test_an_interruption_keeps_the_tables_so_far(
     with pytest.raises(SystemExit):  # unet has not begun
         tables.main(command)
     assert [call for call, _ in calls] == ["train", "train", "resume"]
-    assert calls[-1][1].preprocessing.view == "tiles"  # that of the run, though it was not asked for

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from random_weights import random_weights
 
+from benchmarks.networks import build
 from i3ad_jax.config import default_config
 from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.anogan import Anogan, first_latent
@@ -26,7 +27,7 @@ TENSORS = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
 
 def small(name: str, **steps: int) -> ReconstructionMethod:
     config = default_config(name, preset="paper")
-    method = config.with_settings({"image_size": 32, "width": 4, "latent_size": 6, **steps}).build()
+    method = build(config.with_settings({"image_size": 32, "width": 4, "latent_size": 6, **steps}))
     assert isinstance(method, ReconstructionMethod)
     return method
 

@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 from conftest import FlagsOf, RunOf, tiny_settings
 
+from benchmarks.networks import build
 from i3ad_jax import evaluate, session, train
 from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.errors import InputError, LearnedLittleWarning
-from i3ad_jax.fit import Step, state_shapes, training_steps
+from i3ad_jax.fit import Step, training_steps
 from i3ad_jax.methods import METHODS
+from i3ad_jax.methods.method import state_shapes
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
@@ -40,7 +42,7 @@ SCORES = (  # of I3AD
 def final_state(run: Path) -> list[np.ndarray]:
     """Every array of the newest checkpoint."""
     folder = RunFolder(run)
-    _, state = load_weights(folder, folder.read_config())
+    _, state = load_weights(folder, folder.read_plan().method)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
@@ -88,14 +90,12 @@ def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
 
 
 def test_the_results_say_what_was_chosen_and_learned(tiny_run: Path) -> None:
-    results, calibration, preprocessing = (
-        json.loads((tiny_run / f"{name}.json").read_text())
-        for name in ("results", "calibration", "preprocessing")
+    results, calibration, plan = (
+        json.loads((tiny_run / f"{name}.json").read_text()) for name in ("results", "calibration", "plan")
     )
     for name in ("learned", "headline", "pooling", "planted_auroc", "thresholds", "standardise"):
         assert results[name] == calibration[name]
-    assert results["preprocessing"].items() < preprocessing.items()
-    assert preprocessing.keys() - results["preprocessing"].keys() == {"sha256", "digest"}
+    assert results["preprocessing"] == plan["preprocessing"]
     assert results["headline"] in SCORES
     assert list(results["pooling"]) == list(SCORES)
     assert {"held_out_l1", "spread_over_images", "problem"} <= results["learned"].keys()
@@ -144,7 +144,7 @@ def test_the_seed_draws_the_initial_weights() -> None:
     preprocessing = Preprocessing.learn(images, images, side=32, levelling="no", centre="none")
 
     def first_weights(seed: int) -> list[np.ndarray]:
-        step = next(training_steps(config.build(), images, preprocessing=preprocessing, seed=seed))
+        step = next(training_steps(build(config), images, preprocessing=preprocessing, seed=seed))
         return [np.asarray(leaf) for leaf in jax.tree.leaves(step.state.weights)]
 
     first, same, other = (first_weights(seed) for seed in (3, 3, 4))
@@ -206,7 +206,7 @@ def test_divergence_keeps_the_last_checkpoint(run_of: RunOf, tmp_path: Path) -> 
     run = shutil.copytree(run_of("l2_ae"), tmp_path / "run")
     folder = RunFolder(run)
     with Checkpoints(folder.checkpoints) as checkpoints:
-        state = checkpoints.load(state_shapes(folder.read_config().build()))
+        state = checkpoints.load(state_shapes(folder.read_plan().method))
         spoiled = jax.tree.map(lambda leaf: leaf * np.nan, state.weights)
         checkpoints.save(7, dataclasses.replace(state, weights=spoiled))
     kept = final_state(run)

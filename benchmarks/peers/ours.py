@@ -9,10 +9,11 @@ import numpy as np
 from benchmarks.peers.peer import Scores
 from i3ad_jax import Detector
 from i3ad_jax.config import default_config
+from i3ad_jax.data.inputs import as_split
 from i3ad_jax.data.load import ARRAYS
 from i3ad_jax.errors import InputError
 from i3ad_jax.fit import CHECK_EVERY, training_steps
-from i3ad_jax.preparation import as_split, prepare
+from i3ad_jax.plan import resolve
 from i3ad_jax.runtime.devices import use_every_core
 
 
@@ -40,30 +41,23 @@ def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
     config = default_config("i3ad").with_settings(
         {"data": ARRAYS, "image_size": images.shape[1], "seed": seed}
     )
-    prepared = prepare(config, lambda size: as_split(pixels, config, size))
-    total = prepared.config.training.steps
+    resolved = resolve(config, lambda size: as_split(pixels, size=size, aspect=config.data.aspect))
+    plan = resolved.plan
+    total = plan.config.training.steps
     end = time.perf_counter() + seconds
     steps = training_steps(
-        prepared.config.build(),
-        prepared.images.images,
-        preprocessing=prepared.preprocessing,
-        augment=prepared.config.preprocessing.augment,
+        plan.method,
+        resolved.images.images,
+        preprocessing=plan.preprocessing,
+        augment=config.preprocessing.augment,
         seed=seed,
         every=(CHECK_EVERY,),
     )
     step = next(step for step in steps if step.number == total or time.perf_counter() > end)
     if problem := step.problem():
         raise InputError(f"training diverged at step {step.number} ({problem})")
-    return Ours(
-        Detector.calibrated(
-            prepared.config,
-            step.state,
-            prepared.files,
-            prepared.held_out.images[:],
-            preprocessing=prepared.preprocessing,
-            step=step.number,
-        )
-    )
+    held_out = resolved.held_out.images[:]
+    return Ours(Detector.calibrated(plan, step.state, held_out, step=step.number))
 
 
 def fit_pca(images: np.ndarray, *, seed: int, seconds: float) -> Ours:  # noqa: ARG001

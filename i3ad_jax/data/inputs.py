@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.files import check_name
 from i3ad_jax.data.images import SUFFIXES, Aspect, File, Size, preprocess, read_image, to_rgb
 from i3ad_jax.errors import InputError
@@ -91,6 +93,20 @@ def as_pictures(images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int) -
             if isinstance(picture, Broken):
                 raise InputError(picture.problem)
             yield picture
+
+
+def as_split(images: ImagesLike, *, size: Size, aspect: Aspect) -> Split:
+    """Return normal images in a working size, as a split.
+
+    Raises:
+        InputError: there is no image, or one cannot be used.
+    """
+    read = as_pictures(images, size=size, aspect=aspect, chunk=64)
+    pictures = [(picture.pixels, picture.original_size) for picture in read]
+    if not pictures:
+        raise InputError("no images given; give at least one")
+    split = Split.of_normal_images(np.stack([pixels for pixels, _ in pictures]))
+    return replace(split, original_sizes=tuple(original for _, original in pictures))
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:

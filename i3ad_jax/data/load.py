@@ -43,6 +43,12 @@ class DataSettings(Settings):
     """Fraction of the normal training images kept from training, of many at most 1,000 images; u and
     thresholds come from them."""
 
+    def load(self, *, size: Size, memory: int | None = None, progress: bool = False) -> Dataset:
+        """Return the data set in this working size; arguments and errors as for `load_dataset`."""
+        return load_dataset(
+            self.data, size=size, aspect=self.aspect, layout=self.layout, memory=memory, progress=progress
+        )
+
 
 def load_dataset(
     data: str,

@@ -40,7 +40,8 @@ class Onnx:
         except ImportError as error:
             raise InputError(f"--format onnx: {error}; pip install 'i3ad_jax[onnx]'") from error
         if "loop" in detector.config.test.flat():  # ONNX has no queue
-            detector = replace(detector, config=detector.config.with_settings({"loop": "fixed"}))
+            plan = detector.plan
+            detector = replace(detector, plan=plan.with_asked(plan.asked.with_settings({"loop": "fixed"})))
         height, width = detector.preprocessing.size
         image = jax.ShapeDtypeStruct((1, height, width, 3), jnp.uint8)
         program, shapes = jax.make_jaxpr(scoring_program(detector), return_shape=True)(image)

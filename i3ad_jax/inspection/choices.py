@@ -11,7 +11,7 @@ from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.inspection.records import SIDE, Pixels, Record
-from i3ad_jax.preparation import choose_generator, choose_view, learn_preprocessing, size_for_tiles
+from i3ad_jax.plan import choose_generator, choose_view, learn_preprocessing
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Choices:
     Attributes:
         config: its settings, with the view and the generator that were chosen.
         size: the working size.
-        reasons: the figures of `preprocessing.json`, of whole images as thumbnails.
+        reasons: figures of the preprocessing, of whole images as thumbnails.
     """
 
     config: Config[Any, Any]
@@ -43,12 +43,10 @@ def predict_choices(config: Config[Any, Any], images: Sequence[tuple[Record, Pix
         original_sizes=tuple(sizes),
     )
     files = TrainingFiles.choose(split, fraction=config.data.held_out, seed=config.seed)
-    thumbnails = config.with_settings({"image_size": SIDE, "view": "whole"})
-    small = learn_preprocessing(thumbnails, *files.select(split))
-    if config.preprocessing.view == "auto":
-        config = config.with_settings({"view": choose_view(small, sizes)})
-    whole = config.preprocessing.view == "whole"
-    if config.training.generator == "auto":
-        config = config.with_settings({"generator": choose_generator(small) if whole else "two_stage"})
-    size = (config.side, config.side) if whole else size_for_tiles(config, sizes)
+    small = learn_preprocessing(config, *files.select(split), side=SIDE)
+    view, size = choose_view(config, small, sizes)
+    (side,) = config.with_settings({"view": view.value}).possible_sides().values()
+    explained = small.reasons["explained_by_mean_image"]
+    chosen = {"view": view, **choose_generator(config, explained, whole=size == (side, side))}
+    config = config.with_settings({name: choice.value for name, choice in chosen.items()})
     return Choices(config, size, dict(small.reasons))

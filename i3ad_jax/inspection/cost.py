@@ -8,11 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from i3ad_jax.fit import state_shapes
 from i3ad_jax.inspection.choices import Choices
-from i3ad_jax.methods.method import Batch, Method
+from i3ad_jax.methods.method import Batch, Method, state_shapes
 from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.runtime.memory import check_room
 from i3ad_jax.segmentation.planting import Planted
 
 FRACTION = 0.25
@@ -74,23 +72,6 @@ def estimate(choices: Choices, num_images: int, *, rate: float | None) -> Cost:
         seconds=None if rate is None else steps * operations / (FRACTION * rate),
         bytes_at_least=num_images * height * width * 3 + sum(x.size * x.dtype.itemsize for x in state),
     )
-
-
-def check_memory(method: Method, *, side: str = "image_size") -> None:
-    """Raises InputError where the weights, or the images of a step, cannot fit in memory.
-
-    Args:
-        method: to train.
-        side: setting that gives the side of its images.
-    """
-    training: Any = method.training
-    sizes = {side: method.image_size}
-    for name in ("width", "discriminator_width", "latent_size", "components", "batch_size"):
-        if (value := getattr(training, name, None)) is not None:
-            sizes[name] = value
-    state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state_shapes(method)))
-    images = 2 * 3 * 4 * sizes.get("batch_size", 0) * method.image_size**2  # and their reconstructions
-    check_room(state + images, lower=sizes)
 
 
 @cache

@@ -66,7 +66,8 @@ def costs(inspection: Inspection) -> dict[str, dict[str, str]]:
     table = {}
     for name, (choices, cost) in inspection.presets.items():
         height, width = choices.size
-        side, view = choices.config.side, choices.config.preprocessing.view
+        view = choices.config.preprocessing.view
+        (side,) = choices.config.possible_sides().values()
         cut = f"tiles of {side} of " if view == "tiles" else "whole, "
         table[name] = {
             "images": f"{cut}{width} x {height}",

@@ -1,13 +1,20 @@
 """`aegan`: I3AD's networks without the mask. Their input is the whole image, and they generate all of it."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.inpainting_gan import QUICK, STANDARD, GanSettings, GanState, InpaintingGan
-from i3ad_jax.methods.method import Batch, ComputeSettings, Metrics, check_image_size
+from i3ad_jax.methods.inpainting_gan import (
+    QUICK,
+    STANDARD,
+    GanSettings,
+    GanState,
+    InpaintingGan,
+    gan_trained_with,
+)
+from i3ad_jax.methods.method import Batch, ComputeSettings, Metrics
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE
 from i3ad_jax.shapes import Image, PRNGKey
@@ -24,14 +31,18 @@ class Aegan(ReconstructionMethod):
     test: ComputeSettings
 
     name: ClassVar[str] = "aegan"
+    size_multiple: ClassVar[int] = SIZE_MULTIPLE
+    smallest_size: ClassVar[int] = MIN_SIZE
     presets: ClassVar = {
         "standard": (GanSettings(**STANDARD), ComputeSettings()),
         "quick": (GanSettings(**QUICK), ComputeSettings()),
         "paper": (GanSettings(), ComputeSettings()),
     }
 
-    def __post_init__(self) -> None:
-        check_image_size(self, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
+    @classmethod
+    def trained_with(cls, training: Any) -> frozenset[str]:
+        """As `Method.trained_with`."""
+        return gan_trained_with(training)
 
     @property
     def gan(self) -> InpaintingGan:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.method import AdversarialSettings, Batch, Metrics, check_image_size
+from i3ad_jax.methods.method import AdversarialSettings, Batch, Metrics
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.dcgan import MIN_SIZE, SIZE_MULTIPLE, Generator, ImageEncoder
 from i3ad_jax.settings import Settings, setting
@@ -125,6 +125,8 @@ class Anogan(ReconstructionMethod):
     test: LatentSearchSettings
 
     name: ClassVar[str] = "anogan"
+    size_multiple: ClassVar[int] = SIZE_MULTIPLE
+    smallest_size: ClassVar[int] = MIN_SIZE
     presets: ClassVar = {
         "quick": (
             LatentGanSettings(1500, batch_size=16, width=16, latent_size=32, generator_learning_rate=1e-3),
@@ -132,9 +134,6 @@ class Anogan(ReconstructionMethod):
         ),
         "paper": (_PAPER, LatentSearchSettings()),
     }
-
-    def __post_init__(self) -> None:
-        check_image_size(self, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
 
     @property
     def iterations(self) -> int:

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.method import Batch, Metrics, NoSettings, StepSettings, check_image_size
+from i3ad_jax.methods.method import Batch, Metrics, NoSettings, StepSettings
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.autoencoder import SIZE_MULTIPLE, Autoencoder
 from i3ad_jax.nn.unet import LEVELS, UNet
 from i3ad_jax.scoring.maps import l2_map
-from i3ad_jax.scoring.ssim import ssim_anomaly
+from i3ad_jax.scoring.ssim import SSIM_SETTINGS, ssim_anomaly
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Image, Map, PRNGKey
 
@@ -71,9 +71,8 @@ class AutoencoderMethod(ReconstructionMethod):
 
     training: AutoencoderSettings
     presets: ClassVar = PRESETS
-
-    def __post_init__(self) -> None:
-        check_image_size(self, multiple=SIZE_MULTIPLE, smallest=2 * SIZE_MULTIPLE)
+    size_multiple: ClassVar[int] = SIZE_MULTIPLE
+    smallest_size: ClassVar[int] = 2 * SIZE_MULTIPLE
 
     @property
     def network(self) -> Autoencoder | UNet:
@@ -134,6 +133,11 @@ class SsimAutoencoder(AutoencoderMethod):
 
     name: ClassVar[str] = "ssim_ae"
 
+    @classmethod
+    def trained_with(cls, training: Any) -> frozenset[str]:
+        """As `Method.trained_with`: the loss is made of SSIM."""
+        return SSIM_SETTINGS
+
     def difference(self, image: Image, reconstruction: Image) -> Map:
         """The SSIM anomaly score."""
         return ssim_anomaly(image, self.ssim)(reconstruction)
@@ -146,14 +150,13 @@ class UNetMethod(L2Autoencoder):
     training: UNetSettings
 
     name: ClassVar[str] = "unet"
+    size_multiple: ClassVar[int] = 2**LEVELS
+    smallest_size: ClassVar[int] = 2**LEVELS
     # At full size it has four times the autoencoders' convolutions.
     presets: ClassVar = {
         "quick": (UNetSettings(**{**_QUICK.to_json(), "width": 8}), NoSettings()),
         "paper": (UNetSettings(**_PAPER.to_json()), NoSettings()),
     }
-
-    def __post_init__(self) -> None:
-        check_image_size(self, multiple=2**LEVELS, smallest=2**LEVELS)
 
     @property
     def network(self) -> UNet:

@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from i3ad_jax.methods.anogan import LatentGanSettings, Learned, Learner
-from i3ad_jax.methods.method import Batch, Metrics, NoSettings, check_image_size
+from i3ad_jax.methods.method import Batch, Metrics, NoSettings
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.dcgan import MIN_SIZE, SIZE_MULTIPLE, Generator, ImageEncoder
 from i3ad_jax.settings import setting
@@ -70,11 +70,10 @@ class FAnogan(ReconstructionMethod):
     test: NoSettings
 
     name: ClassVar[str] = "f_anogan"
+    size_multiple: ClassVar[int] = SIZE_MULTIPLE
+    smallest_size: ClassVar[int] = MIN_SIZE
     steps_may_grow: ClassVar[bool] = False  # the encoder's part of them would begin later
     presets: ClassVar = {"quick": (_QUICK, NoSettings()), "paper": (_PAPER, NoSettings())}
-
-    def __post_init__(self) -> None:
-        check_image_size(self, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
 
     @property
     def gan_steps(self) -> int:

@@ -15,7 +15,15 @@ from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, brush_masks, checkerboard_masks, mixed_masks
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import AnomalyScore, Inpaint, LoopSettings, State, Trajectory, refine, trace
-from i3ad_jax.methods.inpainting_gan import QUICK, STANDARD, GanSettings, GanState, InpaintingGan, paste
+from i3ad_jax.methods.inpainting_gan import (
+    QUICK,
+    STANDARD,
+    GanSettings,
+    GanState,
+    InpaintingGan,
+    gan_trained_with,
+    paste,
+)
 from i3ad_jax.methods.method import (
     Batch,
     ComputeSettings,
@@ -23,7 +31,6 @@ from i3ad_jax.methods.method import (
     Metrics,
     Queue,
     Tuned,
-    check_image_size,
 )
 from i3ad_jax.methods.segmentation_head import SegmentationHead, SegmenterSettings, SegmenterState
 from i3ad_jax.nn.inpainter import MIN_SIZE, SIZE_MULTIPLE
@@ -83,21 +90,25 @@ class I3AD(Method):
 
     name: ClassVar[str] = "i3ad"
     start: ClassVar[str] = "checkerboard pass"
+    size_multiple: ClassVar[int] = SIZE_MULTIPLE
+    smallest_size: ClassVar[int] = MIN_SIZE
     presets: ClassVar = {
         "standard": (I3adSettings(**STANDARD, **_SMALL), I3adTestSettings()),
         "quick": (I3adSettings(**QUICK, **_SMALL), I3adTestSettings()),
         "paper": (I3adSettings(), I3adTestSettings()),
     }
 
-    def __post_init__(self) -> None:
-        check_image_size(self, multiple=SIZE_MULTIPLE, smallest=MIN_SIZE)
-        if (patches := self.test.refine.patches) > self.image_size:
-            raise SettingError("patches", patches, f"must be at most the image size, {self.image_size}")
-        segmenter = self.training.segmenter
+    @classmethod
+    def validate(cls, training: Any, test: Any, image_size: int) -> None:
+        """Check side, patches and segmenter, as `Method.validate`."""
+        super().validate(training, test, image_size)
+        if (patches := test.refine.patches) > image_size:
+            raise SettingError("patches", patches, f"must be at most the image size, {image_size}")
+        segmenter = training.segmenter
         if segmenter.segmenter_width % 2:
             raise SettingError("segmenter_width", segmenter.segmenter_width, "must be an even number")
-        if segmenter.segmenter_width and self.image_size % 2**segmenter.segmenter_depth:
-            problem = f"the image size, {self.image_size}, is no multiple of 2 to this power"
+        if segmenter.segmenter_width and image_size % 2**segmenter.segmenter_depth:
+            problem = f"the image size, {image_size}, is not a multiple of 2 to this power"
             raise SettingError("segmenter_depth", segmenter.segmenter_depth, problem)
 
     @property
@@ -115,10 +126,18 @@ class I3AD(Method):
             else None
         )
 
-    @property
-    def num_planted(self) -> int:
-        """As `Method.num_planted`."""
-        return self.training.segmenter.segmenter_batch_size if self.head else 0
+    @classmethod
+    def batch_sizes(cls, training: Any) -> dict[str, int]:
+        """As `Method.batch_sizes`."""
+        segmenter, sizes = training.segmenter, super().batch_sizes(training)
+        planted = {"segmenter_batch_size": segmenter.segmenter_batch_size}
+        return sizes | planted if segmenter.segmenter_width else sizes
+
+    @classmethod
+    def trained_with(cls, training: Any) -> frozenset[str]:
+        """As `Method.trained_with`: the segmenter learns from fills of the checkerboard."""
+        filled = {"patches"} if training.segmenter.segmenter_width else set[str]()
+        return gan_trained_with(training) | filled
 
     @property
     def gives(self) -> frozenset[str]:

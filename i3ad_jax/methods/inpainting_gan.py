@@ -14,7 +14,7 @@ from i3ad_jax.methods.method import AdversarialSettings, Metrics, updated_averag
 from i3ad_jax.nn.context_encoder import ContextEncoder
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
-from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
+from i3ad_jax.scoring.ssim import SSIM_SETTINGS, SsimSettings, ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
 from i3ad_jax.shapes import Images, Masks, PRNGKey
 
@@ -240,3 +240,9 @@ class InpaintingGan:
 def paste(images: Images, masks: Masks, inpainted: Images) -> Images:
     """The images with their holes filled from `inpainted`."""
     return masks * inpainted + (1 - masks) * images
+
+
+def gan_trained_with(training: GanSettings) -> frozenset[str]:
+    """Names of the settings outside `training` that the weights of both networks depend on."""
+    ssim = SSIM_SETTINGS if training.ssim_weight else frozenset[str]()
+    return frozenset(["dtype"]) | ssim

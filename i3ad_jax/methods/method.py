@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -134,6 +135,8 @@ class Method(ABC):
         steps_may_grow: whether a finished training can go on for more steps and be what a longer one would
             have been.
         start: what the first state of a trace is called.
+        size_multiple, smallest_size: what the side of the networks' input must be a multiple of, and at
+            least.
     """
 
     training: Settings
@@ -147,6 +150,23 @@ class Method(ABC):
     weights_of: ClassVar[str | None] = None
     steps_may_grow: ClassVar[bool] = True
     start: ClassVar[str] = "reconstruction"
+    size_multiple: ClassVar[int] = 1
+    smallest_size: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        self.validate(self.training, self.test, self.image_size)
+
+    @classmethod
+    def validate(cls, training: Any, test: Any, image_size: int) -> None:
+        """Check settings against one another and against the side of the networks' input.
+
+        Raises:
+            SettingError: the method cannot work with them.
+        """
+        multiple, smallest = cls.size_multiple, cls.smallest_size
+        if image_size % multiple or image_size < smallest:
+            problem = f"{cls.name} takes multiples of {multiple} from {smallest} upwards"
+            raise SettingError("image_size", image_size, problem)
 
     @property
     @abstractmethod
@@ -158,10 +178,20 @@ class Method(ABC):
         """The checkerboard's patches in `reconstruct_once`; None for a method that sees every pixel."""
         return None
 
+    @classmethod
+    def batch_sizes(cls, training: Any) -> dict[str, int]:
+        """Images of a training step, by the setting that says how many; devices share each of these."""
+        return {"batch_size": training.batch_size} if isinstance(training, StepSettings) else {}
+
+    @classmethod
+    def trained_with(cls, training: Any) -> frozenset[str]:
+        """Names of the settings outside `training` that the weights depend on."""
+        return frozenset()
+
     @property
     def num_planted(self) -> int:
-        """How many images with planted defects a training step learns from."""
-        return 0
+        """Number of images with planted defects that a training step learns from."""
+        return self.batch_sizes(self.training).get("segmenter_batch_size", 0)
 
     @abstractmethod
     def init(self, key: PRNGKey) -> State:
@@ -289,9 +319,7 @@ class Method(ABC):
         return shard_over_devices(shard, squares, count=count, devices=devices)
 
 
-def check_image_size(method: Method, *, multiple: int, smallest: int) -> None:
-    """Raises SettingError unless the images' side is a multiple of `multiple` and at least `smallest`."""
-    size = method.image_size
-    if size % multiple or size < smallest:
-        problem = f"{method.name} takes multiples of {multiple} from {smallest} upwards"
-        raise SettingError("image_size", size, problem)
+@cache
+def state_shapes(method: Method) -> State:
+    """Structure of the method's states, with `jax.ShapeDtypeStruct` leaves."""
+    return jax.eval_shape(lambda: method.init(jax.random.key(0)))

@@ -13,7 +13,8 @@ from i3ad_jax.config import Config
 from i3ad_jax.data.files import open_file
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.plan import Plan
+from i3ad_jax.runs import formats
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import (
     check_digest,
@@ -27,6 +28,7 @@ from i3ad_jax.runs.files import (
     write_with_digest,
 )
 from i3ad_jax.runs.form import misfit
+from i3ad_jax.runs.formats import FORMAT
 from i3ad_jax.runtime.disk import make_folder, remove_unfinished
 from i3ad_jax.settings import SettingError
 
@@ -48,7 +50,8 @@ class RunFolder:
         self.config = path / "config.json"
         self.environment = path / "environment.json"
         self.files = path / "files.json"
-        self.preprocessing = path / "preprocessing.json"
+        self.format = path / "run.json"
+        self.plan = path / "plan.json"
         self.mean_image = path / "mean_image.npy"
         self.weights = path / "weights.json"
         self.metrics = path / "metrics.jsonl"
@@ -62,26 +65,17 @@ class RunFolder:
         self.report = path / "report.html"
         self.cases = path / "cases.png"
 
-    def create(
-        self,
-        config: Config,
-        files: TrainingFiles,
-        preprocessing: Preprocessing,
-        *,
-        command: Sequence[str] = (),
-    ) -> None:
-        """Makes the folder and writes settings, environment, preprocessing, files trained on and held out.
+    def create(self, plan: Plan, *, command: Sequence[str] = ()) -> None:
+        """Make the folder and write its format, the environment and the plan.
 
         Raises:
-            InputError: there is a run already, or the folder cannot be written to.
+            InputError: the folder holds a run already, or cannot be written to.
         """
         self.check_free()
         with self.writing():
             make_folder(self.path)
-            write_json(self.environment, {"seed": config.seed, **environment(command=command)})
-            write_json(self.files, files.to_json())
-            self.write_preprocessing(preprocessing)
-            write_json(self.config, config.to_json())
+            write_json(self.environment, {"seed": plan.asked.seed, **environment(command=command)})
+            self.write_plan(plan)
 
     def check_free(self) -> None:
         """Raises InputError if there is a run here already."""
@@ -150,7 +144,7 @@ class RunFolder:
         write_json(self.weights, {"run": os.path.relpath(source, self.path.resolve())})
 
     def read_config(self) -> Config:
-        """The settings of the run.
+        """Return the settings asked for, of which some may be automatic.
 
         Raises:
             InputError: this is no run folder, or its settings are damaged or of another version.
@@ -177,28 +171,53 @@ class RunFolder:
             message = str(error)
             raise InputError(message if str(self.files) in message else f"{self.files}: {error}") from error
 
-    def write_preprocessing(self, preprocessing: Preprocessing) -> None:
-        """Writes `mean_image.npy`, and `preprocessing.json`, all else and the SHA-256 of that file."""
-        write_array(self.mean_image, preprocessing.units.mean_image)
+    def write_plan(self, plan: Plan) -> None:
+        """Write a plan: format, files, mean image, choices with the SHA-256 of that image, and settings."""
+        write_json(self.format, {"format": FORMAT})
+        write_json(self.files, plan.files.to_json())
+        write_array(self.mean_image, plan.preprocessing.units.mean_image)
         hashes = {self.mean_image.name: file_hash(self.mean_image)}
-        write_with_digest(self.preprocessing, {**preprocessing.to_json(), "sha256": hashes})
+        write_with_digest(self.plan, {**plan.to_json(), "sha256": hashes})
+        write_json(self.config, plan.asked.to_json())
 
-    def read_preprocessing(self) -> Preprocessing:
-        """What networks see of an image.
+    def read_plan(self) -> Plan:
+        """Return the plan of the run.
 
         Raises:
-            InputError: a file is missing or damaged.
+            InputError: a file is missing or damaged, or of a later format.
         """
+        asked, files = self.read_config(), self.read_files()
+        file = self.plan if self.read_format() else self.path / formats.PREPROCESSING
         try:
-            values, found = read_json(self.preprocessing), file_hash(self.mean_image)
+            values, found = read_json(file), file_hash(self.mean_image)
             own = without_digest(values)
             if own.pop("sha256", None) != {self.mean_image.name: found}:
                 raise ValueError(f"{self.mean_image.name} is not the file that was written with it")
-            preprocessing = Preprocessing.from_json(own, read_array(self.mean_image))
+            if file != self.plan:
+                own = formats.plan_of_format_0(own, asked)
+            plan = Plan.from_json(asked, own, read_array(self.mean_image), files)
             check_digest(values)
-            return preprocessing
+            return plan
         except ValueError as error:
-            raise InputError(f"{self.preprocessing}: damaged ({error}); train a new run") from error
+            raise InputError(f"{file}: damaged ({error}); train a new run") from error
+
+    def read_format(self) -> int:
+        """Return the format version of the run: 0 before formats had a number.
+
+        Raises:
+            InputError: a later version of the package wrote the run, or `run.json` is damaged.
+        """
+        if not self.format.exists():
+            return 0
+        version = read_json(self.format).get("format")
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise InputError(f'{self.format}: damaged ("format" must be a number); train a new run')
+        if version > FORMAT:
+            raise InputError(
+                f"{self.format}: run format {version}, but this version of i3ad_jax reads formats up to"
+                f" {FORMAT}; upgrade i3ad_jax"
+            )
+        return version
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`, until one that is damaged: the last line may have been cut short.

@@ -30,6 +30,10 @@ class SsimSettings(Settings):
     """Anomaly score of a pixel: 1 - SSIM, or half of it."""
 
 
+SSIM_SETTINGS = frozenset(SsimSettings().flat())
+"""Names of the settings, for a method whose loss is made of SSIM."""
+
+
 def ssim_anomaly(image: Image, settings: SsimSettings) -> Callable[[Image], Map]:
     """A function that gives the SSIM anomaly score of each pixel of a reconstruction of `image`: a_i(x).
 

@@ -25,17 +25,14 @@ def said(folder: Path) -> Said:
 
     Packages are imported here: JAX reads its environment when it is imported.
     """
-    from i3ad_jax.config import Config
     from i3ad_jax.runs.checkpoint import state_digest
-    from i3ad_jax.runs.files import read_json
     from i3ad_jax.runs.run_folder import RunFolder
     from i3ad_jax.weights import load_weights
 
     found = {name: _digest(path, folder) for name, path in _files(folder).items()}
     for checkpoints in folder.rglob("checkpoints"):
-        step, state = load_weights(
-            run := RunFolder(checkpoints.parent), Config.from_json(read_json(run.config))
-        )
+        run = RunFolder(checkpoints.parent)
+        step, state = load_weights(run, run.read_plan().method)
         found[checkpoints.relative_to(folder).as_posix()] = f"{step} {state_digest(state)}"
     return found
 

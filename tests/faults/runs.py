@@ -12,7 +12,7 @@ from .case import Case, Expected, Material
 from .commands import COMMANDS, PREDICT
 from .files import DAMAGE, Damage, copy_run, written
 
-JSON_FILES = ("config.json", "calibration.json", "preprocessing.json", "files.json", "results.json")
+JSON_FILES = ("run.json", "config.json", "calibration.json", "plan.json", "files.json", "results.json")
 TEXTS = {
     "list": "[]",
     "null": "null",

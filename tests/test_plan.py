@@ -1,22 +1,27 @@
 """From normal images to what a training starts from: the view that suits them, and which are held out."""
 
+import ast
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import i3ad_jax
 from i3ad_jax import InputError
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size, preprocess
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.preparation import choose_view, prepare
+from i3ad_jax.plan import choose_view, resolve
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.preprocessing.units import Units
+from i3ad_jax.settings import SettingError
 
 SIZE = (96, 128)
 RNG = np.random.default_rng(0)
@@ -57,14 +62,17 @@ def config(**settings: Any) -> Config[Any, Any]:
 @pytest.mark.parametrize(("kind", "view"), [("objects", "whole"), ("surfaces", "tiles")])
 def test_view_follows_the_images(kind: str, view: str) -> None:
     source = Source(PICTURES[kind])
-    prepared = prepare(config(), source)
-    assert prepared.config.preprocessing.view == view
-    assert prepared.config == config(view=view)
-    assert prepared.preprocessing.aligned == (view == "whole")
+    prepared = resolve(config(), source)
+    plan = prepared.plan
+    assert plan.asked == config()
+    assert plan.choices["view"].value == view
+    assert plan.config.preprocessing.view == view
+    assert "auto" not in plan.config.preprocessing.flat().values()
+    assert plan.preprocessing.aligned == (view == "whole")
     sizes = {"whole": [(32, 32)], "tiles": [(32, 32), (48, 64)]}[view]  # in the pictures' proportions
     assert source.sizes == sizes
-    assert prepared.preprocessing.size == sizes[-1]
-    assert prepared.preprocessing.side == {"whole": 32, "tiles": 16}[view]
+    assert prepared.plan.preprocessing.size == sizes[-1]
+    assert prepared.plan.preprocessing.side == {"whole": 32, "tiles": 16}[view]
     for part in (prepared.images, prepared.held_out):
         assert part.images.shape[1:3] == sizes[-1]
 
@@ -88,14 +96,15 @@ def test_large_images_stay_whole_only_if_they_are_alike_in_detail(kind: str, sid
     }[kind]
     images = RNG.normal(80, 10, (20, 64, 64, 3)) + np.broadcast_to(common, (64, 64))[..., None]
     small = Preprocessing.learn(*np.split(images.clip(0, 255).astype(np.uint8), [12]), side=64)
-    assert choose_view(small, [(side, side)]) == view
+    chosen, _ = choose_view(config(), small, [(side, side)])
+    assert chosen.value == view
 
 
 @pytest.mark.parametrize(("kind", "view"), [("objects", "tiles"), ("surfaces", "whole")])
 def test_view_that_was_asked_for_is_taken(kind: str, view: str) -> None:
-    prepared = prepare(config(view=view), Source(PICTURES[kind]))
-    assert prepared.config == config(view=view)
-    assert prepared.preprocessing.side == {"whole": 32, "tiles": 16}[view]
+    prepared = resolve(config(view=view), Source(PICTURES[kind]))
+    assert prepared.plan.choices["view"] == (view, f"--view {view}")
+    assert prepared.plan.preprocessing.side == {"whole": 32, "tiles": 16}[view]
 
 
 @pytest.mark.parametrize(
@@ -105,28 +114,28 @@ def test_view_that_was_asked_for_is_taken(kind: str, view: str) -> None:
 def test_generator_draws_what_whole_images_have_in_common(kind: str, view: str, generator: str) -> None:
     small = {"image_size": 32, "tile": 32, "resolution": 55, "segmenter_depth": 2, "view": view}
     auto = default_config("i3ad").with_settings(small)
-    prepared = prepare(auto, Source(PICTURES[kind]))
-    assert prepared.config.training.generator == generator
-    given = prepare(auto.with_settings({"generator": "context"}), Source(PICTURES[kind]))
-    assert given.config.training.generator == "context"
+    prepared = resolve(auto, Source(PICTURES[kind]))
+    assert prepared.plan.config.training.generator == generator
+    given = resolve(auto.with_settings({"generator": "context"}), Source(PICTURES[kind]))
+    assert given.plan.config.training.generator == "context"
 
 
 def test_tiles_of_the_size_that_was_read_are_not_read_again() -> None:
     source = Source([picture.resize((96, 96)) for picture in PICTURES["surfaces"]])
-    prepared = prepare(config(view="tiles", resolution=32), source)
+    prepared = resolve(config(view="tiles", resolution=32), source)
     assert source.sizes == [(32, 32)]
-    assert prepared.preprocessing.size == (32, 32)
+    assert prepared.plan.preprocessing.size == (32, 32)
 
 
 @pytest.mark.parametrize("view", ["whole", "tiles"])
 def test_held_out_images_are_those_that_the_files_say(view: str) -> None:
     source = Source(PICTURES["surfaces"])
-    prepared = prepare(config(view=view, seed=3), source)
-    train = source(prepared.preprocessing.size)
-    assert prepared.files == TrainingFiles.choose(train, fraction=0.25, seed=3)
+    prepared = resolve(config(view=view, seed=3), source)
+    train = source(prepared.plan.preprocessing.size)
+    assert prepared.plan.files == TrainingFiles.choose(train, fraction=0.25, seed=3)
     # What is read in the working size is what was recorded, or the run could not be continued.
     for part, expected in zip(
-        (prepared.images, prepared.held_out), prepared.files.select(train), strict=True
+        (prepared.images, prepared.held_out), prepared.plan.files.select(train), strict=True
     ):
         assert part.paths == expected.paths
         np.testing.assert_array_equal(part.images, expected.images)
@@ -134,7 +143,7 @@ def test_held_out_images_are_those_that_the_files_say(view: str) -> None:
 
 
 def test_division_does_not_depend_on_the_view() -> None:
-    whole, tiles = (prepare(config(view=view), Source(PICTURES["surfaces"])) for view in ("whole", "tiles"))
+    whole, tiles = (resolve(config(view=view), Source(PICTURES["surfaces"])) for view in ("whole", "tiles"))
     assert whole.held_out.paths == tiles.held_out.paths
 
 
@@ -142,16 +151,16 @@ def test_division_does_not_depend_on_the_view() -> None:
 @pytest.mark.parametrize("levelling", ["yes", "no"])
 def test_units_are_those_of_the_images_trained_on(view: str, levelling: str) -> None:
     settings = config(view=view, levelling=levelling, centre="image")
-    prepared = prepare(settings, Source(PICTURES["surfaces"]))
+    prepared = resolve(settings, Source(PICTURES["surfaces"]))
     expected = Units.of(prepared.images.images[:], level=levelling == "yes", centre="image")
-    found = prepared.preprocessing.units
+    found = prepared.plan.preprocessing.units
     assert (found.level, found.subtract, found.scale) == (expected.level, "image", expected.scale)
     np.testing.assert_array_equal(found.mean_image, expected.mean_image)
 
 
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(InputError, match="at least 2 are needed"):
-        prepare(config(), Source(PICTURES["objects"][:1]))
+        resolve(config(), Source(PICTURES["objects"][:1]))
 
 
 def test_textures_that_are_drawn_anew_for_each_size() -> None:
@@ -160,8 +169,65 @@ def test_textures_that_are_drawn_anew_for_each_size() -> None:
     def read(size: Size) -> Split:
         return make_textures("mesh", size=size).train
 
-    prepared = prepare(config(resolution=48), read)
-    assert prepared.preprocessing.size == (48, 48)
-    images, held_out = prepared.files.select(read((48, 48)))
+    prepared = resolve(config(resolution=48), read)
+    assert prepared.plan.preprocessing.size == (48, 48)
+    images, held_out = prepared.plan.files.select(read((48, 48)))
     np.testing.assert_array_equal(prepared.images.images, images.images)
     np.testing.assert_array_equal(prepared.held_out.images, held_out.images)
+
+
+def test_what_a_plan_says_of_itself() -> None:
+    small = {"image_size": 32, "tile": 32, "resolution": 55, "segmenter_depth": 2}
+    plan = resolve(default_config("i3ad").with_settings(small), Source(PICTURES["objects"])).plan
+    seen, generator, units, images = plan.describe()
+    assert seen.startswith("whole images of 32 x 32 pixels, because the mean image explains ")
+    assert generator.startswith("context encoder, because the mean image explains ")
+    assert "mean image subtracted" in units
+    assert images == "10 images train i3ad, 2 calibrate"
+    plan = resolve(config(levelling="yes"), Source(PICTURES["surfaces"])).plan
+    seen, units, images = plan.describe()
+    assert seen.startswith("tiles of 16 x 16 pixels, from images of 48 x 64, because ")
+    assert units.startswith("brightness normalised (--levelling yes)")
+
+
+def test_a_plan_that_does_not_fit_in_memory_is_refused_before_images_are_read() -> None:
+    source = Source(PICTURES["surfaces"])
+    huge = {"image_size": 32, "tile": 9600, "batch_size": 65_536}
+    with pytest.raises(InputError, match=r"^--tile 9600 or --batch-size 65536.*GiB of memory"):
+        resolve(default_config("l2_ae").with_settings(huge), source)
+    assert source.sizes == []
+
+
+def test_weights_that_do_not_fit_in_memory_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^--image-size 32 or --width 1024 .*GiB of memory"):
+        large = {"image_size": 32, "view": "whole", "width": 1024, "latent_size": 65_536}
+        resolve(default_config("l2_ae").with_settings(large), Source(PICTURES["objects"]))
+
+
+@pytest.mark.parametrize("name", ["view", "generator"])
+def test_no_method_is_built_of_automatic_settings(name: str) -> None:
+    known = {"view": "whole", "generator": "context"}
+    asked = default_config("i3ad").with_settings(known | {name: "auto"})
+    with pytest.raises(SettingError, match=f"^--{name} auto: "):
+        asked.build()
+
+
+def callers(matches: Callable[[ast.expr], bool]) -> set[str]:
+    """Modules of the package that call what matches."""
+    package = Path(i3ad_jax.__file__).parent
+    return {
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and matches(node.func)
+    }
+
+
+def test_settings_are_resolved_in_one_place_for_each_command() -> None:
+    resolving = callers(lambda called: isinstance(called, ast.Name) and called.id == "resolve")
+    assert resolving == {"session.py", "detector.py", "pack.py"}  # train, fit, pack
+    building = callers(lambda called: isinstance(called, ast.Attribute) and called.attr == "build")
+    assert building == {
+        "plan.py",
+        "inspection/cost.py",
+    }  # check: its images are thumbnails

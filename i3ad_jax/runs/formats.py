@@ -1,0 +1,28 @@
+"""Versions of the run folder's format, and how older ones are read.
+
+- 0: until version 0.1. No `run.json`; `config.json` holds the view and the generator that were chosen, and
+  `preprocessing.json` what networks see.
+- 1: `run.json` holds the format; `config.json` the settings asked for, and `plan.json` every choice.
+"""
+
+from typing import Any
+
+from i3ad_jax.config import Config
+
+FORMAT = 1
+PREPROCESSING = "preprocessing.json"  # of format 0
+
+
+def plan_of_format_0(preprocessing: dict[str, Any], config: Config[Any, Any]) -> dict[str, Any]:
+    """Return what `plan.json` of format 1 holds, from a run of format 0.
+
+    Args:
+        preprocessing: content of its `preprocessing.json`.
+        config: its settings.
+    """
+    settings = config.flat()
+    values = {name: settings[name] for name in ("view", "generator") if name in settings}
+    values["levelling"] = "no" if preprocessing.get("mean_intensity") is None else "yes"
+    values["centre"] = preprocessing.get("centre")
+    choices = {name: {"value": x, "reason": "stored by version 0.1"} for name, x in values.items()}
+    return {"choices": choices, "preprocessing": preprocessing}
