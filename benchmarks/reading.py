@@ -14,8 +14,8 @@ from i3ad_jax import command_line
 from i3ad_jax.config import default_config
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import training_steps
 from i3ad_jax.plan import Plan, resolve
+from i3ad_jax.training.steps import training_steps
 
 PROGRAM = "python -m benchmarks.reading"
 COLUMNS = ("images", "number", "steps_per_second", "ratio_to_memory")

@@ -19,7 +19,6 @@ from i3ad_jax.config import Config
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
 from i3ad_jax.inpainting.queue import refine_queue
 from i3ad_jax.inpainting.refine import State as LoopState
@@ -30,6 +29,7 @@ from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import ComputeSettings, Method, State
 from i3ad_jax.methods.projection import L2Projection
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.compiler import compiler_options
 from i3ad_jax.runtime.devices import shard_over_devices

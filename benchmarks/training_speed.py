@@ -18,12 +18,12 @@ from benchmarks.tables import publish
 from benchmarks.torch_training import training_step
 from i3ad_jax import command_line
 from i3ad_jax.config import Config, default_config
-from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.masks import brush_masks
 from i3ad_jax.methods.i3ad import I3adSettings, I3adState
 from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import Batch, Method
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.shapes import Images, PRNGKey

@@ -20,8 +20,8 @@ from i3ad_jax import command_line
 from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.masks import checkerboard_masks
+from i3ad_jax.pictures import overlay
 from i3ad_jax.prediction import Trace
-from i3ad_jax.reporting.figures import overlay
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import SCORES

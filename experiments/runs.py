@@ -15,12 +15,12 @@ from i3ad_jax.config import Config, default_config, misplaced_setting
 from i3ad_jax.data.layouts import find_layout
 from i3ad_jax.data.load import absolute_source
 from i3ad_jax.errors import InputError
-from i3ad_jax.evaluation import evaluate_run
+from i3ad_jax.evaluate.evaluation import evaluate_run
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.session import train_and_test
 from i3ad_jax.settings import flag
+from i3ad_jax.train.session import train_and_test
 
 
 def plan(

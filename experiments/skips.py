@@ -19,7 +19,7 @@ from experiments.trajectories import METRICS, SCORES
 from i3ad_jax import command_line
 from i3ad_jax.errors import InputError
 from i3ad_jax.nn.unet import LEVELS
-from i3ad_jax.reporting.figures import contact_sheet
+from i3ad_jax.pictures import contact_sheet
 from i3ad_jax.runs.files import read_array, read_json
 from i3ad_jax.runs.run_folder import RunFolder
 

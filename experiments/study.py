@@ -20,7 +20,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.session import Interrupted
+from i3ad_jax.train.session import Interrupted
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runtime.cluster import cluster, find_ray
-from i3ad_jax.session import Interrupted
+from i3ad_jax.train.session import Interrupted
 
 Engine = Literal["here", "ray"]
 _RETRIES = 3  # of a run whose process ended; it goes on from its newest checkpoint

@@ -26,7 +26,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import write_csv, write_text
-from i3ad_jax.session import Interrupted
+from i3ad_jax.train.session import Interrupted
 
 PROGRAM = "python -m experiments.tables"
 HOW_TO_READ = {

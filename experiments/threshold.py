@@ -15,7 +15,7 @@ from experiments.finding import Finding, over_seeds, publish
 from experiments.study import LoopFlags, Subject, folders, load_seeds
 from experiments.trajectories import MEAN, METRICS, SCORES, auroc
 from i3ad_jax import command_line
-from i3ad_jax.calibration import plain_anomaly_maps
+from i3ad_jax.calibration.calibration import plain_anomaly_maps
 from i3ad_jax.errors import InputError
 
 PROGRAM = "python -m experiments.threshold"

@@ -19,9 +19,9 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Runs the command that the first argument names; each is a module of this package.
+    """Runs the command that the first argument names; each is a package of its name.
 
-    The module is imported only then: `--help` and `--version` need none of them.
+    It is imported only then: `--help` and `--version` need none of them.
     """
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
@@ -38,7 +38,7 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         from i3ad_jax import command_line
 
-        command = importlib.import_module(f"i3ad_jax.{name}").main
+        command = importlib.import_module(f"i3ad_jax.{name}.__main__").main
         signal.signal(signal.SIGINT, interrupt)
         sys.argv = [f"i3ad {name}", *rest]
         command_line.run(command)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+from i3ad_jax.calibration.standardisation import ScoringSettings
 from i3ad_jax.data.load import DataSettings
 from i3ad_jax.methods import METHODS
 from i3ad_jax.methods.method import Method
 from i3ad_jax.preprocessing.preprocessing import PreprocessingSettings
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
-from i3ad_jax.scoring.standardisation import ScoringSettings
 from i3ad_jax.settings import SettingError, Settings, setting, settings_from_json
 
 DEFAULT_PRESET = "standard"

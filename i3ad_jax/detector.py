@@ -9,21 +9,22 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
+from i3ad_jax.calibration.calibration import Calibration, calibrate, plain_anomaly_maps
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
 from i3ad_jax.data.inputs import Broken, ImageLike, ImagesLike, Picture, as_split, try_pictures
 from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import last_step
 from i3ad_jax.methods.method import Method
 from i3ad_jax.plan import Plan, resolve
 from i3ad_jax.prediction import Prediction, Trace
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.runs.calibration_file import read_calibration, write_calibration
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runs.weights import load_weights
 from i3ad_jax.scoring.maps import AnomalyMaps
-from i3ad_jax.weights import load_weights
+from i3ad_jax.training.steps import last_step
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +277,7 @@ class Detector:
             run.create(self.plan)
             with run.writing(), Checkpoints(run.checkpoints) as checkpoints:
                 checkpoints.save(self.calibration.step, self.state)
-            self.calibration.write(run)
+            write_calibration(self.calibration, run)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Detector":
@@ -289,7 +290,7 @@ class Detector:
         plan = run.read_plan()
         step, state = load_weights(run, plan.method)
         size = plan.preprocessing.size
-        calibration = Calibration.read(run, method=plan.method, size=size, step=step, state=state)
+        calibration = read_calibration(run, method=plan.method, size=size, step=step, state=state)
         return cls(plan, state, calibration)
 
     def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:

@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
+from i3ad_jax.calibration.verdict import Rule, VerdictSettings
 from i3ad_jax.config import DEFAULT_PRESET
 from i3ad_jax.data.inputs import ImagesLike
 from i3ad_jax.detector import Detector
-from i3ad_jax.scoring.thresholds import DEFECT_QUANTILE
-from i3ad_jax.verdict import Rule, VerdictSettings
 
 
 class AnomalyDetector(BaseEstimator):

@@ -13,7 +13,8 @@ from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size, working_size
 from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.methods.method import Method, state_shapes
+from i3ad_jax.methods.method import Method
+from i3ad_jax.methods.state import state_shapes
 from i3ad_jax.preprocessing.preprocessing import ALIGNED, Preprocessing
 from i3ad_jax.runtime.memory import check_room
 from i3ad_jax.settings import SettingError, flag

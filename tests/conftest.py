@@ -18,15 +18,15 @@ from made_up_plan import made_up_plan
 from PIL import Image
 
 from benchmarks.networks import build
-from i3ad_jax import Detector, command_line, train
-from i3ad_jax.calibration import Calibration
+from i3ad_jax import Detector, command_line
+from i3ad_jax.calibration.calibration import Calibration
+from i3ad_jax.calibration.standardisation import Statistics
 from i3ad_jax.config import default_config
 from i3ad_jax.data.dataset import Dataset
-from i3ad_jax.fit import fresh_state
-from i3ad_jax.runs.checkpoint import state_digest
+from i3ad_jax.methods.state import fresh_state, state_digest
 from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES
-from i3ad_jax.scoring.standardisation import Statistics
 from i3ad_jax.settings import flag
+from i3ad_jax.train import __main__ as train
 
 # A folder of real data sets in MVTec layout.
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from i3ad_jax.reporting.run_results import RunResults
+from i3ad_jax.runs.run_results import RunResults
 from i3ad_jax.scoring.metrics import image_auroc
 
 KINDS = ("l2", "ssim", "combined")

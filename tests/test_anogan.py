@@ -12,8 +12,8 @@ from batches import without_defects
 from jax import lax
 
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.anogan import Anogan, AnoganState, LatentGanSettings, LatentSearchSettings
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.nn.dcgan import Generator, ImageEncoder, widths
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings

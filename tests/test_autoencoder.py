@@ -11,7 +11,6 @@ from random_weights import random_weights
 from skimage.metrics import structural_similarity
 
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.autoencoder import (
     AutoencoderMethod,
     AutoencoderState,
@@ -20,6 +19,7 @@ from i3ad_jax.methods.autoencoder import (
     UNetMethod,
 )
 from i3ad_jax.methods.method import NoSettings
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.nn.autoencoder import Autoencoder, widths
 from i3ad_jax.nn.unet import UNet
 from i3ad_jax.runtime.devices import ThroughputSettings

@@ -10,7 +10,9 @@ import pytest
 from conftest import Fails, FlagsOf
 from PIL import Image
 
-from i3ad_jax import evaluate, predict, train
+from i3ad_jax.evaluate import __main__ as evaluate
+from i3ad_jax.predict import __main__ as predict
+from i3ad_jax.train import __main__ as train
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from run_results import DEFECTS, LABELS, make_run
 from test_report import make_case, make_page, make_pictures
 from test_serve import LIMITS, png, serving
 
+from i3ad_jax.calibration.verdict import Rule, VerdictSettings
 from i3ad_jax.detector import Detector
-from i3ad_jax.reporting.comparison import comparison_page
-from i3ad_jax.reporting.distribution import distribution
-from i3ad_jax.verdict import Rule, VerdictSettings
+from i3ad_jax.report.comparison import comparison_page
+from i3ad_jax.report.distribution import distribution
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_SECONDS = 30

@@ -9,17 +9,20 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from i3ad_jax import evaluate, predict, train
-from i3ad_jax.calibration import Calibration, calibrate, plain_anomaly_maps
+from i3ad_jax.calibration.calibrated import add_calibrated
+from i3ad_jax.calibration.calibration import Calibration, calibrate, plain_anomaly_maps
+from i3ad_jax.calibration.choose_pooling import choose_headline, choose_poolings, clearly_best
+from i3ad_jax.calibration.standardisation import ScoringSettings, statistics
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
+from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.methods.method import State
+from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.runs.calibration_file import calibration_json, read_calibration, write_calibration
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.scoring.calibrated import add_calibrated
-from i3ad_jax.scoring.choose_pooling import choose_headline, choose_poolings, clearly_best
 from i3ad_jax.scoring.maps import POOLINGS, SCORES, AnomalyMaps, Pooling, image_scores
-from i3ad_jax.scoring.standardisation import ScoringSettings, statistics
+from i3ad_jax.train import __main__ as train
 
 SIDE = 32  # a planted defect needs as much
 CONFIG = default_config("pca").with_settings(
@@ -101,9 +104,9 @@ def test_calibrated_maps_stand_beside_the_plain_ones(state: State, plain: np.nda
 def test_files_hold_all_of_it(state: State, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     written = calibrated(state)
-    written.write(folder)
-    read = Calibration.read(folder, method=METHOD, size=(SIDE, SIDE), step=1, state=state)
-    assert read.to_json() == written.to_json()
+    write_calibration(written, folder)
+    read = read_calibration(folder, method=METHOD, size=(SIDE, SIDE), step=1, state=state)
+    assert calibration_json(read) == calibration_json(written)
     assert (
         list(read.statistics)
         == list(written.statistics)
@@ -118,7 +121,7 @@ def test_files_hold_all_of_it(state: State, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.statistics[name].sd, found.sd)
     (folder.statistics / "ssim_calibrated.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"ssim_calibrated\.npy is not the file"):
-        Calibration.read(folder, method=METHOD, size=(SIDE, SIDE), step=1, state=state)
+        read_calibration(folder, method=METHOD, size=(SIDE, SIDE), step=1, state=state)
 
 
 def test_one_held_out_image_is_enough(state: State) -> None:

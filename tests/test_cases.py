@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from i3ad_jax.reporting.cases import choose_cases
+from i3ad_jax.report.cases import choose_cases
 
 
 def test_cases_are_the_extremes_of_both_classes() -> None:

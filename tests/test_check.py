@@ -14,17 +14,17 @@ from conftest import Fails
 from PIL import Image, ImageEnhance
 
 from benchmarks.networks import build
-from i3ad_jax import check
+from i3ad_jax.check import __main__ as check
+from i3ad_jax.check import checks, cost, inspection
+from i3ad_jax.check.choices import predict_choices
+from i3ad_jax.check.cost import Cost, estimate, step_operations
+from i3ad_jax.check.findings import SEVERITIES, Finding
+from i3ad_jax.check.inspection import Inspection, inspect_data
+from i3ad_jax.check.records import read_records
+from i3ad_jax.check.repeats import NEAR, signatures
 from i3ad_jax.config import DEFAULT_PRESET, PRESETS, Config, default_config
 from i3ad_jax.data.dataset import NORMAL, Dataset
 from i3ad_jax.data.textures import TEXTURES, make_textures
-from i3ad_jax.inspection import checks, cost, inspection
-from i3ad_jax.inspection.choices import predict_choices
-from i3ad_jax.inspection.cost import Cost, estimate, step_operations
-from i3ad_jax.inspection.findings import SEVERITIES, Finding
-from i3ad_jax.inspection.inspection import Inspection, inspect_data
-from i3ad_jax.inspection.records import read_records
-from i3ad_jax.inspection.repeats import NEAR, signatures
 from i3ad_jax.plan import resolve
 
 SIZE = (72, 96)
@@ -415,7 +415,7 @@ def test_different_proportions_are_a_note(clean: Path, tmp_path: Path) -> None:
 def test_a_check_is_a_function_in_a_list(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     note = Finding("note", "mine", (), "there is a fourth image")
     mine = lambda records: [note] if len(records.images) > 3 else []  # noqa: E731
-    monkeypatch.setattr("i3ad_jax.inspection.inspection.CHECKS", [*checks.CHECKS, mine])
+    monkeypatch.setattr("i3ad_jax.check.inspection.CHECKS", [*checks.CHECKS, mine])
     assert inspect_data(clean).findings == (note,)
 
 

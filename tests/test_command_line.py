@@ -11,8 +11,9 @@ import jax
 import pytest
 from conftest import FlagsOf
 
-from i3ad_jax import command_line, train
+from i3ad_jax import command_line
 from i3ad_jax.runtime.disk import whole
+from i3ad_jax.train import __main__ as train
 
 COMPILE = """
 import sys

@@ -8,7 +8,7 @@ from html_page import Page
 from run_results import DEFECTS, KINDS, LABELS, make_run
 
 from i3ad_jax.errors import InputError
-from i3ad_jax.reporting.comparison import (
+from i3ad_jax.report.comparison import (
     Spread,
     comparison_page,
     differing_settings,

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.networks import build
 from i3ad_jax.config import default_config
-from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.method import Batch
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.nn.context_encoder import ContextEncoder
 
 SIDE, LATENT_SIZE = 16, 3

@@ -8,7 +8,7 @@ import jax
 import pytest
 from conftest import Fails
 
-from i3ad_jax import train
+from i3ad_jax.train import __main__ as train
 
 HERE = Path(__file__).parent
 
@@ -21,7 +21,7 @@ import numpy as np
 from conftest import tiny_settings
 from made_up_plan import made_up_plan
 from i3ad_jax.config import default_config
-from i3ad_jax.fit import training_steps
+from i3ad_jax.training.steps import training_steps
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 
 method = sys.argv[1]

@@ -9,11 +9,16 @@ import pytest
 from conftest import FlagsOf
 from power_cut import Disk, Files, content
 
-from i3ad_jax import evaluate, export, pack, predict, session, train
 from i3ad_jax.data.packed import read_packed
+from i3ad_jax.evaluate import __main__ as evaluate
+from i3ad_jax.export import __main__ as export
+from i3ad_jax.pack import __main__ as pack
+from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.files import append_line, write_array, write_csv, write_json, write_text
 from i3ad_jax.runtime.disk import make_folder, put, remove, whole
+from i3ad_jax.train import __main__ as train
+from i3ad_jax.train import session
 
 
 @pytest.fixture

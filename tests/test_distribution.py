@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i3ad_jax.reporting.distribution import POSITIONS, distribution
+from i3ad_jax.report.distribution import POSITIONS, distribution
 
 
 @given(

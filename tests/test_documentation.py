@@ -81,5 +81,5 @@ def test_example_of_the_estimator_runs(
 def _help(command: str) -> str:
     printed = io.StringIO()
     with redirect_stdout(printed), pytest.raises(SystemExit):
-        import_module(f"i3ad_jax.{command}").main(["--help"])
+        import_module(f"i3ad_jax.{command}.__main__").main(["--help"])
     return printed.getvalue()

@@ -17,12 +17,14 @@ import pytest
 from conftest import Fails, FlagsOf
 from PIL import Image
 
-from i3ad_jax import Detector, export, train
-from i3ad_jax.exporting import load_exported, onnx
-from i3ad_jax.exporting.parity import largest_difference
-from i3ad_jax.exporting.stablehlo import ALLOWED
+from i3ad_jax import Detector
+from i3ad_jax.export import __main__ as export
+from i3ad_jax.export import load_exported, onnx
+from i3ad_jax.export.parity import largest_difference
+from i3ad_jax.export.stablehlo import ALLOWED
 from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.scoring.maps import PLAIN, SCORES
+from i3ad_jax.train import __main__ as train
 
 # As a user would run the loader, but that the package cannot be imported.
 WITHOUT_PACKAGE = """

@@ -12,9 +12,9 @@ from random_weights import random_weights
 from test_nn import halve
 
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.f_anogan import FAnogan, FAnoganSettings, FAnoganState, gradient_norms
 from i3ad_jax.methods.method import NoSettings
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 

@@ -18,18 +18,20 @@ from faults.case import Case, Material, judge
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i3ad_jax import check, predict, train
+from i3ad_jax.check import __main__ as check
 from i3ad_jax.data.images import read_bytes, read_image
 from i3ad_jax.data.layouts.layout import list_folder
 from i3ad_jax.data.layouts.manifest import read_csv
 from i3ad_jax.data.packed import read_packed
 from i3ad_jax.data.stored import StoredArray
 from i3ad_jax.errors import InputError
+from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.files import read_array, read_json, write_json, write_text
 from i3ad_jax.runs.form import misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.memory import check_room
+from i3ad_jax.train import __main__ as train
 
 ROOT = Path(__file__).parents[1]
 # What no sample may leave out: every way in which commands once ended badly.

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from faults.damage import Subjects, damages, spoil
 
-from i3ad_jax import predict, train
+from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.train import __main__ as train
 
 ROOT = Path(__file__).parents[1]
 

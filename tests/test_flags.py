@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import Fails, FlagsOf
 
-from i3ad_jax import evaluate, predict, train
 from i3ad_jax.config import PRESETS, Config, default_config
+from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.methods import METHODS
+from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.settings import flag
+from i3ad_jax.train import __main__ as train
 
 Main = Callable[[Sequence[str]], None]
 # Of a line of the help that begins with an option. A switch has its opposite beside it.

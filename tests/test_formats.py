@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from conftest import Fails
 
-from i3ad_jax import Detector, evaluate, predict
+from i3ad_jax import Detector
+from i3ad_jax.evaluate import __main__ as evaluate
+from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.runs.formats import FORMAT
 from i3ad_jax.runs.run_folder import RunFolder

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from conftest import Fails, FlagsOf
 
-from i3ad_jax import train
 from i3ad_jax.detector import Detector
+from i3ad_jax.runs.calibration_file import calibration_json
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.relay import relayed
+from i3ad_jax.train import __main__ as train
 
 HERE = Path(__file__).parent
 ATOL = 2e-3  # of weights: see test_data_parallel.py
@@ -155,7 +156,7 @@ def test_hosts_calibrate_as_one_does(eight: Path, tiny_folder: Path) -> None:
     shared = Detector.load(eight)
     held_out = [tiny_folder / path for path in shared.files.held_out]
     alone = shared.recalibrated(held_out).calibration
-    assert alone.to_json().keys() == shared.calibration.to_json().keys()
+    assert calibration_json(alone).keys() == calibration_json(shared.calibration).keys()
     for name, scores in shared.calibration.held_out_scores.items():
         np.testing.assert_allclose(scores, alone.held_out_scores[name], rtol=1e-5, atol=1e-5)
     assert shared.calibration.headline == alone.headline
@@ -309,9 +310,10 @@ import numpy as np
 from conftest import tiny_settings
 from made_up_plan import made_up_plan
 from i3ad_jax.config import default_config
-from i3ad_jax.fit import _run_steps, fresh_state
+from i3ad_jax.training.steps import _run_steps
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
-from i3ad_jax.preprocessing.training_images import Augmentation, TrainingImages
+from i3ad_jax.training.batches import Augmentation, TrainingImages
 from i3ad_jax.runtime.devices import copied_to_all
 
 config = default_config(sys.argv[1])

@@ -15,7 +15,6 @@ from small_gan import SmallI3AD
 
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import fresh_state
 from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.masks import brush_masks
 from i3ad_jax.inpainting.refine import LoopSettings
@@ -23,6 +22,7 @@ from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSetting
 from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import Batch
 from i3ad_jax.methods.segmentation_head import SegmenterSettings
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.segmentation.planting import Planted

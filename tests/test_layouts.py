@@ -29,13 +29,14 @@ from layout_trees import (
     write_mask,
 )
 
-from i3ad_jax import evaluate, train
 from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.images import preprocess, read_image
 from i3ad_jax.data.layouts import LAYOUTS, LayoutName, find_layout
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.errors import InputError
+from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.runs.files import read_json
+from i3ad_jax.train import __main__ as train
 
 every_layout = pytest.mark.parametrize("name", TREES)
 every_layout_with_masks = pytest.mark.parametrize("name", [name for name in TREES if name != "flat"])

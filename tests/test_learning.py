@@ -11,9 +11,9 @@ import pytest
 from conftest import tiny_settings
 from random_weights import LARGEST_GAIN, random_weights
 
+from i3ad_jax.calibration.learned import Learned, measure, neighbour_fill, neighbour_fill_pass
 from i3ad_jax.config import default_config
 from i3ad_jax.inpainting.masks import checkerboard_masks
-from i3ad_jax.learning import Learned, measure, neighbour_fill, neighbour_fill_pass
 from i3ad_jax.methods import METHODS
 from i3ad_jax.methods.method import Method
 from i3ad_jax.preprocessing.preprocessing import Squares

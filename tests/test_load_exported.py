@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i3ad_jax import export
 from i3ad_jax.data.images import Aspect, preprocess, read_image
-from i3ad_jax.exporting import load_exported
+from i3ad_jax.export import __main__ as export
+from i3ad_jax.export import load_exported
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (45, 31, 3)).astype(np.uint8)

@@ -18,7 +18,7 @@ def test_every_command_is_a_module_of_that_name(
 ) -> None:
     monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
     for name in __main__.COMMANDS:
-        assert f"python -m i3ad_jax.{name}" == import_module(f"i3ad_jax.{name}").PROGRAM
+        assert f"python -m i3ad_jax.{name}" == import_module(f"i3ad_jax.{name}.__main__").PROGRAM
         monkeypatch.setattr(sys, "argv", ["i3ad", name, "--help"])
         with pytest.raises(SystemExit) as stop:
             __main__.main()

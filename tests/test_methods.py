@@ -13,12 +13,14 @@ from conftest import FlagsOf, RunOf, tiny_settings
 from random_weights import random_weights
 
 from benchmarks.networks import build
-from i3ad_jax import evaluate, predict, train
 from i3ad_jax.config import PRESETS, default_config
 from i3ad_jax.errors import InputError
+from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.methods import METHODS
+from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.scoring.maps import SCORES
+from i3ad_jax.train import __main__ as train
 
 BASELINES = [name for name in METHODS if name != "i3ad"]
 QUICK = ("l2_ae", "pca")  # to train; one learns by steps, the other at once

@@ -10,8 +10,8 @@ import pytest
 
 from i3ad_jax import Detector, InputError
 from i3ad_jax.data.load import load_dataset
-from i3ad_jax.exporting.parity import Differences, check_parity
-from i3ad_jax.exporting.program import scoring_program
+from i3ad_jax.export.parity import Differences, check_parity
+from i3ad_jax.export.program import scoring_program
 
 ALLOWED = Differences(plain=1e-5, calibrated=1e-3)
 

@@ -12,8 +12,8 @@ from conftest import Fails
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i3ad_jax import predict
-from i3ad_jax.predicting.parts import cut, images_a_part
+from i3ad_jax.predict import __main__ as predict
+from i3ad_jax.predict.parts import cut, images_a_part
 from i3ad_jax.runs.files import read_json, write_json
 
 

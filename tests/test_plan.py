@@ -199,8 +199,8 @@ def test_a_plan_that_does_not_fit_in_memory_is_refused_before_images_are_read() 
 
 
 def test_weights_that_do_not_fit_in_memory_are_refused() -> None:
+    large = {"image_size": 32, "view": "whole", "width": 1024, "latent_size": 65_536}
     with pytest.raises(InputError, match=r"^--image-size 32 or --width 1024 .*GiB of memory"):
-        large = {"image_size": 32, "view": "whole", "width": 1024, "latent_size": 65_536}
         resolve(default_config("l2_ae").with_settings(large), Source(PICTURES["objects"]))
 
 
@@ -225,9 +225,9 @@ def callers(matches: Callable[[ast.expr], bool]) -> set[str]:
 
 def test_settings_are_resolved_in_one_place_for_each_command() -> None:
     resolving = callers(lambda called: isinstance(called, ast.Name) and called.id == "resolve")
-    assert resolving == {"session.py", "detector.py", "pack.py"}  # train, fit, pack
+    assert resolving == {"train/session.py", "detector.py", "pack/__main__.py"}  # train, fit, pack
     building = callers(lambda called: isinstance(called, ast.Attribute) and called.attr == "build")
     assert building == {
         "plan.py",
-        "inspection/cost.py",
+        "check/cost.py",
     }  # check: its images are thumbnails

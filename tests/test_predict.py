@@ -16,10 +16,12 @@ from conftest import Fails, FlagsOf
 from PIL import Image
 from scipy.stats import binomtest
 
-from i3ad_jax import predict, prediction_files, train
 from i3ad_jax.data.sources import names_of_results
 from i3ad_jax.detector import Detector
+from i3ad_jax.predict import __main__ as predict
+from i3ad_jax.predict import results as prediction_files
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.train import __main__ as train
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -162,7 +164,8 @@ def test_names_of_results_are_unique() -> None:
 
 KILLED = """
 import os, signal, sys
-from i3ad_jax import predict, prediction_files
+from i3ad_jax.predict import __main__ as predict
+from i3ad_jax.predict import results as prediction_files
 
 left = int(sys.argv.pop(1))
 add = prediction_files.GrowingTable.add

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing, Squares
-from i3ad_jax.preprocessing.training_images import BLOCK, Augmentation, TrainingImages
 from i3ad_jax.shapes import to_float
+from i3ad_jax.training.batches import BLOCK, Augmentation, TrainingImages
 
 RNG = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax import lax
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from i3ad_jax.exporting.primitives import simplified
+from i3ad_jax.export.primitives import simplified
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 8, 6, 4)).astype(np.float32)

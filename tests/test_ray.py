@@ -15,7 +15,8 @@ import pytest
 from conftest import FlagsOf
 from PIL import Image
 
-from i3ad_jax import predict, train
+from i3ad_jax.predict import __main__ as predict
+from i3ad_jax.train import __main__ as train
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="pip install -e '.[ray]'")

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from i3ad_jax.check.records import SIDE, Pixels, Record
+from i3ad_jax.check.repeats import similar_images
 from i3ad_jax.data.images import preprocess
-from i3ad_jax.inspection.records import SIDE, Pixels, Record
-from i3ad_jax.inspection.repeats import similar_images
 
 NUM_IMAGES = 120
 

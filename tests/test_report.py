@@ -14,10 +14,10 @@ from html_page import Page
 from PIL import Image
 from run_results import DEFECTS, KINDS, LABELS, make_run
 
-from i3ad_jax.reporting.cases import Case
-from i3ad_jax.reporting.report import report_page
-from i3ad_jax.reporting.run_results import RunResults
-from i3ad_jax.reporting.thumbnails import thumbnails
+from i3ad_jax.report.cases import Case
+from i3ad_jax.report.report import report_page
+from i3ad_jax.report.thumbnails import thumbnails
+from i3ad_jax.runs.run_results import RunResults
 
 HOSTILE = """test/</script><script>alert('1')</script> & "quoted" {{ 7 * 6 }} <!--.png"""
 TRAINING = [{"step": step, "generator_loss": 1.0 / step, "steps_per_second": 2.0} for step in (1, 2, 3)]

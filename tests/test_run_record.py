@@ -18,16 +18,21 @@ from conftest import Fails, FlagsOf, tiny_settings
 from PIL import Image
 
 from benchmarks.networks import build
-from i3ad_jax import Detector, command_line, evaluate, fit, predict, session, train
+from i3ad_jax import Detector, command_line
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import ChangedFilesWarning, InputError
-from i3ad_jax.evaluation import write_evaluation
-from i3ad_jax.fit import training_steps
+from i3ad_jax.evaluate import __main__ as evaluate
+from i3ad_jax.evaluate.evaluation import write_evaluation
+from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
-from i3ad_jax.preprocessing.training_images import BLOCK
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.files import file_hash, without_digest, write_with_digest
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.train import __main__ as train
+from i3ad_jax.train import session
+from i3ad_jax.training import steps as fit
+from i3ad_jax.training.batches import BLOCK
+from i3ad_jax.training.steps import training_steps
 
 RECALIBRATE = ("--standardise", "global")  # a setting of the test that makes evaluate calibrate anew
 

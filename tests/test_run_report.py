@@ -12,9 +12,11 @@ import pytest
 from html_page import Page
 from PIL import Image
 
-from i3ad_jax import evaluate, report, train
 from i3ad_jax.errors import IncompleteReportWarning
+from i3ad_jax.evaluate import __main__ as evaluate
+from i3ad_jax.report import __main__ as report
 from i3ad_jax.runs.files import without_digest, write_with_digest
+from i3ad_jax.train import __main__ as train
 
 Fails = Callable[..., str]
 

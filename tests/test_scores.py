@@ -10,9 +10,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from experiments import scores
-from i3ad_jax import evaluate, train
 from i3ad_jax.errors import InputError
+from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.scoring import maps
+from i3ad_jax.train import __main__ as train
 
 
 @pytest.fixture(scope="module")

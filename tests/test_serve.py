@@ -22,12 +22,12 @@ import uvicorn
 from conftest import Fails
 from PIL import Image
 
-from i3ad_jax import serve
+from i3ad_jax.calibration.verdict import Rule, VerdictSettings
 from i3ad_jax.detector import Detector
-from i3ad_jax.reporting.figures import overlay
+from i3ad_jax.pictures import overlay
 from i3ad_jax.scoring.maps import SCORES
-from i3ad_jax.serving.app import Limits, create_app
-from i3ad_jax.verdict import Rule, VerdictSettings
+from i3ad_jax.serve import __main__ as serve
+from i3ad_jax.serve.app import Limits, create_app
 
 LIMITS = Limits(max_megabytes=1, max_megapixels=1, max_waiting=40, time_limit=1.5)
 Answer = tuple[int, Any]

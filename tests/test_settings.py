@@ -17,9 +17,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.networks import build
-from i3ad_jax import evaluate
 from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.data.load import DataSettings
+from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.methods import METHODS
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.pca import PcaSettings

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from i3ad_jax.scoring.standardisation import Standardise, choose, leave_one_out, statistics
+from i3ad_jax.calibration.standardisation import Standardise, choose, leave_one_out, statistics
 
 RNG = np.random.default_rng(0)
 MAPS = RNG.gamma(2.0, size=(12, 5, 7)).astype(np.float32)

@@ -17,15 +17,17 @@ import pytest
 from conftest import Fails, FlagsOf
 from PIL import Image
 
-from i3ad_jax import evaluate, pack, train
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.data.packed import PackWriter, read_packed
 from i3ad_jax.data.stored import StoredArray, some, take, zeros
 from i3ad_jax.errors import InputError
+from i3ad_jax.evaluate import __main__ as evaluate
+from i3ad_jax.pack import __main__ as pack
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
-from i3ad_jax.preprocessing.training_images import TrainingImages
 from i3ad_jax.runs.files import read_json, write_array, write_json
+from i3ad_jax.train import __main__ as train
+from i3ad_jax.training.batches import TrainingImages
 
 SIZE = (32, 32)
 FEW = 7  # bytes of memory for images: none fits

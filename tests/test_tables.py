@@ -28,7 +28,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.session import Interrupted
+from i3ad_jax.train.session import Interrupted
 
 
 def outcome(ssim: float | None, l2: float | None = 0.5) -> dict[str, Any]:

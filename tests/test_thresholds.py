@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from i3ad_jax.scoring.thresholds import defect_threshold, false_alarms
-from i3ad_jax.verdict import Rule
+from i3ad_jax.calibration.thresholds import defect_threshold, false_alarms
+from i3ad_jax.calibration.verdict import Rule
 
 
 @pytest.mark.parametrize("quantile", [0.01, 0.5, 0.95])

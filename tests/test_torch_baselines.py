@@ -8,11 +8,11 @@ from random_weights import random_weights
 
 from benchmarks.networks import build
 from i3ad_jax.config import default_config
-from i3ad_jax.fit import fresh_state
 from i3ad_jax.methods.anogan import Anogan, first_latent
 from i3ad_jax.methods.method import State
 from i3ad_jax.methods.projection import L2Projection
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
+from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.shapes import Image, Map, Maps
 

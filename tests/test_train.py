@@ -19,17 +19,19 @@ import pytest
 from conftest import FlagsOf, RunOf, tiny_settings
 
 from benchmarks.networks import build
-from i3ad_jax import evaluate, session, train
 from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.errors import InputError, LearnedLittleWarning
-from i3ad_jax.fit import Step, training_steps
+from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.methods import METHODS
-from i3ad_jax.methods.method import state_shapes
+from i3ad_jax.methods.state import state_shapes
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runs.weights import load_weights
 from i3ad_jax.scoring.maps import image_scores
-from i3ad_jax.weights import load_weights
+from i3ad_jax.train import __main__ as train
+from i3ad_jax.train import session
+from i3ad_jax.training.steps import Step, training_steps
 
 # One method that compiles in a second; I3AD among the slow tests.
 QUICK_AND_FULL = pytest.mark.parametrize("method", ["l2_ae", pytest.param("i3ad", marks=pytest.mark.slow)])

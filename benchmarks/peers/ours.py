@@ -12,9 +12,9 @@ from i3ad_jax.config import default_config
 from i3ad_jax.data.inputs import as_split
 from i3ad_jax.data.load import ARRAYS
 from i3ad_jax.errors import InputError
-from i3ad_jax.fit import CHECK_EVERY, training_steps
 from i3ad_jax.plan import resolve
 from i3ad_jax.runtime.devices import use_every_core
+from i3ad_jax.training.steps import CHECK_EVERY, training_steps
 
 
 @dataclass(frozen=True)

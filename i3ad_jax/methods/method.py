@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -317,9 +316,3 @@ class Method(ABC):
             return self.trajectories(state, parameters, Queue(squares, count, together))
 
         return shard_over_devices(shard, squares, count=count, devices=devices)
-
-
-@cache
-def state_shapes(method: Method) -> State:
-    """Structure of the method's states, with `jax.ShapeDtypeStruct` leaves."""
-    return jax.eval_shape(lambda: method.init(jax.random.key(0)))

@@ -1,6 +1,5 @@
 """Training states on disk, by Orbax: each checkpoint is complete and what was saved, or does not count."""
 
-import hashlib
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from orbax.checkpoint import v1 as ocp
 
 from i3ad_jax.errors import InputError
+from i3ad_jax.methods.state import state_digest
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.runtime.disk import sync, sync_names
 from i3ad_jax.runtime.processes import is_first
@@ -151,13 +151,3 @@ def _shapes(tree: Any) -> Shapes:
         jax.tree_util.keystr(path, simple=True, separator="/"): (tuple(leaf.shape), str(leaf.dtype))
         for path, leaf in leaves
     }
-
-
-def state_digest(state: Any) -> str:
-    """SHA-256, in hex, of all arrays of a state, with their names, types and shapes."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from i3ad_jax.calibration.standardisation import Standardise
 from i3ad_jax.scoring.maps import POOLINGS
-from i3ad_jax.scoring.standardisation import Standardise
 
 Form = type | frozenset[str] | tuple["Form", ...] | Mapping[Any, "Form"] | None
 """A type; one of some texts; any of some forms; an object by its keys, `...` standing for all others; null.

@@ -10,10 +10,10 @@ import numpy as np
 from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.files import open_file
 from i3ad_jax.errors import InputError
-from i3ad_jax.reporting.run_results import RunResults
 from i3ad_jax.runs.files import check_digest, read_json, without_digest
 from i3ad_jax.runs.form import CHOICES, Form, misfit
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runs.run_results import RunResults
 from i3ad_jax.scoring.maps import SCORES
 
 _METRIC = (float, None)

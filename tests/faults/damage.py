@@ -87,7 +87,7 @@ def read_run(folder: Path, data: Path) -> object:
 def read_half(folder: Path, data: Path) -> object:
     """The end of the training that goes on from there, and its calibration."""
     from i3ad_jax.runs.run_folder import RunFolder
-    from i3ad_jax.session import train_and_test
+    from i3ad_jax.train.session import train_and_test
 
     run = RunFolder(folder)
     config = run.read_config()
@@ -113,7 +113,7 @@ def read_pack(folder: Path, data: Path) -> object:
 
 def read_export(folder: Path, data: Path) -> object:
     """Scores, verdicts and maps of some images."""
-    from i3ad_jax.exporting import load_exported
+    from i3ad_jax.export import load_exported
 
     program, about = load_exported.load(folder)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)

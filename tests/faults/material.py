@@ -62,5 +62,5 @@ def warm_up() -> None:
     """Imports all that commands import, without using JAX."""
     warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
     modules = [f"i3ad_jax.{command}" for command in COMMANDS]
-    for name in (*modules, "i3ad_jax.serving.app", "i3ad_jax.data.mvtec_ad", "sklearn.decomposition"):
+    for name in (*modules, "i3ad_jax.serve.app", "i3ad_jax.data.mvtec_ad", "sklearn.decomposition"):
         importlib.import_module(name)

@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from i3ad_jax import check, evaluate, export, pack, predict, report, train
+from i3ad_jax.check import __main__ as check
 from i3ad_jax.config import default_config
+from i3ad_jax.evaluate import __main__ as evaluate
+from i3ad_jax.export import __main__ as export
 from i3ad_jax.methods import METHODS
-from i3ad_jax.serving.app import Limits
+from i3ad_jax.pack import __main__ as pack
+from i3ad_jax.predict import __main__ as predict
+from i3ad_jax.report import __main__ as report
+from i3ad_jax.serve.app import Limits
 from i3ad_jax.settings import Settings, flag
+from i3ad_jax.train import __main__ as train
 
 from .case import Case, Material
 

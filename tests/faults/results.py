@@ -25,9 +25,9 @@ def said(folder: Path) -> Said:
 
     Packages are imported here: JAX reads its environment when it is imported.
     """
-    from i3ad_jax.runs.checkpoint import state_digest
+    from i3ad_jax.methods.state import state_digest
     from i3ad_jax.runs.run_folder import RunFolder
-    from i3ad_jax.weights import load_weights
+    from i3ad_jax.runs.weights import load_weights
 
     found = {name: _digest(path, folder) for name, path in _files(folder).items()}
     for checkpoints in folder.rglob("checkpoints"):

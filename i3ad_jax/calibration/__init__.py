@@ -1,0 +1,1 @@
+"""What a detector learns from normal images that were not trained on."""

@@ -1,0 +1,64 @@
+"""Calibrated maps of held-out normal images, as if each were new, and of copies with planted defects."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from i3ad_jax.calibration.standardisation import (
+    ScoringSettings,
+    Standardise,
+    Statistics,
+    choose,
+    leave_one_out,
+    statistics,
+)
+from i3ad_jax.scoring.maps import CALIBRATED, COMBINED, POOLINGS, AnomalyMaps, PlantedMaps, image_scores
+from i3ad_jax.shapes import AnyArray
+
+
+def add_calibrated(
+    normal: AnomalyMaps, planted: PlantedMaps, chosen: np.ndarray, scoring: ScoringSettings
+) -> dict[str, tuple[Statistics, dict[str, Any]]]:
+    """Adds calibrated and combined maps to plain ones; gives the statistics, and how they were made.
+
+    Args:
+        normal: maps of held-out images, each of which is standardised by all others.
+        planted: maps of copies of some of them, each standardised by the same.
+        chosen: which of them these are copies of.
+        scoring: how to standardise.
+    """
+    found: dict[str, tuple[Statistics, dict[str, Any]]] = {}
+    for score in CALIBRATED:
+        if score.source not in normal:
+            continue
+        source = normal[score.source]
+        how, reason = _standardise(source, scoring)
+        others = list(leave_one_out(source, how))
+        pairs = zip(others, source, strict=True)
+        unseen = np.stack([other.standardise(own) for other, own in pairs])
+        pairs = zip([others[i] for i in chosen], planted[score.source], strict=True)
+        copies = np.stack([other.standardise(own) for other, own in pairs])
+        # In units of the image score too: else the map with the heaviest tail would rule the combined one.
+        scores = image_scores(unseen, POOLINGS[0])
+        shift, factor = (0.0, 1.0) if how == "none" else (float(scores.mean()), float(scores.std()) or 1.0)
+        found[score.name] = statistics(source, how).rescaled(shift, factor), {"by": how, **reason}
+        normal[score.name], planted[score.name] = (unseen - shift) / factor, (copies - shift) / factor
+    for maps in (normal, planted):
+        maps[COMBINED.name] = combine({name: maps[name] for name in found})
+    return found
+
+
+def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardise, dict[str, Any]]:
+    """How to standardise, and for `calibration.json` the reason."""
+    if scoring.standardise != "auto":
+        return scoring.standardise, {"reason": "given by --standardise"}
+    chosen, fit = choose(maps)
+    return chosen, {"reason": "predicts held-out images best", "log_likelihoods": fit}
+
+
+def combine(calibrated: Mapping[str, Float[AnyArray, "n h w"]]) -> Float[AnyArray, "n h w"]:
+    """The mean of all calibrated maps."""
+    first, *others = calibrated.values()
+    return sum(others, first) / len(calibrated)

@@ -1,0 +1,1 @@
+"""`check`: problems of a data set, and what a training on it would cost."""

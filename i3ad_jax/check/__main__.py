@@ -1,0 +1,59 @@
+"""`python -m i3ad_jax.check`: what to know of a data set before training on it."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from i3ad_jax import command_line
+from i3ad_jax.check.inspection import inspect_data
+from i3ad_jax.check.page import write_page
+from i3ad_jax.check.text import lines
+from i3ad_jax.data.layouts import LayoutName
+from i3ad_jax.errors import InputError
+from i3ad_jax.runs.files import write_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.disk import make_folder
+
+PROGRAM = "python -m i3ad_jax.check"
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Read a data set, say what is wrong with it and what a training would make of it; write check.json and
+    check.html to OUT.
+
+    The exit code is 1 where something would spoil results or stop a training, such as broken images, the same
+    image in train and test, or masks that do not fit; else 0.
+    """
+
+    data: tyro.conf.Positional[Path]
+    """Folder of a data set, or file of a manifest, as for train."""
+    out: Path | None = None
+    """Folder for the results; by default checks/NAME."""
+    layout: LayoutName = "auto"
+    """How the files of DATA lie, as for train."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, checks, prints what was found and where it is written."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    if not os.path.exists(flags.data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
+        raise InputError(f"{flags.data}: no such folder or file; give a data set on disk")
+    out = flags.out or Path("checks") / flags.data.resolve().name
+    inspection = inspect_data(flags.data, layout=flags.layout, progress=True)
+    with RunFolder(out).writing():
+        make_folder(out)
+        write_json(out / "check.json", inspection.to_json())
+        write_page(out / "check.html", inspection)
+    print("\n".join(lines(inspection)))
+    print(f"\n{out / 'check.json'}\n{out / 'check.html'}")
+    if inspection.spoils_results:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,162 @@
+"""The checks. To add one: a function from the records of a data set to findings, and its name in `CHECKS`."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from i3ad_jax.check.findings import Finding
+from i3ad_jax.check.records import Mask, Record, Records
+from i3ad_jax.check.repeats import same_images, similar_images
+
+Check = Callable[[Records], Iterator[Finding]]
+
+PROPORTIONS_DIFFER = 1.25  # times the median ratio of width to height: more than a trimmed border
+
+
+def unreadable_images(records: Records) -> Iterator[Finding]:
+    """Files that cannot be decoded."""
+    for record in records.images:
+        if record.problem is not None:
+            yield Finding("error", "broken_image", (record.path,), record.problem)
+
+
+def too_few_images(records: Records) -> Iterator[Finding]:
+    """A training wants two normal images, one of which it holds out."""
+    if (count := len(records.readable("train"))) < 2:
+        yield Finding(
+            "error", "too_few_images", (), f"{count} readable training image(s); at least 2 are needed"
+        )
+
+
+def mismatched_files(records: Records) -> Iterator[Finding]:
+    """Images that are of no class, and masks that are not the only one of one image."""
+    for kind, file, problem in records.mismatches:
+        yield Finding("error", kind, (file.as_posix(),), f"{file.as_posix()}: {problem}")
+
+
+def unfit_masks(records: Records) -> Iterator[Finding]:
+    """Masks that cannot be read, or that do not belong to their image as they are."""
+    for record in records.images:
+        for mask in record.masks:
+            if (unfit := _unfit(record, mask)) is not None:
+                kind, problem = unfit
+                yield Finding("error", kind, (record.path, mask.path), problem)
+
+
+def missing_masks(records: Records) -> Iterator[Finding]:
+    """Defective images without a mask: all of them is a choice, some are an oversight."""
+    defective = [record for record in records.images if not record.normal]
+    without = [record for record in defective if not record.masks]
+    if defective and len(without) == len(defective):
+        message = "no defective image has a mask: only image metrics can be computed"
+        yield Finding("note", "no_masks", (), message)
+        return
+    for record in without:
+        message = f"{record.path}: has no mask, but other defective images have one; add it"
+        yield Finding("error", "missing_mask", (record.path,), message)
+
+
+def repeated_images(records: Records) -> Iterator[Finding]:
+    """Images with equal pixels, within a split and across."""
+    for group in same_images(records.readable()):
+        files, shown = tuple(record.path for record in group), _listed(group)
+        if len({record.part for record in group}) > 1:
+            message = f"{shown}: the same pixels to train on and to test on; keep them in one split"
+            yield Finding("error", "leakage", files, message)
+        if len({record.normal for record in group}) > 1:
+            message = f"{shown}: the same pixels are called normal and defective; correct one"
+            yield Finding("error", "contradictory_labels", files, message)
+        elif len({record.part for record in group}) == 1:
+            message = f"{shown}: the same pixels, so they count {len(group)} times; keep one"
+            yield Finding("warning", "duplicate", files, message)
+
+
+def nearly_repeated_images(records: Records) -> Iterator[Finding]:
+    """Images that agree in what tells them from all others: the same scene once more, or a changed copy."""
+    for group in similar_images(records.readable()):
+        files, shown = tuple(record.path for record in group), _listed(group)
+        if len({record.part for record in group}) > 1:
+            message = f"{shown}: nearly the same picture to train on and to test on; results may flatter"
+            yield Finding("warning", "near_leakage", files, message)
+        else:
+            yield Finding("note", "near_duplicate", files, f"{shown}: nearly the same picture")
+
+
+def mixed_colour(records: Records) -> Iterator[Finding]:
+    """Grey images among coloured ones: a method takes the lack of colour for a defect."""
+    images = records.readable()
+    grey = tuple(record.path for record, pixels in images if not pixels.colour)
+    coloured = tuple(record.path for record, pixels in images if pixels.colour)
+    if grey and coloured:
+        fewer, name = (grey, "grey") if len(grey) <= len(coloured) else (coloured, "coloured")
+        message = (
+            f"{len(fewer)} of {len(images)} images are {name}, the others are not, the first is {fewer[0]}:"
+            " colour will pass for a defect; convert all to one kind"
+        )
+        yield Finding("warning", "mixed_colour", fewer, message)
+
+
+def different_proportions(records: Records) -> Iterator[Finding]:
+    """Images that lose their proportions where all are brought to one size."""
+    images = records.readable()
+    if not images:
+        return
+    ratios = np.array([pixels.size[1] / pixels.size[0] for _, pixels in images])
+    off = np.abs(np.log(ratios / np.median(ratios))) > np.log(PROPORTIONS_DIFFER)
+    if off.any():
+        files = tuple(record.path for (record, _), differs in zip(images, off, strict=True) if differs)
+        message = (
+            f"width over height is {ratios.min():.2f} to {ratios.max():.2f}, {np.median(ratios):.2f} in the"
+            f" median, and {len(files)} images are far from it; --aspect pad or crop keeps proportions"
+        )
+        yield Finding("note", "different_proportions", files, message)
+
+
+def one_sided_test(records: Records) -> Iterator[Finding]:
+    """A test without normal or without defective images tells no AUROC."""
+    test = [record for record in records.images if record.part == "test"]
+    missing = {"normal", "defective"} - {"normal" if record.normal else "defective" for record in test}
+    if not test:
+        message = "no test images: a training works, but nothing is measured"
+        yield Finding("note", "no_test_images", (), message)
+    elif missing:
+        message = f"no {missing.pop()} test images: neither AUROC nor AUPRO can be computed"
+        yield Finding("warning", "one_sided_test", (), message)
+
+
+CHECKS: Sequence[Check] = (
+    unreadable_images,
+    too_few_images,
+    mismatched_files,
+    unfit_masks,
+    missing_masks,
+    repeated_images,
+    nearly_repeated_images,
+    mixed_colour,
+    different_proportions,
+    one_sided_test,
+)
+
+
+def _unfit(record: Record, mask: Mask) -> tuple[str, str] | None:
+    """The kind of what is wrong with a mask, and the message."""
+    if mask.size is None:
+        return "broken_mask", str(mask.problem)
+    if record.pixels is not None and mask.size != record.pixels.size:
+        sizes = [f"{width} x {height}" for height, width in (mask.size, record.pixels.size)]
+        problem = f"{sizes[0]} pixels, but its image has {sizes[1]}; give the mask its image's size"
+        return "mask_size", f"{mask.path}: {problem}"
+    if record.normal:
+        problem = "marks a defect in a normal image; correct one or remove the mask"
+        return ("mask_of_normal_image", f"{mask.path}: {problem}") if mask.marked else None
+    if mask.marked == 0:
+        return "empty_mask", f"{mask.path}: marks no pixel of a defective image; draw the defect"
+    if mask.marked == 1:
+        return "full_mask", f"{mask.path}: marks every pixel; draw the defect alone"
+    return None
+
+
+def _listed(group: Sequence[Record]) -> str:
+    """The paths of some images: the first few of many."""
+    paths = [record.path for record in group]
+    return ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")

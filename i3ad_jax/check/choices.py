@@ -1,0 +1,52 @@
+"""What a training would choose for a data set, by the measurements that a training makes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from i3ad_jax.check.records import SIDE, Pixels, Record
+from i3ad_jax.config import Config
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.images import Size
+from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.plan import choose_generator, choose_view, learn_preprocessing
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a training would choose.
+
+    Attributes:
+        config: its settings, with the view and the generator that were chosen.
+        size: the working size.
+        reasons: figures of the preprocessing, of whole images as thumbnails.
+    """
+
+    config: Config[Any, Any]
+    size: Size
+    reasons: dict[str, Any]
+
+
+def predict_choices(config: Config[Any, Any], images: Sequence[tuple[Record, Pixels]]) -> Choices:
+    """What a training with these settings would choose for these normal images.
+
+    Args:
+        config: the settings, of a method with a generator.
+        images: at least 2.
+    """
+    sizes = [pixels.size for _, pixels in images]
+    split = replace(
+        Split.of_normal_images(np.stack([pixels.thumbnail for _, pixels in images])),
+        paths=tuple(record.path for record, _ in images),
+        original_sizes=tuple(sizes),
+    )
+    files = TrainingFiles.choose(split, fraction=config.data.held_out, seed=config.seed)
+    small = learn_preprocessing(config, *files.select(split), side=SIDE)
+    view, size = choose_view(config, small, sizes)
+    (side,) = config.with_settings({"view": view.value}).possible_sides().values()
+    explained = small.reasons["explained_by_mean_image"]
+    chosen = {"view": view, **choose_generator(config, explained, whole=size == (side, side))}
+    config = config.with_settings({name: choice.value for name, choice in chosen.items()})
+    return Choices(config, size, dict(small.reasons))

@@ -1,0 +1,1 @@
+"""`devices`: versions and devices."""

@@ -1,0 +1,1 @@
+"""`evaluate`: the test of a trained run on labelled images."""

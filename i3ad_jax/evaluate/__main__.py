@@ -1,0 +1,103 @@
+"""`python -m i3ad_jax.evaluate`: test a trained run again, on other data or with another loop."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic
+
+import tyro
+
+from i3ad_jax import command_line
+from i3ad_jax.calibration.standardisation import ScoringSettings
+from i3ad_jax.config import Config, Test, default_config
+from i3ad_jax.data.layouts import LayoutName
+from i3ad_jax.data.load import absolute_source, bytes_of
+from i3ad_jax.evaluate.evaluation import evaluate_run
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.scoring.ssim import SsimSettings
+from i3ad_jax.settings import Settings
+
+PROGRAM = "python -m i3ad_jax.evaluate"
+
+
+@dataclass(frozen=True)
+class DefaultsFlags:
+    """The flags that decide the defaults of all others."""
+
+    run: tyro.conf.Positional[Path]
+    method: str | None = None
+
+
+@dataclass(frozen=True)
+class Flags(Generic[Test]):
+    """Test a trained run and write results.json, scores.csv, maps and report.html to OUT.
+
+    Images are prepared as in training. Settings of the test may differ from the run's; u and the thresholds
+    are then chosen anew, on the run's own held-out normal images. With RUN,
+    --help shows its method's options.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    test: Test
+    data: str | None = None
+    """Test data, in any form that train takes; by default the run's own."""
+    layout: LayoutName | None = None
+    """How the files of --data lie, as for train; by default found out, or as for the run where it is the same
+    data."""
+    out: Path | None = None
+    """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
+    image_memory: float | None = None
+    """GiB that the images of a split, or the maps, may take in memory, as for train."""
+    method: str | None = None
+    """Method to test with the run's weights; by default its own. l2_ae_projection takes a run of l2_ae,
+    ssim_ae_projection one of ssim_ae."""
+    ssim: SsimSettings = field(default_factory=SsimSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, tests, prints where the results are."""
+    run, stored, config, flags = _settings(arguments)
+    data = absolute_source(flags.data) if flags.data else stored.data.data
+    same_data = data == stored.data.data and flags.layout in (None, stored.data.layout)
+    same = same_data and config == replace(stored, throughput=config.throughput)
+    out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))
+    memory = bytes_of(flags.image_memory)
+    results = evaluate_run(
+        run, config, data=data, layout=flags.layout, out=out, memory=memory, command=sys.argv
+    )
+    command_line.print_results(results, out)
+
+
+def _settings(
+    arguments: Sequence[str],
+) -> tuple[RunFolder, Config[Any, Any], Config[Any, Any], Flags[Settings]]:
+    """The run, its settings, those of the test, and all flags."""
+    asked_help = {"--help", "-h"} & {*arguments}
+    if asked_help and len(arguments) == 1:
+        run, stored, config = RunFolder(Path()), default_config("i3ad"), default_config("i3ad")
+    else:
+        first = command_line.parse_known(DefaultsFlags, [a for a in arguments if a not in asked_help])
+        run = RunFolder(first.run)
+        config = stored = run.read_config()
+        if first.method is not None and first.method != stored.method:
+            config = stored.for_method(first.method)
+    default = Flags(
+        run.path,
+        config.test,
+        ssim=config.ssim,
+        scoring=config.scoring,
+        throughput=config.throughput,
+    )
+    kind = Flags[type(config.test)]
+    flags = command_line.parse(kind, arguments, program=PROGRAM, default=default, method=config.method)
+    changed = {"test": flags.test, "ssim": flags.ssim, "scoring": flags.scoring}
+    return run, stored, replace(config, **changed, throughput=flags.throughput), flags
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,284 @@
+"""The test of a detector on labelled images: maps, scores, metrics, instructive cases, and their files."""
+
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from i3ad_jax.config import Config
+from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.data.layouts import LayoutName
+from i3ad_jax.data.load import load_dataset
+from i3ad_jax.data.stored import Rows, zeros
+from i3ad_jax.detector import Detector
+from i3ad_jax.errors import ChangedFilesWarning, InputError
+from i3ad_jax.report.cases import Case, picture
+from i3ad_jax.report.run_report import make_cases, write_report
+from i3ad_jax.runs.calibration_file import write_calibration
+from i3ad_jax.runs.environment import environment
+from i3ad_jax.runs.files import (
+    file_hash,
+    read_json,
+    write_array,
+    write_csv,
+    write_json,
+    write_picture,
+    write_with_digest,
+)
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runs.run_results import RunResults
+from i3ad_jax.runs.weights import load_weights
+from i3ad_jax.runtime.disk import make_folder, remove
+from i3ad_jax.runtime.memory import allowed
+from i3ad_jax.scoring.metrics import summarise
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What the test of a detector found.
+
+    Attributes:
+        detector: that was tested.
+        test: the labelled images.
+        maps: anomaly maps by score, float32; in a file where they are too many for memory.
+        scores: image scores by score.
+        results: what `results.json` holds.
+        cases: the images that the report shows, with every state of the loop.
+    """
+
+    detector: Detector
+    test: Split
+    maps: dict[str, Float[Rows, "n h w"]]
+    scores: dict[str, Float[np.ndarray, " n"]]
+    results: dict[str, Any]
+    cases: list[Case]
+
+
+def evaluate_run(
+    run: RunFolder,
+    config: Config[Any, Any],
+    *,
+    data: str,
+    layout: LayoutName | None = None,
+    out: RunFolder,
+    memory: int | None = None,
+    command: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Tests a run under `config`, its own but for the test; returns what `results.json` holds.
+
+    Args:
+        run: the trained run.
+        config: its settings, but for the test.
+        data: where the test images come from, as `load_dataset` takes it.
+        layout: how they lie; by default the run's own where `data` is the run's own, else found out.
+        out: the folder for the results.
+        memory: bytes that the images of a split, or the maps, may take there, as for `load_dataset`.
+        command: for the results' record.
+
+    Raises:
+        InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a run.
+    """
+    stored = run.read_config()
+    config.check_weights_of(stored)
+    own = stored.data
+    layout = layout or (own.layout if data == own.data else "auto")
+    same_data = (data, layout) == (own.data, own.layout)
+    same = same_data and config == replace(stored, throughput=config.throughput)
+    if not (same and out.is_same(run)):
+        check_results_folder(out, run)
+    plan = run.read_plan()
+    size, aspect = plan.preprocessing.size, config.data.aspect
+    tested = load_dataset(data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True)
+    detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
+    evaluation = evaluate(detector, tested, memory=memory, progress=True)
+    with out.lock():
+        return write_evaluation(evaluation, out, run=run, data=data, command=command)
+
+
+def load_as(
+    run: RunFolder, config: Config[Any, Any], *, train: Split | None = None, memory: int | None = None
+) -> Detector:
+    """The weights of a run with the settings of another test.
+
+    The run's own calibration serves where the settings are its own; otherwise, or where the run was stopped
+    before it was calibrated, the images that it held out do. Warns of files of the training set that have
+    changed.
+
+    Args:
+        run: the trained run.
+        config: its settings, but for the test.
+        train: the normal training images that the run's settings name; read if needed by default.
+        memory: as for `load_dataset`.
+
+    Raises:
+        InputError: the run or its held-out images cannot be used.
+    """
+    stored = run.read_config()
+    if config == replace(stored, throughput=config.throughput) and run.calibration.exists():
+        detector = Detector.load(run.path)
+        return replace(detector, plan=detector.plan.with_asked(config))
+    plan = run.read_plan().with_asked(config)
+    step, state = load_weights(run, plan.method)
+    if train is None:
+        size = plan.preprocessing.size
+        train = config.data.load(size=size, memory=memory, progress=True).train
+    for change in plan.files.changes(train):
+        warnings.warn(change, ChangedFilesWarning, stacklevel=2)
+    held_out = plan.files.select_held_out(train)
+    detector = Detector.calibrated(plan, state, held_out.images[:], step=step, progress=True)
+    if config == replace(stored, throughput=config.throughput):
+        write_calibration(detector.calibration, run)
+    return detector
+
+
+def evaluate(
+    detector: Detector, data: Dataset, *, memory: int | None = None, progress: bool = False
+) -> Evaluation:
+    """Tests a detector on the test split of a data set.
+
+    Args:
+        detector: to test.
+        data: of which only the test split is used.
+        memory: bytes that the anomaly maps may take there, by default half of what is free.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: there is no test image.
+    """
+    test, config = data.test, detector.config
+    if not len(test):
+        raise InputError(f"--data {data.name}: no test images; predict scores images without labels")
+    # A queue of a single image compiles the program, so that its time does not count.
+    detector.anomaly_maps(test.images[:1])
+    start = time.perf_counter()
+    maps, scores = _score(detector, test, memory=memory, progress=progress)
+    seconds = (time.perf_counter() - start) / len(test)
+    calibration = detector.calibration
+    results = {
+        "method": config.method,
+        "data": data.name,
+        "data_digest": data.digest,
+        "seed": config.seed,
+        "steps": calibration.step,
+        "num_test_normal": int((test.labels == 0).sum()),
+        "num_test_anomalous": int((test.labels == 1).sum()),
+        "num_test_without_mask": int((~test.annotated).sum()),
+        "iterations": detector.method.trace_iterations[-1],
+        **calibration.tuned,
+        "learned": {**calibration.learned, "problem": calibration.problem},
+        "preprocessing": detector.preprocessing.to_json(),
+        "headline": calibration.headline,
+        "standardise": dict(calibration.standardise),
+        "pooling": dict(calibration.pooling),
+        "planted_auroc": {name: dict(own) for name, own in calibration.planted_auroc.items()},
+        "thresholds": dict(calibration.thresholds),
+        "scores": summarise(test, maps, scores),
+        "seconds_per_image": seconds,
+    }
+    found = _as_run_results(detector, test, scores, results)
+    cases = make_cases(found, test, maps[calibration.headline], detector)
+    return Evaluation(detector, test, maps, scores, results, cases)
+
+
+def _score(
+    detector: Detector, test: Split, *, memory: int | None, progress: bool
+) -> tuple[dict[str, Float[Rows, "n h w"]], dict[str, Float[np.ndarray, " n"]]]:
+    """Anomaly maps and image scores by score, computed for some images at a time for the sake of memory."""
+    together = detector.preprocessing.tiling.images_for(detector.config.throughput.queue_size)
+    names = detector.method.score_names
+    shape = (len(test), *test.images.shape[1:3])
+    in_memory = 4 * math.prod(shape) * len(names) <= allowed(memory)
+    maps = {name: zeros(shape, np.float32, in_memory=in_memory) for name in names}
+    scores = {name: np.empty(len(test)) for name in names}
+    with tqdm(desc="test", total=len(test), unit="image", disable=not progress) as bar:
+        for first in range(0, len(test), together):
+            part = slice(first, first + together)
+            found = detector.anomaly_maps(test.images[part], bar=bar)
+            for name, own in detector.calibration.image_scores(found).items():
+                maps[name][part], scores[name][part] = found[name], own
+    return maps, scores
+
+
+def write_evaluation(
+    evaluation: Evaluation, folder: RunFolder, *, run: RunFolder, data: str, command: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Writes results, scores, maps and report to a folder, `results.json` last; returns what that holds.
+
+    A folder that is not the run's own becomes complete by itself: it gets settings, environment, calibration
+    and the list of files too, and says where the weights are.
+
+    Args:
+        evaluation: of a detector of the run.
+        folder: where the results go.
+        run: the trained run, or results of another test of it.
+        data: where the test images came from, as `load_dataset` takes it.
+        command: for the results' record.
+
+    Raises:
+        InputError: the folder holds another run, or cannot be written to.
+    """
+    detector, test = evaluation.detector, evaluation.test
+    weights = run.source()
+    trained = read_json(weights.environment)
+    tested = environment(command=command)
+    results = {**evaluation.results, "data_source": data, "environment": tested}
+    own = folder.is_same(run)
+    if not own:
+        check_results_folder(folder, run)
+    with folder.writing():
+        make_folder(folder.path)
+        remove(folder.results)  # old results never stand beside new settings
+        if not own:
+            folder.point_to(weights)
+            write_json(folder.environment, {**tested, "training": trained})
+            folder.write_plan(detector.plan)
+            write_calibration(detector.calibration, folder)
+        make_folder(folder.maps)
+        for name, values in evaluation.maps.items():
+            write_array(folder.maps / f"{name}.npy", values)
+        columns = zip(test.paths, test.labels, test.defects, *evaluation.scores.values(), strict=True)
+        write_csv(folder.scores, ("path", "label", "defect", *evaluation.scores), columns)
+        described = (folder.scores, *(folder.maps / f"{name}.npy" for name in evaluation.maps))
+        results["sha256"] = {file.relative_to(folder.path).as_posix(): file_hash(file) for file in described}
+        write_report(
+            folder.report,
+            _as_run_results(detector, test, evaluation.scores, results, name=str(folder.path)),
+            training=weights.read_metrics(),
+            trained=trained,
+            test=test,
+            maps=evaluation.maps[results["headline"]],
+            detector=detector,
+            cases=evaluation.cases,
+        )
+        write_picture(folder.cases, picture(evaluation.cases))
+        write_with_digest(folder.results, results)
+    return results
+
+
+def check_results_folder(folder: RunFolder, run: RunFolder) -> None:
+    """Raises InputError if results of `run` would overwrite another run, or its own files."""
+    if folder.is_same(run):
+        raise InputError(
+            f"--out {folder.path}: is the run itself, whose data or settings differ; name another folder"
+        )
+    if folder.checkpoints.exists() or (folder.config.exists() and not folder.weights.exists()):
+        raise InputError(f"--out {folder.path}: holds another run; name another folder")
+
+
+def _as_run_results(
+    detector: Detector,
+    test: Split,
+    scores: dict[str, Float[np.ndarray, " n"]],
+    results: dict[str, Any],
+    *,
+    name: str = "",
+) -> RunResults:
+    """What `read_results` will read from the folder."""
+    asked = detector.plan.asked.to_json()
+    return RunResults(name, results, asked, test.paths, test.labels, test.defects, scores)

@@ -1,0 +1,1 @@
+"""`export`: a detector as one program that runs without this package."""

@@ -1,1 +1,0 @@
-"""A detector as one program that runs without this package."""

@@ -1,0 +1,1 @@
+"""`pack`: a data set decoded once."""

@@ -1,0 +1,1 @@
+"""`predict`: scores of many images without labels."""

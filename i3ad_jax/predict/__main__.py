@@ -1,0 +1,193 @@
+"""`python -m i3ad_jax.predict`: score images without labels by a trained run."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import tyro
+from tqdm import tqdm
+
+from i3ad_jax import __version__, command_line
+from i3ad_jax.calibration.verdict import Rule, VerdictSettings
+from i3ad_jax.data.sources import Reader, Source, digest_of_sources, find_sources, names_of_results
+from i3ad_jax.detector import Detector
+from i3ad_jax.errors import InputError
+from i3ad_jax.predict.parts import BlockScorer, PredictionParts, cut, images_a_part
+from i3ad_jax.predict.results import PredictionFiles, Summary
+from i3ad_jax.predict.scorer import Options, Scorer
+from i3ad_jax.predict.workers import Job, score_on_workers
+from i3ad_jax.runs.files import write_json
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.cluster import find_ray
+from i3ad_jax.settings import Settings, setting
+
+PROGRAM = "python -m i3ad_jax.predict"
+BROKEN_IMAGES = 3
+"""Exit code where some images could not be used and all others were."""
+
+
+@dataclass(frozen=True)
+class EngineSettings(Settings):
+    """What scores the images."""
+
+    engine: Literal["stream", "blocks", "ray"] = "stream"
+    """stream: this process, row by row into predictions.csv. blocks: this process, a thousand blocks into
+    predictions/, a Parquet file each, of which another start does those that are missing. ray: the same by
+    workers, one for each GPU, or without any for each core, of the Ray cluster that RAY_ADDRESS names, or of
+    this machine."""
+    workers: int | None = setting(None, minimum=1, maximum=65_536)
+    """How many workers score with --engine ray; by default one for each GPU or core."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Score images; write predictions.csv and, for each image, a heat map picture to OUT.
+
+    The column `anomalous` is 1 where the score is above the threshold, which comes from normal images alone.
+    An image that cannot be used gets a row with the reason; the exit code is then 3.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a trained run."""
+    images: tyro.conf.Positional[tuple[str, ...]]
+    """Image files, folders of them, or Parquet files with a row for each; or URIs such as s3://bucket/images."""
+    out: Path
+    """Folder for the results."""
+    column: str = "image"
+    """Of Parquet files: with the contents of images' files, or with paths or URIs of these."""
+    verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    options: Options = field(default_factory=Options)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+
+
+def predict(
+    detector: Detector, sources: Sequence[Source], *, out: Path, rule: Rule, options: Options
+) -> Summary:
+    """Scores images and writes the results to `out`, `predictions.csv` last.
+
+    Raises:
+        InputError: `out` cannot be written to or another command works there, or an image cannot be used and
+            `options.strict` is set.
+    """
+    results = PredictionFiles(out)
+    if PredictionParts(results).path.exists():
+        raise InputError(f"--out {out}: has a prediction in parts; go on with --engine or name another --out")
+    scorer = Scorer(detector, rule, options, results)
+    about = _about(detector, sources, rule, options)
+    with RunFolder(out).lock(), RunFolder(out).writing():
+        if not (options.resume and results.finished(about)):
+            unit = detector.chunk  # scores come in the same lists as without the interruption
+            with results.growing_table(scorer.columns, about, resume=options.resume, unit=unit) as table:
+                images = Reader().opened(sources[table.kept :])
+                rows = scorer.rows(images, names_of_results(sources)[table.kept :])
+                total, kept = len(sources), table.kept
+                for row in tqdm(rows, "predict", total=total, initial=kept, unit="image", leave=False):
+                    table.add(row)
+        rows = results.read_table()
+        summary = Summary(
+            scored=sum(not row["error"] for row in rows),
+            anomalous=sum(row["anomalous"] == "1" for row in rows),
+            broken=sum(bool(row["error"]) for row in rows),
+        )
+        write_json(results.about, {**about, **summary._asdict()})
+    return summary
+
+
+def predict_in_parts(
+    detector: Detector,
+    sources: Sequence[Source],
+    *,
+    run: Path,
+    out: Path,
+    rule: Rule,
+    options: Options,
+    engine: EngineSettings,
+) -> Summary:
+    """Scores the blocks of images whose parts are not in `out` yet.
+
+    Args:
+        detector: of the run, for the engine blocks.
+        sources: at least one image.
+        run: folder that workers load the detector from.
+        out: folder for the results.
+        rule, options, engine: as the flags have them.
+
+    Raises:
+        InputError: pyarrow or Ray is missing, `out` cannot be written to or has another prediction, another
+            command works there, or an image cannot be used and `options.strict` is set.
+    """
+    results = PredictionFiles(out)
+    parts = PredictionParts(results)
+    size = images_a_part(len(sources), chunk=detector.chunk)
+    about = {**_about(detector, sources, rule, options), "images_a_part": size}
+    blocks = cut(sources, size=size)
+    with RunFolder(out).lock(), RunFolder(out).writing():
+        parts.begin(about)
+        missing = parts.missing(blocks)
+        if engine.engine == "ray":
+            done = score_on_workers(missing, Job.here(run, out, rule, options), workers=engine.workers)
+        else:
+            done = map(BlockScorer(Scorer(detector, rule, options, results)).score, missing)
+        kept = len(sources) - sum(len(block.sources) for block in missing)
+        with tqdm(desc="predict", total=len(sources), initial=kept, unit="image", leave=False) as progress:
+            for images in done:
+                progress.update(images)
+        return parts.finish(about, blocks)
+
+
+def _about(detector: Detector, sources: Sequence[Source], rule: Rule, options: Options) -> dict[str, Any]:
+    """What a table of predictions belongs to, as JSON values."""
+    return {
+        "version": __version__,
+        "weights": detector.calibration.weights,
+        "settings": detector.config.to_json(),
+        "score": rule.score,
+        "threshold": rule.threshold,
+        "threshold_source": rule.source,
+        "false_alarms": rule.false_alarms._asdict(),
+        "save": sorted(options.save),
+        "map_format": options.map_format,
+        "images": digest_of_sources(sources),
+        "at_once": detector.chunk,
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, predicts, prints where the results are."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    if flags.engine.engine == "ray":
+        find_ray()
+        jax.config.update("jax_platforms", "cpu")  # this process only hands out work: GPUs are the workers'
+    sources = find_sources(flags.images, column=flags.column)
+    detector = Detector.load(flags.run)
+    rule = Rule.of(detector.calibration, flags.verdict)
+    results = PredictionFiles(flags.out)
+    if flags.engine.engine == "stream":
+        table = results.table
+        summary = predict(detector, sources, out=flags.out, rule=rule, options=flags.options)
+    else:
+        table = PredictionParts(results).path
+        summary = predict_in_parts(
+            detector,
+            sources,
+            run=flags.run,
+            out=flags.out,
+            rule=rule,
+            options=flags.options,
+            engine=flags.engine,
+        )
+    print(f"{summary.anomalous} of {summary.scored} images are anomalous")
+    print(rule.describe())
+    print(table)
+    if summary.broken:
+        print(
+            f"{summary.broken} images could not be used: see the column error of the table", file=sys.stderr
+        )
+        sys.exit(BROKEN_IMAGES)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,153 @@
+"""A table of predictions in parts, each a Parquet file with the rows of one block of images.
+
+A part appears whole or not at all and depends on its block alone, whoever scores it: a block that is scored
+again replaces its part, and what is missing is known from the parts that are there.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from i3ad_jax.data.sources import Reader, Source, names_of_results
+from i3ad_jax.errors import InputError
+from i3ad_jax.predict.results import PredictionFiles, Summary
+from i3ad_jax.predict.scorer import Scorer
+from i3ad_jax.runs.files import write_json
+from i3ad_jax.runtime.disk import make_folder, put
+
+_PARTS = 1000
+
+
+class Block(NamedTuple):
+    """Images that are scored together into one part.
+
+    Attributes:
+        number: of the part.
+        sources: where the images lie.
+        names: of their maps and pictures.
+    """
+
+    number: int
+    sources: Sequence[Source]
+    names: Sequence[str]
+
+
+def images_a_part(images: int, *, chunk: int) -> int:
+    """A multiple of `chunk`, the least of which there are at most 1,000 parts of `images`."""
+    return chunk * math.ceil(images / (chunk * _PARTS))
+
+
+def cut(sources: Sequence[Source], *, size: int) -> list[Block]:
+    """Blocks of `size` images, in order; the last one may have fewer."""
+    names = names_of_results(sources)
+    return [
+        Block(number, sources[first : first + size], names[first : first + size])
+        for number, first in enumerate(range(0, len(sources), size))
+    ]
+
+
+class PredictionParts:
+    """The folder of a table in parts.
+
+    Attributes:
+        path: of the table: `predictions/part-000000.parquet` and so on.
+    """
+
+    def __init__(self, results: PredictionFiles) -> None:
+        self.results = results
+        self.path = results.path / "predictions"
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        """Makes the folder of a new prediction, or finds that of the same one.
+
+        Args:
+            about: JSON values that say what the table belongs to.
+
+        Raises:
+            InputError: the folder has results of another prediction, or pyarrow is missing.
+        """
+        try:
+            import pyarrow  # noqa: F401 (to say so before any work is done)
+        except ImportError as error:
+            raise InputError("--engine: needs pyarrow; pip install 'i3ad_jax[parquet]'") from error
+        make_folder(self.path)
+        if not self.results.about.exists():
+            write_json(self.results.about, about)
+        elif not self.results.belongs_to(about):
+            raise InputError(
+                f"{self.results.about}: the prediction there had another run, other options or other images;"
+                " give the same ones to go on with it, or name another --out"
+            )
+
+    def missing(self, blocks: Iterable[Block]) -> list[Block]:
+        """The blocks whose parts are not there."""
+        return [block for block in blocks if not self._file(block.number).exists()]
+
+    def write(self, block: Block, rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> None:
+        """Writes the part of a block.
+
+        Args:
+            block: whose part it is.
+            rows: as `Scorer.rows` gives them.
+            columns: their names.
+        """
+        import pyarrow
+        from pyarrow import parquet
+
+        kinds = {"path": pyarrow.string(), "anomalous": pyarrow.int8(), "error": pyarrow.string()}
+        schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in columns])
+        values = [dict(zip(columns, row, strict=True)) for row in rows]
+        file = self._file(block.number)
+        temporary = file.with_name(f".{file.name}.{uuid4().hex}")  # another machine may write this part too
+        parquet.write_table(pyarrow.Table.from_pylist(values, schema=schema), temporary)
+        put(temporary, file)
+
+    def finish(self, about: Mapping[str, Any], blocks: Sequence[Block]) -> Summary:
+        """Counts the rows of all parts, notes it beside `about` and clears up what killed workers left.
+
+        Raises:
+            InputError: a part is missing or has not a row for each image of its block.
+        """
+        from pyarrow import parquet
+
+        scored = anomalous = broken = 0
+        for block in blocks:
+            file = self._file(block.number)
+            try:
+                verdicts = parquet.read_table(file, columns=["anomalous"]).column(0)
+            except Exception as error:  # of the file system or pyarrow's
+                raise InputError(f"{file}: cannot be read; remove it and start again") from error
+            if len(verdicts) != len(block.sources):
+                raise InputError(f"{file}: has {len(verdicts)} rows; remove it and start again")
+            broken += verdicts.null_count
+            scored += len(verdicts) - verdicts.null_count
+            anomalous += verdicts.to_pylist().count(1)
+        for left in self.path.glob(".part-*"):
+            left.unlink(missing_ok=True)
+        summary = Summary(scored, anomalous, broken)
+        write_json(self.results.about, {**about, **summary._asdict()})
+        return summary
+
+    def _file(self, number: int) -> Path:
+        return self.path / f"part-{number:06}.parquet"
+
+
+class BlockScorer:
+    """Scores blocks and writes their parts, by one detector."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._parts = PredictionParts(scorer.results)
+        self._reader = Reader()
+
+    def score(self, block: Block) -> int:
+        """Writes the part of a block; returns how many images it has.
+
+        Raises:
+            InputError: an image cannot be used and the options are strict.
+        """
+        rows = self._scorer.rows(self._reader.opened(block.sources), block.names)
+        self._parts.write(block, rows, self._scorer.columns)
+        return len(block.sources)

@@ -1,0 +1,169 @@
+"""What `predict` writes: a table that grows row by row, anomaly maps and pictures.
+
+A prediction that is interrupted goes on where it stopped: `predictions.partial.csv` has the rows so far, and
+`predictions.json` says what they belong to.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TextIO
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image, PngImagePlugin
+
+from i3ad_jax.errors import InputError
+from i3ad_jax.pictures import overlay
+from i3ad_jax.prediction import Prediction
+from i3ad_jax.runs.files import read_json, write_array, write_json, write_picture, write_text
+from i3ad_jax.runtime.disk import make_folder, put, remove, whole
+from i3ad_jax.scoring.maps import SCORES
+
+MapFormat = Literal["npy", "npz", "png"]
+
+
+class Summary(NamedTuple):
+    """How many images a prediction scored, called anomalous, and could not use."""
+
+    scored: int
+    anomalous: int
+    broken: int
+
+
+class PredictionFiles:
+    """The folder of a prediction.
+
+    Attributes:
+        table: the finished table, one row for each image in the order given.
+        partial: its rows so far, while a prediction goes on or after it was interrupted.
+        about: what the table belongs to, and a summary once it is finished.
+        maps, pictures: folders with a file for each image.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.table = path / "predictions.csv"
+        self.partial = path / "predictions.partial.csv"
+        self.about = path / "predictions.json"
+        self.maps = path / "maps"
+        self.pictures = path / "pictures"
+
+    def finished(self, about: Mapping[str, Any]) -> bool:
+        """Whether the table of exactly this prediction is there already."""
+        return self.table.exists() and not self.partial.exists() and self.belongs_to(about)
+
+    @contextmanager
+    def growing_table(
+        self, header: Sequence[str], about: Mapping[str, Any], *, resume: bool, unit: int
+    ) -> Iterator["GrowingTable"]:
+        """A table to add rows to, which becomes `table` at the end of the block unless it fails.
+
+        Args:
+            header: names of the columns.
+            about: JSON values that say what the table belongs to.
+            resume: keep the rows of an interrupted prediction that had the same `about`.
+            unit: rows are kept in multiples of this.
+
+        Raises:
+            InputError: rows are to be kept that belong to another prediction.
+        """
+        make_folder(self.path)
+        rows: list[list[str]] = []
+        if resume and self.partial.exists():
+            if not self.belongs_to(about):
+                raise InputError(
+                    f"{self.about}: the prediction to resume had another run, other options or other images;"
+                    " give the same ones, or start anew without --resume"
+                )
+            rows = _complete_rows(self.partial, len(header))[1:]
+            rows = rows[: len(rows) // unit * unit]
+        # Old rows never stand beside what new ones belong to, nor new ones without it.
+        remove(self.table)
+        if not rows:
+            remove(self.partial)
+        write_json(self.about, about)
+        write_text(self.partial, _as_csv([header, *rows]))
+        with self.partial.open("a", encoding="utf-8", newline="") as file:
+            yield GrowingTable(file, kept=len(rows))
+        put(self.partial, self.table)
+
+    def read_table(self) -> list[dict[str, str]]:
+        """The rows of the finished table by their columns."""
+        with self.table.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def write_map(
+        self, name: str, anomaly_map: Float[np.ndarray, "height width"], map_format: MapFormat
+    ) -> None:
+        """Writes `maps/NAME.npy`, float32; or `.npz`, compressed, the array called anomaly_map; or `.png`.
+
+        A PNG has 16 bits: 0 and 65535 stand for the values that its text entries minimum and maximum name.
+        """
+        file = self.maps / f"{name}.{map_format}"
+        match map_format:
+            case "npy":
+                write_array(file, anomaly_map)
+            case "npz":
+                with whole(file) as temporary:
+                    np.savez_compressed(temporary, anomaly_map=anomaly_map)
+            case "png":
+                low, high = float(anomaly_map.min()), float(anomaly_map.max())
+                values = (anomaly_map - low) * (65535 / max(high - low, np.finfo(np.float32).tiny))
+                text = PngImagePlugin.PngInfo()
+                text.add_text("minimum", repr(low))
+                text.add_text("maximum", repr(high))
+                picture = Image.fromarray(values.round().astype(np.uint16))
+                write_picture(file, picture, pnginfo=text, compress_level=1)
+
+    def write_picture(
+        self, name: str, prediction: Prediction, anomaly_map: Float[np.ndarray, "height width"], score: str
+    ) -> None:
+        """Writes `pictures/NAME.jpg`: the image in grey under the heat map of a score.
+
+        Raises:
+            InputError: the image's file has changed since it was scored.
+        """
+        heat = overlay(prediction.original, anomaly_map, vmax=SCORES[score].heat_limit)
+        write_picture(self.pictures / f"{name}.jpg", Image.fromarray(heat), quality=90)
+
+    def belongs_to(self, about: Mapping[str, Any]) -> bool:
+        """Whether what is there belongs to the same prediction."""
+        if not self.about.exists():
+            return False
+        stored = read_json(self.about)
+        return all(stored.get(key) == value for key, value in about.items())
+
+
+class GrowingTable:
+    """A CSV file to which rows are added one by one.
+
+    Attributes:
+        kept: how many rows were there before.
+    """
+
+    def __init__(self, file: TextIO, *, kept: int) -> None:
+        self._file = file
+        self.kept = kept
+
+    def add(self, row: Sequence[object]) -> None:
+        """Adds a row, which then survives the end of the process; a power cut may take the newest rows."""
+        self._file.write(_as_csv([row]))
+        self._file.flush()
+
+
+def _as_csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _complete_rows(file: Path, columns: int) -> list[list[str]]:
+    """The rows of a table before the first that is damaged: a last one may have been cut short."""
+    text = file.read_bytes().decode("utf-8", "ignore")  # it may end within a character
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    rows = rows if text.endswith("\r\n") else rows[:-1]
+    return list(takewhile(lambda row: len(row) == columns, rows))

@@ -1,0 +1,108 @@
+"""Images in, rows of a table out; maps and pictures are written on the way."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from i3ad_jax.calibration.verdict import Rule
+from i3ad_jax.data.inputs import Broken, ImageLike
+from i3ad_jax.detector import Detector
+from i3ad_jax.errors import InputError
+from i3ad_jax.predict.results import MapFormat, PredictionFiles
+from i3ad_jax.prediction import Prediction
+from i3ad_jax.runtime.disk import make_folder
+from i3ad_jax.settings import Settings
+
+_WRITERS = 2
+_WAITING = 8  # results that may wait for a writer, each with a map in the size of its image
+
+
+@dataclass(frozen=True)
+class Options(Settings):
+    """What is written, and what happens to broken images and interrupted predictions."""
+
+    save: tuple[Literal["scores", "maps", "pictures"], ...] = ("scores", "pictures")
+    """What is written: the table in any case; maps/, anomaly maps in the size of the image; pictures/,
+    the image under its heat map, JPEG."""
+    map_format: MapFormat = "npy"
+    """Of the maps: npy, float32; npz, the same compressed; png, 16 bits from the map's minimum to its
+    maximum, which the file's text entries name."""
+    strict: bool = False
+    """Stop at the first image that cannot be used, instead of noting it in the column error."""
+    resume: bool = False
+    """Go on where the same prediction was interrupted, as the engines blocks and ray always do."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Makes rows of the table of predictions.
+
+    Attributes:
+        detector: scores the images.
+        rule: says which are anomalous.
+        options: say what is written.
+        results: folder of the maps and pictures.
+    """
+
+    detector: Detector
+    rule: Rule
+    options: Options
+    results: PredictionFiles
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the table: path, every score, anomalous (1 or 0), error."""
+        return ("path", *self.detector.calibration.held_out_scores, "anomalous", "error")
+
+    def rows(
+        self, images: Iterable[ImageLike], names: Sequence[str]
+    ) -> Iterator[tuple[str | float | None, ...]]:
+        """The row of each image, in order, after its map and picture are written.
+
+        Reading, the detector's program, and drawing and writing go on at the same time, in bounded memory. A
+        row has None where it has no value: the scores of an image that cannot be used, the error of another.
+
+        Args:
+            images: as `Detector.attempt` takes them.
+            names: of their maps and pictures.
+
+        Raises:
+            InputError: an image cannot be used and `options.strict` is set.
+        """
+        waiting: deque[tuple[Prediction | Broken, Future[None] | None]] = deque()
+        drawn = {"maps", "pictures"} & set(self.options.save)
+        for folder in drawn:
+            make_folder(self.results.path / folder)
+        writers = ThreadPoolExecutor(max_workers=_WRITERS)
+        try:
+            for name, found in zip(names, self.detector.attempt(images), strict=True):
+                if isinstance(found, Broken) and self.options.strict:
+                    raise InputError(found.problem)
+                written = None
+                if drawn and isinstance(found, Prediction):
+                    written = writers.submit(self._write, name, found)
+                waiting.append((found, written))
+                if len(waiting) > _WAITING:
+                    yield self._row(*waiting.popleft())
+            while waiting:
+                yield self._row(*waiting.popleft())
+        finally:
+            writers.shutdown(cancel_futures=True)
+
+    def _row(
+        self, found: Prediction | Broken, written: Future[None] | None
+    ) -> tuple[str | float | None, ...]:
+        if isinstance(found, Broken):
+            return (found.name, *[None] * (len(self.columns) - 2), found.problem)
+        if written is not None:
+            written.result()
+        return (found.name, *found.scores.values(), int(self.rule.is_anomalous(found.scores)), None)
+
+    def _write(self, name: str, found: Prediction) -> None:
+        anomaly_map = found.anomaly_map(score=self.rule.score)
+        if "maps" in self.options.save:
+            self.results.write_map(name, anomaly_map, self.options.map_format)
+        if "pictures" in self.options.save:
+            self.results.write_picture(name, found, anomaly_map, self.rule.score)

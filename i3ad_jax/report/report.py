@@ -1,0 +1,113 @@
+"""The report of a run: one page that shows its verdict, its instructive cases, its numbers and its charts.
+
+The file opens without a network: styles, scripts, charts and pictures are all inside it, and its own
+content security policy forbids it to load anything. The page is `templates/report.html.jinja`.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
+from i3ad_jax.pictures import colour_stops
+from i3ad_jax.report import charts
+from i3ad_jax.report.cases import Case, case_view
+from i3ad_jax.report.distribution import distribution
+from i3ad_jax.report.page import render
+from i3ad_jax.report.thumbnails import BUDGET, Thumbnail
+from i3ad_jax.runs.run_results import RunResults, flatten
+from i3ad_jax.scoring.maps import SCORES
+from i3ad_jax.scoring.metrics import roc_points
+
+_NUM_WORST = 3
+
+
+def report_page(
+    run: RunResults,
+    *,
+    environment: Mapping[str, Any],
+    training: Sequence[Mapping[str, Any]],
+    states: Sequence[str] = (),
+    cases: Sequence[Case] = (),
+    pictures: Mapping[int, Thumbnail] | None = None,
+    missing: Sequence[str] = (),
+) -> str:
+    """The report as HTML.
+
+    Args:
+        run: results, settings and scores; any metric may be None.
+        environment: versions, device and the like, nested.
+        training: the rows of metrics.jsonl; every column of floats gets a chart.
+        states: what each state of a case's reconstructions is called.
+        cases: the images to show large, in order; neighbours of one group share a heading.
+        pictures: small pictures of test images, by their position.
+        missing: what could not be put in this report, a sentence each.
+    """
+    vmax = SCORES[run.headline].heat_limit
+    views = [case_view(case, vmax=vmax) | {"group": case.group} for case in cases]
+    return render(
+        "report.html.jinja",
+        run=run,
+        results=run.results,
+        confusion=run.confusion(run.headline),
+        outcomes={kind: run.outcomes(kind) for kind in run.scores},
+        worst=_worst(run),
+        default_quantile=DEFECT_QUANTILE,
+        distributions={
+            kind: distribution(run.labels, values, threshold=run.threshold(kind))
+            for kind, values in run.scores.items()
+        },
+        groups=[(name, list(own)) for name, own in itertools.groupby(views, key=lambda view: view["group"])],
+        states=list(states),
+        last_step=max((len(case.masks) for case in cases), default=1) - 1,
+        pictures=pictures or {},
+        picture_budget=BUDGET,
+        values={
+            "labels": run.labels.tolist(),
+            "scores": {kind: values.tolist() for kind, values in run.scores.items()},
+        },
+        vmax=vmax,
+        colour_stops=colour_stops(),
+        roc_charts=_roc_chart(run),
+        training_charts=_training_charts(training),
+        environment=flatten(environment),
+        missing=missing,
+    )
+
+
+def _worst(run: RunResults) -> dict[str, list[int]]:
+    """Positions of the worst missed images and false alarms by the headline, the worst first."""
+    outcomes = run.outcomes(run.headline)
+    order = np.argsort(run.margins(run.headline), kind="stable").tolist()
+    return {
+        outcome: [index for index in order if outcomes[index] == outcome][:_NUM_WORST]
+        for outcome in ("missed", "false alarm")
+    }
+
+
+def _roc_chart(run: RunResults) -> dict[str, Markup]:
+    """SVG of the ROC curves by its title, if there are images of both classes."""
+    curves = {}
+    for kind, values in run.scores.items():
+        points = roc_points(run.labels, values)
+        if points is not None:
+            auroc = run.results["scores"][kind]["image_auroc"]
+            curves[f"{SCORES[kind].label} (AUROC {auroc:.3f})"] = points
+    title = "ROC curves of the image scores"
+    return {title: Markup(charts.roc_chart(curves, title=title))} if curves else {}
+
+
+def _training_charts(training: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
+    """SVG by title of each column of floats, in the order in which the columns first appear."""
+    names = dict.fromkeys(name for row in training for name, value in row.items() if isinstance(value, float))
+    names.pop("steps_per_second", None)
+    steps = np.array([row["step"] for row in training], np.float64)
+    panels = {}
+    for name in names:
+        values = np.array([row.get(name, np.nan) for row in training], np.float64)
+        title = name.replace("_", " ")
+        panels[title] = Markup(charts.training_chart(steps, values, title=title))
+    return panels

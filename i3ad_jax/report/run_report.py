@@ -1,0 +1,170 @@
+"""The report of a run: made by its test, or once more of what its folder holds."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.load import load_dataset
+from i3ad_jax.data.stored import Rows, StoredArray
+from i3ad_jax.detector import Detector
+from i3ad_jax.errors import IncompleteReportWarning, InputError
+from i3ad_jax.report.cases import Case, choose_cases
+from i3ad_jax.report.report import report_page
+from i3ad_jax.report.thumbnails import thumbnails
+from i3ad_jax.runs.files import file_hash, read_json, write_text
+from i3ad_jax.runs.results import read_results
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runs.run_results import RunResults
+from i3ad_jax.runtime.disk import make_folder
+from i3ad_jax.scoring.maps import SCORES
+
+NUM_CASES = 12
+
+
+def make_cases(
+    run: RunResults, test: Split, maps: Float[Rows, "n h w"], detector: Detector | None
+) -> list[Case]:
+    """The images that a report shows large, with every state of the loop.
+
+    Args:
+        run: results and scores of the images.
+        test: the images.
+        maps: their anomaly maps of the headline score.
+        detector: that was tested; without it there are no states.
+    """
+    chosen = choose_cases(run.labels, run.scores[run.headline], count=NUM_CASES)
+    traced = detector and detector.trace_pixels(test.images[np.array([index for index, _ in chosen])])
+    no_state = np.zeros((0, *maps.shape[1:]), bool)
+    return [
+        Case(
+            index=index,
+            group=group,
+            image=test.images[index],
+            truth=test.masks[index] if test.annotated[index] else None,
+            anomaly_map=maps[index],
+            reconstructions=traced.reconstructions[i] if traced else np.zeros((*no_state.shape, 3), np.uint8),
+            masks=traced.masks[i] if traced else no_state,
+        )
+        for i, (index, group) in enumerate(chosen)
+    ]
+
+
+def write_report(
+    file: Path,
+    run: RunResults,
+    *,
+    training: Sequence[Mapping[str, Any]],
+    trained: Mapping[str, Any],
+    test: Split | None,
+    maps: Float[Rows, "n h w"] | None,
+    detector: Detector | None,
+    cases: list[Case],
+    missing: Sequence[str] = (),
+) -> None:
+    """Writes the report to `file`; an older one stays whole until the new one is complete.
+
+    Args:
+        file: the HTML file.
+        run: results, settings and scores.
+        training: the rows of `metrics.jsonl`.
+        trained: the environment of the training.
+        test: the test images; None if they are not at hand.
+        maps: their anomaly maps of the headline score; None likewise.
+        detector: that was tested; None if its weights are not at hand.
+        cases: as `make_cases` gives them.
+        missing: what could not be put in the report, a sentence each.
+    """
+    pictures = None
+    if test is not None and maps is not None:
+        order = np.argsort(run.margins(run.headline), kind="stable").tolist()
+        pictures = thumbnails(test.images, maps, order, vmax=SCORES[run.headline].heat_limit)
+    states = ()
+    if detector is not None:
+        numbers = detector.method.trace_iterations[1:]
+        states = (detector.method.start, *(f"iteration {number}" for number in numbers))
+    page = report_page(
+        run,
+        environment={"test": run.results["environment"], "training": trained},
+        training=training,
+        states=states,
+        cases=cases,
+        pictures=pictures,
+        missing=missing,
+    )
+    write_text(file, page)
+
+
+def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> None:
+    """Writes the report of a run, or of the results of another test of it, once more.
+
+    Scores, maps, settings and training curves are those in the folder. The images are read from where they
+    were, and the states of the cases are computed by the run's weights. What is not there any more or has
+    changed is left out, with an `IncompleteReportWarning`; the report says so too.
+
+    Args:
+        folder: of a run or of results.
+        out: the HTML file.
+        progress: show progress bars.
+
+    Raises:
+        InputError: the folder has no results, or `out` cannot be written.
+    """
+    run = read_results(folder)
+    missing: list[str] = []
+
+    def unless_gone(what: str, get: Any) -> Any:
+        try:
+            return get()
+        except InputError as error:
+            missing.append(f"{what} ({error})")
+            warnings.warn(f"{out}: lacks {missing[-1]}", IncompleteReportWarning, stacklevel=3)
+            return None
+
+    training = unless_gone("the training curves", lambda: folder.source().read_metrics()) or []
+    test = unless_gone("pictures of the images", lambda: _read_test(folder, run, progress=progress))
+    maps, detector, cases = None, None, []
+    if test is not None:
+        maps = unless_gone("the anomaly maps", lambda: _read_maps(folder, run, test))
+    if test is not None and maps is not None:
+        detector = unless_gone("the states of the loop", lambda: Detector.load(folder.path))
+        cases = make_cases(run, test, maps, detector)
+    environment = read_json(folder.environment)
+    with folder.writing():
+        make_folder(out.parent)
+        write_report(
+            out,
+            run,
+            training=training,
+            trained=environment.get("training", environment),
+            test=test,
+            maps=maps,
+            detector=detector,
+            cases=cases,
+            missing=missing,
+        )
+
+
+def _read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
+    """The test images of the results, unchanged."""
+    source, aspect = run.results["data_source"], folder.read_config().data.aspect
+    size = folder.read_plan().preprocessing.size
+    data = load_dataset(source, size=size, aspect=aspect, progress=progress)
+    if data.digest != run.results["data_digest"] or data.test.paths != run.paths:
+        raise InputError(f"{source}: the test images are not those of the results any more")
+    return data.test
+
+
+def _read_maps(folder: RunFolder, run: RunResults, test: Split) -> Float[StoredArray, "n h w"]:
+    """The anomaly maps of the headline score."""
+    file = folder.maps / f"{run.headline}.npy"
+    maps = StoredArray.open(file)
+    if maps.shape != test.images.shape[:3] or maps.dtype != np.float32:
+        raise InputError(f"{file}: is not of the images of the results")
+    if file_hash(file) != run.results["sha256"].get(f"{folder.maps.name}/{file.name}"):
+        raise InputError(f"{file}: has changed since it was written")
+    return maps

@@ -1,0 +1,1 @@
+"""`serve`: scores of images that clients upload, by HTTP."""

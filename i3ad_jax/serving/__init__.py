@@ -1,1 +1,0 @@
-"""A detector behind HTTP: requests of many clients scored together."""

@@ -1,0 +1,1 @@
+"""`train`: a training session in a run folder."""

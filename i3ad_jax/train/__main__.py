@@ -1,0 +1,132 @@
+"""`python -m i3ad_jax.train`: train a method on normal images, test it, write a report."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic
+
+from i3ad_jax import command_line
+from i3ad_jax.config import DEFAULT_PRESET, Config, Test, Training, default_config
+from i3ad_jax.data.load import absolute_source, bytes_of
+from i3ad_jax.errors import InputError
+from i3ad_jax.methods import METHODS
+from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.processes import Processes, agreed, from_first, is_first
+from i3ad_jax.settings import flag
+from i3ad_jax.train.session import Interrupted, train_and_test
+
+PROGRAM = "python -m i3ad_jax.train"
+
+
+@dataclass(frozen=True)
+class DefaultsFlags:
+    """The flags that decide the defaults of all others."""
+
+    preset: str = DEFAULT_PRESET
+    method: str | None = None
+    run: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Flags(Generic[Training, Test]):
+    """Train on normal images, test on labelled ones, and write RUN/report.html, results.json and scores.csv.
+
+    Without any option: I3AD on the built-in textures, a quarter of an hour on two CPU cores; --preset quick
+    takes a few minutes.
+    """
+
+    config: Config[Training, Test]
+    run: Path | None = None
+    """Folder of the run; by default a new one under runs/."""
+    resume: bool = False
+    """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may grow, and
+    f_anogan's, whose encoder trains in the last part of them, may not."""
+    image_memory: float | None = None
+    """GiB that the images of a split, or the maps of the test, may take in memory; by default half of what is
+    free. More of them are read as they are needed, from where pack has put them or a temporary file in the
+    folder that TMPDIR names. It changes no result."""
+    devices: int | None = None
+    """Devices of all processes that share the training: each takes its part of every batch, which it must
+    divide. By default one; of several processes as many as can. A run may go on with another number of them;
+    they change speed, and results by rounding alone."""
+    processes: Processes = field(default_factory=Processes)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, trains, prints where the results are."""
+    command_line.parse_known(Processes, arguments).join()
+    flags, folder = agreed(lambda: _settings(arguments))
+    try:
+        results = train_and_test(
+            flags.config,
+            folder,
+            resume=flags.resume,
+            devices=flags.devices,
+            memory=bytes_of(flags.image_memory),
+            command=sys.argv,
+        )
+    except Interrupted as stop:
+        if is_first():
+            print(
+                f"\n{stop}. To go on:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
+                file=sys.stderr,
+            )
+        sys.exit(128 + stop.signal)
+    if not is_first():
+        return
+    if results is None:
+        print(f"\nNo test images: trained only. Score images by python -m i3ad_jax.predict {folder.path} ...")
+    else:
+        command_line.print_results(results, folder)
+
+
+def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:
+    """The flags over the preset's values, or over the run's own where it is resumed, and the run."""
+    first = command_line.parse_known(DefaultsFlags, arguments)
+    if not first.resume:
+        flags = _parse(arguments, default_config(first.method or "i3ad", preset=first.preset))
+        return flags, RunFolder(flags.run or _new_folder(flags.config))
+    if first.run is None:
+        raise InputError("--resume: say which run with --run FOLDER")
+    folder = RunFolder(first.run)
+    stored = folder.read_config()
+    if folder.weights.exists():
+        trained = folder.source().path
+        raise InputError(f"--run {folder.path}: holds results of a test; --run {trained} is what was trained")
+    _check_resumable(stored.flat(), {"method": first.method or stored.method}, folder)
+    flags = _parse(arguments, stored)
+    _check_resumable(stored.flat(), flags.config.flat(), folder)
+    return flags, folder
+
+
+def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> Flags[Any, Any]:
+    """The flags, those of the method's own settings over `config`."""
+    kind = Flags[type(config.training), type(config.test)]
+    flags = command_line.parse(kind, arguments, program=PROGRAM, default=Flags(config), method=config.method)
+    source = absolute_source(flags.config.data.data)
+    return replace(flags, config=flags.config.with_settings({"data": source}))
+
+
+def _check_resumable(stored: dict[str, Any], asked: dict[str, Any], folder: RunFolder) -> None:
+    """Raises InputError unless the settings are the run's own, but for more training steps where it can."""
+    may_grow = METHODS[stored["method"]].steps_may_grow
+    for name, value in asked.items():
+        if value != stored[name] and not (name == "steps" and may_grow and value > stored[name]):
+            raise InputError(
+                f"{flag(name)} {value}: {folder.path} was trained with {flag(name)} {stored[name]};"
+                " leave it out or start a new run"
+            )
+
+
+def _new_folder(config: Config) -> Path:
+    name = "".join(letter if letter.isalnum() else "-" for letter in Path(config.data.data).name)
+    now = datetime.fromisoformat(from_first(datetime.now().isoformat()))
+    return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{config.method}-{name}-seed{config.seed}"
+
+
+if __name__ == "__main__":
+    command_line.run(main)

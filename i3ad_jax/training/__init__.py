@@ -1,0 +1,1 @@
+"""Training as an iterator of steps."""
