@@ -15,7 +15,7 @@ from i3ad_jax.config import Config, default_config, misplaced_setting
 from i3ad_jax.data.layouts import find_layout
 from i3ad_jax.data.load import absolute_source
 from i3ad_jax.errors import InputError
-from i3ad_jax.evaluate.evaluation import evaluate_run
+from i3ad_jax.evaluate.tested_run import evaluate_run
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.runs.run_folder import RunFolder

@@ -3,20 +3,32 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from i3ad_jax.detector import Detector
+    from i3ad_jax.detector import Detector, TrainingProgress
     from i3ad_jax.errors import InputError
     from i3ad_jax.estimator import AnomalyDetector
+    from i3ad_jax.evaluation import Evaluation
     from i3ad_jax.prediction import Prediction, Trace
 
 __version__ = "0.1.0"
-__all__ = ["AnomalyDetector", "Detector", "InputError", "Prediction", "Trace", "__version__"]
+__all__ = [
+    "AnomalyDetector",
+    "Detector",
+    "Evaluation",
+    "InputError",
+    "Prediction",
+    "Trace",
+    "TrainingProgress",
+    "__version__",
+]
 
 _MODULES = {
     "AnomalyDetector": "estimator",
     "Detector": "detector",
+    "Evaluation": "evaluation",
     "InputError": "errors",
     "Prediction": "prediction",
     "Trace": "prediction",
+    "TrainingProgress": "detector",
 }
 
 

@@ -1,45 +1,73 @@
 """`Detector`: a method, its settings, its weights and its calibration in one object."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
-from tqdm import tqdm
+from jaxtyping import Integer, UInt8
 
-from i3ad_jax.calibration.calibration import Calibration, calibrate, plain_anomaly_maps
-from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
-from i3ad_jax.data.inputs import Broken, ImageLike, ImagesLike, Picture, as_split, try_pictures
-from i3ad_jax.data.load import ARRAYS, absolute_source
-from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.errors import InputError
-from i3ad_jax.methods.method import Method
+from i3ad_jax.calibration.calibration import calibrate
+from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
+from i3ad_jax.calibration.verdict import VerdictSettings
+from i3ad_jax.config import DEFAULT_PRESET, default_config
+from i3ad_jax.data.inputs import (
+    ImageLike,
+    ImagesLike,
+    as_labelled_split,
+    as_split,
+)
+from i3ad_jax.data.load import ARRAYS, absolute_source, load_dataset
+from i3ad_jax.errors import InputError, LearnedLittleWarning
+from i3ad_jax.evaluation import Evaluation
+from i3ad_jax.inference import Inference
 from i3ad_jax.plan import Plan, resolve
-from i3ad_jax.prediction import Prediction, Trace
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.calibration_file import read_calibration, write_calibration
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.weights import load_weights
-from i3ad_jax.scoring.maps import AnomalyMaps
-from i3ad_jax.training.steps import last_step
+from i3ad_jax.runtime.devices import own_copy
+from i3ad_jax.training.steps import Step, last_step
+
+LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Detector:
+class TrainingProgress(NamedTuple):
+    """State of a training, for callbacks.
+
+    Attributes:
+        step: number of training steps so far.
+        steps: number of all training steps.
+        losses: of this step, by name.
+        detector: calibrates and returns the detector so far, while the callback runs.
+    """
+
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    detector: Callable[[], "Detector"]
+
+
+Callback = Callable[[TrainingProgress], None]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detector(Inference):
     """A trained and calibrated detector.
 
     Attributes:
         plan: settings, what the networks see of an image, and the images of training and calibration.
         state: weights, and the state of the optimisers.
         calibration: what the calibration images taught.
+        verdict: settings of the rule that decides, saved with the detector.
     """
-
-    plan: Plan
-    state: object
-    calibration: Calibration
 
     @classmethod
     def fit(
@@ -49,10 +77,14 @@ class Detector:
         method: str = "i3ad",
         preset: str = DEFAULT_PRESET,
         devices: int | None = None,
+        callbacks: Sequence[Callback] = (),
         progress: bool = False,
         **settings: int | float | bool | str | tuple[int, ...] | None,
     ) -> "Detector":
-        """Trains and calibrates on normal images alone.
+        """Train and calibrate on normal images alone.
+
+        The logger `i3ad_jax` gets the plan and the losses, level INFO. `LearnedLittleWarning` is issued where
+        the network learned less than the simplest replacement of it.
 
         Args:
             images: a data set as `--data` takes it, of which only the normal training images are used; or the
@@ -60,6 +92,8 @@ class Detector:
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
             devices: that share every batch of the training, by default one; on a CPU one has all cores.
+            callbacks: functions that are called with `TrainingProgress`, every 20 steps or more often and at
+                the end; an exception that one raises ends the training.
             progress: show progress bars.
             settings: any other option of `python -m i3ad_jax.train`, with underscores for dashes.
 
@@ -75,18 +109,28 @@ class Detector:
             given = images if isinstance(images, ImageLike) else list(images)
             read = lambda size: as_split(given, size=size, aspect=config.data.aspect)  # noqa: E731
         resolved = resolve(config, read)
-        plan = resolved.plan
-        last = last_step(
-            plan.method,
-            resolved.images.images,
-            preprocessing=plan.preprocessing,
-            augment=config.preprocessing.augment,
-            seed=config.seed,
-            devices=devices,
-            progress=progress,
-        )
-        held_out = resolved.held_out.images[:]
-        return cls.calibrated(plan, last.state, held_out, step=last.number, progress=progress)
+        plan, held_out = resolved.plan, resolved.held_out.images[:]
+        for line in plan.describe():
+            LOG.info(line)
+        total = getattr(plan.method.training, "steps", 1)
+
+        def on_step(step: Step) -> None:
+            losses = {name: float(value) for name, value in step.metrics.items()}
+            so_far = partial(cls._so_far, plan, step, held_out)
+            for callback in callbacks:
+                callback(TrainingProgress(step.number, total, losses, so_far))
+
+        last = last_step(plan, resolved.images.images, devices=devices, progress=progress, on_step=on_step)
+        detector = cls.calibrated(plan, last.state, held_out, step=last.number, progress=progress)
+        if detector.calibration.problem:
+            warnings.warn(detector.calibration.problem, LearnedLittleWarning, stacklevel=2)
+        return detector
+
+    @classmethod
+    def _so_far(cls, plan: Plan, step: Step, held_out: UInt8[np.ndarray, "n h w 3"]) -> "Detector":
+        """The detector after a step; the next step takes the memory of the state, so it is copied."""
+        state = jax.tree.map(jnp.copy, own_copy(step.state))
+        return cls.calibrated(plan, state, held_out, step=step.number)
 
     @classmethod
     def calibrated(
@@ -114,25 +158,45 @@ class Detector:
         )
         return cls(plan, state, calibration)
 
-    @property
-    def config(self) -> Config[Any, Any]:
-        """Settings, with every automatic choice made."""
-        return self.plan.config
+    def threshold(self, *, false_alarm_rate: float = 1 - DEFECT_QUANTILE, score: str | None = None) -> float:
+        """Return the threshold that a fraction of the calibration images exceeds.
 
-    @property
-    def method(self) -> Method:
-        """The method with its networks."""
-        return self.plan.method
+        Args:
+            false_alarm_rate: this fraction, in (0, 1). With n images, rates below 1 / n are extrapolated to
+                the highest score.
+            score: name of a score; by default the one that decides.
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """Mapping from pixels to the networks' input."""
-        return self.plan.preprocessing
+        Raises:
+            InputError: the rate is outside (0, 1), or there is no such score.
+        """
+        asked = self.with_rule(score=score or self.rule.score, false_alarm_rate=false_alarm_rate)
+        return asked.rule.threshold
 
-    @property
-    def files(self) -> TrainingFiles:
-        """Images that were trained on, and those reserved for calibration."""
-        return self.plan.files
+    def with_rule(
+        self,
+        *,
+        score: str | None = None,
+        false_alarm_rate: float | None = None,
+        threshold: float | None = None,
+    ) -> "Detector":
+        """Return the same detector with another rule, which `save` keeps.
+
+        Args:
+            score: name of the score that decides; by default the run's selected score.
+            false_alarm_rate: fraction of the calibration images that the threshold calls anomalous, in
+                (0, 1); by default 0.05.
+            threshold: the threshold itself, in the units of the score; instead of a rate.
+
+        Raises:
+            InputError: there is no such score, or the rate is outside (0, 1) or given with a threshold.
+        """
+        if false_alarm_rate is not None and threshold is not None:
+            raise InputError("false_alarm_rate and threshold: give one of them")
+        if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
+            raise InputError(f"false_alarm_rate {false_alarm_rate}: must be more than 0 and less than 1")
+        quantile = None if false_alarm_rate is None else 1 - false_alarm_rate
+        changed = replace(self, verdict=VerdictSettings(score, quantile, threshold))
+        return replace(changed, verdict=replace(changed.verdict, score=changed.rule.score))  # refuses unknown
 
     def recalibrated(
         self,
@@ -154,117 +218,49 @@ class Detector:
             InputError: a setting makes no sense or belongs to training, or an image cannot be used.
         """
         asked = self.plan.asked.for_test(method or self.config.method, settings)
-        return Detector.calibrated(
+        again = Detector.calibrated(
             self.plan.with_asked(asked),
             self.state,
             self._resized(held_out),
             step=self.calibration.step,
             progress=progress,
         )
+        return replace(again, verdict=self.verdict)
 
-    def score(self, images: ImagesLike) -> list[Prediction]:
-        """Scores, anomaly maps and verdicts.
+    def evaluate(
+        self,
+        data: ImagesLike,
+        labels: Sequence[int | str] | Integer[np.ndarray, " n"] | None = None,
+        *,
+        masks: Sequence[np.ndarray | None] | None = None,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Measure the detector on labelled images.
 
         Args:
-            images: a path of a file or folder, the content of a file as bytes, an array of any size (uint8 or
-                uint16; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch `n h w c`), a Pillow picture, or an
-                iterable of these.
+            data: a data set as `--data` takes it, whose test images and masks are used; or images, as
+                `score` takes them, with `labels`.
+            labels: for each image 0 or "good" if it is normal, else 1 or the name of its defect class.
+            masks: for each image the defective pixels, in the size of the image, or None if they are not
+                known; of a normal image nothing is needed.
+            progress: show a progress bar.
 
         Raises:
-            InputError: an image cannot be used; the message names its path or position.
+            InputError: an image, label or mask cannot be used, or there is none.
         """
-        return list(self.stream(images))
-
-    def stream(self, images: ImagesLike) -> Iterator[Prediction]:
-        """What `score` gives, image by image as it comes, in bounded memory."""
-        for found in self.attempt(images):
-            if isinstance(found, Broken):
-                raise InputError(found.problem)
-            yield found
-
-    def attempt(self, images: ImagesLike) -> Iterator[Prediction | Broken]:
-        """As `stream`; but an image that cannot be used yields what is wrong with it, and the others follow.
-
-        Two lists of `chunk` images in the working size are in memory at a time.
-        """
-        for pictures in try_pictures(
-            images, size=self.preprocessing.size, aspect=self.config.data.aspect, chunk=self.chunk
-        ):
-            usable = [picture for picture in pictures if isinstance(picture, Picture)]
-            predictions = self._predictions(usable) if usable else iter(())
-            for picture in pictures:
-                yield next(predictions) if isinstance(picture, Picture) else picture
-
-    @property
-    def chunk(self) -> int:
-        """How many images are scored together."""
-        return max(self.config.throughput.queue_size // len(self.preprocessing.tiling.corners), 1)
-
-    def _predictions(self, pictures: Sequence[Picture]) -> Iterator[Prediction]:
-        maps = self.anomaly_maps(np.stack([picture.pixels for picture in pictures]))
-        scores = self.calibration.image_scores(maps)
-        for i, picture in enumerate(pictures):
-            values = {name: float(own[i]) for name, own in scores.items()}
-            yield Prediction(
-                name=picture.name,
-                scores=values,
-                anomalous={name: x > self.calibration.thresholds[name] for name, x in values.items()},
-                headline=self.calibration.headline,
-                source=picture.source,
-                original_size=picture.original_size,
-                small_maps={name: own[i] for name, own in maps.items()},
-                aspect=self.config.data.aspect,
-            )
-
-    def reconstruct(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
-        """The reconstructions of images, as `score` takes them, in the working size."""
-        pixels = self._resized(images)
-        found: Any = self.preprocessing.apply(
-            lambda queue, count: (
-                self.method.predict(self.state, self.calibration.tuned, queue, count).reconstructions
-            ),
-            pixels,
-            queue_size=self.config.throughput.queue_size,
-        )
-        return self.preprocessing.pictures(found, pixels)
-
-    def trace(self, images: ImagesLike) -> Trace:
-        """Every state of the test-time loop for images, as `score` takes them."""
-        return self.trace_pixels(self._resized(images))
-
-    def anomaly_maps(self, images: UInt8[np.ndarray, "n h w 3"], *, bar: tqdm | None = None) -> AnomalyMaps:
-        """The map of every score for images of the working size; each moves the bar on, if there is one."""
-        plain = plain_anomaly_maps(
-            self.method,
-            self.state,
-            self.calibration.tuned,
-            images,
-            preprocessing=self.preprocessing,
-            step=self.calibration.step,
-            bar=bar,
-        )
-        return self.calibration.complete(plain)
-
-    def trace_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Trace:
-        """What `trace` gives for images of the working size."""
-        traced = len(images) * len(self.preprocessing.tiling.corners)
-        states: Any = self.preprocessing.apply(
-            lambda queue, count: self.method.trace(
-                self.state, self.calibration.tuned, queue, count
-            ).with_states_last(),
-            images,
-            queue_size=min(traced, self.config.throughput.queue_size),
-        )
-        reconstructions = [
-            self.preprocessing.pictures(states.images[..., i, :], images)
-            for i in range(states.images.shape[3])
-        ]
-        return Trace(
-            np.stack(reconstructions, axis=1),
-            np.moveaxis(states.masks[..., 0] > 0.5, 3, 1),
-            np.moveaxis(states.scores, 3, 1),
-            tuple(self.method.trace_iterations),
-        )
+        size, aspect = self.preprocessing.size, self.config.data.aspect
+        if labels is None:
+            if not isinstance(data, str | Path):
+                raise InputError("labels: give a label for each image, or the path of a data set")
+            found = load_dataset(str(data), size=size, aspect=aspect, progress=progress)
+            name, test = found.name, found.test
+        else:
+            name, test = "images", as_labelled_split(data, labels, masks, size=size, aspect=aspect)
+        if not len(test):
+            raise InputError(f"{name}: no test images; `score` scores images without labels")
+        maps, scores = self.score_split(test, progress=progress)
+        thresholds = self.calibration.thresholds
+        return Evaluation.of(name, test, maps, scores, rule=self.rule, thresholds=thresholds)
 
     def save(self, folder: str | Path) -> None:
         """Writes a run folder, from which `load` and the commands read.
@@ -278,6 +274,7 @@ class Detector:
             with run.writing(), Checkpoints(run.checkpoints) as checkpoints:
                 checkpoints.save(self.calibration.step, self.state)
             write_calibration(self.calibration, run)
+            run.write_verdict(self.verdict)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Detector":
@@ -291,9 +288,19 @@ class Detector:
         step, state = load_weights(run, plan.method)
         size = plan.preprocessing.size
         calibration = read_calibration(run, method=plan.method, size=size, step=step, state=state)
-        return cls(plan, state, calibration)
+        return cls(plan, state, calibration, run.read_verdict())
 
-    def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
-        """Images as `score` takes them, in the working size."""
-        size, aspect = self.preprocessing.size, self.config.data.aspect
-        return as_split(images, size=size, aspect=aspect).images[:]
+    def __repr__(self) -> str:
+        side, (height, width) = self.preprocessing.side, self.preprocessing.size
+        seen = "whole images" if (side, side) == (height, width) else f"tiles of {side} x {side}"
+        return (
+            f"Detector({self.config.method}, {seen} of {height} x {width}, {len(self.files.trained)} trained,"
+            f" {len(self.files.held_out)} calibrated, {self.rule.score} > {self.rule.threshold:.4g})"
+        )
+
+    def _repr_html_(self) -> str:
+        lines = [*self.plan.describe(), self.rule.describe()]
+        if self.calibration.problem:
+            lines.append(self.calibration.problem)
+        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        return f"<p>Detector: {escape(self.config.method)}</p><ul>{items}</ul>"

@@ -1,7 +1,7 @@
 """What is raised for a user's mistake, and what a user is warned of."""
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """Something the user gave cannot be used.
 
     The message is one line that names the file or the option and says what to do. The commands

@@ -1,6 +1,7 @@
-"""`AnomalyDetector`: a `Detector` with the habits of scikit-learn and PyOD."""
+"""`AnomalyDetector`: a `Detector` with the interface of scikit-learn and PyOD."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,97 +10,173 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
-from i3ad_jax.calibration.verdict import Rule, VerdictSettings
 from i3ad_jax.config import DEFAULT_PRESET
-from i3ad_jax.data.inputs import ImagesLike
+from i3ad_jax.data.inputs import ImageLike, ImagesLike, as_split
 from i3ad_jax.detector import Detector
+from i3ad_jax.errors import InputError
+from i3ad_jax.scoring.metrics import image_auroc
+
+Labels = Sequence[int] | Int[np.ndarray, " n"]
 
 
 class AnomalyDetector(BaseEstimator):
-    """An anomaly detector for images, to fit on normal images alone.
+    """An anomaly detector for images, fitted on normal images alone.
 
-    As in PyOD, higher scores are more anomalous, and an anomaly is 1. (scikit-learn's own outlier detectors
+    As in PyOD, higher scores are more anomalous and an anomaly is 1. (The outlier detectors of scikit-learn
     have it the other way round: lower, and -1.) X is images, not a table: whatever `Detector.score` takes.
 
     Args:
         method: one of `i3ad_jax.methods.METHODS`.
         preset: defaults of all other settings: standard, quick or paper.
-        seed: of weights, batches, masks, planted defects, and of which images are held out.
-        score: which score decides; None is the headline, chosen by defects planted in held-out images.
-        quantile: the threshold is this quantile of the scores of held-out normal images, in (0, 1).
-        settings: other options of `python -m i3ad_jax.train`, with underscores for dashes.
+        contamination: fraction of normal images that the threshold calls anomalous, in (0, 1).
+        selected_score: score that decides; None is the one that synthetic defects select.
         progress: show progress bars.
+        settings: other options of `python -m i3ad_jax.train`, such as `seed` and `steps`, with underscores
+            for dashes; `get_params` and `set_params` name them too, as `GridSearchCV` needs.
 
     Attributes:
-        detector_: the fitted `Detector`, which also gives anomaly maps and saves itself.
-        score_: the name of the score that decides.
-        threshold_: above it an image is anomalous.
+        detector_: the fitted `Detector`, which also returns anomaly maps and saves itself.
+        score_: name of the score that decides.
+        threshold_: an image with a higher score is anomalous.
+        decision_scores_: scores of the images in `fit`, float64 `n`. Those that were trained on score lower
+            than new ones; the threshold comes from the calibration images among them.
+        labels_: 1 for each of these images above the threshold, else 0.
     """
 
     detector_: Detector
     score_: str
     threshold_: float
+    decision_scores_: Float[np.ndarray, " n"]
+    labels_: Int[np.ndarray, " n"]
 
     def __init__(
         self,
         method: str = "i3ad",
         *,
         preset: str = DEFAULT_PRESET,
-        seed: int = 0,
-        score: str | None = None,
-        quantile: float = DEFECT_QUANTILE,
-        settings: Mapping[str, Any] | None = None,
+        contamination: float = 1 - DEFECT_QUANTILE,
+        selected_score: str | None = None,
         progress: bool = False,
+        **settings: Any,
     ) -> None:
         self.method = method
         self.preset = preset
-        self.seed = seed
-        self.score = score
-        self.quantile = quantile
-        self.settings = settings
+        self.contamination = contamination
+        self.selected_score = selected_score
         self.progress = progress
+        for name, value in settings.items():
+            setattr(self, name, value)
 
-    def fit(self, X: ImagesLike, y: object = None) -> "AnomalyDetector":  # noqa: ARG002, N803 (as in sklearn)
-        """Trains and calibrates on normal images.
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name, every given setting among them."""
+        return {**super().get_params(deep), **self._settings}
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """Settings that were given: what is neither a parameter of `__init__` nor fitted nor private."""
+        own = self._get_param_names()
+        return {
+            name: x for name, x in vars(self).items() if name not in own and "_" not in (name[0], name[-1])
+        }
+
+    def set_params(self, **parameters: Any) -> "AnomalyDetector":
+        """Change parameters or settings by name; `fit` refuses those that the method does not have."""
+        own = {*self._get_param_names()}
+        super().set_params(**{name: value for name, value in parameters.items() if name in own})
+        for name in parameters.keys() - own:
+            setattr(self, name, parameters[name])
+        return self
+
+    def fit(self, X: ImagesLike, y: Labels | None = None) -> "AnomalyDetector":  # noqa: N803 (as in sklearn)
+        """Train and calibrate on normal images.
 
         Args:
             X: normal images, as `Detector.fit` takes them.
-            y: ignored.
+            y: labels, if there are any: images with label 1 are left out of training.
 
         Raises:
             InputError: a setting or an image cannot be used, or training diverged.
         """
-        verdict = VerdictSettings(score=self.score, quantile=self.quantile)
+        if not 0 < self.contamination < 1:
+            raise InputError(f"contamination {self.contamination}: must be more than 0 and less than 1")
+        images = X if isinstance(X, ImageLike) else list(X)
         detector = Detector.fit(
-            X,
+            images if y is None else _normal(images, y),
             method=self.method,
             preset=self.preset,
             progress=self.progress,
-            **{"seed": self.seed, **(self.settings or {})},
-        )
-        rule = Rule.of(detector.calibration, verdict)
-        self.detector_, self.score_, self.threshold_ = detector, rule.score, rule.threshold
+            **self._settings,
+        ).with_rule(score=self.selected_score, false_alarm_rate=self.contamination)
+        self.detector_, self.score_, self.threshold_ = detector, detector.rule.score, detector.rule.threshold
+        self.decision_scores_ = self._fitted_scores(images)
+        self.labels_ = (self.decision_scores_ > self.threshold_).astype(np.int64)
         return self
 
+    def fit_predict(self, X: ImagesLike, y: Labels | None = None) -> Int[np.ndarray, " n"]:  # noqa: N803
+        """Fit, and return `labels_`. Errors as for `fit`."""
+        return self.fit(X, y).labels_
+
     def decision_function(self, X: ImagesLike) -> Float[np.ndarray, " n"]:  # noqa: N803
-        """Image scores, float64; the higher, the more anomalous.
+        """Return image scores, float64; higher is more anomalous.
 
         Raises:
             NotFittedError: before `fit`.
             InputError: an image cannot be used.
         """
-        check_is_fitted(self)
-        return np.array([found.scores[self.score_] for found in self.detector_.stream(X)], np.float64)
+        check_is_fitted(self, "detector_")
+        return np.array([found.score for found in self.detector_.stream(X)], np.float64)
 
     def predict(self, X: ImagesLike) -> Int[np.ndarray, " n"]:  # noqa: N803
-        """1 for an anomalous image, whose score is above `threshold_`; 0 for a normal one.
+        """Return 1 for each anomalous image, whose score is above `threshold_`, and 0 for a normal one.
 
         Raises:
             NotFittedError: before `fit`.
             InputError: an image cannot be used.
         """
-        check_is_fitted(self)
         return (self.decision_function(X) > self.threshold_).astype(np.int64)
+
+    def predict_proba(self, X: ImagesLike) -> Float[np.ndarray, "n 2"]:  # noqa: N803
+        """Return for each image 1 - p and p: its score between the least and largest of `decision_scores_`.
+
+        As PyOD's method "linear", clipped to [0, 1]: an order, not a calibrated probability.
+
+        Raises:
+            NotFittedError: before `fit`.
+            InputError: an image cannot be used.
+        """
+        scores = self.decision_function(X)
+        low, high = self.decision_scores_.min(), self.decision_scores_.max()
+        anomalous = np.clip((scores - low) / max(high - low, np.finfo(np.float64).tiny), 0, 1)
+        return np.stack([1 - anomalous, anomalous], axis=1)
+
+    def score(self, X: ImagesLike, y: Labels | None = None) -> float:  # noqa: N803
+        """Return the image AUROC of labelled images, in [0, 1].
+
+        Args:
+            X: images.
+            y: 0 for each normal one, 1 for each anomalous one.
+
+        Raises:
+            NotFittedError: before `fit`.
+            InputError: there are no labels or of one class only, or an image cannot be used.
+        """
+        if y is None:
+            raise InputError("score: needs labels y, 0 for a normal image and 1 for an anomalous one")
+        labels = np.asarray(y)
+        auroc = image_auroc(labels, self.decision_function(X))
+        if auroc is None:
+            raise InputError(f"score: all labels y are {labels[0]}; give normal and anomalous images")
+        return auroc
+
+    def _fitted_scores(self, images: ImagesLike) -> Float[np.ndarray, " n"]:
+        """Scores of what was given to `fit`; of a data set those of its normal training images."""
+        detector, data = self.detector_, self.detector_.config.data
+        size = detector.preprocessing.size
+        if isinstance(images, str | Path):
+            split = data.load(size=size, progress=self.progress).train
+        else:
+            split = as_split(images, size=size, aspect=data.aspect)
+        return detector.score_split(split, progress=self.progress)[1][self.score_]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -108,3 +185,16 @@ class AnomalyDetector(BaseEstimator):
         tags.target_tags.required = False
         tags.non_deterministic = False
         return tags
+
+
+def _normal(images: Any, labels: Labels) -> list[Any]:
+    """Images whose label is 0.
+
+    Raises:
+        InputError: the images are not a sequence, or their number is not that of the labels.
+    """
+    if isinstance(images, str | Path | bytes):
+        raise InputError("fit: labels y go with a sequence of images, not with a path or a file")
+    if len(images) != len(labels):
+        raise InputError(f"fit: {len(labels)} labels y for {len(images)} images; give one for each")
+    return [image for image, label in zip(images, labels, strict=True) if label == 0]

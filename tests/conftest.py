@@ -256,6 +256,7 @@ def _make_untrained_run(run: Path) -> None:
         planted_auroc={},
         statistics=calibrated,
         held_out_scores={name: np.array([0.5 if SCORES[name] in PLAIN else 1.0]) for name in names},
+        held_out_peaks={name: np.array([2.0]) for name in names},
     )
     Detector(made_up_plan(config), state, calibration).save(run)
 

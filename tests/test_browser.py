@@ -21,7 +21,6 @@ from run_results import DEFECTS, LABELS, make_run
 from test_report import make_case, make_page, make_pictures
 from test_serve import LIMITS, png, serving
 
-from i3ad_jax.calibration.verdict import Rule, VerdictSettings
 from i3ad_jax.detector import Detector
 from i3ad_jax.report.comparison import comparison_page
 from i3ad_jax.report.distribution import distribution
@@ -115,12 +114,7 @@ def page(tab: Any, file: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def detector(pca_run: Path) -> Detector:
-    return Detector.load(pca_run)
-
-
-@pytest.fixture
-def rule(detector: Detector) -> Rule:
-    return Rule.of(detector.calibration, VerdictSettings(score="l2"))
+    return Detector.load(pca_run).with_rule(score="l2")
 
 
 def shown_rows(page: Any) -> list[int]:
@@ -330,12 +324,12 @@ def test_print_has_no_controls_and_whole_tables(page: Any) -> None:
 
 
 def test_the_service_s_page_shows_what_the_detector_says(
-    tab: Any, detector: Detector, rule: Rule, tmp_path: Path
+    tab: Any, detector: Detector, tmp_path: Path
 ) -> None:
     (expected,) = detector.score(png(3, (30, 50)))
     (tmp_path / "image.png").write_bytes(png(3, (30, 50)))
     (tmp_path / "broken.png").write_bytes(b"no image")
-    with serving(detector, rule, LIMITS) as port, opened(tab, f"http://127.0.0.1:{port}/") as errors:
+    with serving(detector, LIMITS) as port, opened(tab, f"http://127.0.0.1:{port}/") as errors:
         for drop in (False, True):
             if drop:
                 give_by_dropping(tab, png(3, (30, 50)))
@@ -343,7 +337,7 @@ def test_the_service_s_page_shows_what_the_detector_says(
                 tab.get_by_label("Drop an image here").set_input_files(tmp_path / "image.png")
             verdict = tab.locator("#answer h2")
             verdict.wait_for()
-            assert verdict.inner_text() == ("Anomalous" if rule.is_anomalous(expected.scores) else "Normal")
+            assert verdict.inner_text() == ("Anomalous" if expected.is_anomalous else "Normal")
             shown = {
                 name: float(value)
                 for name, value in (row.split("\t") for row in tab.locator("tr").all_inner_texts())
@@ -359,9 +353,9 @@ def test_the_service_s_page_shows_what_the_detector_says(
         assert tab.locator("#answer h2").count() == 0
 
 
-def test_the_service_s_page_sends_the_token(tab: Any, detector: Detector, rule: Rule, tmp_path: Path) -> None:
+def test_the_service_s_page_sends_the_token(tab: Any, detector: Detector, tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(png(1))
-    with serving(detector, rule, LIMITS, token="secret") as port, opened(tab, f"http://127.0.0.1:{port}/"):
+    with serving(detector, LIMITS, token="secret") as port, opened(tab, f"http://127.0.0.1:{port}/"):
         choose = tab.get_by_label("Drop an image here")
         choose.set_input_files(tmp_path / "image.png")
         tab.get_by_text("Not scored: ").wait_for()
@@ -371,7 +365,7 @@ def test_the_service_s_page_sends_the_token(tab: Any, detector: Detector, rule: 
         verdict = tab.locator("#answer h2")
         verdict.wait_for()
         (expected,) = detector.score(png(1))
-        assert verdict.inner_text() == ("Anomalous" if rule.is_anomalous(expected.scores) else "Normal")
+        assert verdict.inner_text() == ("Anomalous" if expected.is_anomalous else "Normal")
 
 
 def give_by_dropping(page: Any, content: bytes) -> None:

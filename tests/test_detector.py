@@ -5,6 +5,7 @@ import inspect
 import io
 import itertools
 import json
+import logging
 import re
 import shutil
 import signal
@@ -25,9 +26,10 @@ from conftest import Fails, FlagsOf, tiny_settings
 from PIL import Image
 
 import i3ad_jax
-from i3ad_jax import Detector, InputError, Prediction, Trace
+from i3ad_jax import Detector, InputError, Prediction, Trace, TrainingProgress
 from i3ad_jax.data.images import preprocess, restore_map
 from i3ad_jax.data.load import load_dataset
+from i3ad_jax.errors import LearnedLittleWarning
 from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.calibration_file import calibration_json
@@ -103,10 +105,53 @@ def test_fit_gives_the_bits_of_the_command_from_a_folder_from_paths_and_from_arr
     for row, prediction in zip(rows, fitted.score(tiny_folder / "test"), strict=True):
         assert row["path"] == prediction.name
         assert {name: float(row[name]) for name in prediction.scores} == prediction.scores
-        assert bool(int(row["anomalous"])) == prediction.anomalous[prediction.headline]
+        assert bool(int(row["anomalous"])) == prediction.is_anomalous
         stored = np.load(tmp_path / "out/maps" / f"{Path(row['path']).stem}.npy")
         if "spot" not in row["path"]:  # their maps have other names: test/good has the same stems
-            np.testing.assert_array_equal(stored, prediction.anomaly_map(score=prediction.headline))
+            np.testing.assert_array_equal(stored, prediction.anomaly_map(score=prediction.rule.score))
+
+
+def test_callbacks_see_the_training_and_the_detector_so_far(
+    tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[TrainingProgress] = []
+    so_far: list[Detector] = []
+
+    def callback(progress: TrainingProgress) -> None:
+        seen.append(progress)
+        so_far.append(progress.detector())
+
+    settings = {**tiny_settings("l2_ae"), "steps": 45}
+    with caplog.at_level(logging.INFO, "i3ad_jax"):
+        detector = Detector.fit(tiny_folder, method="l2_ae", callbacks=[callback], **settings)
+    numbers = [progress.step for progress in seen]
+    assert {20, 40, 45} <= {*numbers}
+    assert numbers == sorted({*numbers})
+    assert all(progress.steps == 45 for progress in seen)
+    assert all(np.isfinite(progress.losses["reconstruction_loss"]) for progress in seen)
+    shorter = Detector.fit(tiny_folder, method="l2_ae", **{**settings, "steps": 20})
+    expected = shorter.score(tiny_folder / "test")
+    for one, other in zip(so_far[numbers.index(20)].score(tiny_folder / "test"), expected, strict=True):
+        assert one.scores == other.scores
+    assert so_far[-1].score(tiny_folder / "test") == detector.score(tiny_folder / "test")
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0].startswith("whole images of 32 x 32 pixels, because ")
+    assert messages[-1].startswith("step 45 of 45: reconstruction_loss ")
+
+
+def test_a_callback_can_end_the_training(tiny_folder: Path) -> None:
+    def stop(progress: TrainingProgress) -> None:
+        raise KeyboardInterrupt(progress.step)
+
+    with pytest.raises(KeyboardInterrupt):
+        Detector.fit(tiny_folder, method="l2_ae", callbacks=[stop], **tiny_settings("l2_ae"))
+
+
+@pytest.mark.filterwarnings("always::i3ad_jax.errors.LearnedLittleWarning")
+def test_a_training_that_learns_nothing_warns_in_python_too(tiny_folder: Path) -> None:
+    # One component of images that share nothing but their mean tells less than the mean.
+    with pytest.warns(LearnedLittleWarning, match="results mean little"):
+        Detector.fit(tiny_folder, **{"method": "pca", **tiny_settings("pca"), "components": 1})
 
 
 def test_seed_and_settings_reach_the_training(tiny_folder: Path, detector: Detector) -> None:
@@ -347,14 +392,14 @@ def test_no_images_give_no_predictions_and_no_trace(detector: Detector) -> None:
 
 
 BAD = {
-    "floats": (COLOUR / 255, "image 0: float64 values"),
+    "floats of 255": (COLOUR / 1, "image 0: float64 values outside"),
     "booleans": (GREY > 3, "image 0: bool values"),
     "signed numbers": (GREY.astype(np.int16), "image 0: int16 values"),
     "two channels": (COLOUR[..., :2], r"image 0: shape \(45, 31, 2\)"),
     "a line": (GREY[0], r"image 0: shape \(57,\)"),
-    "a number": (np.uint8(3), "images: uint8"),
+    "a number": (np.uint8(3), r"image 0: shape \(\); give h w"),
     "no pixels": (COLOUR[:0], r"image 0: shape \(0, 31, 3\)"),
-    "five axes": (COLOUR[None, None], r"image 0: shape \(1, 45, 31, 3\)"),
+    "five axes": (COLOUR[None, None], r"image 0: shape \(1, 1, 45, 31, 3\)"),
     "the second of a batch": ([COLOUR, GREY / 2], "image 1: float64"),
     "nothing": (None, "images: NoneType"),
     "an object": (object(), "images: object"),
@@ -548,7 +593,11 @@ def test_the_readme_s_example_runs(
     with redirect_stdout(printed):
         exec(found[1].replace(arguments, tiny), {})
     lines = printed.getvalue().splitlines()
-    names = [line.split()[0] for line in lines]
+    assert lines[0].startswith("Evaluation(tiny, 6 images, ")
+    names = [line.split()[0] for line in lines[1:]]
+    assert [file.name for file in sorted(tmp_path.glob("found-*.png"))] == [
+        f"found-{i}.png" for i in range(6)
+    ]
     assert names == [str(file) for file in sorted(Path("new_images").rglob("*.png"))]
     assert len(names) == 6
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,6 +115,27 @@ def test_the_program_gives_the_run_s_scores_maps_and_verdicts(
             difference = largest_difference(np.asarray(found["maps"][name][0]).ravel(), small.ravel())
             assert difference <= 20 * allowed(name)
     assert set(about["scores"]) == set(expected[0].scores)
+
+
+@pytest.mark.parametrize("run", runs("pca"), indirect=True)
+@pytest.mark.parametrize("aspect", ["stretch", "pad", "crop"])
+def test_the_loader_finds_the_detector_s_regions(
+    run: Path, exported: Path, aspect: str, tmp_path: Path
+) -> None:
+    program, about = load_exported.load(exported)
+    detector = Detector.load(run)
+    asked = detector.plan.asked
+    changed = replace(asked, data=asked.data.with_settings({"aspect": aspect}))
+    detector = replace(detector, plan=detector.plan.with_asked(changed)).with_rule(threshold=0.0)
+    wide = np.random.default_rng(0).integers(0, 256, (40, 71, 3), np.uint8)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    found = load_exported.judge(program, {**about, "aspect": aspect}, tmp_path / "wide.png")
+    (expected,) = detector.score(tmp_path / "wide.png")
+    assert len(expected.regions) > 0
+    assert len(found["regions"]) == len(expected.regions)
+    for region, own in zip(found["regions"], expected.regions, strict=True):
+        assert region == pytest.approx(own._asdict(), rel=1e-3)
+    assert found["score"] == pytest.approx(expected.score, rel=1e-3)
 
 
 @pytest.mark.parametrize("run", runs("pca"), indirect=True)

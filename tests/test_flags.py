@@ -12,6 +12,7 @@ from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.methods import METHODS
 from i3ad_jax.predict import __main__ as predict
+from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.settings import flag
 from i3ad_jax.train import __main__ as train
 
@@ -49,7 +50,7 @@ def test_help_of_train_shows_the_method_s_settings_and_no_others(
 ) -> None:
     shown = options(help_text(train.main, ["--method", method, "--help"], capsys))
     processes = {"--coordinator", "--num-processes", "--process-id"}
-    others = {"--run", "--resume", "--devices", "--image-memory", *processes, "--help"}
+    others = {"--config", "--run", "--resume", "--devices", "--image-memory", *processes, "--help"}
     assert shown == {flag(name) for name in default_config(method).flat()} | others
 
 
@@ -145,4 +146,25 @@ def test_the_fixed_loop_can_be_chosen(tmp_path: Path, flags_of: FlagsOf) -> None
         [str(put_config(tmp_path, default_config("i3ad"))), "--loop", "fixed"]
     )
     assert stored.flat()["loop"] == "queue"
-    assert trained.config.flat()["loop"] == tested.flat()["loop"] == "fixed"
+    assert trained.settings.flat()["loop"] == tested.flat()["loop"] == "fixed"
+
+
+def test_settings_of_a_file_are_overridden_by_options(pca_run: Path, tmp_path: Path, fails: Fails) -> None:
+    stored = RunFolder(pca_run).read_config()
+    file = str(pca_run / "config.json")
+    flags, _ = train._settings(["--config", file])
+    assert flags.settings == stored
+    flags, _ = train._settings(["--config", file, "--components", "1"])
+    assert flags.settings == stored.with_settings({"components": 1})
+    for name, value in (("method", "l2_ae"), ("preset", "paper")):
+        message = fails(train.main, ["--config", file, f"--{name}", value])
+        assert f"--{name} {value}: {file} has its own {name}; leave one of them out" in message
+    assert "a run that is resumed has its own" in fails(
+        train.main, ["--config", file, "--resume", "--run", tmp_path / "run"]
+    )
+    values = json.loads((pca_run / "config.json").read_text())
+    del values["seed"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    message = fails(train.main, ["--config", tmp_path / "config.json"])
+    assert f"{tmp_path / 'config.json'}: seed is missing; give config.json of a run" in message
+    assert "missing.json: missing" in fails(train.main, ["--config", tmp_path / "missing.json"])

@@ -14,7 +14,14 @@ from sklearn.metrics import roc_auc_score
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.stored import StoredArray
 from i3ad_jax.scoring import pixel_metrics as blocks
-from i3ad_jax.scoring.metrics import image_auroc, pixel_aupro, pixel_auroc, roc_points, summarise
+from i3ad_jax.scoring.metrics import (
+    image_auroc,
+    image_metrics,
+    pixel_aupro,
+    pixel_auroc,
+    roc_points,
+    summarise,
+)
 from i3ad_jax.scoring.pixel_metrics import pixel_metrics
 
 
@@ -157,6 +164,7 @@ def test_pixel_metrics_of_one_class_are_none(metric, value):
 def test_image_metrics_of_one_class_are_none(label):
     labels = np.full(3, label)
     assert image_auroc(labels, np.arange(3.0)) is None
+    assert {*image_metrics(labels, np.arange(3.0), threshold=1.0).values()} == {None}
     assert roc_points(labels, np.arange(3.0)) is None
 
 
@@ -204,15 +212,36 @@ def test_summary_measures_each_defect_class_with_all_normal_images():
     masks[:2] = False
     split = make_split(masks, ("good", "good", "hole", "cut", "hole", "cut"), [True] * 6)
     scores = maps.mean(axis=(1, 2))
-    summary = summarise(split, {"ssim": maps}, {"ssim": scores})["ssim"]
+    summary = summarise(split, {"ssim": maps}, {"ssim": scores}, {"ssim": 0.5})["ssim"]
     assert list(summary["per_defect"]) == ["cut", "hole"]
     rows = [0, 1, 2, 4]
     assert summary["per_defect"]["hole"] == {
-        "image_auroc": image_auroc(split.labels[rows], scores[rows]),
+        **image_metrics(split.labels[rows], scores[rows], threshold=0.5),
         "pixel_auroc": pixel_auroc(masks[rows], maps[rows]),
         "pixel_aupro": pixel_aupro(masks[rows], maps[rows]),
     }
     assert summary["pixel_aupro"] == pixel_aupro(masks, maps)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_image_metrics_are_those_of_counting(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, scores = rng.permutation([0] * 30 + [1] * 12), rng.integers(0, 9, 42) / 4 + rng.integers(0, 2, 42)
+    found = image_metrics(labels, scores, threshold=1.0)
+    hits = (scores > 1.0) & (labels == 1)
+    precision, recall = hits.sum() / (scores > 1.0).sum(), hits.sum() / 12
+    assert found["f1"] == pytest.approx(2 * precision * recall / (precision + recall))
+    for percent in (1, 5, 10):
+        recalls = [
+            np.mean(scores[labels == 1] >= threshold)
+            for threshold in [*scores, np.inf]
+            if np.mean(scores[labels == 0] >= threshold) <= percent / 100
+        ]
+        assert found[f"recall_at_{percent}"] == max(recalls)
+    steps = sorted({*scores}, reverse=True)
+    recalls = [0.0, *(np.mean(scores[labels == 1] >= step) for step in steps)]
+    precisions = [np.mean(labels[scores >= step]) for step in steps]
+    assert found["image_ap"] == pytest.approx(np.sum(np.diff(recalls) * precisions))
 
 
 def test_images_without_a_mask_take_no_part_in_pixel_metrics():
@@ -220,7 +249,7 @@ def test_images_without_a_mask_take_no_part_in_pixel_metrics():
     masks[[0, 4]] = False
     split = make_split(masks, ("good", "hole", "hole", "hole", "cut"), [True, True, True, True, False])
     scores = maps.mean(axis=(1, 2))
-    summary = summarise(split, {"l2": maps}, {"l2": scores})["l2"]
+    summary = summarise(split, {"l2": maps}, {"l2": scores}, {"l2": 0.5})["l2"]
     assert summary["pixel_auroc"] == pixel_auroc(masks[:4], maps[:4])
     assert summary["image_auroc"] == image_auroc(split.labels, scores)
     assert summary["per_defect"]["cut"]["pixel_auroc"] is None

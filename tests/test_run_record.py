@@ -22,7 +22,7 @@ from i3ad_jax import Detector, command_line
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.evaluate import __main__ as evaluate
-from i3ad_jax.evaluate.evaluation import write_evaluation
+from i3ad_jax.evaluate.tested_run import write_evaluation
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints

@@ -22,7 +22,6 @@ import uvicorn
 from conftest import Fails
 from PIL import Image
 
-from i3ad_jax.calibration.verdict import Rule, VerdictSettings
 from i3ad_jax.detector import Detector
 from i3ad_jax.pictures import overlay
 from i3ad_jax.scoring.maps import SCORES
@@ -35,18 +34,13 @@ Answer = tuple[int, Any]
 
 @pytest.fixture(scope="module")
 def detector(pca_run: Path) -> Detector:
-    return Detector.load(pca_run)
-
-
-@pytest.fixture(scope="module")
-def rule(detector: Detector) -> Rule:
-    return Rule.of(detector.calibration, VerdictSettings(score="l2"))
+    return Detector.load(pca_run).with_rule(score="l2")
 
 
 @contextmanager
-def serving(detector: Detector, rule: Rule, limits: Limits, token: str | None = None) -> Iterator[int]:
+def serving(detector: Detector, limits: Limits, token: str | None = None) -> Iterator[int]:
     """The port of a server that runs during the block."""
-    app = create_app(detector, rule, limits=limits, token=token)
+    app = create_app(detector, limits=limits, token=token)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -61,8 +55,8 @@ def serving(detector: Detector, rule: Rule, limits: Limits, token: str | None = 
 
 
 @pytest.fixture(scope="module")
-def port(detector: Detector, rule: Rule) -> Iterator[int]:
-    with serving(detector, rule, LIMITS) as port:
+def port(detector: Detector) -> Iterator[int]:
+    with serving(detector, LIMITS) as port:
         yield port
 
 
@@ -105,17 +99,18 @@ def png_that_says(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
-def test_answers_are_the_detector_s(port: int, detector: Detector, rule: Rule) -> None:
+def test_answers_are_the_detector_s(port: int, detector: Detector) -> None:
     images = [png(seed, (20 + seed, 40)) for seed in range(5)]
     body, kind = form([(f"{i}.png", image) for i, image in enumerate(images)])
     status, found = ask(port, "POST", "/score", body, Content_Type=kind)
     assert status == 200
-    assert (found["score"], found["threshold"]) == ("l2", rule.threshold)
+    assert (found["score"], found["threshold"]) == ("l2", detector.rule.threshold)
     for i, (answer, expected) in enumerate(zip(found["images"], detector.score(images), strict=True)):
         assert answer["name"] == f"{i}.png"
         assert answer["scores"] == pytest.approx(expected.scores, rel=1e-5)
         assert answer["score"] == answer["scores"]["l2"]
-        assert answer["anomalous"] == (answer["score"] > rule.threshold)
+        assert answer["anomalous"] == (answer["score"] > detector.rule.threshold)
+        assert answer["regions"] == [region._asdict() for region in expected.regions]
 
 
 def test_a_heat_map_has_the_image_s_size(port: int, detector: Detector) -> None:
@@ -225,8 +220,8 @@ def test_the_page_loads_nothing_from_elsewhere(port: int) -> None:
     assert set(schema["paths"]) == {"/score", "/health", "/metrics"}
 
 
-def test_a_token_is_asked_for(detector: Detector, rule: Rule) -> None:
-    with serving(detector, rule, LIMITS, token="s3cret") as port:
+def test_a_token_is_asked_for(detector: Detector) -> None:
+    with serving(detector, LIMITS, token="s3cret") as port:
         for path, method in (("/score", "POST"), ("/metrics", "GET")):
             assert ask(port, method, path, GOOD)[0] == 401
             assert ask(port, method, path, GOOD, Authorization="Bearer s3cre")[0] == 401
@@ -234,10 +229,10 @@ def test_a_token_is_asked_for(detector: Detector, rule: Rule) -> None:
         assert ask(port, "GET", "/health")[0] == 200
 
 
-def test_a_token_is_asked_for_before_the_body_is_read(detector: Detector, rule: Rule) -> None:
+def test_a_token_is_asked_for_before_the_body_is_read(detector: Detector) -> None:
     head = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
     with (
-        serving(detector, rule, Limits(time_limit=600), token="secret") as port,
+        serving(detector, Limits(time_limit=600), token="secret") as port,
         socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
     ):
         connection.sendall(head)  # and never a body

@@ -24,6 +24,6 @@ def test_the_interval_is_scipy_s(above: int, count: int) -> None:
 
 def test_a_score_of_exactly_the_threshold_is_normal() -> None:
     """As for the rate of false alarms, which counts the scores above it."""
-    rule = Rule("l2", 0.5, "given by --threshold", false_alarms(np.array([0.4, 0.5, 0.6]), 0.5))
+    rule = Rule("l2", 0.5, "given by --threshold", false_alarms(np.array([0.4, 0.5, 0.6]), 0.5), None)
     assert [rule.is_anomalous({"l2": score}) for score in (0.4, 0.5, 0.6)] == [False, False, True]
     assert rule.false_alarms.rate == 1 / 3

@@ -27,7 +27,7 @@ class Ours:
         """As `Fitted.score`."""
         found = self.detector.score(_in_8_bits(images))
         maps = np.stack([prediction.anomaly_map() for prediction in found])
-        return Scores(np.array([prediction.scores[prediction.headline] for prediction in found]), maps)
+        return Scores(np.array([prediction.score for prediction in found]), maps)
 
     def save(self, folder: Path) -> None:
         """A run folder, with the optimisers' states."""

@@ -46,7 +46,8 @@ class Calibration:
         headline: the name of the score to trust: see `choose_headline`.
         planted_auroc: image AUROC of planted defects, by score and pooling: what both were chosen by.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated score.
-        held_out_scores: of the held-out images, by the name of each score.
+        held_out_scores: of the calibration images, by the name of each score.
+        held_out_peaks: maxima of these images' maps, by the same names; empty for a run of version 0.1.
     """
 
     step: int
@@ -60,6 +61,7 @@ class Calibration:
     planted_auroc: Mapping[str, Mapping[str, float]]
     statistics: Mapping[str, Statistics]
     held_out_scores: Mapping[str, Float[np.ndarray, " n"]]
+    held_out_peaks: Mapping[str, Float[np.ndarray, " n"]]
 
     @cached_property
     def thresholds(self) -> dict[str, float]:
@@ -125,6 +127,7 @@ def calibrate(
         planted_auroc=auroc,
         statistics={name: own for name, (own, _) in found.items()},
         held_out_scores={name: image_scores(x, pooling[name]) for name, x in normal.items()},
+        held_out_peaks={name: x.max(axis=(1, 2)).astype(np.float64) for name, x in normal.items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""When an image counts as anomalous: by which score, above which threshold."""
+"""`Rule`: the one place that decides whether an image is anomalous, and which pixels of it are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,59 +11,75 @@ from i3ad_jax.settings import SettingError, Settings, setting
 
 @dataclass(frozen=True)
 class VerdictSettings(Settings):
-    """How verdicts are made; none of it needs another training."""
+    """How an image is decided to be anomalous; no training depends on it. By default as the run has it."""
 
     score: str | None = None
-    """Which score the verdict, the map and the picture show, by default the run's headline. All scores are
-    given beside it."""
-    quantile: float = setting(DEFECT_QUANTILE, above=0, below=1)
-    """The threshold is this quantile of the scores of the normal images that were kept out of training."""
+    """Score that the verdict, the map and the picture show; by default the run's selected score. All scores
+    are written beside it."""
+    quantile: float | None = setting(None, above=0, below=1)
+    """The threshold is this quantile of the scores of the calibration images; by default 0.95."""
     threshold: float | None = None
-    """The threshold itself, in the units of the score, in place of a quantile."""
+    """The threshold itself, in the units of the score, instead of a quantile."""
+
+    def over(self, stored: "VerdictSettings") -> "VerdictSettings":
+        """Return these settings, with `stored` ones where nothing is given.
+
+        A stored threshold is in the units of its score: it goes where another score or quantile is given.
+        """
+        score = self.score or stored.score
+        quantile = stored.quantile if self.quantile is None else self.quantile
+        kept = stored.threshold if score == stored.score and self.quantile is None else None
+        return VerdictSettings(score, quantile, kept if self.threshold is None else self.threshold)
 
 
 class Rule(NamedTuple):
-    """When an image counts as anomalous.
+    """Decision whether an image is anomalous, and which regions of it.
 
     Attributes:
-        score: the name of the score.
-        threshold: above it an image is anomalous.
-        source: where the threshold came from, for people.
-        false_alarms: what part of normal images it calls anomalous.
+        score: name of the score that decides.
+        threshold: an image is anomalous if its score is above.
+        source: origin of the threshold, for people.
+        false_alarms: fraction of the calibration images that are called anomalous.
+        pixel_threshold: pixels of the map are part of a region if they are above: the same quantile of the
+            maxima of the calibration images' maps. None for a run that was calibrated without.
     """
 
     score: str
     threshold: float
     source: str
     false_alarms: FalseAlarms
+    pixel_threshold: float | None
 
     @classmethod
     def of(cls, calibration: Calibration, settings: VerdictSettings) -> "Rule":
-        """The rule that the settings ask for.
+        """Return the rule that the settings ask for.
 
         Raises:
-            SettingError: there is no such score.
+            SettingError: the run has no such score.
         """
         score = settings.score or calibration.headline
         if score not in calibration.held_out_scores:
             known = ", ".join(calibration.held_out_scores)
-            raise SettingError("score", score, f"no score of this run; one of {known}")
+            raise SettingError("score", score, f"this run has no such score; one of {known}")
         normal = calibration.held_out_scores[score]
+        quantile = DEFECT_QUANTILE if settings.quantile is None else settings.quantile
         if settings.threshold is None:
-            threshold = defect_threshold(normal, quantile=settings.quantile)
-            source = f"the {settings.quantile:g} quantile of {len(normal)} held-out normal images"
+            threshold = defect_threshold(normal, quantile=quantile)
+            source = f"the {quantile:g} quantile of {len(normal)} calibration images"
         else:
             threshold, source = settings.threshold, "given by --threshold"
-        return cls(score, threshold, source, false_alarms(normal, threshold))
+        peaks = calibration.held_out_peaks.get(score)
+        pixel_threshold = None if peaks is None else defect_threshold(peaks, quantile=quantile)
+        return cls(score, threshold, source, false_alarms(normal, threshold), pixel_threshold)
 
     def is_anomalous(self, scores: Mapping[str, float]) -> bool:
-        """Whether an image with these scores, by name, counts as anomalous."""
+        """Return whether an image with these scores, by name, is anomalous."""
         return scores[self.score] > self.threshold
 
     def describe(self) -> str:
-        """One sentence for people."""
+        """Return one sentence for people."""
         rate, low, high = (f"{100 * value:.1f} %" for value in self.false_alarms)
         return (
-            f"anomalous: {self.score} above {self.threshold:.4g} ({self.source}), which {rate} of held-out"
-            f" normal images exceed (95 % confidence interval {low} to {high})"
+            f"anomalous: {self.score} above {self.threshold:.4g} ({self.source}), which {rate} of the"
+            f" calibration images exceed (95 % confidence interval {low} to {high})"
         )

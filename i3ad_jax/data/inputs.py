@@ -6,21 +6,43 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.data.files import check_name
-from i3ad_jax.data.images import SUFFIXES, Aspect, File, Size, preprocess, read_image, to_rgb
+from i3ad_jax.data.images import SUFFIXES, Aspect, File, Size, preprocess, preprocess_mask, read_image, to_rgb
 from i3ad_jax.errors import InputError
 
-ImageLike = str | File | bytes | np.ndarray | Image.Image
+
+@runtime_checkable
+class OpenFile(Protocol):
+    """A file that is open for reading, in binary mode."""
+
+    def read(self) -> bytes:
+        """The content."""
+        ...
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """What NumPy makes an array of, such as an array of JAX or PyTorch."""
+
+    def __array__(self) -> np.ndarray: ...
+
+
+ImageLike = str | File | OpenFile | bytes | ArrayLike | Image.Image
 ImagesLike = ImageLike | Iterable[ImageLike]
 
 
+ACCEPTED = (
+    "give a path, a file's content or an open file, an array (h w, h w 1, h w 3 or h w 4, or a batch),"
+    " a Pillow picture, or an iterable of these"
+)
+DEFECTIVE = "defect"  # class of an anomalous image that is labelled by 1
 _MAX_READERS = 8  # each may hold an image of 100 million pixels
 
 
@@ -58,9 +80,10 @@ def try_pictures(
     """The images in lists of at most `chunk`, in order; the next list is read while one is worked on.
 
     Args:
-        images: a path of a file or folder, the content of a file, an array (uint8 or 16-bit; `h w`, `h w 1`,
-            `h w 3` or `h w 4`, or a batch `n h w 1`, `n h w 3` or `n h w 4`), a Pillow picture, or an
-            iterable of these, taken as it comes. An alpha channel is ignored.
+        images: a path of a file or folder, the content of a file, an open file, an array or what NumPy makes
+            one of (uint8, uint16 or floats in [0, 1]; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch
+            `n h w 1`, `n h w 3` or `n h w 4`), a Pillow picture, or an iterable of these, taken as it
+            comes. An alpha channel is ignored.
         size, aspect: as for `preprocess`.
         chunk: number of images.
 
@@ -109,6 +132,56 @@ def as_split(images: ImagesLike, *, size: Size, aspect: Aspect) -> Split:
     return replace(split, original_sizes=tuple(original for _, original in pictures))
 
 
+def as_labelled_split(
+    images: ImagesLike,
+    labels: Sequence[int | str] | Integer[np.ndarray, " n"],
+    masks: Sequence[np.ndarray | None] | None,
+    *,
+    size: Size,
+    aspect: Aspect,
+) -> Split:
+    """Return labelled images in a working size, as a split.
+
+    Args:
+        images: as for `try_pictures`.
+        labels: for each image 0 or "good" if it is normal, else 1 or the name of its defect class.
+        masks: for each image `height width`, not 0 on defective pixels; None if they are not known.
+        size, aspect: as for `preprocess`.
+
+    Raises:
+        InputError: an image, a label or a mask cannot be used, or their numbers differ.
+    """
+    split = as_split(images, size=size, aspect=aspect)
+    labels = list(labels)
+    if len(labels) != len(split):
+        raise InputError(f"labels: {len(labels)} for {len(split)} images; give one for each image")
+    masks = [None] * len(split) if masks is None else list(masks)
+    if len(masks) != len(split):
+        raise InputError(f"masks: {len(masks)} for {len(split)} images; give one or None for each image")
+    defects, small, annotated = [], np.zeros((len(split), *size), bool), np.ones(len(split), bool)
+    for i, (label, mask, original) in enumerate(zip(labels, masks, split.original_sizes, strict=True)):
+        defects.append(_defect_class(i, label))
+        if defects[-1] == NORMAL:
+            continue
+        annotated[i] = mask is not None
+        if mask is not None:
+            values = np.asarray(mask)
+            if values.shape != original:
+                raise InputError(f"mask {i}: shape {values.shape}, but the image has {original}")
+            small[i] = preprocess_mask(values != 0, size=size, aspect=aspect)
+    return replace(split, defects=tuple(defects), masks=small, annotated=annotated)
+
+
+def _defect_class(number: int, label: object) -> str:
+    if isinstance(label, str) and label:
+        return label
+    if isinstance(label, bool | np.bool_ | int | np.integer) and int(label) in (0, 1):
+        return DEFECTIVE if label else NORMAL
+    raise InputError(
+        f'label {number}: {label!r}; give 0 or "good" for a normal image, else 1 or a defect class'
+    )
+
+
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """The files in `paths`, and those with an image's suffix anywhere below the folders in it, sorted.
 
@@ -138,14 +211,13 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def _each(images: ImagesLike) -> Iterator[ImageLike]:
     if isinstance(images, str | Path):
         yield from find_images([Path(images)])
-    elif isinstance(images, File | bytes | Image.Image) or (
-        isinstance(images, np.ndarray) and images.ndim < 4
-    ):
+    elif isinstance(images, File | OpenFile | bytes | Image.Image):
         yield images
+    elif isinstance(images, ArrayLike):
+        array = np.asarray(images)
+        yield from array if array.ndim == 4 else [array]
     elif not isinstance(images, Iterable):
-        raise InputError(
-            f"images: {type(images).__name__} is no path, file's content, array, picture or iterable of them"
-        )
+        raise InputError(f"images: {type(images).__name__} given; {ACCEPTED}")
     else:
         for image in images:
             if isinstance(image, str | Path) and Path(image).is_dir():
@@ -157,6 +229,10 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
 def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Picture | Broken:
     name = str(image) if isinstance(image, str | File) else str(number)
     try:
+        if isinstance(image, OpenFile) and not isinstance(image, File):
+            image = image.read()
+            if not isinstance(image, bytes):
+                raise InputError(f"image {name}: the file is open as text; open it in binary mode")
         if isinstance(image, str | File | bytes):
             source = Path(image) if isinstance(image, str) else image
             original = read_image(source, name=f"image {name}" if isinstance(image, bytes) else name)
@@ -170,14 +246,21 @@ def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Pictu
 
 
 def _from_array(name: str, image: object) -> Image.Image:
-    if not isinstance(image, np.ndarray):
-        raise InputError(f"image {name}: {type(image).__name__} is no path, array or Pillow picture")
+    if not isinstance(image, ArrayLike):
+        raise InputError(f"image {name}: {type(image).__name__} given; {ACCEPTED}")
+    image = np.asarray(image)
     values = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
     colour = values.ndim == 3 and values.shape[-1] in (3, 4)
     if not (values.ndim == 2 or colour) or 0 in values.shape:
         raise InputError(f"image {name}: shape {image.shape}; give h w, h w 1, h w 3 or h w 4")
     if values.dtype == np.uint16:
         values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if np.issubdtype(values.dtype, np.floating):
+        if not (values.min() >= 0 and values.max() <= 1):  # NaN is not within either
+            raise InputError(f"image {name}: {image.dtype} values outside [0, 1]; scale them, or give uint8")
+        values = np.round(values.astype(np.float32) * 255).astype(np.uint8)
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * 255
     if values.dtype != np.uint8:
-        raise InputError(f"image {name}: {image.dtype} values; give uint8 or uint16, whose range is known")
+        raise InputError(f"image {name}: {image.dtype} values; give uint8, uint16 or floats in [0, 1]")
     return Image.fromarray(np.ascontiguousarray(values[..., :3] if colour else values))

@@ -13,7 +13,7 @@ from i3ad_jax.calibration.standardisation import ScoringSettings
 from i3ad_jax.config import Config, Test, default_config
 from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import absolute_source, bytes_of
-from i3ad_jax.evaluate.evaluation import evaluate_run
+from i3ad_jax.evaluate.tested_run import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings

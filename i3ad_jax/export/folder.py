@@ -95,6 +95,7 @@ def write(
 def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, form: str) -> dict[str, Any]:
     """What `export.json` holds."""
     config, calibration, preprocessing = detector.config, detector.calibration, detector.preprocessing
+    rule = detector.rule
     return {
         "export_version": VERSION,
         "format": form,
@@ -117,6 +118,12 @@ def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, fo
         "tuned": dict(calibration.tuned),
         "scores": list(calibration.thresholds),
         "headline": calibration.headline,
+        "rule": {
+            "score": rule.score,
+            "threshold": rule.threshold,
+            "source": rule.source,
+            "pixel_threshold": rule.pixel_threshold,
+        },
         "pooling": dict(calibration.pooling),
         "thresholds": dict(calibration.thresholds),
         "parity": parity.to_json(),

@@ -1,6 +1,6 @@
 """Scores pictures by the exported program beside this file: python load_exported.py PICTURE ...
 
-It needs jax, flatbuffers, numpy and Pillow, and nothing else.
+It needs jax (with its numpy and scipy), flatbuffers and Pillow, and nothing else.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax import export
 from PIL import Image, ImageOps
+from scipy import ndimage
 
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -36,30 +37,96 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def read(file: Path, *, size: tuple[int, int], aspect: str) -> np.ndarray:
-    """A picture, uint8 [h, w, 3], brought to the working size as it was in training."""
+    """Return a picture, uint8 [h, w, 3], brought to the working size as in training."""
+    return fit(upright(file), size=size, aspect=aspect)
+
+
+def upright(file: Path) -> Image.Image:
+    """Return a picture in its own size, RGB, turned as its EXIF data say."""
     picture = ImageOps.exif_transpose(Image.open(file))
     if picture.mode == "F":
         raise ValueError(f"{file}: floating-point pixels have no known range")
     if picture.mode.startswith("I"):  # 16-bit grey
         picture = Image.fromarray(((np.asarray(picture).astype(np.int32) + 128) // 257).astype(np.uint8))
-    picture = picture.convert("RGBA" if picture.mode == "P" else "RGB").convert("RGB")
-    fitted, own = np.array(size), np.array([picture.height, picture.width])
-    if aspect == "crop":
-        box = np.maximum(np.round(fitted * np.min(own / fitted)), 1).astype(int)
-        top, left = (own - box) // 2
-        picture = picture.crop((left, top, left + box[1], top + box[0]))
-    if aspect == "pad":
-        fitted = np.maximum(np.round(own * np.min(fitted / own)), 1).astype(int)
-    resized = picture.resize((fitted[1], fitted[0]), Image.Resampling.BILINEAR)
-    margins = [(free // 2, free - free // 2) for free in np.array(size) - fitted]
+    return picture.convert("RGBA" if picture.mode == "P" else "RGB").convert("RGB")
+
+
+def fit(picture: Image.Image, *, size: tuple[int, int], aspect: str) -> np.ndarray:
+    """Return a picture brought to the working size, uint8 [h, w, 3]."""
+    box, (height, width), margins = place((picture.height, picture.width), size=size, aspect=aspect)
+    resized = picture.crop(box).resize((width, height), Image.Resampling.BILINEAR)
     return np.pad(np.asarray(resized), (*margins, (0, 0)), mode="edge")
 
 
-if __name__ == "__main__":
-    program, about = load(Path(__file__).parent)
-    for name in sys.argv[1:]:
-        found = program(read(Path(name), size=about["working_size"], aspect=about["aspect"])[None])
-        scores, anomalous = (
-            {key: x.item() for key, x in found[part].items()} for part in ("scores", "anomalous")
+def place(original: tuple[int, int], *, size: tuple[int, int], aspect: str) -> tuple[Any, Any, Any]:
+    """Return the part of a picture that is used, its size in the working size, and the margins around it."""
+    fitted, own = np.array(size), np.array(original)
+    box = own
+    if aspect == "crop":
+        box = np.maximum(np.round(fitted * np.min(own / fitted)), 1).astype(int)
+    if aspect == "pad":
+        fitted = np.maximum(np.round(own * np.min(fitted / own)), 1).astype(int)
+    top, left = ((own - box) // 2).tolist()
+    margins = [(free // 2, free - free // 2) for free in np.array(size) - fitted]
+    bottom, right = top + int(box[0]), left + int(box[1])
+    return (left, top, right, bottom), fitted.tolist(), margins
+
+
+def regions(
+    anomaly_map: np.ndarray, threshold: float, *, original: tuple[int, int], aspect: str
+) -> list[dict[str, float]]:
+    """Return the regions of a map that are above the pixel threshold, the highest peak first.
+
+    Each has left, top, width, height, area, peak and its centroid x, y, in pixels of the picture.
+    """
+    (left, top, right, bottom), (height, width), ((rows, _), (columns, _)) = place(
+        original, size=anomaly_map.shape, aspect=aspect
+    )
+    inside = Image.fromarray(anomaly_map[rows : rows + height, columns : columns + width])
+    part = np.asarray(inside.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
+    beyond = ((top, original[0] - bottom), (left, original[1] - right))
+    values = np.pad(part, beyond, mode="edge")
+    labelled: Any = ndimage.label(values > threshold, np.ones((3, 3)))
+    labels = labelled[0]
+    found = []
+    for number, (vertical, horizontal) in enumerate(ndimage.find_objects(labels), start=1):
+        y, x = np.argwhere(labels == number).mean(axis=0).tolist()
+        found.append(
+            {
+                "left": horizontal.start,
+                "top": vertical.start,
+                "width": horizontal.stop - horizontal.start,
+                "height": vertical.stop - vertical.start,
+                "area": int((labels == number).sum()),
+                "peak": float(values[labels == number].max()),
+                "x": x,
+                "y": y,
+            }
         )
-        print(json.dumps({"path": name, "scores": scores, "anomalous": anomalous}))
+    return sorted(found, key=lambda region: -region["peak"])
+
+
+def judge(program: Any, about: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return the score that decides, the verdict by it, the regions, and every score of a picture."""
+    picture, rule = upright(file), about["rule"]
+    found = program(fit(picture, size=about["working_size"], aspect=about["aspect"])[None])
+    scores = {name: value.item() for name, value in found["scores"].items()}
+    score, limit = scores[rule["score"]], rule["pixel_threshold"]
+    anomaly_map = np.asarray(found["maps"][rule["score"]])[0]
+    original = picture.height, picture.width
+    return {
+        "path": str(file),
+        "score": score,
+        "is_anomalous": score > rule["threshold"],
+        "regions": None
+        if limit is None
+        else regions(anomaly_map, limit, original=original, aspect=about["aspect"]),
+        "scores": scores,
+        "anomalous": {name: value.item() for name, value in found["anomalous"].items()},
+    }
+
+
+if __name__ == "__main__":
+    loaded = load(Path(__file__).parent)
+    for name in sys.argv[1:]:
+        print(json.dumps(judge(*loaded, Path(name))))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from i3ad_jax import __version__, command_line
-from i3ad_jax.calibration.verdict import Rule, VerdictSettings
+from i3ad_jax.calibration.verdict import VerdictSettings
 from i3ad_jax.data.sources import Reader, Source, digest_of_sources, find_sources, names_of_results
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
@@ -63,9 +63,7 @@ class Flags:
     engine: EngineSettings = field(default_factory=EngineSettings)
 
 
-def predict(
-    detector: Detector, sources: Sequence[Source], *, out: Path, rule: Rule, options: Options
-) -> Summary:
+def predict(detector: Detector, sources: Sequence[Source], *, out: Path, options: Options) -> Summary:
     """Scores images and writes the results to `out`, `predictions.csv` last.
 
     Raises:
@@ -75,8 +73,8 @@ def predict(
     results = PredictionFiles(out)
     if PredictionParts(results).path.exists():
         raise InputError(f"--out {out}: has a prediction in parts; go on with --engine or name another --out")
-    scorer = Scorer(detector, rule, options, results)
-    about = _about(detector, sources, rule, options)
+    scorer = Scorer(detector, options, results)
+    about = _about(detector, sources, options)
     with RunFolder(out).lock(), RunFolder(out).writing():
         if not (options.resume and results.finished(about)):
             unit = detector.chunk  # scores come in the same lists as without the interruption
@@ -102,7 +100,6 @@ def predict_in_parts(
     *,
     run: Path,
     out: Path,
-    rule: Rule,
     options: Options,
     engine: EngineSettings,
 ) -> Summary:
@@ -113,7 +110,7 @@ def predict_in_parts(
         sources: at least one image.
         run: folder that workers load the detector from.
         out: folder for the results.
-        rule, options, engine: as the flags have them.
+        options, engine: as the flags have them.
 
     Raises:
         InputError: pyarrow or Ray is missing, `out` cannot be written to or has another prediction, another
@@ -122,15 +119,17 @@ def predict_in_parts(
     results = PredictionFiles(out)
     parts = PredictionParts(results)
     size = images_a_part(len(sources), chunk=detector.chunk)
-    about = {**_about(detector, sources, rule, options), "images_a_part": size}
+    about = {**_about(detector, sources, options), "images_a_part": size}
     blocks = cut(sources, size=size)
     with RunFolder(out).lock(), RunFolder(out).writing():
         parts.begin(about)
         missing = parts.missing(blocks)
         if engine.engine == "ray":
-            done = score_on_workers(missing, Job.here(run, out, rule, options), workers=engine.workers)
+            done = score_on_workers(
+                missing, Job.here(run, out, detector.verdict, options), workers=engine.workers
+            )
         else:
-            done = map(BlockScorer(Scorer(detector, rule, options, results)).score, missing)
+            done = map(BlockScorer(Scorer(detector, options, results)).score, missing)
         kept = len(sources) - sum(len(block.sources) for block in missing)
         with tqdm(desc="predict", total=len(sources), initial=kept, unit="image", leave=False) as progress:
             for images in done:
@@ -138,8 +137,9 @@ def predict_in_parts(
         return parts.finish(about, blocks)
 
 
-def _about(detector: Detector, sources: Sequence[Source], rule: Rule, options: Options) -> dict[str, Any]:
+def _about(detector: Detector, sources: Sequence[Source], options: Options) -> dict[str, Any]:
     """What a table of predictions belongs to, as JSON values."""
+    rule = detector.rule
     return {
         "version": __version__,
         "weights": detector.calibration.weights,
@@ -147,6 +147,7 @@ def _about(detector: Detector, sources: Sequence[Source], rule: Rule, options: O
         "score": rule.score,
         "threshold": rule.threshold,
         "threshold_source": rule.source,
+        "pixel_threshold": rule.pixel_threshold,
         "false_alarms": rule.false_alarms._asdict(),
         "save": sorted(options.save),
         "map_format": options.map_format,
@@ -163,11 +164,12 @@ def main(arguments: Sequence[str]) -> None:
         jax.config.update("jax_platforms", "cpu")  # this process only hands out work: GPUs are the workers'
     sources = find_sources(flags.images, column=flags.column)
     detector = Detector.load(flags.run)
-    rule = Rule.of(detector.calibration, flags.verdict)
+    detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
+    rule = detector.rule
     results = PredictionFiles(flags.out)
     if flags.engine.engine == "stream":
         table = results.table
-        summary = predict(detector, sources, out=flags.out, rule=rule, options=flags.options)
+        summary = predict(detector, sources, out=flags.out, options=flags.options)
     else:
         table = PredictionParts(results).path
         summary = predict_in_parts(
@@ -175,7 +177,6 @@ def main(arguments: Sequence[str]) -> None:
             sources,
             run=flags.run,
             out=flags.out,
-            rule=rule,
             options=flags.options,
             engine=flags.engine,
         )

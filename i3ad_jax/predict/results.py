@@ -17,11 +17,9 @@ from jaxtyping import Float
 from PIL import Image, PngImagePlugin
 
 from i3ad_jax.errors import InputError
-from i3ad_jax.pictures import overlay
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.runs.files import read_json, write_array, write_json, write_picture, write_text
 from i3ad_jax.runtime.disk import make_folder, put, remove, whole
-from i3ad_jax.scoring.maps import SCORES
 
 MapFormat = Literal["npy", "npz", "png"]
 
@@ -119,16 +117,13 @@ class PredictionFiles:
                 picture = Image.fromarray(values.round().astype(np.uint16))
                 write_picture(file, picture, pnginfo=text, compress_level=1)
 
-    def write_picture(
-        self, name: str, prediction: Prediction, anomaly_map: Float[np.ndarray, "height width"], score: str
-    ) -> None:
-        """Writes `pictures/NAME.jpg`: the image in grey under the heat map of a score.
+    def write_picture(self, name: str, prediction: Prediction) -> None:
+        """Write `pictures/NAME.jpg`: the image in grey under its heat map.
 
         Raises:
             InputError: the image's file has changed since it was scored.
         """
-        heat = overlay(prediction.original, anomaly_map, vmax=SCORES[score].heat_limit)
-        write_picture(self.pictures / f"{name}.jpg", Image.fromarray(heat), quality=90)
+        write_picture(self.pictures / f"{name}.jpg", Image.fromarray(prediction.heat_map), quality=90)
 
     def belongs_to(self, about: Mapping[str, Any]) -> bool:
         """Whether what is there belongs to the same prediction."""

@@ -1,12 +1,12 @@
 """Images in, rows of a table out; maps and pictures are written on the way."""
 
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from i3ad_jax.calibration.verdict import Rule
 from i3ad_jax.data.inputs import Broken, ImageLike
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
@@ -41,20 +41,18 @@ class Scorer:
 
     Attributes:
         detector: scores the images.
-        rule: says which are anomalous.
         options: say what is written.
         results: folder of the maps and pictures.
     """
 
     detector: Detector
-    rule: Rule
     options: Options
     results: PredictionFiles
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of the table: path, every score, anomalous (1 or 0), error."""
-        return ("path", *self.detector.calibration.held_out_scores, "anomalous", "error")
+        """Names: path, every score, anomalous (1 or 0), regions (a JSON list), error."""
+        return ("path", *self.detector.calibration.held_out_scores, "anomalous", "regions", "error")
 
     def rows(
         self, images: Iterable[ImageLike], names: Sequence[str]
@@ -98,11 +96,13 @@ class Scorer:
             return (found.name, *[None] * (len(self.columns) - 2), found.problem)
         if written is not None:
             written.result()
-        return (found.name, *found.scores.values(), int(self.rule.is_anomalous(found.scores)), None)
+        regions = None
+        if found.rule.pixel_threshold is not None:
+            regions = json.dumps([region._asdict() for region in found.regions])
+        return (found.name, *found.scores.values(), int(found.is_anomalous), regions, None)
 
     def _write(self, name: str, found: Prediction) -> None:
-        anomaly_map = found.anomaly_map(score=self.rule.score)
         if "maps" in self.options.save:
-            self.results.write_map(name, anomaly_map, self.options.map_format)
+            self.results.write_map(name, found.map, self.options.map_format)
         if "pictures" in self.options.save:
-            self.results.write_picture(name, found, anomaly_map, self.rule.score)
+            self.results.write_picture(name, found)

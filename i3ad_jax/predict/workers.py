@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import jax
 
-from i3ad_jax.calibration.verdict import Rule
+from i3ad_jax.calibration.verdict import VerdictSettings
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.predict.parts import Block, BlockScorer
@@ -25,23 +25,24 @@ class Job:
 
     Attributes:
         run, out: folder of the trained run, and that of the results.
-        rule, options: as for `Scorer`.
+        verdict: as for `Detector`.
+        options: as for `Scorer`.
         folder: what relative paths are relative to, those of images too.
         programs: folder of JAX's compiled programs, if they are kept.
     """
 
     run: Path
     out: Path
-    rule: Rule
+    verdict: VerdictSettings
     options: Options
     folder: Path
     programs: str | None
 
     @classmethod
-    def here(cls, run: Path, out: Path, rule: Rule, options: Options) -> "Job":
+    def here(cls, run: Path, out: Path, verdict: VerdictSettings, options: Options) -> "Job":
         """A job with the working folder and the compiled programs of this process."""
         programs = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-        return cls(run, out, rule, options, Path.cwd(), programs)
+        return cls(run, out, verdict, options, Path.cwd(), programs)
 
 
 class Worker:
@@ -77,7 +78,7 @@ class Worker:
         results = PredictionFiles(job.out)
         if not results.about.exists():
             raise InputError(f"--out {job.out}: a worker does not find it; name a folder that all share")
-        return BlockScorer(Scorer(Detector.load(job.run), job.rule, job.options, results))
+        return BlockScorer(Scorer(replace(Detector.load(job.run), verdict=job.verdict), job.options, results))
 
 
 def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) -> Iterator[int]:

@@ -77,6 +77,9 @@ def read_calibration(
                 if score.name in names
             },
             held_out_scores={name: _scores(values["held_out_scores"][name], name) for name in names},
+            held_out_peaks={
+                name: _scores(peaks, name) for name, peaks in values.get("held_out_peaks", {}).items()
+            },
         )
         for name, threshold in found.thresholds.items():
             if not math.isclose(values["thresholds"][name], threshold, rel_tol=1e-9):
@@ -85,6 +88,8 @@ def read_calibration(
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
             raise ValueError("a parameter is not finite")
         check_digest(values)
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{folder.calibration}: damaged ({reason}); {again}") from error
@@ -114,6 +119,7 @@ def calibration_json(calibration: Calibration) -> dict[str, Any]:
         "planted_auroc": {name: dict(own) for name, own in calibration.planted_auroc.items()},
         "thresholds": calibration.thresholds,
         "held_out_scores": {name: scores.tolist() for name, scores in calibration.held_out_scores.items()},
+        "held_out_peaks": {name: peaks.tolist() for name, peaks in calibration.held_out_peaks.items()},
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from i3ad_jax.calibration.verdict import VerdictSettings
 from i3ad_jax.config import Config
 from i3ad_jax.data.files import open_file
 from i3ad_jax.data.training_files import TrainingFiles
@@ -29,7 +30,7 @@ from i3ad_jax.runs.files import (
 )
 from i3ad_jax.runs.form import misfit
 from i3ad_jax.runs.formats import FORMAT
-from i3ad_jax.runtime.disk import make_folder, remove_unfinished
+from i3ad_jax.runtime.disk import make_folder, remove, remove_unfinished
 from i3ad_jax.settings import SettingError
 
 # Where commands write below a folder that they lock. Not all that is below: --out may be a folder with other
@@ -58,6 +59,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.calibration = path / "calibration.json"
+        self.rule = path / "rule.json"
         self.statistics = path / "statistics"
         self.results = path / "results.json"
         self.scores = path / "scores.csv"
@@ -149,14 +151,14 @@ class RunFolder:
         Raises:
             InputError: this is no run folder, or its settings are damaged or of another version.
         """
-        values = read_json(self.config)
         try:
-            return Config.from_json(values)
+            return read_config_file(self.config)
         except SettingError as error:
             commit = self._commit()
+            use = f", or use the package at commit {commit}" if commit else ""
             raise InputError(
                 f"{self.config}: {error.setting} {error.problem}; not the settings of this version: train a"
-                f" new run{f', or use the package at commit {commit}' if commit else ''}"
+                f" new run{use}"
             ) from error
 
     def read_files(self) -> TrainingFiles:
@@ -198,8 +200,31 @@ class RunFolder:
             plan = Plan.from_json(asked, own, read_array(self.mean_image), files)
             check_digest(values)
             return plan
+        except InputError:
+            raise
         except ValueError as error:
             raise InputError(f"{file}: damaged ({error}); train a new run") from error
+
+    def write_verdict(self, verdict: VerdictSettings) -> None:
+        """Write `rule.json`, or remove it where the rule is the default."""
+        with self.writing():
+            if verdict == VerdictSettings():
+                remove(self.rule)
+            else:
+                write_json(self.rule, verdict.to_json())
+
+    def read_verdict(self) -> VerdictSettings:
+        """Return the settings of the rule that was saved with the run, or the default.
+
+        Raises:
+            InputError: `rule.json` is damaged.
+        """
+        if not self.rule.exists():
+            return VerdictSettings()
+        try:
+            return VerdictSettings.from_json(read_json(self.rule))
+        except SettingError as error:
+            raise InputError(f"{self.rule}: damaged ({error}); remove it for the default rule") from error
 
     def read_format(self) -> int:
         """Return the format version of the run: 0 before formats had a number.
@@ -254,3 +279,13 @@ class RunFolder:
         except InputError:
             return None
         return commit if isinstance(commit, str) else None
+
+
+def read_config_file(file: Path) -> Config:
+    """Return the settings in a JSON file, such as `config.json` of a run.
+
+    Raises:
+        InputError: the file is missing or holds no JSON object.
+        SettingError: a setting is missing or unknown, or has a value that cannot be used.
+    """
+    return Config.from_json(read_json(file))

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Num
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
 
 from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.scoring.pixel_metrics import check_finite, pixel_metrics
+
+FALSE_ALARM_PERCENT = (1, 5, 10)
 
 
 def image_auroc(labels: Integer[np.ndarray, " n"], scores: Num[np.ndarray, " n"]) -> float | None:
@@ -35,6 +37,41 @@ def image_auroc(labels: Integer[np.ndarray, " n"], scores: Num[np.ndarray, " n"]
     if np.unique(labels).size < 2:
         return None
     return float(roc_auc_score(labels, scores))
+
+
+def image_metrics(
+    labels: Integer[np.ndarray, " n"], scores: Num[np.ndarray, " n"], *, threshold: float
+) -> dict[str, float | None]:
+    """Metrics of image scores by name.
+
+    Args:
+        labels: 0 for a normal image, 1 for an anomalous one.
+        scores: higher where an image looks more anomalous.
+        threshold: above it an image counts as anomalous, for `f1`.
+
+    Returns:
+        `image_auroc`; `image_ap`, average precision; `f1` of the anomalous class at the threshold; and
+        `recall_at_1`, `_5` and `_10`: the largest fraction of the anomalous images that is found with a
+        false-alarm rate of at most 1, 5 and 10 % of these normal images. All in [0, 1]; None if `labels`
+        holds one class only.
+
+    Raises:
+        ValueError: a score is NaN or infinite.
+    """
+    auroc = image_auroc(labels, scores)
+    names = [f"recall_at_{percent}" for percent in FALSE_ALARM_PERCENT]
+    if auroc is None:
+        return dict.fromkeys(("image_auroc", "image_ap", "f1", *names))
+    false_alarm_rate, recall, _ = roc_curve(labels, scores, drop_intermediate=False)
+    return {
+        "image_auroc": auroc,
+        "image_ap": float(average_precision_score(labels, scores)),
+        "f1": float(f1_score(labels, scores > threshold)),
+        **{
+            name: float(recall[false_alarm_rate <= percent / 100].max())
+            for name, percent in zip(names, FALSE_ALARM_PERCENT, strict=True)
+        },
+    }
 
 
 def roc_points(
@@ -87,7 +124,10 @@ def pixel_aupro(
 
 
 def summarise(
-    test: Split, maps: Mapping[str, Num[Rows, "n h w"]], scores: Mapping[str, np.ndarray]
+    test: Split,
+    maps: Mapping[str, Num[Rows, "n h w"]],
+    scores: Mapping[str, np.ndarray],
+    thresholds: Mapping[str, float],
 ) -> dict[str, dict]:
     """All metrics of each kind of score, as results.json holds them.
 
@@ -98,10 +138,11 @@ def summarise(
         test: the images' labels, masks and defect classes.
         maps: per kind of score (such as "ssim") the anomaly maps, `n h w`.
         scores: for the same kinds the image scores, `n`.
+        thresholds: for the same kinds, for `f1`.
 
     Returns:
-        Per kind `{"image_auroc", "pixel_auroc", "pixel_aupro", "per_defect"}`, where "per_defect" has
-        the first three for each defect class. A metric without data is None.
+        Per kind the metrics of `image_metrics`, "pixel_auroc", "pixel_aupro" and "per_defect", which has
+        the others for each defect class. A metric without data is None.
 
     Raises:
         ValueError: a score is NaN or infinite.
@@ -115,7 +156,7 @@ def summarise(
         pixels = pixel_metrics(test.masks, maps[kind], chosen & test.annotated)
         whole, *per_defect = (
             {
-                "image_auroc": image_auroc(test.labels[images], scores[kind][images]),
+                **image_metrics(test.labels[images], scores[kind][images], threshold=thresholds[kind]),
                 "pixel_auroc": own.auroc,
                 "pixel_aupro": own.aupro,
             }

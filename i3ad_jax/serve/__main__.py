@@ -3,13 +3,13 @@
 import ipaddress
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
 
 from i3ad_jax import command_line
-from i3ad_jax.calibration.verdict import Rule, VerdictSettings
+from i3ad_jax.calibration.verdict import VerdictSettings
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import SettingError
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str]) -> None:
             "host", flags.host, f"others could reach it: set {TOKEN} to a secret that clients must send"
         )
     detector = Detector.load(flags.run)
-    rule = Rule.of(detector.calibration, flags.verdict)
-    print(rule.describe())
-    app = create_app(detector, rule, limits=flags.limits, token=token)
+    detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
+    print(detector.rule.describe())
+    app = create_app(detector, limits=flags.limits, token=token)
     uvicorn.run(app, host=flags.host, port=flags.port, access_log=False, timeout_graceful_shutdown=30)
 
 

@@ -27,9 +27,7 @@ from i3ad_jax.data.images import MAX_PIXELS, read_size
 from i3ad_jax.data.inputs import Broken
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
-from i3ad_jax.pictures import overlay
 from i3ad_jax.prediction import Prediction
-from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.serve.batching import Batcher, OverloadedError
 from i3ad_jax.settings import Settings, setting
 
@@ -60,8 +58,25 @@ class Limits(Settings):
     """Seconds for a request's body to arrive, and again for its answer."""
 
 
+class RegionResult(BaseModel):
+    """Region of the anomaly map above the pixel threshold, in pixels of the image."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    area: int
+    """Number of pixels."""
+    peak: float
+    """Largest value of the map."""
+    x: float
+    """Of the centroid, from the left."""
+    y: float
+    """Of the centroid, from the top."""
+
+
 class ImageResult(BaseModel):
-    """What the detector says of an image."""
+    """Result for an image."""
 
     name: str
     """The file name that the client gave, or the position in the request."""
@@ -71,6 +86,8 @@ class ImageResult(BaseModel):
     """Whether the score is above the threshold."""
     scores: dict[str, float]
     """All scores by name."""
+    regions: list[RegionResult]
+    """Regions of the defects, the one with the highest peak first."""
 
 
 class Results(BaseModel):
@@ -125,12 +142,11 @@ class Monitoring:
         return response
 
 
-def create_app(detector: Detector, rule: Rule, *, limits: Limits, token: str | None = None) -> FastAPI:
+def create_app(detector: Detector, *, limits: Limits, token: str | None = None) -> FastAPI:
     """The service of a detector.
 
     Args:
         detector: that scores.
-        rule: what decides.
         limits: of each request.
         token: what `Authorization: Bearer TOKEN` must give, if any, but for the page and /health.
     """
@@ -195,11 +211,11 @@ def create_app(detector: Detector, rule: Rule, *, limits: Limits, token: str | N
             raise HTTPException(422, "a heat map is of one image")
         predictions = await _score(batcher, images, limits)
         for each in predictions:
-            monitoring.images.labels(rule.is_anomalous(each.scores)).inc()
+            monitoring.images.labels(each.is_anomalous).inc()
         if output == "heatmap":
-            picture = await asyncio.to_thread(_heat_map, predictions[0], rule.score)
+            picture = await asyncio.to_thread(_heat_map, predictions[0])
             return Response(picture, media_type="image/png")
-        return _results([name for name, _ in images], predictions, rule)
+        return await asyncio.to_thread(_results, [name for name, _ in images], predictions, detector.rule)
 
     return app
 
@@ -263,18 +279,18 @@ def _results(names: list[str], predictions: list[Prediction], rule: Rule) -> Res
     images = [
         ImageResult(
             name=name,
-            score=each.scores[rule.score],
-            anomalous=rule.is_anomalous(each.scores),
-            scores=each.scores,
+            score=each.score,
+            anomalous=each.is_anomalous,
+            scores=dict(each.scores),
+            regions=[RegionResult(**region._asdict()) for region in each.regions],
         )
         for name, each in zip(names, predictions, strict=True)
     ]
     return Results(score=rule.score, threshold=rule.threshold, images=images)
 
 
-def _heat_map(prediction: Prediction, score: str) -> bytes:
-    heat = overlay(prediction.original, prediction.anomaly_map(score=score), vmax=SCORES[score].heat_limit)
-    return _png(Image.fromarray(heat))
+def _heat_map(prediction: Prediction) -> bytes:
+    return _png(Image.fromarray(prediction.heat_map))
 
 
 def _blank(detector: Detector) -> bytes:

@@ -13,9 +13,9 @@ from i3ad_jax.config import DEFAULT_PRESET, Config, Test, Training, default_conf
 from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
-from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runs.run_folder import RunFolder, read_config_file
 from i3ad_jax.runtime.processes import Processes, agreed, from_first, is_first
-from i3ad_jax.settings import flag
+from i3ad_jax.settings import SettingError, flag
 from i3ad_jax.train.session import Interrupted, train_and_test
 
 PROGRAM = "python -m i3ad_jax.train"
@@ -25,7 +25,8 @@ PROGRAM = "python -m i3ad_jax.train"
 class DefaultsFlags:
     """The flags that decide the defaults of all others."""
 
-    preset: str = DEFAULT_PRESET
+    config: Path | None = None
+    preset: str | None = None
     method: str | None = None
     run: Path | None = None
     resume: bool = False
@@ -39,7 +40,9 @@ class Flags(Generic[Training, Test]):
     takes a few minutes.
     """
 
-    config: Config[Training, Test]
+    settings: Config[Training, Test]
+    config: Path | None = None
+    """Settings as a file: config.json of a run, or one like it. Options override it."""
     run: Path | None = None
     """Folder of the run; by default a new one under runs/."""
     resume: bool = False
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     flags, folder = agreed(lambda: _settings(arguments))
     try:
         results = train_and_test(
-            flags.config,
+            flags.settings,
             folder,
             resume=flags.resume,
             devices=flags.devices,
@@ -88,10 +91,12 @@ def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:
     """The flags over the preset's values, or over the run's own where it is resumed, and the run."""
     first = command_line.parse_known(DefaultsFlags, arguments)
     if not first.resume:
-        flags = _parse(arguments, default_config(first.method or "i3ad", preset=first.preset))
-        return flags, RunFolder(flags.run or _new_folder(flags.config))
+        flags = _parse(arguments, _defaults(first))
+        return flags, RunFolder(flags.run or _new_folder(flags.settings))
     if first.run is None:
         raise InputError("--resume: say which run with --run FOLDER")
+    if first.config is not None:
+        raise InputError(f"--config {first.config}: a run that is resumed has its own; leave it out")
     folder = RunFolder(first.run)
     stored = folder.read_config()
     if folder.weights.exists():
@@ -99,16 +104,31 @@ def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:
         raise InputError(f"--run {folder.path}: holds results of a test; --run {trained} is what was trained")
     _check_resumable(stored.flat(), {"method": first.method or stored.method}, folder)
     flags = _parse(arguments, stored)
-    _check_resumable(stored.flat(), flags.config.flat(), folder)
+    _check_resumable(stored.flat(), flags.settings.flat(), folder)
     return flags, folder
+
+
+def _defaults(first: DefaultsFlags) -> Config[Any, Any]:
+    """Settings that options override: those of a file, or of a method and a preset."""
+    if first.config is None:
+        return default_config(first.method or "i3ad", preset=first.preset or DEFAULT_PRESET)
+    for name in ("method", "preset"):
+        if (value := getattr(first, name)) is not None:
+            raise InputError(f"--{name} {value}: {first.config} has its own {name}; leave one of them out")
+    try:
+        return read_config_file(first.config)
+    except SettingError as error:
+        raise InputError(
+            f"{first.config}: {error.setting} {error.problem}; give config.json of a run"
+        ) from error
 
 
 def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> Flags[Any, Any]:
     """The flags, those of the method's own settings over `config`."""
     kind = Flags[type(config.training), type(config.test)]
     flags = command_line.parse(kind, arguments, program=PROGRAM, default=Flags(config), method=config.method)
-    source = absolute_source(flags.config.data.data)
-    return replace(flags, config=flags.config.with_settings({"data": source}))
+    source = absolute_source(flags.settings.data.data)
+    return replace(flags, settings=flags.settings.with_settings({"data": source}))
 
 
 def _check_resumable(stored: dict[str, Any], asked: dict[str, Any], folder: RunFolder) -> None:

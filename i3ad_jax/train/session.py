@@ -17,7 +17,7 @@ from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import DivergenceError, InputError, LearnedLittleWarning
-from i3ad_jax.evaluate.evaluation import evaluate, write_evaluation
+from i3ad_jax.evaluate.tested_run import evaluate, write_evaluation
 from i3ad_jax.methods.method import State, StepSettings
 from i3ad_jax.methods.state import state_shapes
 from i3ad_jax.pictures import contact_sheet
@@ -135,7 +135,7 @@ def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size]
         raise InputError(f"--run {folder.path}: has been trained for more steps meanwhile; resume it again")
     if config != stored and is_first():  # more steps: what is there so far is not of the run any more
         with folder.writing():
-            for file in (folder.results, folder.calibration):
+            for file in (folder.results, folder.calibration, folder.rule):
                 remove(file)
             write_json(folder.config, config.to_json())
     return Resolved(plan, *plan.files.select(train))

@@ -1,8 +1,9 @@
 """Training as an iterator of steps, without disk, progress bars or signals: `train.session` adds these."""
 
+import logging
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from i3ad_jax.data.stored import Rows, some
 from i3ad_jax.errors import DivergenceError, InputError
 from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
 from i3ad_jax.methods.state import fresh_state
+from i3ad_jax.plan import Plan
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import copied_to_all, own_copy, replicated
@@ -25,6 +27,7 @@ from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
 from i3ad_jax.training.batches import BLOCK, Augmentation, Block, RawSquares, TrainingImages
 
+LOG = logging.getLogger(__name__)
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
 IMAGES_AT_ONCE = 5000  # that it is given, at most: their squares are in memory together
 CHECK_EVERY = 20  # steps between looks at the losses
@@ -131,28 +134,33 @@ def training_steps(
 
 
 def last_step(
-    method: Method,
+    plan: Plan,
     images: UInt8[Rows, "n h w 3"],
     *,
-    preprocessing: Preprocessing,
-    augment: Augment,
-    seed: int,
     devices: int | None = None,
     progress: bool = False,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Step:
-    """The end of a training; arguments as for `training_steps`, and `progress` to show a bar.
+    """Return the end of a training.
+
+    Args:
+        plan: of the training.
+        images: those that are trained on, of the working size.
+        devices: as for `training_steps`.
+        progress: show a progress bar.
+        on_step: called with some steps, one in `CHECK_EVERY` at least, and with the last one.
 
     Raises:
         DivergenceError: a loss or a weight is too large or not finite.
         InputError: there are too few images for the method's settings.
     """
-    total, last = getattr(method.training, "steps", 1), None
+    total, last = getattr(plan.method.training, "steps", 1), None
     steps = training_steps(
-        method,
+        plan.method,
         images,
-        preprocessing=preprocessing,
-        augment=augment,
-        seed=seed,
+        preprocessing=plan.preprocessing,
+        augment=plan.config.preprocessing.augment,
+        seed=plan.config.seed,
         every=(CHECK_EVERY,),
         devices=devices,
     )
@@ -160,6 +168,10 @@ def last_step(
         for last in steps:
             if problem := last.problem(weights=last.number == total):
                 raise DivergenceError(last.number, problem)
+            losses = ", ".join(f"{name} {float(value):.4g}" for name, value in last.metrics.items())
+            LOG.info("step %d of %d: %s", last.number, total, losses)
+            if on_step is not None:
+                on_step(last)
             bar.update(last.number - bar.n)
     assert last is not None  # there is at least one step
     return last._replace(state=own_copy(last.state))

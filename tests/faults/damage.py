@@ -184,17 +184,18 @@ class Subjects:
         return "same" if found == _expected(self, subject) else "different"
 
 
-_EXPECTED: dict[str, object] = {}
+_EXPECTED: dict[tuple[Path, str], object] = {}
 
 
 def _expected(subjects: Subjects, subject: str) -> object:
     """What the whole folder gives."""
-    if subject not in _EXPECTED:
+    key = subjects.base, subject
+    if key not in _EXPECTED:
         copy = Path(tempfile.mkdtemp(prefix="whole_")) / subject
         shutil.copytree(subjects.base / subject, copy)
-        _EXPECTED[subject] = READERS[subject](copy, subjects.data)
+        _EXPECTED[key] = READERS[subject](copy, subjects.data)
         shutil.rmtree(copy.parent)
-    return _EXPECTED[subject]
+    return _EXPECTED[key]
 
 
 def _digest(values: Any) -> str:

@@ -1,6 +1,5 @@
 """The test of a detector on labelled images: maps, scores, metrics, instructive cases, and their files."""
 
-import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -9,15 +8,15 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import load_dataset
-from i3ad_jax.data.stored import Rows, zeros
+from i3ad_jax.data.stored import Rows
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import ChangedFilesWarning, InputError
+from i3ad_jax.evaluation import Evaluation
 from i3ad_jax.report.cases import Case, picture
 from i3ad_jax.report.run_report import make_cases, write_report
 from i3ad_jax.runs.calibration_file import write_calibration
@@ -35,13 +34,11 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.run_results import RunResults
 from i3ad_jax.runs.weights import load_weights
 from i3ad_jax.runtime.disk import make_folder, remove
-from i3ad_jax.runtime.memory import allowed
-from i3ad_jax.scoring.metrics import summarise
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What the test of a detector found.
+class TestedRun:
+    """Results of the test of a detector, to be written to a folder.
 
     Attributes:
         detector: that was tested.
@@ -96,9 +93,9 @@ def evaluate_run(
     size, aspect = plan.preprocessing.size, config.data.aspect
     tested = load_dataset(data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True)
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
-    evaluation = evaluate(detector, tested, memory=memory, progress=True)
+    tested = evaluate(detector, tested, memory=memory, progress=True)
     with out.lock():
-        return write_evaluation(evaluation, out, run=run, data=data, command=command)
+        return write_evaluation(tested, out, run=run, data=data, command=command)
 
 
 def load_as(
@@ -132,6 +129,7 @@ def load_as(
         warnings.warn(change, ChangedFilesWarning, stacklevel=2)
     held_out = plan.files.select_held_out(train)
     detector = Detector.calibrated(plan, state, held_out.images[:], step=step, progress=True)
+    detector = replace(detector, verdict=run.read_verdict())
     if config == replace(stored, throughput=config.throughput):
         write_calibration(detector.calibration, run)
     return detector
@@ -139,7 +137,7 @@ def load_as(
 
 def evaluate(
     detector: Detector, data: Dataset, *, memory: int | None = None, progress: bool = False
-) -> Evaluation:
+) -> TestedRun:
     """Tests a detector on the test split of a data set.
 
     Args:
@@ -157,9 +155,11 @@ def evaluate(
     # A queue of a single image compiles the program, so that its time does not count.
     detector.anomaly_maps(test.images[:1])
     start = time.perf_counter()
-    maps, scores = _score(detector, test, memory=memory, progress=progress)
+    maps, scores = detector.score_split(test, memory=memory, progress=progress)
     seconds = (time.perf_counter() - start) / len(test)
     calibration = detector.calibration
+    thresholds = calibration.thresholds
+    measured = Evaluation.of(data.name, test, maps, scores, rule=detector.rule, thresholds=thresholds)
     results = {
         "method": config.method,
         "data": data.name,
@@ -178,35 +178,16 @@ def evaluate(
         "pooling": dict(calibration.pooling),
         "planted_auroc": {name: dict(own) for name, own in calibration.planted_auroc.items()},
         "thresholds": dict(calibration.thresholds),
-        "scores": summarise(test, maps, scores),
+        "scores": dict(measured.metrics),
         "seconds_per_image": seconds,
     }
     found = _as_run_results(detector, test, scores, results)
     cases = make_cases(found, test, maps[calibration.headline], detector)
-    return Evaluation(detector, test, maps, scores, results, cases)
-
-
-def _score(
-    detector: Detector, test: Split, *, memory: int | None, progress: bool
-) -> tuple[dict[str, Float[Rows, "n h w"]], dict[str, Float[np.ndarray, " n"]]]:
-    """Anomaly maps and image scores by score, computed for some images at a time for the sake of memory."""
-    together = detector.preprocessing.tiling.images_for(detector.config.throughput.queue_size)
-    names = detector.method.score_names
-    shape = (len(test), *test.images.shape[1:3])
-    in_memory = 4 * math.prod(shape) * len(names) <= allowed(memory)
-    maps = {name: zeros(shape, np.float32, in_memory=in_memory) for name in names}
-    scores = {name: np.empty(len(test)) for name in names}
-    with tqdm(desc="test", total=len(test), unit="image", disable=not progress) as bar:
-        for first in range(0, len(test), together):
-            part = slice(first, first + together)
-            found = detector.anomaly_maps(test.images[part], bar=bar)
-            for name, own in detector.calibration.image_scores(found).items():
-                maps[name][part], scores[name][part] = found[name], own
-    return maps, scores
+    return TestedRun(detector, test, maps, scores, results, cases)
 
 
 def write_evaluation(
-    evaluation: Evaluation, folder: RunFolder, *, run: RunFolder, data: str, command: Sequence[str] = ()
+    tested: TestedRun, folder: RunFolder, *, run: RunFolder, data: str, command: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Writes results, scores, maps and report to a folder, `results.json` last; returns what that holds.
 
@@ -214,7 +195,7 @@ def write_evaluation(
     and the list of files too, and says where the weights are.
 
     Args:
-        evaluation: of a detector of the run.
+        tested: results of a detector of the run.
         folder: where the results go.
         run: the trained run, or results of another test of it.
         data: where the test images came from, as `load_dataset` takes it.
@@ -223,11 +204,11 @@ def write_evaluation(
     Raises:
         InputError: the folder holds another run, or cannot be written to.
     """
-    detector, test = evaluation.detector, evaluation.test
+    detector, test = tested.detector, tested.test
     weights = run.source()
     trained = read_json(weights.environment)
-    tested = environment(command=command)
-    results = {**evaluation.results, "data_source": data, "environment": tested}
+    machine = environment(command=command)
+    results = {**tested.results, "data_source": data, "environment": machine}
     own = folder.is_same(run)
     if not own:
         check_results_folder(folder, run)
@@ -236,27 +217,28 @@ def write_evaluation(
         remove(folder.results)  # old results never stand beside new settings
         if not own:
             folder.point_to(weights)
-            write_json(folder.environment, {**tested, "training": trained})
+            write_json(folder.environment, {**machine, "training": trained})
             folder.write_plan(detector.plan)
             write_calibration(detector.calibration, folder)
+            folder.write_verdict(detector.verdict)
         make_folder(folder.maps)
-        for name, values in evaluation.maps.items():
+        for name, values in tested.maps.items():
             write_array(folder.maps / f"{name}.npy", values)
-        columns = zip(test.paths, test.labels, test.defects, *evaluation.scores.values(), strict=True)
-        write_csv(folder.scores, ("path", "label", "defect", *evaluation.scores), columns)
-        described = (folder.scores, *(folder.maps / f"{name}.npy" for name in evaluation.maps))
+        columns = zip(test.paths, test.labels, test.defects, *tested.scores.values(), strict=True)
+        write_csv(folder.scores, ("path", "label", "defect", *tested.scores), columns)
+        described = (folder.scores, *(folder.maps / f"{name}.npy" for name in tested.maps))
         results["sha256"] = {file.relative_to(folder.path).as_posix(): file_hash(file) for file in described}
         write_report(
             folder.report,
-            _as_run_results(detector, test, evaluation.scores, results, name=str(folder.path)),
+            _as_run_results(detector, test, tested.scores, results, name=str(folder.path)),
             training=weights.read_metrics(),
             trained=trained,
             test=test,
-            maps=evaluation.maps[results["headline"]],
+            maps=tested.maps[results["headline"]],
             detector=detector,
-            cases=evaluation.cases,
+            cases=tested.cases,
         )
-        write_picture(folder.cases, picture(evaluation.cases))
+        write_picture(folder.cases, picture(tested.cases))
         write_with_digest(folder.results, results)
     return results
 

@@ -1,0 +1,195 @@
+"""`Inference`: the half of a detector that scores images."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from i3ad_jax.calibration.calibration import Calibration, plain_anomaly_maps
+from i3ad_jax.calibration.verdict import Rule, VerdictSettings
+from i3ad_jax.config import Config
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, as_split, try_pictures
+from i3ad_jax.data.stored import Rows, zeros
+from i3ad_jax.data.training_files import TrainingFiles
+from i3ad_jax.errors import InputError
+from i3ad_jax.methods.method import Method
+from i3ad_jax.plan import Plan
+from i3ad_jax.prediction import Prediction, Trace
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.runtime.memory import allowed
+from i3ad_jax.scoring.maps import AnomalyMaps
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Inference:
+    """Scores, maps and reconstructions of images; attributes as of `Detector`."""
+
+    plan: Plan
+    state: object
+    calibration: Calibration
+    verdict: VerdictSettings = field(default_factory=VerdictSettings)
+
+    @property
+    def config(self) -> Config[Any, Any]:
+        """Settings, with every automatic choice made."""
+        return self.plan.config
+
+    @property
+    def method(self) -> Method:
+        """The method with its networks."""
+        return self.plan.method
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Mapping from pixels to the networks' input."""
+        return self.plan.preprocessing
+
+    @property
+    def files(self) -> TrainingFiles:
+        """Images that were trained on, and those reserved for calibration."""
+        return self.plan.files
+
+    @cached_property
+    def rule(self) -> Rule:
+        """Score and threshold that decide whether an image is anomalous."""
+        return Rule.of(self.calibration, self.verdict)
+
+    def score(self, images: ImagesLike) -> list[Prediction]:
+        """Scores, anomaly maps and verdicts.
+
+        Args:
+            images: a path of a file or folder, the content of a file as bytes, an array of any size (uint8 or
+                uint16; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch `n h w c`), a Pillow picture, or an
+                iterable of these.
+
+        Raises:
+            InputError: an image cannot be used; the message names its path or position.
+        """
+        return list(self.stream(images))
+
+    def stream(self, images: ImagesLike) -> Iterator[Prediction]:
+        """What `score` gives, image by image as it comes, in bounded memory."""
+        for found in self.attempt(images):
+            if isinstance(found, Broken):
+                raise InputError(found.problem)
+            yield found
+
+    def attempt(self, images: ImagesLike) -> Iterator[Prediction | Broken]:
+        """As `stream`; but an image that cannot be used yields what is wrong with it, and the others follow.
+
+        Two lists of `chunk` images in the working size are in memory at a time.
+        """
+        for pictures in try_pictures(
+            images, size=self.preprocessing.size, aspect=self.config.data.aspect, chunk=self.chunk
+        ):
+            usable = [picture for picture in pictures if isinstance(picture, Picture)]
+            predictions = self._predictions(usable) if usable else iter(())
+            for picture in pictures:
+                yield next(predictions) if isinstance(picture, Picture) else picture
+
+    def score_split(
+        self, split: Split, *, memory: int | None = None, progress: bool = False
+    ) -> tuple[dict[str, Float[Rows, "n h w"]], dict[str, Float[np.ndarray, " n"]]]:
+        """Return anomaly maps and image scores of a split, by score.
+
+        Args:
+            split: images of the working size.
+            memory: bytes that the maps may take in memory, by default half of what is free; more are kept
+                in a temporary file.
+            progress: show a progress bar.
+        """
+        together = self.preprocessing.tiling.images_for(self.config.throughput.queue_size)
+        names = self.method.score_names
+        shape = (len(split), *split.images.shape[1:3])
+        in_memory = 4 * math.prod(shape) * len(names) <= allowed(memory)
+        maps = {name: zeros(shape, np.float32, in_memory=in_memory) for name in names}
+        scores = {name: np.empty(len(split)) for name in names}
+        with tqdm(desc="test", total=len(split), unit="image", disable=not progress) as bar:
+            for first in range(0, len(split), together):
+                part = slice(first, first + together)
+                found = self.anomaly_maps(split.images[part], bar=bar)
+                for name, own in self.calibration.image_scores(found).items():
+                    maps[name][part], scores[name][part] = found[name], own
+        return maps, scores
+
+    @property
+    def chunk(self) -> int:
+        """How many images are scored together."""
+        return max(self.config.throughput.queue_size // len(self.preprocessing.tiling.corners), 1)
+
+    def _predictions(self, pictures: Sequence[Picture]) -> Iterator[Prediction]:
+        maps = self.anomaly_maps(np.stack([picture.pixels for picture in pictures]))
+        scores = self.calibration.image_scores(maps)
+        for i, picture in enumerate(pictures):
+            values = {name: float(own[i]) for name, own in scores.items()}
+            yield Prediction(
+                name=picture.name,
+                scores=values,
+                rule=self.rule,
+                thresholds=self.calibration.thresholds,
+                source=picture.source,
+                original_size=picture.original_size,
+                small_maps={name: own[i] for name, own in maps.items()},
+                aspect=self.config.data.aspect,
+            )
+
+    def reconstruct(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
+        """The reconstructions of images, as `score` takes them, in the working size."""
+        pixels = self._resized(images)
+        found: Any = self.preprocessing.apply(
+            lambda queue, count: (
+                self.method.predict(self.state, self.calibration.tuned, queue, count).reconstructions
+            ),
+            pixels,
+            queue_size=self.config.throughput.queue_size,
+        )
+        return self.preprocessing.pictures(found, pixels)
+
+    def trace(self, images: ImagesLike) -> Trace:
+        """Every state of the test-time loop for images, as `score` takes them."""
+        return self.trace_pixels(self._resized(images))
+
+    def anomaly_maps(self, images: UInt8[np.ndarray, "n h w 3"], *, bar: tqdm | None = None) -> AnomalyMaps:
+        """The map of every score for images of the working size; each moves the bar on, if there is one."""
+        plain = plain_anomaly_maps(
+            self.method,
+            self.state,
+            self.calibration.tuned,
+            images,
+            preprocessing=self.preprocessing,
+            step=self.calibration.step,
+            bar=bar,
+        )
+        return self.calibration.complete(plain)
+
+    def trace_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Trace:
+        """What `trace` gives for images of the working size."""
+        traced = len(images) * len(self.preprocessing.tiling.corners)
+        states: Any = self.preprocessing.apply(
+            lambda queue, count: self.method.trace(
+                self.state, self.calibration.tuned, queue, count
+            ).with_states_last(),
+            images,
+            queue_size=min(traced, self.config.throughput.queue_size),
+        )
+        reconstructions = [
+            self.preprocessing.pictures(states.images[..., i, :], images)
+            for i in range(states.images.shape[3])
+        ]
+        return Trace(
+            np.stack(reconstructions, axis=1),
+            np.moveaxis(states.masks[..., 0] > 0.5, 3, 1),
+            np.moveaxis(states.scores, 3, 1),
+            tuple(self.method.trace_iterations),
+        )
+
+    def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
+        """Images as `score` takes them, in the working size."""
+        size, aspect = self.preprocessing.size, self.config.data.aspect
+        return as_split(images, size=size, aspect=aspect).images[:]
