@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from conftest import tiny_settings
 
-from i3ad_jax import __main__
+from i3ad_jax import Detector, __main__
 from i3ad_jax.config import default_config
 from i3ad_jax.data.layouts import LAYOUTS
 from i3ad_jax.methods import METHODS
@@ -63,17 +64,20 @@ def test_table_of_presets_has_the_settings_of_the_code() -> None:
     assert cells == [f"{own['steps']:,}, {own['batch_size']}" for own in values]
 
 
-def test_example_of_the_estimator_runs(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = re.search(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
-    assert found is not None
+def test_examples_in_python_run(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
+    of_callbacks, of_estimator = examples
     monkeypatch.chdir(tmp_path)
     Path("my_part").symlink_to(tiny_folder)
     Path("new_images").symlink_to(tiny_folder / "test")
-    with redirect_stdout(io.StringIO()):
-        assert '"components": 20' in found[1]
-        exec(found[1].replace('"components": 20', '"components": 4'), {})
+    settings = {"method": "l2_ae", **tiny_settings("l2_ae"), "steps": 5}
+    small = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        changed = of_callbacks.replace('"my_part", callbacks', f'"my_part", {small}, callbacks')
+        exec(changed.replace("% 500", "% 5"), {"Detector": Detector})
+        exec(of_estimator.replace("components=20", "components=4"), {})
+    assert printed.getvalue().startswith("5 {")
     assert Path("runs/estimator/calibration.json").exists()
 
 

@@ -235,6 +235,7 @@ def openvino(file: Path) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # OpenVINO starts a process
 @pytest.mark.skipif(find_spec("jax2onnx") is None, reason="pip install -e '.[onnx]'")
 @pytest.mark.parametrize(
     ("program_of", "run"),

@@ -34,18 +34,8 @@ def test_killed_commands_go_on_to_the_same_bits() -> None:
 
 
 @pytest.mark.slow
-def test_all_killed_commands_go_on_to_the_same_bits() -> None:
-    trial("kills")
-
-
-@pytest.mark.slow
 def test_what_a_full_disk_stops_goes_on_to_the_same_bits() -> None:
     trial("full_disk", "--levels", "4", "--only", "pack")
-
-
-@pytest.mark.slow
-def test_whatever_a_full_disk_stops_goes_on_to_the_same_bits() -> None:
-    trial("full_disk")
 
 
 # TensorStore's reads of a damaged file end after the error has been told.
@@ -68,11 +58,6 @@ def test_a_damaged_checkpoint_is_refused_or_the_same(
     gc.collect()
     assert "refused" in found.values()
     assert set(found.values()) <= {"refused", "same"}, found
-
-
-@pytest.mark.slow
-def test_whatever_is_damaged_is_refused_or_the_same() -> None:
-    trial("damage", "--places", "10")
 
 
 def test_damage_is_where_it_is_said_to_be(tmp_path: Path) -> None:

@@ -77,11 +77,6 @@ def test_grey_images_have_three_equal_channels(grey: Any) -> None:
     np.testing.assert_array_equal(read(grey), np.repeat(PIXELS[:1, ..., :1], 3, axis=-1))
 
 
-def test_a_mask_is_black_and_white() -> None:
-    mask = PIXELS[0, ..., 0] > 127
-    np.testing.assert_array_equal(read(mask)[0, ..., 0], np.where(mask, 255, 0))
-
-
 @pytest.mark.parametrize(
     ("images", "message"),
     [

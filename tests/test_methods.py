@@ -94,7 +94,7 @@ def test_baseline_from_training_to_verdicts(
     predict.main([str(run), str(images), "--out", str(found), "--save", "maps"])
     with (tmp_path / "found" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", *names, "anomalous", "error"]
+    assert list(rows[0]) == ["path", *names, "anomalous", "regions", "error"]
     maps = np.load(tmp_path / "found" / "maps" / "0.npy")
     assert maps.shape == (40, 48)
 

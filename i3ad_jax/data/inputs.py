@@ -259,8 +259,6 @@ def _from_array(name: str, image: object) -> Image.Image:
         if not (values.min() >= 0 and values.max() <= 1):  # NaN is not within either
             raise InputError(f"image {name}: {image.dtype} values outside [0, 1]; scale them, or give uint8")
         values = np.round(values.astype(np.float32) * 255).astype(np.uint8)
-    if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * 255
     if values.dtype != np.uint8:
         raise InputError(f"image {name}: {image.dtype} values; give uint8, uint16 or floats in [0, 1]")
     return Image.fromarray(np.ascontiguousarray(values[..., :3] if colour else values))

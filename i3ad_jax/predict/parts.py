@@ -96,7 +96,8 @@ class PredictionParts:
         import pyarrow
         from pyarrow import parquet
 
-        kinds = {"path": pyarrow.string(), "anomalous": pyarrow.int8(), "error": pyarrow.string()}
+        text = pyarrow.string()
+        kinds = {"path": text, "anomalous": pyarrow.int8(), "regions": text, "error": text}
         schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in columns])
         values = [dict(zip(columns, row, strict=True)) for row in rows]
         file = self._file(block.number)

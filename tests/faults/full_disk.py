@@ -109,9 +109,9 @@ def main() -> None:
         trial.make_run(TRAIN_I3AD, of=tasks)
         with ProcessPoolExecutor(flags.jobs, mp_context=FORK, initializer=own_namespace) as pool:
             plan = [
-                (trial, task, whole, int(_BEYOND * whole.size * number / flags.levels) // 4096 * 4096 + 4096)
+                (trial, task, whole, size)
                 for task, whole in zip(tasks, pool.map(trial.whole, tasks), strict=True)
-                for number in range(flags.levels)
+                for size in _sizes(whole, flags.levels)
             ]
             for level in pool.map(_level, plan):
                 levels.append(level)
@@ -125,6 +125,12 @@ def main() -> None:
         refused, accepted = (sum(x.outcome == kind for x in own) for kind in ("refused", "accepted"))
         print(f"| {name} | {len(own)} | {refused} | {accepted} | {sum(bool(x.miss) for x in own)} |")
     sys.exit(any(level.miss for level in levels))
+
+
+def _sizes(whole: Whole, levels: int) -> list[int]:
+    """Sizes of the file system in bytes, whole pages; fewer than `levels` where these coincide."""
+    last = _BEYOND * whole.size / levels
+    return sorted({int(last * number) // 4096 * 4096 + 4096 for number in range(levels)})
 
 
 def _level(arguments: tuple[Trial, Task, Whole, int]) -> Level:

@@ -123,7 +123,7 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
             ended = Ended(0, ended.errors)
         chain.kills += ended.code != 0
         name = signal.Signals(chain.signal).name
-        result = f"{_how_stopped(ended, chain)}; {_on_disk(work)}"
+        result = f"{_how_stopped(ended, chain, begun=(work / 'out').exists())}; {_on_disk(work)}"
         if wrong := wrong_but_readable(work, whole.said):
             chain.misses.append(f"wrong but readable: {wrong}")
         chain.lines.append(f"{task.name} #{chain.seed}: {name} at {moment}: {result}")
@@ -187,8 +187,10 @@ def _is_locked(file: Path) -> bool:
     return False
 
 
-def _how_stopped(ended: Ended, chain: Chain) -> str:
+def _how_stopped(ended: Ended, chain: Chain, *, begun: bool) -> str:
     expected = -chain.signal if chain.signal == signal.SIGKILL else 128 + chain.signal
+    if ended.code == -chain.signal and not begun:  # it came before the command could take signals
+        expected = ended.code
     said = [line for line in ended.errors.splitlines() if line.strip()]
     if ended.code == 0:
         return "had ended"
