@@ -61,7 +61,7 @@ class Calibration:
     planted_auroc: Mapping[str, Mapping[str, float]]
     statistics: Mapping[str, Statistics]
     held_out_scores: Mapping[str, Float[np.ndarray, " n"]]
-    held_out_peaks: Mapping[str, Float[np.ndarray, " n"]]
+    held_out_peaks: Mapping[str, Float[np.ndarray, " images"]]
 
     @cached_property
     def thresholds(self) -> dict[str, float]:

@@ -84,6 +84,9 @@ def read_calibration(
         for name, threshold in found.thresholds.items():
             if not math.isclose(values["thresholds"][name], threshold, rel_tol=1e-9):
                 raise ValueError(f"the threshold of {name} is not that of its held-out scores")
+        for name, peaks in found.held_out_peaks.items():
+            if len(peaks) != len(found.held_out_scores[name]):
+                raise ValueError(f"{name} has {len(peaks)} maxima of maps, but not as many scores")
         parameters = method.parameters(found.tuned)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
             raise ValueError("a parameter is not finite")
