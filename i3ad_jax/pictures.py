@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from matplotlib import colormaps
 from PIL import Image
 
 COLOUR_MAP = "inferno"
@@ -38,14 +37,21 @@ def overlay(
 def _heat_colours() -> tuple[Float[np.ndarray, "256 3"], Float[np.ndarray, " 256"]]:
     """Of each level of heat: colour times opacity, and the opacity's complement."""
     opacity = np.linspace(0.4, 0.8, 256, dtype=np.float32)
-    colours = colormaps[COLOUR_MAP](np.arange(256))[:, :3].astype(np.float32) * 255
+    colours = _colours(np.arange(256)).astype(np.float32) * 255
     return opacity[:, None] * colours, 1 - opacity
 
 
 def colour_stops(*, count: int = 9) -> list[str]:
     """Hex colours from the lowest to the highest value of the heat map, evenly spaced."""
-    rgb = np.round(colormaps[COLOUR_MAP](np.linspace(0.0, 1.0, count))[:, :3] * 255).astype(int)
+    rgb = np.round(_colours(np.linspace(0.0, 1.0, count)) * 255).astype(int)
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb]
+
+
+def _colours(values: np.ndarray) -> Float[np.ndarray, "n 3"]:
+    """Colours of the heat map: of integers in 0 to 255, or of floats in 0 to 1."""
+    from matplotlib import colormaps  # slow to import, and scores need none of it
+
+    return colormaps[COLOUR_MAP](values)[:, :3]
 
 
 def contact_sheet(rows: list[UInt8[np.ndarray, "n h w 3"]], *, gap: int = 2) -> Image.Image:
