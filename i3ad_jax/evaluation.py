@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer, Num
@@ -12,18 +12,9 @@ from i3ad_jax.calibration.verdict import Rule
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.errors import InputError
-from i3ad_jax.scoring.metrics import summarise
+from i3ad_jax.scoring.confusion import Confusion
 
 ALL = "all"  # defect class of a row of metrics that covers every anomalous image
-
-
-class Confusion(NamedTuple):
-    """Number of images of each class on each side of a threshold."""
-
-    true_positives: int
-    misses: int
-    false_alarms: int
-    true_negatives: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,19 +59,15 @@ class Evaluation:
             rule: that decides.
             thresholds: of every other score.
         """
+        from i3ad_jax.scoring.metrics import summarise  # scikit-learn takes most of a second to import
+
         found = summarise(test, maps, scores, {**thresholds, rule.score: rule.threshold})
         return cls(name, rule, test.paths, test.labels, test.defects, scores, found)
 
     @property
     def confusion(self) -> Confusion:
         """Numbers of images at the rule's threshold."""
-        above, anomalous = self.scores[self.rule.score] > self.rule.threshold, self.labels == 1
-        return Confusion(
-            true_positives=int((anomalous & above).sum()),
-            misses=int((anomalous & ~above).sum()),
-            false_alarms=int((~anomalous & above).sum()),
-            true_negatives=int((~anomalous & ~above).sum()),
-        )
+        return Confusion.of(self.labels, self.scores[self.rule.score] > self.rule.threshold)
 
     def metric(self, name: str, *, score: str | None = None, defect: str = ALL) -> float | None:
         """Return one metric.

@@ -43,7 +43,7 @@ def test_metrics_are_those_of_the_results(html: str) -> None:
         for kind in KINDS:
             assert f"{run.results['scores'][kind]['image_auroc']:.3f}" in lines
         counts = run.confusion("combined")
-        assert f"{counts.missed} of 5" in lines
+        assert f"{counts.misses} of 5" in lines
         assert f"{counts.false_alarms} of 4" in lines
 
 

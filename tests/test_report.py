@@ -280,5 +280,5 @@ def test_twelve_cases_of_a_whole_run_stay_small(size: int, megabytes: int) -> No
 def test_a_score_equal_to_the_threshold_is_not_flagged() -> None:
     run = make_run(scores=dict.fromkeys(KINDS, np.full(9, 1.0)))
     counts = run.confusion("combined")
-    assert (counts.found, counts.missed, counts.false_alarms, counts.passed) == (0, 5, 0, 4)
+    assert (counts.true_positives, counts.misses, counts.false_alarms, counts.true_negatives) == (0, 5, 0, 4)
     Page(make_page(replace(run))).check()

@@ -7,22 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-
-@dataclass(frozen=True)
-class Confusion:
-    """How many images of each class are on each side of a threshold.
-
-    Attributes:
-        found: anomalous images above it.
-        missed: anomalous images not above it.
-        false_alarms: normal images above it.
-        passed: normal images not above it.
-    """
-
-    found: int
-    missed: int
-    false_alarms: int
-    passed: int
+from i3ad_jax.scoring.confusion import Confusion
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +47,7 @@ class RunResults:
 
     def confusion(self, kind: str) -> Confusion:
         """The counts at the default threshold of a score."""
-        flagged, anomalous = self.flagged(kind), self.labels == 1
-        return Confusion(
-            found=int((anomalous & flagged).sum()),
-            missed=int((anomalous & ~flagged).sum()),
-            false_alarms=int((~anomalous & flagged).sum()),
-            passed=int((~anomalous & ~flagged).sum()),
-        )
+        return Confusion.of(self.labels, self.flagged(kind))
 
     def outcomes(self, kind: str) -> list[str]:
         """For each image "found", "missed", "false alarm" or "passed", at the default threshold."""
