@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from i3ad_jax.data.inputs import Broken, ImageLike
@@ -15,6 +15,7 @@ from i3ad_jax.prediction import Prediction
 from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.settings import Settings
 
+Row = tuple[str | float | None, ...]
 _WRITERS = 2
 _WAITING = 8  # results that may wait for a writer, each with a map in the size of its image
 
@@ -54,9 +55,7 @@ class Scorer:
         """Names: path, every score, anomalous (1 or 0), regions (a JSON list), error."""
         return ("path", *self.detector.calibration.held_out_scores, "anomalous", "regions", "error")
 
-    def rows(
-        self, images: Iterable[ImageLike], names: Sequence[str]
-    ) -> Iterator[tuple[str | float | None, ...]]:
+    def rows(self, images: Iterable[ImageLike], names: Sequence[str]) -> Iterator[Row]:
         """The row of each image, in order, after its map and picture are written.
 
         Reading, the detector's program, and drawing and writing go on at the same time, in bounded memory. A
@@ -69,40 +68,31 @@ class Scorer:
         Raises:
             InputError: an image cannot be used and `options.strict` is set.
         """
-        waiting: deque[tuple[Prediction | Broken, Future[None] | None]] = deque()
-        drawn = {"maps", "pictures"} & set(self.options.save)
-        for folder in drawn:
+        waiting: deque[Future[Row]] = deque()
+        for folder in {"maps", "pictures"} & set(self.options.save):
             make_folder(self.results.path / folder)
         writers = ThreadPoolExecutor(max_workers=_WRITERS)
         try:
             for name, found in zip(names, self.detector.attempt(images), strict=True):
                 if isinstance(found, Broken) and self.options.strict:
                     raise InputError(found.problem)
-                written = None
-                if drawn and isinstance(found, Prediction):
-                    written = writers.submit(self._write, name, found)
-                waiting.append((found, written))
+                waiting.append(writers.submit(self._finish, name, found))
                 if len(waiting) > _WAITING:
-                    yield self._row(*waiting.popleft())
+                    yield waiting.popleft().result()
             while waiting:
-                yield self._row(*waiting.popleft())
+                yield waiting.popleft().result()
         finally:
             writers.shutdown(cancel_futures=True)
 
-    def _row(
-        self, found: Prediction | Broken, written: Future[None] | None
-    ) -> tuple[str | float | None, ...]:
+    def _finish(self, name: str, found: Prediction | Broken) -> Row:
+        """Write the map and the picture of an image, and return its row."""
         if isinstance(found, Broken):
             return (found.name, *[None] * (len(self.columns) - 2), found.problem)
-        if written is not None:
-            written.result()
-        regions = None
-        if found.rule.pixel_threshold is not None:
-            regions = json.dumps([region._asdict() for region in found.regions])
-        return (found.name, *found.scores.values(), int(found.is_anomalous), regions, None)
-
-    def _write(self, name: str, found: Prediction) -> None:
         if "maps" in self.options.save:
             self.results.write_map(name, found.map, self.options.map_format)
         if "pictures" in self.options.save:
             self.results.write_picture(name, found)
+        regions = None
+        if found.rule.pixel_threshold is not None:
+            regions = json.dumps([asdict(region) for region in found.regions])
+        return (found.name, *found.scores.values(), int(found.is_anomalous), regions, None)
