@@ -113,7 +113,7 @@ class Prediction:
         return overlay(self.original, self.map, vmax=SCORES[self.rule.score].heat_limit)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the image under its anomaly map, with a box around each region.
+        """Draw the image under its anomaly map, with a box around each region that is known.
 
         Args:
             axes: Matplotlib's `Axes` to draw in; by default those of a new figure.
@@ -126,7 +126,7 @@ class Prediction:
 
         axes = Figure().subplots() if axes is None else axes
         axes.imshow(self.heat_map)
-        for region in self.regions:
+        for region in () if self.rule.pixel_threshold is None else self.regions:
             corner = region.left - 0.5, region.top - 0.5
             axes.add_patch(Rectangle(corner, region.width, region.height, fill=False, edgecolor="cyan"))
         axes.set_title(self._verdict)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,7 +134,7 @@ def test_the_loader_finds_the_detector_s_regions(
     assert len(expected.regions) > 0
     assert len(found["regions"]) == len(expected.regions)
     for region, own in zip(found["regions"], expected.regions, strict=True):
-        assert region == pytest.approx(own._asdict(), rel=1e-3)
+        assert region == pytest.approx(asdict(own), rel=1e-3)
     assert found["score"] == pytest.approx(expected.score, rel=1e-3)
 
 

@@ -138,3 +138,5 @@ def test_a_run_without_pixel_thresholds_says_so(tiny_folder: Path) -> None:
     (prediction,) = old.score(tiny_folder / "test/good/0.png")
     with pytest.raises(InputError, match="calibrated without pixel thresholds"):
         _ = prediction.regions
+    assert not prediction.plot().patches
+    assert "regions" not in prediction._repr_html_()

@@ -1,5 +1,7 @@
 """Regions of an anomaly map, against scikit-image's."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from skimage.measure import label, regionprops
@@ -17,7 +19,7 @@ def test_regions_are_scikit_image_s(seed: int) -> None:
     assert len(found) == len(expected) > 5
     for own, other in zip(found, expected, strict=True):
         top, left, bottom, right = other.bbox
-        assert own[:5] == (left, top, right - left, bottom - top, other.area)
+        assert astuple(own)[:5] == (left, top, right - left, bottom - top, other.area)
         assert own.peak == other.intensity_max
         assert (own.y, own.x) == pytest.approx(other.centroid)
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_answers_are_the_detector_s(port: int, detector: Detector) -> None:
         assert answer["scores"] == pytest.approx(expected.scores, rel=1e-5)
         assert answer["score"] == answer["scores"]["l2"]
         assert answer["anomalous"] == (answer["score"] > detector.rule.threshold)
-        assert answer["regions"] == [region._asdict() for region in expected.regions]
+        assert answer["regions"] == [asdict(region) for region in expected.regions]
 
 
 def test_a_heat_map_has_the_image_s_size(port: int, detector: Detector) -> None:
@@ -245,3 +246,11 @@ def test_other_addresses_than_loopback_need_a_token(
     monkeypatch.delenv("I3AD_TOKEN", raising=False)
     for host in ("0.0.0.0", "::", "192.0.2.1", "example"):
         assert "I3AD_TOKEN" in fails(serve.main, [pca_run, "--host", host])
+
+
+def test_a_run_without_pixel_thresholds_has_no_regions() -> None:
+    old = Detector.load(Path(__file__).parent / "formats/0")
+    with serving(old, LIMITS) as port:
+        status, found = ask(port, "POST", "/score", png(1))
+    assert status == 200
+    assert found["images"][0]["regions"] is None

@@ -89,18 +89,19 @@ def regions(
     labelled: Any = ndimage.label(values > threshold, np.ones((3, 3)))
     labels = labelled[0]
     found = []
-    for number, (vertical, horizontal) in enumerate(ndimage.find_objects(labels), start=1):
-        y, x = np.argwhere(labels == number).mean(axis=0).tolist()
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        rows, columns = np.nonzero(labels[box] == number)
+        top, left = box[0].start, box[1].start
         found.append(
             {
-                "left": horizontal.start,
-                "top": vertical.start,
-                "width": horizontal.stop - horizontal.start,
-                "height": vertical.stop - vertical.start,
-                "area": int((labels == number).sum()),
-                "peak": float(values[labels == number].max()),
-                "x": x,
-                "y": y,
+                "left": left,
+                "top": top,
+                "width": box[1].stop - left,
+                "height": box[0].stop - top,
+                "area": len(rows),
+                "peak": float(values[box][rows, columns].max()),
+                "x": left + float(columns.mean()),
+                "y": top + float(rows.mean()),
             }
         )
     return sorted(found, key=lambda region: -region["peak"])

@@ -1,13 +1,14 @@
 """Connected regions of an anomaly map above a threshold: where the defects are."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import scipy
 from jaxtyping import Float
 
 
-class Region(NamedTuple):
+@dataclass(frozen=True)
+class Region:
     """Connected pixels of an anomaly map that are above a threshold, in pixels of the image.
 
     Attributes:

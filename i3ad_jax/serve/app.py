@@ -28,6 +28,7 @@ from i3ad_jax.data.inputs import Broken
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
+from i3ad_jax.scoring.regions import Region
 from i3ad_jax.serve.batching import Batcher, OverloadedError
 from i3ad_jax.settings import Settings, setting
 
@@ -58,23 +59,6 @@ class Limits(Settings):
     """Seconds for a request's body to arrive, and again for its answer."""
 
 
-class RegionResult(BaseModel):
-    """Region of the anomaly map above the pixel threshold, in pixels of the image."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-    area: int
-    """Number of pixels."""
-    peak: float
-    """Largest value of the map."""
-    x: float
-    """Of the centroid, from the left."""
-    y: float
-    """Of the centroid, from the top."""
-
-
 class ImageResult(BaseModel):
     """Result for an image."""
 
@@ -86,8 +70,8 @@ class ImageResult(BaseModel):
     """Whether the score is above the threshold."""
     scores: dict[str, float]
     """All scores by name."""
-    regions: list[RegionResult]
-    """Regions of the defects, the one with the highest peak first."""
+    regions: list[Region] | None
+    """Regions of the defects, the highest peak first; null for a run without a pixel threshold."""
 
 
 class Results(BaseModel):
@@ -282,7 +266,7 @@ def _results(names: list[str], predictions: list[Prediction], rule: Rule) -> Res
             score=each.score,
             anomalous=each.is_anomalous,
             scores=dict(each.scores),
-            regions=[RegionResult(**region._asdict()) for region in each.regions],
+            regions=None if rule.pixel_threshold is None else each.regions,
         )
         for name, each in zip(names, predictions, strict=True)
     ]
