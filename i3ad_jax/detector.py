@@ -19,10 +19,10 @@ from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
 from i3ad_jax.calibration.verdict import VerdictSettings
 from i3ad_jax.config import DEFAULT_PRESET, default_config
 from i3ad_jax.data.inputs import (
-    ImageLike,
     ImagesLike,
     as_labelled_split,
     as_split,
+    readable_again,
 )
 from i3ad_jax.data.load import ARRAYS, absolute_source, load_dataset
 from i3ad_jax.errors import InputError, LearnedLittleWarning
@@ -106,7 +106,7 @@ class Detector(Inference):
             read = lambda size: config.data.load(size=size, progress=progress).train  # noqa: E731
         else:
             config = config.with_settings({"data": ARRAYS})
-            given = images if isinstance(images, ImageLike) else list(images)
+            given = readable_again(images)
             read = lambda size: as_split(given, size=size, aspect=config.data.aspect)  # noqa: E731
         resolved = resolve(config, read)
         plan, held_out = resolved.plan, resolved.held_out.images[:]

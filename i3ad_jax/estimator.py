@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
 from i3ad_jax.config import DEFAULT_PRESET
-from i3ad_jax.data.inputs import ImageLike, ImagesLike, as_split
+from i3ad_jax.data.inputs import ImagesLike, as_split, readable_again
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.scoring.metrics import image_auroc
@@ -99,7 +99,7 @@ class AnomalyDetector(BaseEstimator):
         """
         if not 0 < self.contamination < 1:
             raise InputError(f"contamination {self.contamination}: must be more than 0 and less than 1")
-        images = X if isinstance(X, ImageLike) else list(X)
+        images = readable_again(X)
         detector = Detector.fit(
             images if y is None else _normal(images, y),
             method=self.method,

@@ -1,6 +1,7 @@
 """Images in every form that users hold them in give the same pixels."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from i3ad_jax import InputError
-from i3ad_jax.data.inputs import as_split
+from i3ad_jax.data.inputs import as_split, readable_again
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), np.uint8)
 
@@ -66,6 +67,36 @@ def test_a_single_image_is_one_image(tmp_path: Path) -> None:
     with file.open("rb") as opened:
         for image in (PIXELS[0], Wrapped(PIXELS[0]), Image.fromarray(PIXELS[0]), file, str(file), opened):
             np.testing.assert_array_equal(read(image), PIXELS[:1])
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "image.png"
+    file.write_bytes(encoded(PIXELS[0]))
+    with file.open("rb") as closed:
+        pass
+    with pytest.raises(InputError, match=r"^image 1: cannot be read .*closed file"):
+        read([PIXELS[0], closed])
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        lambda: iter(PIXELS),
+        lambda: [io.BytesIO(encoded(image)) for image in PIXELS],
+        lambda: (io.BytesIO(encoded(image)) for image in PIXELS),
+        lambda: PIXELS,
+    ],
+)
+def test_images_can_be_read_again(images: Callable[[], Any]) -> None:
+    again = readable_again(images())
+    for _ in range(2):
+        np.testing.assert_array_equal(read(again), PIXELS)
+
+
+def test_a_single_open_file_can_be_read_again() -> None:
+    again = readable_again(io.BytesIO(encoded(PIXELS[0])))
+    for _ in range(2):
+        np.testing.assert_array_equal(read(again), PIXELS[:1])
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,20 @@ class File(Protocol):
         ...
 
 
-def read_bytes(source: File | bytes, *, name: str | None = None) -> bytes:
+@runtime_checkable
+class OpenFile(Protocol):
+    """A file that is open for reading, in binary mode."""
+
+    def read(self) -> bytes:
+        """The content."""
+        ...
+
+
+def read_bytes(source: File | OpenFile | bytes, *, name: str | None = None) -> bytes:
     """The content of a file; bytes are returned as they are.
 
     Args:
-        source: a file, or the bytes of one.
+        source: a file, an open file, or the bytes of one.
         name: what an error message calls it; by default the path.
 
     Raises:
@@ -50,12 +59,15 @@ def read_bytes(source: File | bytes, *, name: str | None = None) -> bytes:
     if isinstance(source, bytes):
         return source
     try:
-        if not isinstance(source, Path):
-            return source.read_bytes()
-        with open_file(source) as file:
-            return file.read()
+        if isinstance(source, Path):
+            with open_file(source) as file:
+                return file.read()
+        content = source.read_bytes() if isinstance(source, File) else source.read()
     except Exception as error:
         raise _unreadable(name or str(source), error) from error
+    if not isinstance(content, bytes):
+        raise InputError(f"{name}: the file is open as text; open it in binary mode")
+    return content
 
 
 def read_image(source: File | bytes, *, name: str | None = None) -> Image.Image:

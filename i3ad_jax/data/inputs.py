@@ -14,17 +14,19 @@ from PIL import Image
 
 from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.data.files import check_name
-from i3ad_jax.data.images import SUFFIXES, Aspect, File, Size, preprocess, preprocess_mask, read_image, to_rgb
+from i3ad_jax.data.images import (
+    SUFFIXES,
+    Aspect,
+    File,
+    OpenFile,
+    Size,
+    preprocess,
+    preprocess_mask,
+    read_bytes,
+    read_image,
+    to_rgb,
+)
 from i3ad_jax.errors import InputError
-
-
-@runtime_checkable
-class OpenFile(Protocol):
-    """A file that is open for reading, in binary mode."""
-
-    def read(self) -> bytes:
-        """The content."""
-        ...
 
 
 @runtime_checkable
@@ -103,6 +105,22 @@ def try_pictures(
             yield [picture.result() for picture in waiting]
     finally:
         readers.shutdown(cancel_futures=True)
+
+
+def readable_again(images: ImagesLike) -> ImagesLike:
+    """Return images that can be read several times: an iterator as a list, open files as their contents.
+
+    Raises:
+        InputError: an open file cannot be read.
+    """
+    if isinstance(images, OpenFile):
+        return read_bytes(images, name="image 0")
+    if isinstance(images, ImageLike) or not isinstance(images, Iterable):
+        return images
+    return [
+        read_bytes(image, name=f"image {i}") if isinstance(image, OpenFile) else image
+        for i, image in enumerate(images)
+    ]
 
 
 def as_pictures(images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int) -> Iterator[Picture]:
@@ -229,10 +247,8 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
 def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Picture | Broken:
     name = str(image) if isinstance(image, str | File) else str(number)
     try:
-        if isinstance(image, OpenFile) and not isinstance(image, File):
-            image = image.read()
-            if not isinstance(image, bytes):
-                raise InputError(f"image {name}: the file is open as text; open it in binary mode")
+        if isinstance(image, OpenFile):
+            image = read_bytes(image, name=f"image {name}")
         if isinstance(image, str | File | bytes):
             source = Path(image) if isinstance(image, str) else image
             original = read_image(source, name=f"image {name}" if isinstance(image, bytes) else name)
