@@ -15,7 +15,7 @@ from i3ad_jax.config import default_config
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.errors import InputError
 from i3ad_jax.plan import Plan, resolve
-from i3ad_jax.training.steps import training_steps
+from i3ad_jax.training.steps import steps_of_plan
 
 PROGRAM = "python -m benchmarks.reading"
 COLUMNS = ("images", "number", "steps_per_second", "ratio_to_memory")
@@ -70,14 +70,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def steps(plan: Plan, images: Rows, losses: list[Any]) -> Callable[[], None]:
     """Return a training that takes `STEPS` more steps at each call, and appends its last losses."""
-    training = training_steps(
-        plan.method,
-        images,
-        preprocessing=plan.preprocessing,
-        augment=plan.config.preprocessing.augment,
-        seed=plan.config.seed,
-        every=(STEPS,),
-    )
+    training = steps_of_plan(plan, images, every=(STEPS,))
 
     def run() -> None:
         step = next(step for step in training if step.number % STEPS == 0)

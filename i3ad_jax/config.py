@@ -62,8 +62,8 @@ class Config(Settings, Generic[Training, Test]):
 
     def possible_sides(self) -> dict[str, int]:
         """Side in pixels of the networks' input, by the name of the setting; both while `view` is "auto"."""
-        sides = {"whole": ("image_size",), "tiles": ("tile",), "auto": ("image_size", "tile")}
-        return {name: self.flat()[name] for name in sides[self.preprocessing.view]}
+        whole, tiles = {"image_size": self.data.image_size}, {"tile": self.preprocessing.tile}
+        return {"whole": whole, "tiles": tiles, "auto": whole | tiles}[self.preprocessing.view]
 
     def batch_sizes(self) -> dict[str, int]:
         """As `Method.batch_sizes`."""
@@ -75,9 +75,10 @@ class Config(Settings, Generic[Training, Test]):
         Raises:
             SettingError: `view` or `generator` is "auto". `plan.resolve` replaces both.
         """
-        for name, value in self.flat().items():
-            if name in AUTOMATIC_NETWORKS and value == "auto":
-                raise SettingError(name, value, "depends on the images; resolve it first, or give a value")
+        settings = self.flat()
+        for name in AUTOMATIC_NETWORKS:
+            if settings.get(name) == "auto":
+                raise SettingError(name, "auto", "depends on the images; resolve it first, or give a value")
         (side,) = self.possible_sides().values()
         return METHODS[self.method](self.training, self.test, side, self.ssim, self.throughput)
 

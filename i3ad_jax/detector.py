@@ -16,7 +16,7 @@ from jaxtyping import Integer, UInt8
 
 from i3ad_jax.calibration.calibration import calibrate
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
-from i3ad_jax.calibration.verdict import VerdictSettings
+from i3ad_jax.calibration.verdict import Rule, VerdictSettings
 from i3ad_jax.config import DEFAULT_PRESET, default_config
 from i3ad_jax.data.inputs import (
     ImagesLike,
@@ -195,8 +195,9 @@ class Detector(Inference):
         if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
             raise InputError(f"false_alarm_rate {false_alarm_rate}: must be more than 0 and less than 1")
         quantile = None if false_alarm_rate is None else 1 - false_alarm_rate
-        changed = replace(self, verdict=VerdictSettings(score, quantile, threshold))
-        return replace(changed, verdict=replace(changed.verdict, score=changed.rule.score))  # refuses unknown
+        asked = VerdictSettings(score, quantile, threshold)
+        name = Rule.of(self.calibration, asked).score  # refuses an unknown one
+        return replace(self, verdict=replace(asked, score=name))
 
     def recalibrated(
         self,

@@ -167,10 +167,9 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
     files, images, held_out = divide(whole)
     sizes = images.original_sizes + held_out.original_sizes
     small = None if settings.view == "tiles" else learn_preprocessing(config, images, held_out, side=whole[0])
-    view, size = choose_view(config, small, sizes)
+    view, size, side = choose_view(config, small, sizes)
     if size != whole:
         files, images, held_out = divide(size)
-    side = whole[0] if view.value == "whole" else settings.tile
     learned = small if view.value == "whole" else learn_preprocessing(config, images, held_out, side=side)
     assert learned is not None  # whole images were looked at to choose them
     explained = learned.reasons["explained_by_mean_image"]
@@ -183,8 +182,8 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
 
 def choose_view(
     config: Config[Any, Any], small: Preprocessing | None, original_sizes: Sequence[Size]
-) -> tuple[Choice, Size]:
-    """Choose between whole images and tiles, and the working size.
+) -> tuple[Choice, Size, int]:
+    """Choose between whole images and tiles; return the choice, the working size and the networks' side.
 
     Whole images where they are partly alike and lose little when made small, or are alike in detail. Else
     tiles: surfaces whose shading alone is the same in all images have defects that a small image loses.
@@ -208,12 +207,12 @@ def choose_view(
             f"the mean image explains {max(explained, 0):.0%} {of_what} unseen normal images"
             f" (whole images from {needed:.0%})",
         )
+    settings, side, aspect = config.preprocessing, config.data.image_size, config.data.aspect
     if view.value == "whole":
-        return view, (config.data.image_size, config.data.image_size)
-    settings = config.preprocessing
+        return view, (side, side), side
     resolution = settings.resolution or min(RESOLUTION, round(_median_side(original_sizes)))
-    aspect = config.data.aspect
-    return view, working_size(original_sizes, resolution=resolution, smallest=settings.tile, aspect=aspect)
+    size = working_size(original_sizes, resolution=resolution, smallest=settings.tile, aspect=aspect)
+    return view, size, settings.tile
 
 
 def choose_generator(config: Config[Any, Any], explained: float, *, whole: bool) -> dict[str, Choice]:

@@ -96,7 +96,7 @@ def test_large_images_stay_whole_only_if_they_are_alike_in_detail(kind: str, sid
     }[kind]
     images = RNG.normal(80, 10, (20, 64, 64, 3)) + np.broadcast_to(common, (64, 64))[..., None]
     small = Preprocessing.learn(*np.split(images.clip(0, 255).astype(np.uint8), [12]), side=64)
-    chosen, _ = choose_view(config(), small, [(side, side)])
+    chosen, *_ = choose_view(config(), small, [(side, side)])
     assert chosen.value == view
 
 

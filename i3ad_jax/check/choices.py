@@ -44,8 +44,7 @@ def predict_choices(config: Config[Any, Any], images: Sequence[tuple[Record, Pix
     )
     files = TrainingFiles.choose(split, fraction=config.data.held_out, seed=config.seed)
     small = learn_preprocessing(config, *files.select(split), side=SIDE)
-    view, size = choose_view(config, small, sizes)
-    (side,) = config.with_settings({"view": view.value}).possible_sides().values()
+    view, size, side = choose_view(config, small, sizes)
     explained = small.reasons["explained_by_mean_image"]
     chosen = {"view": view, **choose_generator(config, explained, whole=size == (side, side))}
     config = config.with_settings({name: choice.value for name, choice in chosen.items()})

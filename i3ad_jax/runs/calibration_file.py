@@ -78,7 +78,8 @@ def read_calibration(
             },
             held_out_scores={name: _scores(values["held_out_scores"][name], name) for name in names},
             held_out_peaks={
-                name: _scores(peaks, name) for name, peaks in values.get("held_out_peaks", {}).items()
+                name: _scores(values["held_out_peaks"][name], name)
+                for name in (names if values.get("held_out_peaks") else ())
             },
         )
         for name, threshold in found.thresholds.items():

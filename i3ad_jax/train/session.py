@@ -31,7 +31,7 @@ from i3ad_jax.runtime.disk import make_folder, remove, sync
 from i3ad_jax.runtime.processes import agreed, by_first, gathered, is_first
 from i3ad_jax.runtime.signals import held_signals
 from i3ad_jax.shapes import to_uint8
-from i3ad_jax.training.steps import Step, choose_devices, training_steps
+from i3ad_jax.training.steps import Step, choose_devices, steps_of_plan
 
 LOG_EVERY = 20
 NUM_SAMPLES = 8
@@ -98,8 +98,9 @@ def train_and_test(
         plan = resolved.plan
         if progress:
             print("\n".join(plan.describe()))
+        dataset = read(plan.preprocessing.size)
         # Test images that cannot be used are refused before the training.
-        num_test = agreed(lambda: len(read(plan.preprocessing.size).test))
+        num_test = agreed(lambda: len(dataset.test))
         if not resume:
             by_first(lambda: stack.enter_context(folder.lock()))
             by_first(lambda: folder.create(plan, command=command))
@@ -112,7 +113,6 @@ def train_and_test(
             warnings.warn(problem, LearnedLittleWarning, stacklevel=2)
         if not num_test:
             return None
-        dataset = agreed(lambda: read(plan.preprocessing.size))
         evaluation = evaluate(detector, dataset, memory=memory, progress=progress)
         write = partial(
             write_evaluation, evaluation, folder, run=folder, data=config.data.data, command=command
@@ -152,20 +152,16 @@ def _check_same(plan: Plan, folder: RunFolder) -> None:
 def _train(resolved: Resolved, folder: RunFolder, *, devices: int | None) -> tuple[int, State]:
     """The number of training steps, and the state after them; writes checkpoints, log and samples."""
     plan = resolved.plan
-    config, method = plan.config, plan.method
-    settings = method.training
+    settings = plan.method.training
     by_steps = isinstance(settings, StepSettings)
     total = settings.steps if by_steps else 1
     with folder.writing(), Checkpoints(folder.checkpoints) as checkpoints, held_signals() as received:
         start = checkpoints.latest or 0
-        state = agreed(lambda: checkpoints.load(state_shapes(method)) if start else None)
+        state = agreed(lambda: checkpoints.load(state_shapes(plan.method)) if start else None)
         by_first(partial(folder.keep_metrics_until, start))
-        steps = training_steps(
-            method,
+        steps = steps_of_plan(
+            plan,
             resolved.images.images,
-            preprocessing=plan.preprocessing,
-            augment=config.preprocessing.augment,
-            seed=config.seed,
             start=start,
             state=state,
             every=(LOG_EVERY, settings.checkpoint_every, settings.sample_every) if by_steps else (1,),

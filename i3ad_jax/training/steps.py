@@ -133,6 +133,29 @@ def training_steps(
             yield Step(number, state, metrics)
 
 
+def steps_of_plan(
+    plan: Plan,
+    images: UInt8[Rows, "n h w 3"],
+    *,
+    start: int = 0,
+    state: State | None = None,
+    every: Collection[int] = (1,),
+    devices: int | None = None,
+) -> Iterator[Step]:
+    """Return the steps of a plan's training; other arguments and errors as for `training_steps`."""
+    return training_steps(
+        plan.method,
+        images,
+        preprocessing=plan.preprocessing,
+        augment=plan.config.preprocessing.augment,
+        seed=plan.config.seed,
+        start=start,
+        state=state,
+        every=every,
+        devices=devices,
+    )
+
+
 def last_step(
     plan: Plan,
     images: UInt8[Rows, "n h w 3"],
@@ -155,15 +178,7 @@ def last_step(
         InputError: there are too few images for the method's settings.
     """
     total, last = getattr(plan.method.training, "steps", 1), None
-    steps = training_steps(
-        plan.method,
-        images,
-        preprocessing=plan.preprocessing,
-        augment=plan.config.preprocessing.augment,
-        seed=plan.config.seed,
-        every=(CHECK_EVERY,),
-        devices=devices,
-    )
+    steps = steps_of_plan(plan, images, every=(CHECK_EVERY,), devices=devices)
     with tqdm(desc="train", total=total, unit="step", disable=not progress) as bar:
         for last in steps:
             if problem := last.problem(weights=last.number == total):
