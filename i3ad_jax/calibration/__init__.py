@@ -1,1 +1,1 @@
-"""What a detector learns from normal images that were not trained on."""
+"""Calibration: thresholds and test-time parameters from normal images that were not trained on."""

@@ -1,4 +1,4 @@
-"""An inspection as one HTML file with thumbnails, which opens offline; see `reporting/templates/`."""
+"""An inspection as one HTML file with thumbnails, which opens offline; see `report/templates/`."""
 
 from pathlib import Path
 from typing import Any

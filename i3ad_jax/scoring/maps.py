@@ -1,7 +1,7 @@
 """The anomaly scores: how each compares an image with its reconstruction. A new one is a function and a row.
 
 A score has a map, higher where a pixel looks more anomalous, and an image score made of the map. Calibrated
-scores are made of the maps of others: see `standardisation.py`.
+scores are made of the maps of others: see `calibration/standardisation.py`.
 """
 
 import math
