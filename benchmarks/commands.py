@@ -82,7 +82,9 @@ def main(arguments: Sequence[str]) -> None:
     """Parses the command line, times, writes and prints the table."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     if flags.against is not None and not flags.against.exists():
-        raise InputError(f"--against {flags.against}: no such file; give the Python of an environment")
+        raise InputError(
+            f"--against {flags.against}: no such file; give the Python of an environment"
+        )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "photographs").mkdir()
@@ -121,7 +123,9 @@ def measure(
     every = [photographs[0].parent]
     cases: Mapping[str, Callable[[Installation], Cost]] = {
         "predict, 1 image": lambda version: predict(version, photographs[:1]),
-        f"predict, {flags.images} images, scores": lambda version: predict(version, every, "scores"),
+        f"predict, {flags.images} images, scores": lambda version: predict(
+            version, every, "scores"
+        ),
         f"predict, {flags.images} images, maps and pictures": lambda version: predict(
             version, every, "scores", "maps", "pictures"
         ),
@@ -129,7 +133,16 @@ def measure(
     with tqdm(total=len(versions) * (2 + len(cases) * flags.rounds), unit="command") as progress:
         for version in versions:
             progress.set_description("train")
-            train = ["--preset", "quick", "--data", data, "--run", version.run, "--steps", str(flags.steps)]
+            train = [
+                "--preset",
+                "quick",
+                "--data",
+                data,
+                "--run",
+                version.run,
+                "--steps",
+                str(flags.steps),
+            ]
             costs["train", version.name] = [version.command("train", *train)]
             progress.update()
         for version in versions:
@@ -176,7 +189,9 @@ def write_photographs(flags: Flags, folder: Path) -> list[Path]:
     for number in range(flags.images):
         width, height = np.exp(rng.uniform(*np.log(SIDES), size=2)).astype(int).tolist()
         paths.append(folder / f"{number:04}.jpg")
-        resized = np.asarray(Image.fromarray(sources[number % len(sources)]).resize((width, height)))
+        resized = np.asarray(
+            Image.fromarray(sources[number % len(sources)]).resize((width, height))
+        )
         grainy = np.clip(resized + rng.normal(0, GRAIN, resized.shape), 0, 255).astype(np.uint8)
         Image.fromarray(grainy).save(paths[-1], quality=90)
     return paths

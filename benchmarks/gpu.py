@@ -43,14 +43,29 @@ TRAINING = "training, "
 DRY_BATCHES = (2,)
 # The smallest networks and images that do everything.
 DRY_SETTINGS = {
-    **{"image_size": 32, "width": 2, "dilations": (2,), "discriminator_width": 2, "discriminator_depth": 2},
+    **{
+        "image_size": 32,
+        "width": 2,
+        "dilations": (2,),
+        "discriminator_width": 2,
+        "discriminator_depth": 2,
+    },
     **{"iterations": 2, "patches": 4},
 }
 ROUNDS = 5
 CLOCKED_SECONDS = 30.0  # about as long all variants of a batch are clocked, at least once each
 CHECKED_IMAGES = 4  # whose maps are compared with those of PyTorch's eager loop in float32
 COLUMNS = (
-    *("work", "framework", "variant", "dtype", "batch", "image_size", "iterations", "seconds_per_image"),
+    *(
+        "work",
+        "framework",
+        "variant",
+        "dtype",
+        "batch",
+        "image_size",
+        "iterations",
+        "seconds_per_image",
+    ),
     *("p95_seconds_per_image", "steps_per_second", "ratio_to_best_torch", "times_as_fast_as_fixed"),
     *("fraction_of_matmul_rate", "peak_memory_bytes", "compile_seconds", "problem"),
 )
@@ -96,15 +111,23 @@ def main(arguments: Sequence[str]) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if not flags.dry_run and (jax.default_backend() != "gpu" or not torch.cuda.is_available()):
         raise InputError("there is no GPU that JAX and PyTorch both see; --dry-run does without")
-    torch.backends.cudnn.benchmark = True  # XLA too tries out which of cuDNN's algorithms is fastest
+    torch.backends.cudnn.benchmark = (
+        True  # XLA too tries out which of cuDNN's algorithms is fastest
+    )
     bench = Bench.prepare(flags)
     jobs = plan(DRY_BATCHES if flags.dry_run else BATCHES, exits=bool(flags.run))
 
     def save(rows: Sequence[Row], skipped: Sequence[Job]) -> str:
-        notes = {**verdicts(rows), "skipped": "; ".join(map(str, skipped)) or "nothing", **bench.notes}
+        notes = {
+            **verdicts(rows),
+            "skipped": "; ".join(map(str, skipped)) or "nothing",
+            **bench.notes,
+        }
         return write(flags.out, "gpu", COLUMNS, rows, notes=notes)
 
-    print(save(*carry_out(jobs, bench.measure, is_over=lambda: time.monotonic() >= until, save=save)))
+    print(
+        save(*carry_out(jobs, bench.measure, is_over=lambda: time.monotonic() >= until, save=save))
+    )
 
 
 def plan(batches: Sequence[int], *, exits: bool) -> list[Job]:
@@ -113,7 +136,12 @@ def plan(batches: Sequence[int], *, exits: bool) -> list[Job]:
     first, *later = batches
     return [
         *(Job("loop", best, batch) for batch in batches),
-        *(Job("early exit", dtype, batch) for dtype in (best, "tf32") for batch in batches[:2] if exits),
+        *(
+            Job("early exit", dtype, batch)
+            for dtype in (best, "tf32")
+            for batch in batches[:2]
+            if exits
+        ),
         *(Job("loop", dtype, first) for dtype in others),
         # What users have: JAX's default for float32 is TF32.
         *(Job(TRAINING + preset, "tf32", min(batch_size(preset), first)) for preset in PRESETS),
@@ -221,9 +249,14 @@ class Bench:
             return self.time_loop(job)
         if job.work == "early exit":
             assert self.trained is not None
-            subject, slots = self.trained.computing_in(network_dtype(job.dtype)), len(self.trained.images)
+            subject, slots = (
+                self.trained.computing_in(network_dtype(job.dtype)),
+                len(self.trained.images),
+            )
             return [time_queue(subject, min(job.batch, slots), devices=1, rounds=self.rounds)]
-        config = default_config("i3ad", preset=job.work.removeprefix(TRAINING)).with_settings(GAN_ALONE)
+        config = default_config("i3ad", preset=job.work.removeprefix(TRAINING)).with_settings(
+            GAN_ALONE
+        )
         config = config.with_settings(DRY_SETTINGS if self.dry_run else {})
         return time_steps(config, job.batch, rounds=2 * self.rounds)
 

@@ -21,9 +21,19 @@ from i3ad_jax.runs.files import read_json
 from i3ad_jax.scoring.metrics import image_auroc, pixel_auroc
 
 PROGRAM = "python -m benchmarks.metrics_memory"
-COLUMNS = ("measured", "pixel_auroc", "pixel_aupro", "image_auroc", "seconds", "peak_megabytes", "difference")
+COLUMNS = (
+    "measured",
+    "pixel_auroc",
+    "pixel_aupro",
+    "image_auroc",
+    "seconds",
+    "peak_megabytes",
+    "difference",
+)
 WRITTEN = 1000  # maps that are drawn together
-SHIFT = 0.3  # by which the score of what is anomalous is higher, in widths of the scores' distribution
+SHIFT = (
+    0.3  # by which the score of what is anomalous is higher, in widths of the scores' distribution
+)
 
 
 @dataclass(frozen=True)

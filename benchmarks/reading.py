@@ -45,7 +45,9 @@ def main(arguments: Sequence[str]) -> None:
     config = default_config("i3ad", preset=flags.preset).with_settings(
         {"data": flags.data, "steps": (flags.rounds + 1) * STEPS}
     )
-    resolved = resolve(config, lambda size: config.data.load(size=size, memory=0, progress=True).train)
+    resolved = resolve(
+        config, lambda size: config.data.load(size=size, memory=0, progress=True).train
+    )
     stored = resolved.images.images
     ways: dict[str, Rows] = {"in memory": stored[:], "in a file": stored}
     losses: dict[str, list[Any]] = {name: [] for name in ways}

@@ -20,7 +20,15 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 
 PROGRAM = "python -m benchmarks.scale"
-COLUMNS = ("images", "machines", "hours", "node_hours", "terabytes_read", "bottleneck", "measured_hours")
+COLUMNS = (
+    "images",
+    "machines",
+    "hours",
+    "node_hours",
+    "terabytes_read",
+    "bottleneck",
+    "measured_hours",
+)
 SIZES = tuple(10**power for power in range(4, 11))
 Bottleneck = Literal["cores", "accelerator", "reading files", "network"]
 
@@ -89,7 +97,9 @@ def main(arguments: Sequence[str]) -> None:
     files = find_images(flags.images)
     with tempfile.TemporaryDirectory() as folder:
         costs = measure(flags, files, Path(folder))
-        measured = {len(files): command_seconds(flags, flags.images, Path(folder))} if flags.check else {}
+        measured = (
+            {len(files): command_seconds(flags, flags.images, Path(folder))} if flags.check else {}
+        )
     notes = {
         **machine(),
         "start_seconds": costs.start,
@@ -113,7 +123,9 @@ def rows(costs: Costs, flags: Flags, measured: dict[int, float]) -> Iterator[dic
                 "node_hours": hours * machines,
                 "terabytes_read": images * costs.bytes / 1e12,
                 "bottleneck": costs.bottleneck(network=network),
-                "measured_hours": measured[images] / 3600 if machines == 1 and images in measured else None,
+                "measured_hours": measured[images] / 3600
+                if machines == 1 and images in measured
+                else None,
             }
 
 
@@ -153,7 +165,13 @@ def measure(flags: Flags, files: Sequence[Path], folder: Path) -> Costs:
 def command_seconds(flags: Flags, images: Sequence[Path], folder: Path) -> float:
     """Seconds of `i3ad predict` as a process; what it compiles stays in `folder`."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        words = [sys.executable, "-m", "i3ad_jax.predict", flags.run.resolve(), *map(Path.resolve, images)]
+        words = [
+            sys.executable,
+            "-m",
+            "i3ad_jax.predict",
+            flags.run.resolve(),
+            *map(Path.resolve, images),
+        ]
         return cost_of(
             [*words, "--out", out, "--save", "scores", "--engine", "blocks"],
             environment={**clean_environment(folder), "PYTHONPATH": str(Path(__file__).parents[1])},

@@ -100,7 +100,9 @@ def queue(subject: Subject, *, devices: int) -> tuple[Callable[[], Any], int, in
     """A queue sharded over devices, as above; the memory is one device's."""
     images = jnp.asarray(subject.batch(QUEUE))
     arguments = copied_to(devices, (subject.state, images, jnp.int32(QUEUE)))
-    program = subject.compile(subject.queue(slots=BATCH, devices=devices), *arguments[1:], state=arguments[0])
+    program = subject.compile(
+        subject.queue(slots=BATCH, devices=devices), *arguments[1:], state=arguments[0]
+    )
     return lambda: jax.block_until_ready(program(*arguments)), QUEUE, bytes_needed(program)
 
 

@@ -140,7 +140,9 @@ def serving(flags: Flags) -> Iterator[Service]:
             deadline = time.monotonic() + STARTED
             while not _answers(flags.port):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise InputError(f"--port {flags.port}: the service does not answer; is the port in use?")
+                    raise InputError(
+                        f"--port {flags.port}: the service does not answer; is the port in use?"
+                    )
                 time.sleep(0.1)
             yield Service(process, Path(log.name))
         finally:
@@ -197,7 +199,9 @@ def send(
 
 def _difference(answer: Mapping[str, Any], expected: Mapping[str, float]) -> float:
     (image,) = answer["images"]
-    return max(abs(image["scores"][name] - value) / max(abs(value), 1) for name, value in expected.items())
+    return max(
+        abs(image["scores"][name] - value) / max(abs(value), 1) for name, value in expected.items()
+    )
 
 
 def _answers(port: int) -> bool:

@@ -24,7 +24,9 @@ PAUSE = 0.5
 SLOW = 3.0  # a variant this many times slower than the fastest in its first round is not run again
 
 
-def paired(variants: dict[str, Callable[[], Any]], *, rounds: int, label: str) -> dict[str, list[float]]:
+def paired(
+    variants: dict[str, Callable[[], Any]], *, rounds: int, label: str
+) -> dict[str, list[float]]:
     """Seconds of each call, A B C A B C ..., so that a change of the machine's speed meets all alike.
 
     A variant must have run before, or its compilation is clocked too, and must return only with its result.
@@ -36,7 +38,9 @@ def paired(variants: dict[str, Callable[[], Any]], *, rounds: int, label: str) -
                 fastest = min((times[0] for times in seconds.values() if times), default=np.inf)
                 if not (number and seconds[name][0] > SLOW * fastest):
                     gc.collect()
-                    time.sleep(PAUSE if jax.default_backend() == "cpu" else 0)  # a GPU's clock would fall
+                    time.sleep(
+                        PAUSE if jax.default_backend() == "cpu" else 0
+                    )  # a GPU's clock would fall
                     start = time.perf_counter()
                     run()
                     seconds[name].append(time.perf_counter() - start)
@@ -44,7 +48,9 @@ def paired(variants: dict[str, Callable[[], Any]], *, rounds: int, label: str) -
     return seconds
 
 
-def median_seconds(function: Callable[[], Any], *, rounds: int = 5, label: str = "measure") -> float:
+def median_seconds(
+    function: Callable[[], Any], *, rounds: int = 5, label: str = "measure"
+) -> float:
     """Median of a few calls after one that is not clocked."""
     function()
     return float(np.median(paired({"": function}, rounds=rounds, label=label)[""]))

@@ -38,7 +38,11 @@ from i3ad_jax.shapes import Image, Images, Map, Maps, to_float
 
 UNTRAINED_U = 0.3  # of weights as they were drawn: any value that masks a part of an image
 # The setting of each method that says how many iterations its test-time loop has.
-ITERATIONS = {"i3ad": "iterations", "l2_ae_projection": "projection_steps", "anogan": "latent_steps"}
+ITERATIONS = {
+    "i3ad": "iterations",
+    "l2_ae_projection": "projection_steps",
+    "anogan": "latent_steps",
+}
 
 
 class TorchWay(NamedTuple):
@@ -80,7 +84,9 @@ class Subject:
     @property
     def dtype(self) -> str:
         """That the networks compute in."""
-        return self.method.test.dtype if isinstance(self.method.test, ComputeSettings) else "float32"
+        return (
+            self.method.test.dtype if isinstance(self.method.test, ComputeSettings) else "float32"
+        )
 
     def with_iterations(self, count: int) -> "Subject":
         """The same with another number of iterations."""
@@ -101,7 +107,9 @@ class Subject:
             assert isinstance(method, I3AD)
             inpaint, options = method.inpaint(state), {"u": self.u, "settings": method.test.refine}
             scores = jax.vmap(method.anomaly_score)(Squares.of_pixels(images))
-            return jax.vmap(lambda x, score: refine(inpaint, x, score=score, **options).score)(images, scores)
+            return jax.vmap(lambda x, score: refine(inpaint, x, score=score, **options).score)(
+                images, scores
+            )
 
         def reconstructed(state: State, image: Image) -> Map:
             assert isinstance(method, ReconstructionMethod)
@@ -128,7 +136,9 @@ class Subject:
         def run(state: State, images: Images, count: Any) -> LoopState:
             def shard(images: Images, count: Any) -> LoopState:
                 scores = jax.vmap(method.anomaly_score)(Squares.of_pixels(images))
-                return refine_queue(method.inpaint(state), images, count=count, scores=scores, **options)
+                return refine_queue(
+                    method.inpaint(state), images, count=count, scores=scores, **options
+                )
 
             return shard_over_devices(shard, images, count=count, devices=devices)
 
@@ -177,7 +187,9 @@ class Subject:
         return np.resize(self.images, (count, *self.images.shape[1:]))
 
     def _with_test(self, changes: dict[str, Any]) -> "Subject":
-        return replace(self, method=replace(self.method, test=self.method.test.with_settings(changes)))
+        return replace(
+            self, method=replace(self.method, test=self.method.test.with_settings(changes))
+        )
 
 
 def load_subject(run: Path) -> Subject:
@@ -190,8 +202,14 @@ def load_subject(run: Path) -> Subject:
     if not isinstance(detector.method, I3AD):
         raise InputError(f"--run {run}: a run of {detector.method.name}; give one of i3ad")
     given = detector.preprocessing
-    if given.size != (given.side, given.side) or given.units.level or given.units.subtract != "none":
-        raise InputError(f"--run {run}: give one trained with --view whole --levelling no --centre none")
+    if (
+        given.size != (given.side, given.side)
+        or given.units.level
+        or given.units.subtract != "none"
+    ):
+        raise InputError(
+            f"--run {run}: give one trained with --view whole --levelling no --centre none"
+        )
     assert isinstance(detector.state, I3adState)
     state, u = _generator_alone(detector.state), float(detector.calibration.tuned["u"])
     return Subject(detector.method, state, u, _test_images(detector.config)).computing_in("float32")

@@ -35,9 +35,15 @@ def write(
     return text
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], notes: Mapping[str, Any]) -> str:
+def _markdown(
+    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], notes: Mapping[str, Any]
+) -> str:
     """A table, and below it the notes, a line each; what is missing stands as a dash."""
-    table = [columns, ["---"] * len(columns), *([_cell(row.get(name)) for name in columns] for row in rows)]
+    table = [
+        columns,
+        ["---"] * len(columns),
+        *([_cell(row.get(name)) for name in columns] for row in rows),
+    ]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     lines += ["", *(f"- {name}: {value}" for name, value in notes.items())]
     return "\n".join(lines) + "\n"

@@ -35,7 +35,9 @@ from i3ad_jax.runtime.devices import copied_to, devices_for
 
 PROGRAM = "python -m benchmarks.timing_table"
 QUICK_ITERATIONS = 4
-CHECKED_ITERATIONS = 1  # later ones repeat the work, and rounding that has moved a mask's pixel grows in them
+CHECKED_ITERATIONS = (
+    1  # later ones repeat the work, and rounding that has moved a mask's pixel grows in them
+)
 PAPER_SIZE = 256
 # Mean absolute difference of two loops' SSIM maps. Rounding alone moves pixels whose score is next to u in or
 # out of a mask, and what is inpainted there differs.
@@ -105,9 +107,15 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("--rounds and --batches: must be at least 1")
     jax.config.update("jax_enable_compilation_cache", False)
     if not set(flags.methods) <= set(TORCH_LOOPS):
-        raise InputError(f"--methods {' '.join(flags.methods)}: choose from {' '.join(TORCH_LOOPS)}")
+        raise InputError(
+            f"--methods {' '.join(flags.methods)}: choose from {' '.join(TORCH_LOOPS)}"
+        )
     rounds = 2 if flags.quick else flags.rounds
-    sized = {} if flags.run else {name: _paper_networks(name, flags.image_size) for name in flags.methods}
+    sized = (
+        {}
+        if flags.run
+        else {name: _paper_networks(name, flags.image_size) for name in flags.methods}
+    )
     subjects = [load_subject(flags.run)] if flags.run else list(sized.values())
     if flags.quick:
         subjects = [subject.with_iterations(QUICK_ITERATIONS) for subject in subjects]
@@ -117,7 +125,9 @@ def main(arguments: Sequence[str]) -> None:
     if flags.image_size != PAPER_SIZE:
         paper_sized = {name: _paper_networks(name, PAPER_SIZE) for name in sized}
         for side, each in ((flags.image_size, sized), (PAPER_SIZE, paper_sized)):
-            rates[f"operations_per_image_at_{side}"] = {name: own.operations() for name, own in each.items()}
+            rates[f"operations_per_image_at_{side}"] = {
+                name: own.operations() for name, own in each.items()
+            }
     notes = {**machine(), **rates}
     rows = [
         {
@@ -136,13 +146,17 @@ def main(arguments: Sequence[str]) -> None:
             # Few CPUs compute in bfloat16: where it is emulated, one batch of it is long enough. The
             # baselines compute in float32 alone.
             both = batch == batches[0] or jax.default_backend() == "gpu"
-            dtypes = ("float32", "bfloat16") if both and subject.method.name == "i3ad" else ("float32",)
+            dtypes = (
+                ("float32", "bfloat16") if both and subject.method.name == "i3ad" else ("float32",)
+            )
             rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, least=least)
     if flags.run:
         for slots in (*batches, 2 * batches[-1]):
             # On one device, to compare with the loop of fixed length; on all, as the commands have it.
             counts = {1, devices_for(len(subjects[0].images), together=slots)}
-            rows += [time_queue(subjects[0], slots, devices=n, rounds=rounds) for n in sorted(counts)]
+            rows += [
+                time_queue(subjects[0], slots, devices=n, rounds=rounds) for n in sorted(counts)
+            ]
     compare(rows)
     rows = [{column: row.get(column) for column in COLUMNS} for row in rows]
     publish(flags.out, "timing_table", COLUMNS, rows, notes=notes)
@@ -172,7 +186,9 @@ def first_runs(
     torch.compiler.reset()  # after eight shapes of a network it would no longer compile it, without a word
     both = (*_torch_variants(subject, batch, dtypes), *_jax_variants(subject, batch, dtypes))
     variants = {f"{variant.framework} {variant.name} {variant.dtype}": variant for variant in both}
-    names = tqdm(variants, desc=f"batch {batch}, {subject.iterations} iterations: first run", unit="variant")
+    names = tqdm(
+        variants, desc=f"batch {batch}, {subject.iterations} iterations: first run", unit="variant"
+    )
     return {name: first_run(variants[name]) for name in names}, variants
 
 
@@ -185,7 +201,9 @@ def clock(
     least: dict[str, float],
 ) -> list[Row]:
     """Rows of variants after their first run, clocked in turns; `least` as in `time_fixed`."""
-    runs = {f"{variant.framework} {variant.name} {variant.dtype}": variant.run for variant, _ in tried}
+    runs = {
+        f"{variant.framework} {variant.name} {variant.dtype}": variant.run for variant, _ in tried
+    }
     seconds = paired(runs, rounds=rounds, label=f"batch {batch}")
     rows = []
     for (variant, first), times in zip(tried, seconds.values(), strict=True):
@@ -254,10 +272,14 @@ def compare(rows: list[Row]) -> None:
 
 
 def _paper_networks(method: str, image_size: int) -> Subject:
-    return untrained(default_config(method, preset="paper").with_settings({"image_size": image_size}))
+    return untrained(
+        default_config(method, preset="paper").with_settings({"image_size": image_size})
+    )
 
 
-def _row(subject: Subject, variant: Variant, batch: int, times: np.ndarray, *, iterations: float) -> Row:
+def _row(
+    subject: Subject, variant: Variant, batch: int, times: np.ndarray, *, iterations: float
+) -> Row:
     return {
         "method": subject.method.name,
         "framework": variant.framework,
@@ -330,7 +352,9 @@ def _run(program: Any, state: Any, images: Any) -> np.ndarray:
     return np.asarray(program(state, images))
 
 
-def _compile_twice(subject: Subject, loop: Callable[..., Any], images: Any) -> tuple[Any, float, float]:
+def _compile_twice(
+    subject: Subject, loop: Callable[..., Any], images: Any
+) -> tuple[Any, float, float]:
     """The program, and the seconds to get it at a first start and, from a cache, at a second."""
 
     def compile_it() -> tuple[Any, float]:

@@ -86,7 +86,9 @@ def generator(width: int, latent_size: int, size: int) -> nn.Sequential:
         layers[f"norm_{level}"] = nn.BatchNorm2d(features)
         layers[f"relu_{level}"] = nn.ReLU()
         channels = features
-    return nn.Sequential(layers | {"rgb": nn.ConvTranspose2d(channels, 3, 4, 2, 1), "tanh": nn.Tanh()})
+    return nn.Sequential(
+        layers | {"rgb": nn.ConvTranspose2d(channels, 3, 4, 2, 1), "tanh": nn.Tanh()}
+    )
 
 
 def discriminator_features(width: int, size: int) -> nn.Sequential:
@@ -174,7 +176,11 @@ def load_weights(module: nn.Module, *variables: Mapping[str, Any]) -> nn.Module:
             tensor = tensor.T.contiguous()
         state[f"{owner}.{NAMES.get(kind, kind)}"] = tensor
     # Flax has no count of batches, and evaluation does not use it.
-    counts = {name: value for name, value in module.state_dict().items() if name.endswith("batches_tracked")}
+    counts = {
+        name: value
+        for name, value in module.state_dict().items()
+        if name.endswith("batches_tracked")
+    }
     module.load_state_dict(state | counts)
     return module.eval()
 
@@ -184,7 +190,9 @@ NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "
 
 def _stride_2_kernel(taps: Tensor, layer: nn.Module) -> Tensor:
     """The 4 x 4 kernel that `nn.layers.DownsampleConv` or `UpsampleConv` has as a matrix."""
-    if isinstance(layer, nn.ConvTranspose2d):  # rows: 2 x 2 input pixels; columns: 2 x 2 output pixels
+    if isinstance(
+        layer, nn.ConvTranspose2d
+    ):  # rows: 2 x 2 input pixels; columns: 2 x 2 output pixels
         taps = taps.reshape(2, 2, layer.in_channels, 2, 2, layer.out_channels)
         # The first pixel of a window has the kernel's last taps.
         return taps.flip(0, 1).permute(2, 5, 0, 3, 1, 4).reshape(*layer.weight.shape).contiguous()

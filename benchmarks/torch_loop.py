@@ -32,7 +32,9 @@ class Ssim:
         self.weights = (weights / weights.sum()).to(references)
         radius = WINDOW_SIZE // 2
         self.rows, self.columns = (
-            torch.from_numpy(np.pad(np.arange(size), radius, mode="symmetric")).to(references.device)
+            torch.from_numpy(np.pad(np.arange(size), radius, mode="symmetric")).to(
+                references.device
+            )
             for size in references.shape[2:]
         )
         self.reference = (references + 1) / 2
@@ -60,19 +62,26 @@ class Ssim:
 
 def checkerboards(images: Tensor, patches: int) -> Tensor:
     """The four masks, `4 1 h w`."""
-    rows, columns = (torch.arange(n, device=images.device) * patches // n % 2 for n in images.shape[2:])
+    rows, columns = (
+        torch.arange(n, device=images.device) * patches // n % 2 for n in images.shape[2:]
+    )
     number = 2 * rows[:, None] + columns
     return torch.stack([(number == k).to(images.dtype)[None] for k in range(4)])
 
 
 @torch.inference_mode()
-def refine(generate: Generator, images: Tensor, *, u: float, iterations: int, patches: int) -> Tensor:
+def refine(
+    generate: Generator, images: Tensor, *, u: float, iterations: int, patches: int
+) -> Tensor:
     """The SSIM maps, `b h w`, after all iterations; pixels outside the mask are the previous image's."""
     masks = checkerboards(images, patches)
     every_image, every_mask = images.repeat_interleave(4, dim=0), masks.repeat(len(images), 1, 1, 1)
     parts = (x.split(max(TOGETHER, len(images))) for x in (every_image, every_mask))
     # Masked at once: the next call of a CUDA graph overwrites what the last one gave.
-    found = [mask * generate(image * (1 - mask), mask)[1].float() for image, mask in zip(*parts, strict=True)]
+    found = [
+        mask * generate(image * (1 - mask), mask)[1].float()
+        for image, mask in zip(*parts, strict=True)
+    ]
     x = torch.cat(found).unflatten(0, (len(images), 4)).sum(dim=1)
     ssim = Ssim(images)
     score = 1 - ssim(x)

@@ -20,7 +20,14 @@ class Conv(nn.Conv2d):
     """A convolution with XLA's SAME padding: ceil(size / stride) outputs, the odd pixel of padding last."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1, bias: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        bias: bool = True,
     ) -> None:
         padding = "same" if stride == 1 else "valid"
         super().__init__(
@@ -152,7 +159,8 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         channels = [4, *(width * min(2**layer, 4) for layer in range(depth))]
         self.convs = nn.ModuleList(
-            spectral_norm(Conv(channels[layer], channels[layer + 1], 5, stride=2)) for layer in range(depth)
+            spectral_norm(Conv(channels[layer], channels[layer + 1], 5, stride=2))
+            for layer in range(depth)
         )
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
@@ -169,14 +177,21 @@ def load_generator(params: Mapping[str, Any]) -> Inpainter:
     dilations = sorted(int(name.removeprefix("by_")) for name in params["coarse_dilated"])
     generator = Inpainter(width, tuple(dilations))
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    named = {jax.tree_util.keystr(path, simple=True, separator="."): value for path, value in leaves}
+    named = {
+        jax.tree_util.keystr(path, simple=True, separator="."): value for path, value in leaves
+    }
     generator.load_state_dict(
-        {name.replace(".conv", "").replace("kernel", "weight"): _tensor(x) for name, x in named.items()}
+        {
+            name.replace(".conv", "").replace("kernel", "weight"): _tensor(x)
+            for name, x in named.items()
+        }
     )
     return generator
 
 
-def load_discriminator(params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> PatchDiscriminator:
+def load_discriminator(
+    params: Mapping[str, Any], batch_stats: Mapping[str, Any]
+) -> PatchDiscriminator:
     """The discriminator with the weights of flax's `PatchDiscriminator`, in evaluation mode.
 
     Flax takes a step of the power iteration in every call, PyTorch only in training mode: it is taken here.

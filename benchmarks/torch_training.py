@@ -33,7 +33,9 @@ def training_step(
         torch.optim.Adam(network.parameters(), lr=rate, betas=betas)
         for network, rate in zip(networks, rates, strict=True)
     ]
-    generate, discriminate = (torch.compile(network) if compiled else network for network in networks)
+    generate, discriminate = (
+        torch.compile(network) if compiled else network for network in networks
+    )
 
     def step(images: Tensor, masks: Tensor, weights: Tensor) -> Mapping[str, Tensor]:
         coarse, fine = generate(images * (1 - masks), masks)
@@ -50,7 +52,10 @@ def training_step(
         adversarial = -discriminate(fake, masks).mean()
         discriminator.requires_grad_(True)
         reconstruction = sum((weights * (images - x).abs()).mean() for x in (coarse, fine))
-        g_loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
+        g_loss = (
+            settings.adversarial_weight * adversarial
+            + settings.reconstruction_weight * reconstruction
+        )
         adams[0].zero_grad(set_to_none=True)
         g_loss.backward()
         adams[0].step()

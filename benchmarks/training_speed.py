@@ -33,7 +33,15 @@ STEPS = 10  # a round: ours are one call of a program, as when it trains
 # What PyTorch's step has too.
 GAN_ALONE = {"segmenter_width": 0, "average": 0.0, "ssim_weight": 0.0, "training_masks": "brush"}
 COLUMNS = (
-    *("preset", "framework", "variant", "batch", "image_size", "steps_per_second", "p95_step_seconds"),
+    *(
+        "preset",
+        "framework",
+        "variant",
+        "batch",
+        "image_size",
+        "steps_per_second",
+        "p95_step_seconds",
+    ),
     *("ratio_to_best_torch", "first_call_seconds"),
 )
 
@@ -119,15 +127,21 @@ def jax_steps(method: Method, state: I3adState, images: Images) -> Callable[[], 
     return run
 
 
-def torch_steps(settings: I3adSettings, state: GanState, images: Images) -> dict[str, Callable[[], Any]]:
+def torch_steps(
+    settings: I3adSettings, state: GanState, images: Images
+) -> dict[str, Callable[[], Any]]:
     """`STEPS` of PyTorch's, from the same weights."""
     masks = jax.jit(brush_masks)(jax.random.key(0), images)
     weights = discount_weights(masks, discount=settings.discount)
     tensors = [
-        torch.from_numpy(np.array(x)).permute(0, 3, 1, 2).to(torch_device()) for x in (images, masks, weights)
+        torch.from_numpy(np.array(x)).permute(0, 3, 1, 2).to(torch_device())
+        for x in (images, masks, weights)
     ]
     tensors = [tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors]
-    variants = {"eager, channels_last": False, **({"compile, channels_last": True} if can_compile() else {})}
+    variants = {
+        "eager, channels_last": False,
+        **({"compile, channels_last": True} if can_compile() else {}),
+    }
     steps = {}
     for name, compiled in variants.items():
         step = training_step(state, settings, compiled=compiled, device=torch_device())

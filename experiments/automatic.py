@@ -85,7 +85,9 @@ def conclude(measured: Measured, chosen: Mapping[str, str]) -> str:
 
 def draw(figure: Figure, measured: Measured) -> None:
     """A row for each alternative, with the headline's and the best score's AUROC."""
-    draw_rows(figure.subplots(), measured, {name: name for name in ("image AUROC", "of its best score")})
+    draw_rows(
+        figure.subplots(), measured, {name: name for name in ("image AUROC", "of its best score")}
+    )
 
 
 def report(measured: Measured, chosen: Mapping[str, str]) -> Finding:
@@ -101,7 +103,10 @@ def report(measured: Measured, chosen: Mapping[str, str]) -> Finding:
             markdown.table(["alternative", *FIGURES, "change"], rows),
         ],
         header=["alternative", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))],
-        lines=[[name, *(x for cell in line for x in (cell.mean, cell.sd))] for name, line in cells.items()],
+        lines=[
+            [name, *(x for cell in line for x in (cell.mean, cell.sd))]
+            for name, line in cells.items()
+        ],
         draw=lambda figure: draw(figure, measured),
         size=(6.5, 3.2),
     )
@@ -117,7 +122,9 @@ def _change(measured: Measured, name: str) -> str | Cell:
 def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """The figures of runs of one alternative."""
     found = {name: [figure_of(values, *of) for values in results] for name, of in FIGURES.items()}
-    return {name: [np.nan if value is None else value for value in own] for name, own in found.items()}
+    return {
+        name: [np.nan if value is None else value for value in own] for name, own in found.items()
+    }
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -66,7 +66,9 @@ def _expand(entry: str) -> list[tuple[str, str]]:
     try:
         inside = [] if root.is_file() else sorted(path for path in root.iterdir() if path.is_dir())
     except OSError as error:
-        raise InputError(f"--data {entry}: cannot be listed ({error.strerror}); give a folder") from error
+        raise InputError(
+            f"--data {entry}: cannot be listed ({error.strerror}); give a folder"
+        ) from error
     found = [root] if _has_labels(root) else [path for path in inside if _has_labels(path)]
     if not found:
         raise InputError(
@@ -74,7 +76,8 @@ def _expand(entry: str) -> list[tuple[str, str]]:
             " docs/own-images.md"
         )
     return [
-        (category_name(path.stem if path.is_file() else path.resolve().name), str(path)) for path in found
+        (category_name(path.stem if path.is_file() else path.resolve().name), str(path))
+        for path in found
     ]
 
 

@@ -46,7 +46,9 @@ def measure(subject: Subject, checkerboards: Sequence[int]) -> Curves:
                 detector = with_settings(run.detector, patches=patches)
                 of_seeds.append(auroc_curves(test, trajectories(detector, test.images[:])))
                 progress.update()
-            curves[patches] = {names: np.stack([c[names] for c in of_seeds]) for names in of_seeds[0]}
+            curves[patches] = {
+                names: np.stack([c[names] for c in of_seeds]) for names in of_seeds[0]
+            }
     return curves
 
 
@@ -92,7 +94,9 @@ def draw(figure: Figure, curves: Curves) -> None:
             axes.plot(iterations, mean, color=colour, label=f"{patches} x {patches}", linewidth=1.4)
             if len(values) > 1:
                 sd = values.std(axis=0, ddof=1)
-                axes.fill_between(iterations, mean - sd, mean + sd, color=colour, alpha=0.1, linewidth=0)
+                axes.fill_between(
+                    iterations, mean - sd, mean + sd, color=colour, alpha=0.1, linewidth=0
+                )
         axes.set_title(f"{metric} AUROC, {score}", loc="left", fontsize=9)
     for axes in panels[-1]:
         axes.set_xlabel("iteration")
@@ -119,7 +123,9 @@ def report(curves: Curves) -> Finding:
     lines = []
     for (patches, of), score, iteration in product(curves.items(), scores, range(length)):
         cells = [over_seeds(of[metric, score][:, iteration].tolist()) for metric in METRICS]
-        lines.append([patches, score, iteration, *(x for cell in cells for x in (cell.mean, cell.sd))])
+        lines.append(
+            [patches, score, iteration, *(x for cell in cells for x in (cell.mean, cell.sd))]
+        )
     figures = [f"{metric}_auroc_{part}" for metric in METRICS for part in ("mean", "sd")]
     return Finding(
         title="AUROC by iteration from checkerboards of several sizes",

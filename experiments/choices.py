@@ -68,7 +68,9 @@ def measure(subject: Subject) -> Measured:
                 else:
                     detector = with_settings(run.detector, **changes)
                 traced = trajectories(detector, data.test.images[:])
-                for figure, value in _figures(data.test, detector.calibration.tuned, traced).items():
+                for figure, value in _figures(
+                    data.test, detector.calibration.tuned, traced
+                ).items():
                     found.setdefault(name, {}).setdefault(figure, []).append(value)
                 progress.update()
     return found
@@ -80,7 +82,9 @@ def _figures(test: Split, tuned: Mapping[str, Any], traced: Trajectories) -> dic
     figures = {"u": u, "l1_error": tuned.get("u_errors", {}).get(f"{u:.2f}", np.nan)}
     for state, label in ((-1, ""), (0, "_at_0"), (min(1, traced.masks.shape[1] - 1), "_at_1")):
         maps = {score: values[:, state] for score, values in traced.maps.items()}
-        figures |= {f"{metric}_{score}{label}": x for (metric, score), x in auroc(test, maps).items()}
+        figures |= {
+            f"{metric}_{score}{label}": x for (metric, score), x in auroc(test, maps).items()
+        }
     for label, group in enumerate(("normal", "anomalous")):
         figures[f"iterations_{group}"] = float(traced.iterations[test.labels == label].mean())
     return figures
@@ -116,9 +120,13 @@ def draw(figure: Figure, measured: Measured) -> None:
     """A row for each choice; panels of its AUROC and of its iterations."""
     panels = figure.subplots(1, len(METRICS) + 1, sharey=True)
     shown = [[f"{metric}_{score}" for score in SCORES] for metric in METRICS]
-    for axes, figures in zip(panels, [*shown, ["iterations_normal", "iterations_anomalous"]], strict=True):
+    for axes, figures in zip(
+        panels, [*shown, ["iterations_normal", "iterations_anomalous"]], strict=True
+    ):
         draw_rows(axes, measured, {name: name.split("_", 1)[1] for name in figures})
-    for axes, title in zip(panels, ("image AUROC", "pixel AUROC", "iterations of an image"), strict=True):
+    for axes, title in zip(
+        panels, ("image AUROC", "pixel AUROC", "iterations of an image"), strict=True
+    ):
         axes.set_title(title, loc="left", fontsize=9)
 
 
@@ -135,7 +143,9 @@ def report(measured: Measured) -> Finding:
     }
     rows, mean = [], f"image_{MEAN}"
     for name, figures in measured.items():
-        change = "" if name == STORED else _signed(difference(figures[mean], measured[STORED][mean]))
+        change = (
+            "" if name == STORED else _signed(difference(figures[mean], measured[STORED][mean]))
+        )
         rows.append([name, *(over_seeds(figures[key]) for key in shown), change])
     keys = list(measured[STORED])
     cells = {name: [over_seeds(figures[key]) for key in keys] for name, figures in measured.items()}
@@ -148,7 +158,10 @@ def report(measured: Measured) -> Finding:
             markdown.table(["choice", *shown.values(), "change of image mean"], rows),
         ],
         header=["choice", *(f"{key}_{part}" for key in keys for part in ("mean", "sd"))],
-        lines=[[name, *(x for cell in line for x in (cell.mean, cell.sd))] for name, line in cells.items()],
+        lines=[
+            [name, *(x for cell in line for x in (cell.mean, cell.sd))]
+            for name, line in cells.items()
+        ],
         draw=lambda figure: draw(figure, measured),
         size=(10, 4.2),
     )

@@ -63,7 +63,9 @@ TABLES = {
     3: Table("Pixel AUROC: autoencoders, iterative projection, I3AD", "pixel_auroc", _AUTOENCODERS),
     4: Table("Image AUROC: adversarial methods, I3AD", "image_auroc", _GANS),
     5: Table(
-        "Pixel AUROC: adversarial methods, I3AD", "pixel_auroc", tuple(c for c in _GANS if c[1] != "l2_ld")
+        "Pixel AUROC: adversarial methods, I3AD",
+        "pixel_auroc",
+        tuple(c for c in _GANS if c[1] != "l2_ld"),
     ),
 }
 
@@ -144,10 +146,14 @@ def table_markdown(
     """A table as Markdown, the notes below it."""
     header = ["category", *(f"{method} {score}" for method, score in TABLES[number].columns)]
     lines = [[row, *cells] for row, cells in _cells(number, results, rows).items()]
-    return markdown.page(f"Table {number}. {TABLES[number].title}", [markdown.table(header, lines)], notes)
+    return markdown.page(
+        f"Table {number}. {TABLES[number].title}", [markdown.table(header, lines)], notes
+    )
 
 
-def all_methods_csv(results: Results, rows: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[Any]]]:
+def all_methods_csv(
+    results: Results, rows: Mapping[str, Sequence[str]]
+) -> tuple[list[str], list[list[Any]]]:
     """Header and lines of a CSV file of every method, score and metric of `METRICS` that was measured."""
     figures = [f"{name}_{part}" for name in METRICS for part in ("mean", "sd")]
     lines = [
@@ -170,17 +176,23 @@ def paper_values() -> dict[tuple[int, str, str, str], float]:
     """The AUROC that the paper prints, by table, row, method and score; what it leaves open is missing."""
     with Path(__file__).with_name("paper_values.csv").open(newline="", encoding="utf-8") as file:
         return {
-            (int(line["table"]), line["category"], line["method"], line["score"]): float(line["auroc"])
+            (int(line["table"]), line["category"], line["method"], line["score"]): float(
+                line["auroc"]
+            )
             for line in csv.DictReader(file)
         }
 
 
-def _cells(number: int, results: Results, rows: Mapping[str, Sequence[str]]) -> dict[str, list[Cell]]:
+def _cells(
+    number: int, results: Results, rows: Mapping[str, Sequence[str]]
+) -> dict[str, list[Cell]]:
     """The cells of each row of a table."""
     table = TABLES[number]
     return {
         row: [
-            compare(results, row, members, method=method, score=score, metric=table.metric, table=number)
+            compare(
+                results, row, members, method=method, score=score, metric=table.metric, table=number
+            )
             for method, score in table.columns
         ]
         for row, members in rows.items()

@@ -67,7 +67,9 @@ def _add_speck(rng: np.random.Generator, surface: Surface) -> None:
     y, x = rng.integers(0, HEIGHT), rng.integers(0, WIDTH)
     radius, strength = rng.uniform(1, 2.5), rng.uniform(-0.15, 0.15)
     rows, columns = np.ogrid[max(0, y - 8) : min(HEIGHT, y + 9), max(0, x - 8) : min(WIDTH, x + 9)]
-    surface[rows, columns] += strength * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * radius**2))
+    surface[rows, columns] += strength * np.exp(
+        -((rows - y) ** 2 + (columns - x) ** 2) / (2 * radius**2)
+    )
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -75,7 +75,9 @@ def draw_rows(
     for shift, (name, label) in zip((0.12, -0.12), labels.items(), strict=True):
         values = np.array([figures[name] for figures in measured.values()])
         sd = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
-        axes.errorbar(values.mean(axis=1), place + shift, xerr=sd, fmt="o", markersize=4, label=label)
+        axes.errorbar(
+            values.mean(axis=1), place + shift, xerr=sd, fmt="o", markersize=4, label=label
+        )
     axes.set_yticks(place, list(measured))
     axes.legend(fontsize=7)
 
@@ -89,7 +91,9 @@ def publish(
         InputError: OUT cannot be written to.
     """
     out, title = flags.out, finding.title
-    lines = [[round(x, _DIGITS) if isinstance(x, float) else x for x in line] for line in finding.lines]
+    lines = [
+        [round(x, _DIGITS) if isinstance(x, float) else x for x in line] for line in finding.lines
+    ]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with matplotlib.rc_context(_STYLE):
@@ -101,7 +105,9 @@ def publish(
         notes = {
             "command": f"python -m experiments.{study} {shlex.join(arguments)}",
             **_circumstances(subject),
-            "wall time, training aside": timedelta(seconds=round(time.perf_counter() - subject.start)),
+            "wall time, training aside": timedelta(
+                seconds=round(time.perf_counter() - subject.start)
+            ),
             **subject.machine,
         }
         text = [finding.conclusion, f"![{title}]({study}.png)", *finding.parts]

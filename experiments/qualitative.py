@@ -69,7 +69,9 @@ def load_methods(chosen: Sequence[RunFolder]) -> Subject:
     for folder, config, size in zip(chosen, configs, sizes, strict=True):
         data, first = config.data, configs[0].data
         if (data.data, data.aspect, size) != (first.data, first.aspect, sizes[0]):
-            raise InputError(f"--runs {folder.path}: other data, size or aspect than {chosen[0].path}")
+            raise InputError(
+                f"--runs {folder.path}: other data, size or aspect than {chosen[0].path}"
+            )
     return Subject([Loaded.of(folder) for folder in chosen], labelled_data(chosen[0]))
 
 
@@ -78,7 +80,9 @@ def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.nd
     defects = np.array(test.defects)
     classes = [NORMAL, *sorted({*test.defects} - {NORMAL})]
     members = [np.flatnonzero(defects == name) for name in classes]
-    return np.array([of[np.argsort(scores[of], kind="stable")[(len(of) - 1) // 2]] for of in members])
+    return np.array(
+        [of[np.argsort(scores[of], kind="stable")[(len(of) - 1) // 2]] for of in members]
+    )
 
 
 def draw(figure: Figure, test: Split, traces: Traces, *, patches: int, side: int) -> None:
@@ -86,7 +90,9 @@ def draw(figure: Figure, test: Split, traces: Traces, *, patches: int, side: int
     above, below = figure.subfigures(2, 1, height_ratios=(1.15, len(test)), squeeze=False)[:, 0]
     ours = traces["i3ad"]
     square = np.s_[:side, :side]  # the first one of an image in tiles
-    _draw_checkerboards(above, test.images[-1][square], ours.reconstructions[-1, 0][square], patches=patches)
+    _draw_checkerboards(
+        above, test.images[-1][square], ours.reconstructions[-1, 0][square], patches=patches
+    )
     iterations = [i for i in SHOWN_MASKS if i in ours.iterations]
     panels = below.subplots(len(test), 1 + 2 * len(traces) + len(iterations), squeeze=False)
     titles = [
@@ -111,13 +117,21 @@ def draw(figure: Figure, test: Split, traces: Traces, *, patches: int, side: int
 
 
 def _draw_checkerboards(
-    figure: SubFigure, image: UInt8[np.ndarray, "h w 3"], filled: UInt8[np.ndarray, "h w 3"], *, patches: int
+    figure: SubFigure,
+    image: UInt8[np.ndarray, "h w 3"],
+    filled: UInt8[np.ndarray, "h w 3"],
+    *,
+    patches: int,
 ) -> None:
     """An image under each checkerboard, and its reconstruction from all four."""
-    holes = np.asarray(checkerboard_masks(height=len(image), width=image.shape[1], patches=patches)) > 0
+    holes = (
+        np.asarray(checkerboard_masks(height=len(image), width=image.shape[1], patches=patches)) > 0
+    )
     pictures = [image, *np.where(holes, 0, image), filled]
     titles = ["input", *(f"checkerboard {i + 1}" for i in range(len(holes))), "all four filled"]
-    for axes, picture, title in zip(figure.subplots(1, len(pictures)), pictures, titles, strict=True):
+    for axes, picture, title in zip(
+        figure.subplots(1, len(pictures)), pictures, titles, strict=True
+    ):
         _draw_picture(axes, picture)
         axes.set_title(title, fontsize=6)
 
@@ -136,9 +150,13 @@ def _grey(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
 def contrasts(test: Split, traces: Traces) -> list[tuple[str, str, str, float, float, float]]:
     """Path, defect and method, with the mean SSIM score inside the truth, outside, and their ratio."""
     lines = []
-    for i, (method, traced) in product(np.flatnonzero(test.masks[:].any(axis=(1, 2))), traces.items()):
+    for i, (method, traced) in product(
+        np.flatnonzero(test.masks[:].any(axis=(1, 2))), traces.items()
+    ):
         truth, scores = test.masks[i], traced.scores[i, -1]
-        inside, outside = (float(scores[pixels].mean(dtype=np.float64)) for pixels in (truth, ~truth))
+        inside, outside = (
+            float(scores[pixels].mean(dtype=np.float64)) for pixels in (truth, ~truth)
+        )
         lines.append((test.paths[i], test.defects[i], method, inside, outside, inside / outside))
     return lines
 
@@ -164,7 +182,9 @@ def report(subject: Subject) -> Finding:
     test = subject.data.test
     chosen = test.take(median_images(test, read_scores(ours.folder, test)))
     runs = tqdm(subject.runs, desc="trace", unit="run")
-    traces = {run.detector.config.method: run.detector.trace_pixels(chosen.images[:]) for run in runs}
+    traces = {
+        run.detector.config.method: run.detector.trace_pixels(chosen.images[:]) for run in runs
+    }
     lines = contrasts(chosen, traces)
     header = ["path", "defect", "method", "inside", "outside", "ratio"]
     columns = 1 + 2 * len(traces) + sum(i in traces["i3ad"].iterations for i in SHOWN_MASKS)
@@ -200,9 +220,13 @@ def read_scores(folder: RunFolder, test: Split) -> Float[np.ndarray, " n"]:
         with folder.scores.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
-        raise InputError(f"{folder.scores}: cannot be read ({error.strerror}); test the run first") from error
+        raise InputError(
+            f"{folder.scores}: cannot be read ({error.strerror}); test the run first"
+        ) from error
     if [row["path"] for row in rows] != list(test.paths):
-        raise InputError(f"{folder.scores}: is about other images than {folder.path} was trained for")
+        raise InputError(
+            f"{folder.scores}: is about other images than {folder.path} was trained for"
+        )
     return np.array([float(row["ssim"]) for row in rows])
 
 

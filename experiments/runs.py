@@ -49,7 +49,9 @@ def plan(
     if unknown:
         raise InputError(f"--methods {unknown[0]}: unknown; choose from {', '.join(METHODS)}")
     wanted = {*methods, *(METHODS[name].weights_of for name in methods)}
-    ordered = [name for name in METHODS if name in wanted]  # an autoencoder stands before its projection
+    ordered = [
+        name for name in METHODS if name in wanted
+    ]  # an autoencoder stands before its projection
     planned, found = {}, categories(data)
     defaults = {method: default_config(method, preset=preset) for method in ordered}
     by_steps = [method for method in ordered if "steps" in defaults[method].flat()]
@@ -87,7 +89,9 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
             for name, value in asked.items():
                 if value != stored[name]:
                     here = f"{folder.path} was trained with {stored[name]}"
-                    raise InputError(f"{flag(name)} {value}: {here}; ask for that or name another --out")
+                    raise InputError(
+                        f"{flag(name)} {value}: {here}; ask for that or name another --out"
+                    )
         if folder.results.exists():
             results[run] = read_json(folder.results)
     return results
@@ -110,7 +114,9 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
             autoencoder = replace(run, method=weights_of)
             source = run_folder(out, autoencoder)
             if not source.results.exists():  # it failed: its weights may be there, half trained
-                raise InputError(f"takes the weights of {autoencoder}, which is not finished; see there")
+                raise InputError(
+                    f"takes the weights of {autoencoder}, which is not finished; see there"
+                )
             evaluate_run(source, config, data=config.data.data, out=folder, command=sys.argv)
         else:
             train_and_test(config, folder, resume=folder.config.exists(), command=sys.argv)

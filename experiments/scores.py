@@ -80,7 +80,9 @@ def main(arguments: Sequence[str]) -> None:
         (data,) = categories([config.data.data])
         dataset = _dataset(config.data, folder.read_plan().preprocessing.size)
         if read_json(folder.results)["data_digest"] != dataset.digest:
-            raise InputError(f"{folder.results}: of other images than {config.data.data}; evaluate it again")
+            raise InputError(
+                f"{folder.results}: of other images than {config.data.data}; evaluate it again"
+            )
         names = [_names(path) & left_out for path in dataset.test.paths]
         found = found.union(*names)
         for images, chosen in _parts(np.array([not listed for listed in names])).items():
@@ -90,7 +92,9 @@ def main(arguments: Sequence[str]) -> None:
                 raise InputError(f"--runs {folder.path}: a second run of {same}; name one of them")
             seeds[config.seed] = measure(folder, dataset.test, chosen)
     if unknown := left_out - found:
-        raise InputError(f"--without {flags.without}: {min(unknown)} is no test image of these runs")
+        raise InputError(
+            f"--without {flags.without}: {min(unknown)} is no test image of these runs"
+        )
     _write(flags.out, measured, arguments)
 
 
@@ -110,7 +114,9 @@ def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
     return [RunFolder(folder) for folder in dict.fromkeys(found)]
 
 
-def measure(folder: RunFolder, test: Split, chosen: Bool[np.ndarray, " n"]) -> dict[str, dict[str, float]]:
+def measure(
+    folder: RunFolder, test: Split, chosen: Bool[np.ndarray, " n"]
+) -> dict[str, dict[str, float]]:
     """Every metric of each score of `SCORES` that the run has, on the chosen test images.
 
     NaN where the data gives none.
@@ -128,13 +134,17 @@ def measure(folder: RunFolder, test: Split, chosen: Bool[np.ndarray, " n"]) -> d
         if name in stored:
             images = maps.image_scores(stored[name][chosen], pooling or results["pooling"][name])
             values = image_auroc(test.labels[chosen], images), *pixels[name]
-            found[score] = {of: np.nan if v is None else v for of, v in zip(METRICS, values, strict=True)}
+            found[score] = {
+                of: np.nan if v is None else v for of, v in zip(METRICS, values, strict=True)
+            }
     return found
 
 
 def gain(seeds: Mapping[int, Mapping[str, Mapping[str, float]]], metric: str) -> Cell:
     """The headline score's metric less the plain one's, seed by seed."""
-    return over_seeds([values[HEADLINE][metric] - values[PLAIN][metric] for values in seeds.values()])
+    return over_seeds(
+        [values[HEADLINE][metric] - values[PLAIN][metric] for values in seeds.values()]
+    )
 
 
 def _folders(flags: Flags) -> list[RunFolder]:
@@ -168,7 +178,9 @@ def _dataset(data: DataSettings, size: Size) -> Dataset:
 def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
     """Writes all files and prints the gain."""
     rows = {
-        (key, score): [over_seeds([v[score][metric] for v in measured[key].values()]) for metric in METRICS]
+        (key, score): [
+            over_seeds([v[score][metric] for v in measured[key].values()]) for metric in METRICS
+        ]
         for key, score in product(sorted(measured), SCORES)
         if all(score in values for values in measured[key].values())
     }
@@ -179,7 +191,12 @@ def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
         *(f"{metric}_{part}" for metric in METRICS for part in ("mean", "sd")),
     ]
     lines = [
-        [*key, score, len(measured[key]), *(part for cell in cells for part in (cell.mean, cell.sd))]
+        [
+            *key,
+            score,
+            len(measured[key]),
+            *(part for cell in cells for part in (cell.mean, cell.sd)),
+        ]
         for (key, score), cells in rows.items()
     ]
     conclusion = [
@@ -206,7 +223,8 @@ def _markdown(
     arguments: Sequence[str],
 ) -> str:
     table = markdown.table(
-        [*Key._fields, "score", *METRICS], [[*key, score, *cells] for (key, score), cells in rows.items()]
+        [*Key._fields, "score", *METRICS],
+        [[*key, score, *cells] for (key, score), cells in rows.items()],
     )
     notes = {
         "command": f"{PROGRAM} {shlex.join(arguments)}",
@@ -231,12 +249,18 @@ def _figure(measured: Measured) -> Figure:
         for index, method in enumerate(methods):
             seeds = measured.get(Key(data, images, method), {})
             blank = {"image_auroc": np.nan}  # of a score that the method does not have
-            every = [[run.get(score, blank)["image_auroc"] for score in SCORES] for run in seeds.values()]
+            every = [
+                [run.get(score, blank)["image_auroc"] for score in SCORES] for run in seeds.values()
+            ]
             values = np.array(every)
             if len(values):
                 x = places + 0.6 * ((index + 0.5) / len(methods) - 0.5)
-                axes.plot(np.tile(x, len(values)), values.ravel(), "o", color=f"C{index}", markersize=3)
-                axes.plot(x, values.mean(axis=0), "_", color=f"C{index}", markersize=14, label=method)
+                axes.plot(
+                    np.tile(x, len(values)), values.ravel(), "o", color=f"C{index}", markersize=3
+                )
+                axes.plot(
+                    x, values.mean(axis=0), "_", color=f"C{index}", markersize=14, label=method
+                )
         axes.set_title(f"{data}, {images} images", loc="left", fontsize=9)
         axes.set_xticks(places, list(SCORES), fontsize=8, rotation=90)
         axes.set_ylabel("image AUROC")

@@ -73,16 +73,23 @@ def load_networks(chosen: Sequence[RunFolder]) -> Subject:
     runs = [Loaded.of(folder) for folder in chosen]
     first = runs[0].detector.config
     for run in runs:
-        config, may_differ = run.detector.config, {"seed": first.seed, "skips": first.flat().get("skips")}
+        config, may_differ = (
+            run.detector.config,
+            {"seed": first.seed, "skips": first.flat().get("skips")},
+        )
         if config.method != "unet" or config.with_settings(may_differ) != first:
             raise InputError(
                 f"--runs {run.folder.path}: give runs of unet that differ by seed and skip connections alone"
             )
     if all(map(_skips, runs)):
-        raise InputError("--runs: none is without skip connections, which the others are measured against")
+        raise InputError(
+            "--runs: none is without skip connections, which the others are measured against"
+        )
     data = labelled_data(chosen[0])
     if not data.test.masks[:].any():
-        raise InputError(f"--data {data.name}: no test image has a mask, by which defects are measured")
+        raise InputError(
+            f"--data {data.name}: no test image has a mask, by which defects are measured"
+        )
     return Subject(runs, data)
 
 
@@ -94,7 +101,11 @@ def measure(subject: Subject) -> Measured:
         error = read_array(run.folder.maps / "l2.npy")
         parts = error[test.labels == 0], error[test.masks[:]]
         figures = {
-            **{f"{kind}_{name}": scores[kind][f"{name}_auroc"] for kind in SCORES for name in METRICS},
+            **{
+                f"{kind}_{name}": scores[kind][f"{name}_auroc"]
+                for kind in SCORES
+                for name in METRICS
+            },
             **{name: float(part.mean()) for name, part in zip(ERRORS, parts, strict=True)},
         }
         for name, value in figures.items():
@@ -104,7 +115,10 @@ def measure(subject: Subject) -> Measured:
 
 def conclude(measured: Measured) -> str:
     """What each skip connection changes, in numbers."""
-    means = {skips: {k: float(np.mean(v)) for k, v in figures.items()} for skips, figures in measured.items()}
+    means = {
+        skips: {k: float(np.mean(v)) for k, v in figures.items()}
+        for skips, figures in measured.items()
+    }
     none = means[NONE]
     sentences = [
         f"Without skip connections a pixel of a defect has {_ratio(none):.1f} times the error of one of a"
@@ -149,7 +163,11 @@ def draw(figure: Figure, measured: Measured, sheet: UInt8[np.ndarray, "h w 3"]) 
         axes.legend()
 
     points(left, {"l2_image": "L2", "ssim_image": "SSIM"}, "image AUROC")
-    points(middle, dict(zip(ERRORS, ("normal images", "defects"), strict=True)), "squared error of a pixel")
+    points(
+        middle,
+        dict(zip(ERRORS, ("normal images", "defects"), strict=True)),
+        "squared error of a pixel",
+    )
     middle.set_yscale("log")
     right.imshow(sheet)
     rows = ["image", *measured]
@@ -163,7 +181,9 @@ def draw(figure: Figure, measured: Measured, sheet: UInt8[np.ndarray, "h w 3"]) 
 def report(measured: Measured, sheet: UInt8[np.ndarray, "h w 3"]) -> Finding:
     """The study's figure, numbers and conclusion."""
     keys = list(measured[NONE])
-    cells = {skips: [over_seeds(figures[key]) for key in keys] for skips, figures in measured.items()}
+    cells = {
+        skips: [over_seeds(figures[key]) for key in keys] for skips, figures in measured.items()
+    }
     shown = [
         *(f"{kind} {name} AUROC" for kind in SCORES for name in METRICS),
         *(name.replace("_", " ") for name in ERRORS),
@@ -177,7 +197,10 @@ def report(measured: Measured, sheet: UInt8[np.ndarray, "h w 3"]) -> Finding:
             markdown.table(["skips", *shown], [[skips, *line] for skips, line in cells.items()]),
         ],
         header=["skips", *(f"{key}_{part}" for key in keys for part in ("mean", "sd"))],
-        lines=[[skips, *(x for cell in line for x in (cell.mean, cell.sd))] for skips, line in cells.items()],
+        lines=[
+            [skips, *(x for cell in line for x in (cell.mean, cell.sd))]
+            for skips, line in cells.items()
+        ],
         draw=lambda figure: draw(figure, measured, sheet),
         size=(11, 3.4),
     )

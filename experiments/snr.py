@@ -52,7 +52,9 @@ def signal_to_noise(test: Split, traced: Trajectories) -> dict[str, Float[np.nda
         states = [maps[test.annotated, i] for i in range(maps.shape[1])]
         normal = np.array([state.mean(where=~truth, dtype=np.float64) for state in states])
         # An empty mean is NaN with a warning.
-        defective = [state.mean(where=truth, dtype=np.float64) if truth.any() else np.nan for state in states]
+        defective = [
+            state.mean(where=truth, dtype=np.float64) if truth.any() else np.nan for state in states
+        ]
         figures[f"{score}_normal"], figures[f"{score}_anomalous"] = normal, np.array(defective)
         figures[f"{score}_ratio"] = _quotient(figures[f"{score}_anomalous"], normal)
     return figures
@@ -65,7 +67,10 @@ def areas(test: Split, masks: Bool[np.ndarray, "n t h w"]) -> dict[str, Float[np
     figures = {}
     for label, group in enumerate(("normal", "anomalous")):
         chosen = test.labels == label
-        figures |= {f"area_{group}": area[chosen].mean(axis=0), f"empty_{group}": empty[chosen].mean(axis=0)}
+        figures |= {
+            f"area_{group}": area[chosen].mean(axis=0),
+            f"empty_{group}": empty[chosen].mean(axis=0),
+        }
     return figures
 
 
@@ -110,7 +115,9 @@ def conclude(measured: Measured) -> str:
 
     last = measured["area_normal"].shape[1] - 1
     sentences = []
-    for ratio in [name for name in measured if name.endswith("_ratio") and at(name, 0).mean is not None]:
+    for ratio in [
+        name for name in measured if name.endswith("_ratio") and at(name, 0).mean is not None
+    ]:
         rise = over_seeds((measured[ratio][:, -1] / measured[ratio][:, 0]).tolist())
         sentences.append(
             f"The {ratio.removesuffix('_ratio')} score of an anomalous pixel is {at(ratio, 0)} times that of"
@@ -142,7 +149,11 @@ def draw(figure: Figure, measured: Measured) -> None:
     labels = {
         **{name: name.removesuffix("_ratio") for name in ratios},
         **{"area_normal": "normal images", "area_anomalous": "anomalous images"},
-        **{"subset": "of masks", "inside": "of pixels", "inside_changed": "of pixels of masks that changed"},
+        **{
+            "subset": "of masks",
+            "inside": "of pixels",
+            "inside_changed": "of pixels of masks that changed",
+        },
         "changed": "fraction of masks that changed",
     }
     for axes, (title, names) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
@@ -151,10 +162,14 @@ def draw(figure: Figure, measured: Measured) -> None:
             mean, iterations = values.mean(axis=0), np.arange(values.shape[1])
             if name.startswith("area"):
                 mean[0] = np.nan  # the checkerboard pass covers everything
-            (line,) = axes.plot(iterations, mean, label=labels[name], linewidth=1.4, marker=".", markersize=3)
+            (line,) = axes.plot(
+                iterations, mean, label=labels[name], linewidth=1.4, marker=".", markersize=3
+            )
             if len(values) > 1:
                 sd, colour = values.std(axis=0, ddof=1), line.get_color()
-                axes.fill_between(iterations, mean - sd, mean + sd, alpha=0.15, linewidth=0, color=colour)
+                axes.fill_between(
+                    iterations, mean - sd, mean + sd, alpha=0.15, linewidth=0, color=colour
+                )
         axes.set_title(title, loc="left", fontsize=9)
         axes.set_xlabel("iteration")
         axes.legend(fontsize=7)
@@ -186,7 +201,9 @@ def report(measured: Measured) -> Finding:
             *tables,
         ],
         header=["iteration", *(f"{name}_{part}" for name in names for part in ("mean", "sd"))],
-        lines=[[i, *(x for cell in line for x in (cell.mean, cell.sd))] for i, line in enumerate(cells)],
+        lines=[
+            [i, *(x for cell in line for x in (cell.mean, cell.sd))] for i, line in enumerate(cells)
+        ],
         draw=lambda figure: draw(figure, measured),
         size=(11, 3.2),
     )

@@ -101,7 +101,9 @@ def settings(flags: Flags) -> Config:
         InputError: the first of --runs is no run.
     """
     return (
-        RunFolder(flags.runs[0]).read_config() if flags.runs else default_config("i3ad", preset=flags.preset)
+        RunFolder(flags.runs[0]).read_config()
+        if flags.runs
+        else default_config("i3ad", preset=flags.preset)
     )
 
 
@@ -126,8 +128,16 @@ def one_category(flags: Flags, *, methods: Sequence[str]) -> dict[Run, Config]:
         InputError: a flag makes no sense, or --data names several categories.
     """
     if len(found := categories([flags.data])) != 1:
-        raise InputError(f"--data {flags.data}: holds {', '.join(found)}; a study takes one of them")
-    return plan(data=[flags.data], methods=methods, seeds=flags.seeds, preset=flags.preset, steps=flags.steps)
+        raise InputError(
+            f"--data {flags.data}: holds {', '.join(found)}; a study takes one of them"
+        )
+    return plan(
+        data=[flags.data],
+        methods=methods,
+        seeds=flags.seeds,
+        preset=flags.preset,
+        steps=flags.steps,
+    )
 
 
 def train_missing(planned: Mapping[Run, Config], out: Path) -> None:
@@ -138,7 +148,9 @@ def train_missing(planned: Mapping[Run, Config], out: Path) -> None:
         SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
     """
     done = finished(planned, out)
-    missing = tqdm([run for run in planned if run not in done], unit="run", disable=len(done) == len(planned))
+    missing = tqdm(
+        [run for run in planned if run not in done], unit="run", disable=len(done) == len(planned)
+    )
     for run in missing:
         missing.set_description(str(run))
         try:
@@ -166,7 +178,9 @@ def load_seeds(
     configs = [folder.read_config() for folder in chosen]
     for folder, config in zip(chosen, configs, strict=True):
         if config.method != "i3ad":
-            raise InputError(f"--runs {folder.path}: a run of {config.method}; this study is about i3ad")
+            raise InputError(
+                f"--runs {folder.path}: a run of {config.method}; this study is about i3ad"
+            )
         expected = {**first.flat(), "seed": config.seed}
         for name, value in config.flat().items():
             if value != expected[name]:
@@ -175,7 +189,9 @@ def load_seeds(
                     f" {expected[name]}; give runs that differ by their seed alone"
                 )
     if len({config.seed for config in configs}) < len(configs):
-        raise InputError(f"--runs {chosen[-1].path}: two of the runs have one seed; give each seed once")
+        raise InputError(
+            f"--runs {chosen[-1].path}: two of the runs have one seed; give each seed once"
+        )
     data, runs = labelled_data(chosen[0]), [Loaded.of(folder) for folder in chosen]
     if base is not None and base != first.test.refine.base:
         runs = [run._replace(detector=recalibrated(run.detector, data, base=base)) for run in runs]
@@ -188,8 +204,13 @@ def recalibrated(detector: Detector, data: Dataset, **settings: Any) -> Detector
     Raises:
         InputError: a setting cannot be used, or a calibration image is missing from the data or has changed.
     """
-    plan, held_out = with_settings(detector, **settings).plan, detector.files.select_held_out(data.train)
-    return Detector.calibrated(plan, detector.state, held_out.images[:], step=detector.calibration.step)
+    plan, held_out = (
+        with_settings(detector, **settings).plan,
+        detector.files.select_held_out(data.train),
+    )
+    return Detector.calibrated(
+        plan, detector.state, held_out.images[:], step=detector.calibration.step
+    )
 
 
 def with_settings(detector: Detector, **settings: Any) -> Detector:

@@ -72,7 +72,9 @@ def _outcome(run: Run, planned: Mapping[Run, Config], out: Path) -> Outcome:
 def _on_ray(missing: Sequence[Run], planned: Mapping[Run, Config], out: Path) -> Iterator[Outcome]:
     ray = find_ray()
     with cluster(ray):
-        needed = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": _cores(ray)}
+        needed = (
+            {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": _cores(ray)}
+        )
 
         @ray.remote(max_retries=_RETRIES, **needed)
         def task(run: Run, folder: str, _: Outcome | None) -> Outcome:

@@ -108,7 +108,9 @@ class Session:
 
     def notes(self) -> dict[str, Any]:
         """What stands below the tables."""
-        steps = {run.method: c.flat()["steps"] for run, c in self.plan.items() if "steps" in c.flat()}
+        steps = {
+            run.method: c.flat()["steps"] for run, c in self.plan.items() if "steps" in c.flat()
+        }
         seconds = sum(wall_seconds(run_folder(self.flags.out, run).path) for run in self.plan)
         return {
             "data": ", ".join(dict.fromkeys(config.data.data for config in self.plan.values())),
@@ -126,12 +128,18 @@ def main(arguments: Sequence[str]) -> None:
     """Parses the command line, trains the missing runs, writes the tables after each."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     planned = plan(
-        data=flags.data, methods=flags.methods, seeds=flags.seeds, preset=flags.preset, steps=flags.steps
+        data=flags.data,
+        methods=flags.methods,
+        seeds=flags.seeds,
+        preset=flags.preset,
+        steps=flags.steps,
     )
     session = Session(flags, planned, finished(planned, flags.out), {}, environment())
     session.write()
     missing = [run for run in planned if run not in session.results]
-    following = iter([*missing, "end"] if flags.engine == "here" else [])  # on Ray several are at work
+    following = iter(
+        [*missing, "end"] if flags.engine == "here" else []
+    )  # on Ray several are at work
     with tqdm(initial=len(session.results), total=len(planned), unit="run") as progress:
         progress.set_description(worked_on := str(next(following, "runs")))
         try:
@@ -144,7 +152,8 @@ def main(arguments: Sequence[str]) -> None:
         except (Interrupted, KeyboardInterrupt) as stop:
             progress.close()
             print(
-                f"\n{worked_on} {stop or 'stopped'}. To go on, give the same command again.", file=sys.stderr
+                f"\n{worked_on} {stop or 'stopped'}. To go on, give the same command again.",
+                file=sys.stderr,
             )
             sys.exit(128 + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT))
     print(f"{len(session.results)} of {len(planned)} runs finished; tables in {flags.out}")

@@ -67,7 +67,9 @@ def measure(subject: Subject) -> Curves:
     """
     for run in subject.runs:
         if "u_errors" not in run.detector.calibration.tuned:
-            raise InputError(f"--runs {run.folder.path}: its u was given by --u; train one without that")
+            raise InputError(
+                f"--runs {run.folder.path}: its u was given by --u; train one without that"
+            )
     test, detectors = subject.data.test, [run.detector for run in subject.runs]
     tuned = [detector.calibration.tuned for detector in detectors]
     candidates = [float(u) for u in tuned[0]["u_errors"]]
@@ -132,7 +134,9 @@ def draw(figure: Figure, curves: Curves) -> None:
     panels[0].legend(fontsize=7)
     for index, errors in enumerate(curves.errors):
         panels[-1].plot(us, errors, color="grey", label=None if index else "L1 error, each run")
-    panels[-1].axhline(curves.tolerance, color="black", linestyle="--", linewidth=1, label="tolerance")
+    panels[-1].axhline(
+        curves.tolerance, color="black", linestyle="--", linewidth=1, label="tolerance"
+    )
     panels[-1].set_title("L1 error of held-out normal images", loc="left", fontsize=9)
     panels[-1].legend(fontsize=7)
     for axes in panels:
@@ -150,9 +154,12 @@ def report(curves: Curves) -> Finding:
     rows = [[f"{u:.2f}", *line] for u, line in zip(us, cells, strict=True)]
     rows.append(["the rule's", "", *(curves.at_choice(n) for n in names)])
     rows.append(["best less the rule's", "", *(curves.gaps(n) for n in names)])
-    header = [f"{name}_{part}".replace(" ", "_auroc_") for name in columns for part in ("mean", "sd")]
+    header = [
+        f"{name}_{part}".replace(" ", "_auroc_") for name in columns for part in ("mean", "sd")
+    ]
     lines = [
-        [u, *(x for cell in line for x in (cell.mean, cell.sd))] for u, line in zip(us, cells, strict=True)
+        [u, *(x for cell in line for x in (cell.mean, cell.sd))]
+        for u, line in zip(us, cells, strict=True)
     ]
     return Finding(
         title="AUROC by the threshold u of the mask",

@@ -65,7 +65,9 @@ def trajectories(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Tr
 
     whole: Any = preprocessing.apply(trace, images, queue_size=size)
     maps, masks = jax.tree.map(lambda x: np.moveaxis(x, 3, 1), whole)
-    return Trajectories(maps, masks > 0.5, np.concatenate(ends).reshape(len(images), -1).max(axis=1))
+    return Trajectories(
+        maps, masks > 0.5, np.concatenate(ends).reshape(len(images), -1).max(axis=1)
+    )
 
 
 @jit(static_argnums=(0, 1))
@@ -106,14 +108,20 @@ def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], flo
         areas["image", score] = image_auroc(test.labels, image_scores(values, "mean"))
         areas["pixel", score] = pixel_auroc(test.masks[test.annotated], values[test.annotated])
     found = {names: np.nan if area is None else area for names, area in areas.items()}
-    means = {(metric, MEAN): np.mean([found[metric, score] for score in SCORES]) for metric in METRICS}
+    means = {
+        (metric, MEAN): np.mean([found[metric, score] for score in SCORES]) for metric in METRICS
+    }
     return {**found, **{names: float(mean) for names, mean in means.items()}}
 
 
-def auroc_curves(test: Split, traced: Trajectories) -> dict[tuple[str, str], Float[np.ndarray, " t"]]:
+def auroc_curves(
+    test: Split, traced: Trajectories
+) -> dict[tuple[str, str], Float[np.ndarray, " t"]]:
     """What `auroc` says of the maps after each iteration."""
     last = int(traced.iterations.max())
-    areas = [auroc(test, {k: maps[:, i] for k, maps in traced.maps.items()}) for i in range(last + 1)]
+    areas = [
+        auroc(test, {k: maps[:, i] for k, maps in traced.maps.items()}) for i in range(last + 1)
+    ]
     # From there on no image changes.
     areas += areas[-1:] * (traced.masks.shape[1] - len(areas))
     return {names: np.array([area[names] for area in areas]) for names in areas[0]}

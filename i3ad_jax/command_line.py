@@ -28,8 +28,16 @@ from i3ad_jax.runtime.processes import end_alone, is_first, is_lost
 from i3ad_jax.settings import flag
 
 Flags = TypeVar("Flags")
-SIZES = ("batch_size", "test_batch_size", "queue_size", "width", "image_size")  # what memory goes to
-_UNKNOWN = re.compile(r"Unrecognized options: --(?P<name>[a-z0-9_-]+)(?:(?:=|, )(?P<value>(?!--)[^ ,]+))?")
+SIZES = (
+    "batch_size",
+    "test_batch_size",
+    "queue_size",
+    "width",
+    "image_size",
+)  # what memory goes to
+_UNKNOWN = re.compile(
+    r"Unrecognized options: --(?P<name>[a-z0-9_-]+)(?:(?:=|, )(?P<value>(?!--)[^ ,]+))?"
+)
 
 
 def parse(
@@ -82,7 +90,9 @@ def parse_known(flags: Callable[..., Flags], arguments: Sequence[str]) -> Flags:
     messages = io.StringIO()
     try:
         with redirect_stderr(messages):
-            known, _ = tyro.cli(flags, args=list(arguments), return_unknown_args=True, add_help=False)
+            known, _ = tyro.cli(
+                flags, args=list(arguments), return_unknown_args=True, add_help=False
+            )
             return known
     except SystemExit:
         raise InputError(_first_paragraph(messages.getvalue())) from None
@@ -94,7 +104,10 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
     print(f"{'score':20}{'image AUROC':>14}{'pixel AUROC':>14}{'pixel AUPRO':>14}")
     for kind, metrics in results["scores"].items():
         cells = (metrics[name] for name in ("image_auroc", "pixel_auroc", "pixel_aupro"))
-        print(f"{kind:20}" + "".join(f"{'-' if value is None else f'{value:.4f}':>14}" for value in cells))
+        print(
+            f"{kind:20}"
+            + "".join(f"{'-' if value is None else f'{value:.4f}':>14}" for value in cells)
+        )
     print(f"\n{folder.results}\n{folder.scores}\n{folder.report}")
 
 
@@ -116,7 +129,9 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
         _set_up_jax()
         command(sys.argv[1:])
     except InputError as error:
-        sys.unraisablehook = lambda _: None  # Orbax's reads of a damaged checkpoint, which end only now
+        sys.unraisablehook = lambda _: (
+            None
+        )  # Orbax's reads of a damaged checkpoint, which end only now
         sys.exit(_fail(str(error), 2))
     except jax.errors.JaxRuntimeError as error:
         if not is_lost(error):
@@ -141,7 +156,9 @@ def _of_the_machine(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return f"out of memory; lower {' or '.join(map(flag, SIZES))}"
     *_, last = traceback.extract_tb(error.__traceback__)
-    if (platforms := os.environ.get("JAX_PLATFORMS")) and Path(last.filename).name == "xla_bridge.py":
+    if (platforms := os.environ.get("JAX_PLATFORMS")) and Path(
+        last.filename
+    ).name == "xla_bridge.py":
         return f"JAX_PLATFORMS={platforms}: JAX has no such devices here; name others, or none"
     return None
 
@@ -151,7 +168,9 @@ def _flush_output() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes again
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter flushes again
         sys.exit(_fail(f"standard output: cannot be written to ({error.strerror})", 2))
 
 

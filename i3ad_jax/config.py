@@ -49,7 +49,9 @@ class Config(Settings, Generic[Training, Test]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, default in zip(("training", "test"), _presets(self.method, self.preset), strict=True):
+        for name, default in zip(
+            ("training", "test"), _presets(self.method, self.preset), strict=True
+        ):
             if type(getattr(self, name)) is not type(default):
                 raise SettingError(name, getattr(self, name), f"must be {type(default).__name__}")
         for name, side in self.possible_sides().items():
@@ -78,7 +80,9 @@ class Config(Settings, Generic[Training, Test]):
         settings = self.flat()
         for name in AUTOMATIC_NETWORKS:
             if settings.get(name) == "auto":
-                raise SettingError(name, "auto", "depends on the images; resolve it first, or give a value")
+                raise SettingError(
+                    name, "auto", "depends on the images; resolve it first, or give a value"
+                )
         (side,) = self.possible_sides().values()
         return METHODS[self.method](self.training, self.test, side, self.ssim, self.throughput)
 
@@ -133,7 +137,9 @@ class Config(Settings, Generic[Training, Test]):
         """
         other = default_config(method, preset=self.preset)
         if len({METHODS[name].weights_of or name for name in (method, self.method)}) > 1:
-            raise SettingError("method", method, f"cannot take the weights of a run of {self.method}")
+            raise SettingError(
+                "method", method, f"cannot take the weights of a run of {self.method}"
+            )
         return replace(self, method=method, training=self.training, test=other.test)
 
     @classmethod

@@ -120,7 +120,9 @@ class Detector(Inference):
             for callback in callbacks:
                 callback(TrainingProgress(step.number, total, losses, so_far))
 
-        last = last_step(plan, resolved.images.images, devices=devices, progress=progress, on_step=on_step)
+        last = last_step(
+            plan, resolved.images.images, devices=devices, progress=progress, on_step=on_step
+        )
         detector = cls.calibrated(plan, last.state, held_out, step=last.number, progress=progress)
         if detector.calibration.problem:
             warnings.warn(detector.calibration.problem, LearnedLittleWarning, stacklevel=2)
@@ -158,7 +160,9 @@ class Detector(Inference):
         )
         return cls(plan, state, calibration)
 
-    def threshold(self, *, false_alarm_rate: float = 1 - DEFECT_QUANTILE, score: str | None = None) -> float:
+    def threshold(
+        self, *, false_alarm_rate: float = 1 - DEFECT_QUANTILE, score: str | None = None
+    ) -> float:
         """Return the threshold that a fraction of the calibration images exceeds.
 
         Args:
@@ -193,7 +197,9 @@ class Detector(Inference):
         if false_alarm_rate is not None and threshold is not None:
             raise InputError("false_alarm_rate and threshold: give one of them")
         if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
-            raise InputError(f"false_alarm_rate {false_alarm_rate}: must be more than 0 and less than 1")
+            raise InputError(
+                f"false_alarm_rate {false_alarm_rate}: must be more than 0 and less than 1"
+            )
         quantile = None if false_alarm_rate is None else 1 - false_alarm_rate
         asked = VerdictSettings(score, quantile, threshold)
         name = Rule.of(self.calibration, asked).score  # refuses an unknown one

@@ -21,7 +21,9 @@ class DivergenceError(InputError):
             kept: step of the newest good checkpoint; None if there is none.
         """
         last_good = "" if kept is None else f"; the checkpoint of step {kept} is kept"
-        super().__init__(f"training diverged at step {step} ({problem}); lower the learning rates{last_good}")
+        super().__init__(
+            f"training diverged at step {step} ({problem}); lower the learning rates{last_good}"
+        )
 
 
 def reason_of(error: Exception) -> str:

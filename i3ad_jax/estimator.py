@@ -76,7 +76,9 @@ class AnomalyDetector(BaseEstimator):
         """Settings that were given: what is neither a parameter of `__init__` nor fitted nor private."""
         own = self._get_param_names()
         return {
-            name: x for name, x in vars(self).items() if name not in own and "_" not in (name[0], name[-1])
+            name: x
+            for name, x in vars(self).items()
+            if name not in own and "_" not in (name[0], name[-1])
         }
 
     def set_params(self, **parameters: Any) -> "AnomalyDetector":
@@ -98,7 +100,9 @@ class AnomalyDetector(BaseEstimator):
             InputError: a setting or an image cannot be used, or training diverged.
         """
         if not 0 < self.contamination < 1:
-            raise InputError(f"contamination {self.contamination}: must be more than 0 and less than 1")
+            raise InputError(
+                f"contamination {self.contamination}: must be more than 0 and less than 1"
+            )
         images = readable_again(X)
         detector = Detector.fit(
             images if y is None else _normal(images, y),
@@ -107,7 +111,11 @@ class AnomalyDetector(BaseEstimator):
             progress=self.progress,
             **self._settings,
         ).with_rule(score=self.selected_score, false_alarm_rate=self.contamination)
-        self.detector_, self.score_, self.threshold_ = detector, detector.rule.score, detector.rule.threshold
+        self.detector_, self.score_, self.threshold_ = (
+            detector,
+            detector.rule.score,
+            detector.rule.threshold,
+        )
         self.decision_scores_ = self._fitted_scores(images)
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(np.int64)
         return self
@@ -161,11 +169,15 @@ class AnomalyDetector(BaseEstimator):
             InputError: there are no labels or of one class only, or an image cannot be used.
         """
         if y is None:
-            raise InputError("score: needs labels y, 0 for a normal image and 1 for an anomalous one")
+            raise InputError(
+                "score: needs labels y, 0 for a normal image and 1 for an anomalous one"
+            )
         labels = np.asarray(y)
         auroc = image_auroc(labels, self.decision_function(X))
         if auroc is None:
-            raise InputError(f"score: all labels y are {labels[0]}; give normal and anomalous images")
+            raise InputError(
+                f"score: all labels y are {labels[0]}; give normal and anomalous images"
+            )
         return auroc
 
     def _fitted_scores(self, images: ImagesLike) -> Float[np.ndarray, " n"]:

@@ -59,7 +59,9 @@ class Evaluation:
             rule: that decides.
             thresholds: of every other score.
         """
-        from i3ad_jax.scoring.metrics import summarise  # scikit-learn takes most of a second to import
+        from i3ad_jax.scoring.metrics import (
+            summarise,
+        )  # scikit-learn takes most of a second to import
 
         found = summarise(test, maps, scores, {**thresholds, rule.score: rule.threshold})
         return cls(name, rule, test.paths, test.labels, test.defects, scores, found)
@@ -88,7 +90,9 @@ class Evaluation:
             if (row["score"], row["defect"]) == (score or self.rule.score, defect) and name in row:
                 return row[name]
         known = ", ".join(row["defect"] for row in self.rows() if row["score"] == self.rule.score)
-        raise InputError(f"metric {name}, score {score}, defect {defect}: not measured; defects: {known}")
+        raise InputError(
+            f"metric {name}, score {score}, defect {defect}: not measured; defects: {known}"
+        )
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row for each score and defect class: the columns of `to_dataframe`."""

@@ -144,7 +144,9 @@ class Inference:
         pixels = self._resized(images)
         found: Any = self.preprocessing.apply(
             lambda queue, count: (
-                self.method.predict(self.state, self.calibration.tuned, queue, count).reconstructions
+                self.method.predict(
+                    self.state, self.calibration.tuned, queue, count
+                ).reconstructions
             ),
             pixels,
             queue_size=self.config.throughput.queue_size,
@@ -155,7 +157,9 @@ class Inference:
         """Every state of the test-time loop for images, as `score` takes them."""
         return self.trace_pixels(self._resized(images))
 
-    def anomaly_maps(self, images: UInt8[np.ndarray, "n h w 3"], *, bar: tqdm | None = None) -> AnomalyMaps:
+    def anomaly_maps(
+        self, images: UInt8[np.ndarray, "n h w 3"], *, bar: tqdm | None = None
+    ) -> AnomalyMaps:
         """The map of every score for images of the working size; each moves the bar on, if there is one."""
         plain = plain_anomaly_maps(
             self.method,

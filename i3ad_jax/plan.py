@@ -53,7 +53,9 @@ class Plan:
     @cached_property
     def config(self) -> Config[Any, Any]:
         """Settings with every choice made."""
-        return self.asked.with_settings({name: choice.value for name, choice in self.choices.items()})
+        return self.asked.with_settings(
+            {name: choice.value for name, choice in self.choices.items()}
+        )
 
     @cached_property
     def method(self) -> Method:
@@ -119,7 +121,9 @@ class Plan:
         except (TypeError, AttributeError, SettingError) as error:
             raise ValueError(str(error)) from error
         if method.image_size != preprocessing.side:
-            raise ValueError(f"side {preprocessing.side} is not that of the settings, {method.image_size}")
+            raise ValueError(
+                f"side {preprocessing.side} is not that of the settings, {method.image_size}"
+            )
         return plan
 
     def check_memory(self) -> None:
@@ -166,11 +170,17 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
 
     files, images, held_out = divide(whole)
     sizes = images.original_sizes + held_out.original_sizes
-    small = None if settings.view == "tiles" else learn_preprocessing(config, images, held_out, side=whole[0])
+    small = (
+        None
+        if settings.view == "tiles"
+        else learn_preprocessing(config, images, held_out, side=whole[0])
+    )
     view, size, side = choose_view(config, small, sizes)
     if size != whole:
         files, images, held_out = divide(size)
-    learned = small if view.value == "whole" else learn_preprocessing(config, images, held_out, side=side)
+    learned = (
+        small if view.value == "whole" else learn_preprocessing(config, images, held_out, side=side)
+    )
     assert learned is not None  # whole images were looked at to choose them
     explained = learned.reasons["explained_by_mean_image"]
     generator = choose_generator(config, explained, whole=size == (side, side))
@@ -211,11 +221,15 @@ def choose_view(
     if view.value == "whole":
         return view, (side, side), side
     resolution = settings.resolution or min(RESOLUTION, round(_median_side(original_sizes)))
-    size = working_size(original_sizes, resolution=resolution, smallest=settings.tile, aspect=aspect)
+    size = working_size(
+        original_sizes, resolution=resolution, smallest=settings.tile, aspect=aspect
+    )
     return view, size, settings.tile
 
 
-def choose_generator(config: Config[Any, Any], explained: float, *, whole: bool) -> dict[str, Choice]:
+def choose_generator(
+    config: Config[Any, Any], explained: float, *, whole: bool
+) -> dict[str, Choice]:
     """Choose the generator of a method that has one.
 
     The context encoder where whole images are partly alike: it draws an image as a whole.
@@ -262,7 +276,10 @@ def _chosen_units(config: Config[Any, Any], learned: Preprocessing) -> dict[str,
         "centre": Choice(learned.units.subtract, "unseen normal images differ least from it"),
     }
     settings = config.preprocessing.flat()
-    return {name: x if settings[name] == "auto" else _as_asked(config, name) for name, x in found.items()}
+    return {
+        name: x if settings[name] == "auto" else _as_asked(config, name)
+        for name, x in found.items()
+    }
 
 
 def _as_asked(config: Config[Any, Any], name: str) -> Choice:

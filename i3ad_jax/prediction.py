@@ -128,7 +128,9 @@ class Prediction:
         axes.imshow(self.heat_map)
         for region in () if self.rule.pixel_threshold is None else self.regions:
             corner = region.left - 0.5, region.top - 0.5
-            axes.add_patch(Rectangle(corner, region.width, region.height, fill=False, edgecolor="cyan"))
+            axes.add_patch(
+                Rectangle(corner, region.width, region.height, fill=False, edgecolor="cyan")
+            )
         axes.set_title(self._verdict)
         axes.set_axis_off()
         return axes
@@ -195,7 +197,9 @@ class Trace:
         return f"Trace({images} images of {height} x {width}, {states} states to iteration {last})"
 
     def _repr_html_(self) -> str:
-        rows = [Image.fromarray(np.concatenate(list(states), axis=1)) for states in self.reconstructions]
+        rows = [
+            Image.fromarray(np.concatenate(list(states), axis=1)) for states in self.reconstructions
+        ]
         return _figure(rows, repr(self))
 
 

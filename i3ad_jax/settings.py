@@ -87,7 +87,9 @@ class Settings:
         """
         if unknown := changes.keys() - self.flat().keys():
             name = min(unknown)
-            raise SettingError(name, changes[name], f"no such setting here; one of {', '.join(self.flat())}")
+            raise SettingError(
+                name, changes[name], f"no such setting here; one of {', '.join(self.flat())}"
+            )
         new = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -195,5 +197,10 @@ def _outside(value: Any, bounds: Mapping[str, float]) -> str | None:
     }
     if all(inside[name](bound) for name, bound in bounds.items()):
         return None
-    words = {"minimum": "at least", "above": "more than", "maximum": "at most", "below": "less than"}
+    words = {
+        "minimum": "at least",
+        "above": "more than",
+        "maximum": "at most",
+        "below": "less than",
+    }
     return "must be " + " and ".join(f"{words[name]} {bound:g}" for name, bound in bounds.items())

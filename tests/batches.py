@@ -10,4 +10,6 @@ from i3ad_jax.segmentation.planting import Planted
 
 def without_defects(images: Float[np.ndarray | Array, "b h w 3"]) -> Batch:
     """A batch none of whose images has a planted defect."""
-    return Batch(jnp.asarray(images), Planted(jnp.asarray(images), jnp.zeros((*images.shape[:-1], 1))))
+    return Batch(
+        jnp.asarray(images), Planted(jnp.asarray(images), jnp.zeros((*images.shape[:-1], 1)))
+    )

@@ -36,7 +36,9 @@ RunOf = Callable[[str], Path]
 # A folder by its name, and what makes it.
 Shared = Callable[[str, Callable[[Path], object]], Path]
 # The same examples in every run, however long one takes: a failure is the change's.
-hypothesis.settings.register_profile("suite", max_examples=50, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile(
+    "suite", max_examples=50, derandomize=True, database=None, deadline=None
+)
 hypothesis.settings.load_profile("suite")
 
 Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
@@ -151,7 +153,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 
     yield get
     for folder, before in used.items():
-        assert _times_of_change(folder) == before, f"a test has changed files of {folder}; copy it first"
+        assert _times_of_change(folder) == before, (
+            f"a test has changed files of {folder}; copy it first"
+        )
 
 
 def _times_of_change(folder: Path) -> dict[Path, int]:
@@ -214,7 +218,9 @@ def run_of(shared: Shared, flags_of: FlagsOf) -> RunOf:
     """Gives the finished run of a method's smallest training; tests that change it copy it first."""
 
     def find(method: str) -> Path:
-        return shared(f"run_{method}", lambda run: train.main([*flags_of(method), "--run", str(run)]))
+        return shared(
+            f"run_{method}", lambda run: train.main([*flags_of(method), "--run", str(run)])
+        )
 
     return find
 
@@ -310,7 +316,11 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             command_line.run(main)
-        lines = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line and line.strip()]
+        lines = [
+            line
+            for line in capsys.readouterr().err.splitlines()
+            if "%|" not in line and line.strip()
+        ]
         assert stop.value.code == 2, lines
         assert len(lines) == 1, lines
         return lines[0]

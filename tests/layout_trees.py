@@ -97,7 +97,11 @@ def mvtec_loco(root: Path) -> Tree:
 
 
 def mvtec_ad_2(root: Path) -> Tree:
-    train = ["train/good/000_regular.png", "train/good/001_regular.png", "validation/good/000_regular.png"]
+    train = [
+        "train/good/000_regular.png",
+        "train/good/001_regular.png",
+        "validation/good/000_regular.png",
+    ]
     test: Truth = {
         "test_public/good/000_regular.png": ("good", NO_DEFECT),
         "test_public/bad/000_overexposed.png": ("bad", box(2)),
@@ -131,7 +135,9 @@ def visa(root: Path) -> Tree:
         f"{images}/Anomaly/000.JPG": ("anomaly", np.maximum(box(0), box(8))),
     }
     train = [f"{images}/Normal/{i:04d}.JPG" for i in range(1, 4)]
-    return Tree(folder / "candle", folder, train, test, folder / "candle/Data/Masks/Anomaly/000.png")
+    return Tree(
+        folder / "candle", folder, train, test, folder / "candle/Data/Masks/Anomaly/000.png"
+    )
 
 
 def btad(root: Path) -> Tree:

@@ -39,7 +39,12 @@ class Plain(NamedTuple):
 
 
 def plain_loop(
-    inpaint: Inpaint, original: np.ndarray, *, u: float, settings: LoopSettings, score: Score = distance
+    inpaint: Inpaint,
+    original: np.ndarray,
+    *,
+    u: float,
+    settings: LoopSettings,
+    score: Score = distance,
 ) -> Plain:
     """All of N iterations, one after the other, and no stopping."""
     height, width, _ = original.shape

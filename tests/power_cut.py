@@ -68,7 +68,10 @@ class Disk:
             self._names[node] = {entry.name: entry.inode() for entry in entries}
 
     def _eager(self) -> Files:
-        return {name: self._contents.get(path.stat().st_ino, b"") for name, path in _files(self.root).items()}
+        return {
+            name: self._contents.get(path.stat().st_ino, b"")
+            for name, path in _files(self.root).items()
+        }
 
 
 def content(root: Path) -> Files:

@@ -23,7 +23,8 @@ def random_weights(shapes: Any, *, gain: float = 1.0) -> Any:
     assert gain <= LARGEST_GAIN
     rng = np.random.default_rng(0)
     return jax.tree.map(
-        lambda x: np.float32(gain * rng.normal(size=x.shape) / math.sqrt(math.prod(x.shape[:-1]))), shapes
+        lambda x: np.float32(gain * rng.normal(size=x.shape) / math.sqrt(math.prod(x.shape[:-1]))),
+        shapes,
     )
 
 

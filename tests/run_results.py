@@ -48,7 +48,10 @@ def make_run(seed: int = 0, **changes: Any) -> RunResults:
         "planted_auroc": {kind: {"mean": 0.7} for kind in scores},
         "thresholds": dict.fromkeys(scores, 1.0),
         "scores": {
-            kind: {**metrics(kind), "per_defect": {name: metrics(kind) for name in {*defects} - {"good"}}}
+            kind: {
+                **metrics(kind),
+                "per_defect": {name: metrics(kind) for name in {*defects} - {"good"}},
+            }
             for kind in scores
         },
         "seconds_per_image": 0.0212345,
@@ -59,7 +62,9 @@ def make_run(seed: int = 0, **changes: Any) -> RunResults:
         name=changes.get("name", f"runs/{seed}"),
         results=results,
         config=changes.get("config", {"seed": seed, "method": "i3ad", "data": {"image_size": 64}}),
-        paths=changes.get("paths", tuple(f"test/{name}/{i:03}.png" for i, name in enumerate(defects))),
+        paths=changes.get(
+            "paths", tuple(f"test/{name}/{i:03}.png" for i, name in enumerate(defects))
+        ),
         labels=labels,
         defects=defects,
         scores=scores,

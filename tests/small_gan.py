@@ -19,7 +19,9 @@ class TwoLayers(nn.Module):
     @nn.compact
     def __call__(self, masked: Any, masks: Any) -> Any:
         def stage(images: Any, name: str) -> Any:
-            return jnp.tanh(nn.Conv(3, (5, 5), name=name)(jnp.concatenate([images, masks], axis=-1)))
+            return jnp.tanh(
+                nn.Conv(3, (5, 5), name=name)(jnp.concatenate([images, masks], axis=-1))
+            )
 
         coarse = stage(masked, "coarse")
         return coarse, stage(masks * coarse + (1 - masks) * masked, "fine")

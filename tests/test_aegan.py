@@ -45,9 +45,15 @@ def test_the_two_can_swap_their_states(state: GanState) -> None:
     masked, masked_losses = jax.device_get(step(state, IMAGES, ONES))
     # One of the two is given its masks, the other makes them: rounding alone may differ.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), stepped, masked)
-    jax.tree.map(np.testing.assert_array_equal, stepped.average, stepped.generator)  # without a decay
-    assert losses["reconstruction_loss"] == pytest.approx(float(masked_losses["reconstruction_loss"]))
-    moves = [np.abs(x - y).max() for x, y in zip(*map(jax.tree.leaves, (stepped, state)), strict=True)]
+    jax.tree.map(
+        np.testing.assert_array_equal, stepped.average, stepped.generator
+    )  # without a decay
+    assert losses["reconstruction_loss"] == pytest.approx(
+        float(masked_losses["reconstruction_loss"])
+    )
+    moves = [
+        np.abs(x - y).max() for x, y in zip(*map(jax.tree.leaves, (stepped, state)), strict=True)
+    ]
     assert max(moves) > 0.1
 
 
@@ -70,5 +76,7 @@ def test_the_reconstruction_depends_on_every_pixel_shown(state: GanState) -> Non
 def test_features_are_the_discriminators_output(state: GanState) -> None:
     features = jax.jit(AEGAN.features)(state, IMAGES[0])
     assert features.shape == (8 * 8 * 4,)
-    logits = jax.jit(AEGAN.gan.discriminate)(state.discriminator, state.spectral, IMAGES[:1], ONES[:1])
+    logits = jax.jit(AEGAN.gan.discriminate)(
+        state.discriminator, state.spectral, IMAGES[:1], ONES[:1]
+    )
     np.testing.assert_allclose(features, logits.ravel(), rtol=0, atol=1e-6)

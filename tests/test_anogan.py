@@ -44,12 +44,19 @@ def run_search(state: AnoganState, image: Any, count: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("size", "bottom", "expected"),
-    [(32, 4, [3, 6, 12]), (40, 5, [3, 6, 12]), (64, 4, [3, 6, 12, 24]), (256, 4, [3, 6, 12, 24, 24, 24])],
+    [
+        (32, 4, [3, 6, 12]),
+        (40, 5, [3, 6, 12]),
+        (64, 4, [3, 6, 12, 24]),
+        (256, 4, [3, 6, 12, 24, 24, 24]),
+    ],
 )
 def test_networks_halve_and_double_any_size(size: int, bottom: int, expected: list[int]) -> None:
     assert widths(3, size) == expected
     generator, encoder = Generator(3, size), ImageEncoder(3, outputs=7)
-    images, learned = jax.eval_shape(lambda key: generator.init_with_output(key, jnp.zeros((2, 5))), KEY)
+    images, learned = jax.eval_shape(
+        lambda key: generator.init_with_output(key, jnp.zeros((2, 5))), KEY
+    )
     assert images.shape == (2, size, size, 3)
     assert learned["params"]["bottom"]["kernel"].shape == (5, bottom * bottom * expected[-1])
     (features, outputs), learned = jax.eval_shape(
@@ -72,7 +79,9 @@ def test_generated_images_are_in_range_and_each_its_own(state: AnoganState) -> N
 def test_step_changes_both_networks(state: AnoganState, stepped: tuple[AnoganState, Any]) -> None:
     for network in ("generator", "discriminator"):
         for part in ("weights", "moments"):
-            before, after = (jax.tree.leaves(getattr(getattr(x, network), part)) for x in (state, stepped[0]))
+            before, after = (
+                jax.tree.leaves(getattr(getattr(x, network), part)) for x in (state, stepped[0])
+            )
             assert any((x != y).any() for x, y in zip(before, after, strict=True)), (network, part)
 
 
@@ -88,16 +97,23 @@ def test_losses_and_updates_are_those_of_binary_cross_entropy(
     def generate(generator: Any) -> Any:
         variables = {"params": generator, "batch_stats": state.generator.averages}
         latents = jax.random.normal(KEY, (3, 4))
-        generated: Any = Generator(2, 32).apply(variables, latents, train=True, mutable=["batch_stats"])
+        generated: Any = Generator(2, 32).apply(
+            variables, latents, train=True, mutable=["batch_stats"]
+        )
         return generated[0]
 
     def discriminator_loss(weights: Any) -> Any:
         real, fake = logits(weights, IMAGES), logits(weights, generate(state.generator.weights))
         cross_entropy = optax.sigmoid_binary_cross_entropy
-        return cross_entropy(real, jnp.ones((3, 1))).mean() + cross_entropy(fake, jnp.zeros((3, 1))).mean()
+        return (
+            cross_entropy(real, jnp.ones((3, 1))).mean()
+            + cross_entropy(fake, jnp.zeros((3, 1))).mean()
+        )
 
     def generator_loss(weights: Any) -> Any:
-        return -jnp.log(jax.nn.sigmoid(logits(stepped[0].discriminator.weights, generate(weights)))).mean()
+        return -jnp.log(
+            jax.nn.sigmoid(logits(stepped[0].discriminator.weights, generate(weights)))
+        ).mean()
 
     for network, loss, rate in (
         ("discriminator", discriminator_loss, 2e-3),
@@ -108,7 +124,9 @@ def test_losses_and_updates_are_those_of_binary_cross_entropy(
         assert stepped[1][f"{network}_loss"] == pytest.approx(float(value), rel=1e-4)
         for x, y, slope in zip(*map(jax.tree.leaves, (before, after, gradient)), strict=True):
             clear = np.abs(slope) > 1e-4
-            np.testing.assert_allclose((y - x)[clear], -rate * np.sign(slope)[clear], atol=0.01 * rate)
+            np.testing.assert_allclose(
+                (y - x)[clear], -rate * np.sign(slope)[clear], atol=0.01 * rate
+            )
 
 
 def test_metrics_are_finite_scalars(stepped: tuple[AnoganState, Any]) -> None:
@@ -122,11 +140,13 @@ def test_search_finds_an_image_of_the_generator(state: AnoganState) -> None:
     image = METHOD.generate(state, latent)
     begun, found = (jax.jit(run_search)(state, image, count) for count in (0, METHOD.iterations))
     before, after = (
-        METHOD.search_loss(state, image, search.latent, search.features) for search in (begun, found)
+        METHOD.search_loss(state, image, search.latent, search.features)
+        for search in (begun, found)
     )
     assert after < 0.05 * before
     error, contrast = (
-        np.abs(image - other).mean() for other in (METHOD.reconstruction(state, found), image.mean())
+        np.abs(image - other).mean()
+        for other in (METHOD.reconstruction(state, found), image.mean())
     )
     assert error < 0.05 * contrast
 

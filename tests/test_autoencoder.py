@@ -61,7 +61,9 @@ def trained(
     return state, losses
 
 
-@pytest.mark.parametrize("network", [Autoencoder(4, 6), UNet(2, 6, (1, 3))], ids=["autoencoder", "unet"])
+@pytest.mark.parametrize(
+    "network", [Autoencoder(4, 6), UNet(2, 6, (1, 3))], ids=["autoencoder", "unet"]
+)
 @pytest.mark.parametrize("size", [32, 48])
 def test_networks_give_images_of_the_same_size(network: Any, size: int) -> None:
     images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
@@ -96,7 +98,9 @@ def test_all_of_an_image_goes_through_the_latent_vector(kind: type[AutoencoderMe
     assert rank_of_gradients(build(kind, size=16, width=4, latent_size=3)) == 3
 
 
-@pytest.mark.parametrize("skip", [1, *(pytest.param(skip, marks=pytest.mark.slow) for skip in (2, 3, 4))])
+@pytest.mark.parametrize(
+    "skip", [1, *(pytest.param(skip, marks=pytest.mark.slow) for skip in (2, 3, 4))]
+)
 def test_a_skip_goes_past_the_latent_vector(skip: int) -> None:
     assert rank_of_gradients(build(UNetMethod, size=16, width=4, latent_size=3, skips=(skip,))) == 8
 

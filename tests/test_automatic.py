@@ -30,7 +30,9 @@ def test_alternatives_change_one_choice_each() -> None:
     stored = default_config("i3ad")
     for changes in options.values():
         changed = stored.with_settings(dict(changes)).flat()
-        assert {name: value for name, value in changed.items() if stored.flat()[name] != value} == changes
+        assert {
+            name: value for name, value in changed.items() if stored.flat()[name] != value
+        } == changes
         assert len(changes) == 1
 
 
@@ -41,7 +43,10 @@ def test_the_gap_is_to_the_best_alternative() -> None:
         "levelling yes": figures([0.80, 0.90], [0.80, 0.90]),
     }
     conclusion = automatic.conclude(measured, CHOSEN)
-    assert "is 0.910 ± 0.014; the best other value, view tiles, does better by 0.050 ± 0.014." in conclusion
+    assert (
+        "is 0.910 ± 0.014; the best other value, view tiles, does better by 0.050 ± 0.014."
+        in conclusion
+    )
     assert "lies 0.030 ± 0.028 below" in conclusion
     del measured["view tiles"]
     assert "no other value of one of them does better" in automatic.conclude(measured, CHOSEN)

@@ -158,7 +158,9 @@ def test_run_without_checkpoint(fails: Fails, run: Path, tiny_folder: Path, main
 @pytest.mark.parametrize("damage", ["truncate", "delete", "pickle"])
 def test_damaged_checkpoint(fails: Fails, run: Path, damage: str) -> None:
     newest = run / "checkpoints/6"
-    for file in [file for file in newest.rglob("*") if file.is_file() and file.stat().st_size > 100]:
+    for file in [
+        file for file in newest.rglob("*") if file.is_file() and file.stat().st_size > 100
+    ]:
         if damage == "truncate":
             file.write_bytes(file.read_bytes()[:50])
         elif damage == "delete":

@@ -112,7 +112,9 @@ def test_timing_table(tmp_path: Path, untrained_run: Path) -> None:
     )
     rows = json.loads((tmp_path / "timing_table.json").read_text())
     assert {row["framework"] for row in rows[3:]} == {"JAX", "PyTorch"}
-    queues = [(row["early_exit"], row["batch"]) for row in rows if row["variant"] == "queue on 1 device"]
+    queues = [
+        (row["early_exit"], row["batch"]) for row in rows if row["variant"] == "queue on 1 device"
+    ]
     assert queues == [(True, 2), (True, 4)]
     for row in rows[3:]:
         assert row["seconds_per_image"] > 0
@@ -135,7 +137,9 @@ def test_training_speed(tmp_path: Path) -> None:
 
 
 def test_metrics_memory(tmp_path: Path) -> None:
-    metrics_memory.main(["--maps", "1100", "--side", "16", "--scores", "1000", "--out", str(tmp_path)])
+    metrics_memory.main(
+        ["--maps", "1100", "--side", "16", "--scores", "1000", "--out", str(tmp_path)]
+    )
     pixels, images = json.loads((tmp_path / "metrics_memory.json").read_text())
     assert 0.5 < pixels["pixel_auroc"] < 1
     assert 0 < pixels["pixel_aupro"] < 1

@@ -207,7 +207,9 @@ def test_header_buttons_sort_from_the_keyboard(page: Any) -> None:
 
     def press(name: str) -> str | None:
         page.get_by_role("button", name=name, exact=True).press("Enter")
-        header = page.locator("#images thead th", has=page.get_by_role("button", name=name, exact=True))
+        header = page.locator(
+            "#images thead th", has=page.get_by_role("button", name=name, exact=True)
+        )
         assert page.locator("#images th[aria-sort]:not([aria-sort=none])").count() == 1
         return header.get_attribute("aria-sort")
 
@@ -266,7 +268,9 @@ def test_tab_reaches_every_control_in_the_order_of_the_page(page: Any) -> None:
     places = []
     for _ in range(wanted):
         page.keyboard.press("Tab")
-        places.append(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+        places.append(
+            page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)")
+        )
     assert len({*places}) == wanted
     assert places == sorted(places)
 
@@ -276,11 +280,15 @@ def test_tab_reaches_every_control_in_the_order_of_the_page(page: Any) -> None:
 def test_a_phone_scrolls_no_page_sideways(page: Any, tmp_path: Path, width: int, of: str) -> None:
     if of == "comparison":
         runs = [make_run(seed, name=f"a/long/path/of/a/run/{seed}" * 4) for seed in range(6)]
-        (tmp_path / "page.html").write_text(comparison_page(runs, reports=[None] * 6), encoding="utf-8")
+        (tmp_path / "page.html").write_text(
+            comparison_page(runs, reports=[None] * 6), encoding="utf-8"
+        )
         page.goto((tmp_path / "page.html").as_uri())
     page.set_viewport_size({"width": width, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.evaluate(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
 
 
 def test_comparison_sorts_and_searches(page: Any, tmp_path: Path) -> None:
@@ -308,7 +316,14 @@ def test_texts_stand_out_in_either_scheme(page: Any, scheme: str) -> None:
     page.get_by_label("Threshold of the Combined score").press("End")  # all are missed, or passed
     card = page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor")
     assert (luminance(card) < 0.1) == (scheme == "dark")
-    for selector in (".card", ".card .soft", ".card a", ".chip.missed", ".chip.passed", ".card small"):
+    for selector in (
+        ".card",
+        ".card .soft",
+        ".card a",
+        ".chip.missed",
+        ".chip.passed",
+        ".card small",
+    ):
         ink = page.locator(selector).first.evaluate("element => getComputedStyle(element).color")
         light, dark = sorted((luminance(ink), luminance(card)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, selector  # WCAG 2.2, level AA
@@ -319,7 +334,9 @@ def test_print_has_no_controls_and_whole_tables(page: Any) -> None:
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible()
     assert not page.get_by_label("Threshold of the Combined score").is_visible()
-    assert page.locator("#images .scroll").evaluate("box => box.scrollHeight <= box.clientHeight + 1")
+    assert page.locator("#images .scroll").evaluate(
+        "box => box.scrollHeight <= box.clientHeight + 1"
+    )
     page.emulate_media(media="screen")
 
 
@@ -355,7 +372,10 @@ def test_the_service_s_page_shows_what_the_detector_says(
 
 def test_the_service_s_page_sends_the_token(tab: Any, detector: Detector, tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(png(1))
-    with serving(detector, LIMITS, token="secret") as port, opened(tab, f"http://127.0.0.1:{port}/"):
+    with (
+        serving(detector, LIMITS, token="secret") as port,
+        opened(tab, f"http://127.0.0.1:{port}/"),
+    ):
         choose = tab.get_by_label("Drop an image here")
         choose.set_input_files(tmp_path / "image.png")
         tab.get_by_text("Not scored: ").wait_for()

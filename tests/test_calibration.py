@@ -61,7 +61,9 @@ def plain(state: State) -> np.ndarray:
 def calibrated(
     state: State, *, images: np.ndarray = HELD_OUT, scoring: ScoringSettings = CONFIG.scoring
 ) -> Calibration:
-    return calibrate(METHOD, state, images, preprocessing=PREPROCESSING, scoring=scoring, seed=0, step=1)
+    return calibrate(
+        METHOD, state, images, preprocessing=PREPROCESSING, scoring=scoring, seed=0, step=1
+    )
 
 
 @pytest.mark.parametrize("by", ["pixel", "global", "none"])
@@ -87,7 +89,9 @@ def test_thresholds_are_of_images_that_the_statistics_have_not_seen(
 def test_calibrated_maps_stand_beside_the_plain_ones(state: State, plain: np.ndarray) -> None:
     found = calibrated(state)
     chosen = found.standardise["ssim_calibrated"]
-    assert chosen["by"] == max(chosen["log_likelihoods"], key=chosen["log_likelihoods"].get) == "pixel"
+    assert (
+        chosen["by"] == max(chosen["log_likelihoods"], key=chosen["log_likelihoods"].get) == "pixel"
+    )
     maps = found.complete(plain_maps(state))
     plain_names = ["l2", "ssim", "ms_ssim"]
     assert list(maps) == [*plain_names, *(f"{name}_calibrated" for name in plain_names), "combined"]
@@ -143,7 +147,9 @@ def anomalous(where: Any, by: float) -> tuple[np.ndarray, np.ndarray]:
     [(np.s_[:, 20, 30], 8.0, "top_01"), (np.s_[:], 0.1, "mean")],
     ids=["one pixel", "the whole map"],
 )
-def test_the_pooling_that_separates_planted_defects_is_chosen(where: Any, by: float, best: Pooling) -> None:
+def test_the_pooling_that_separates_planted_defects_is_chosen(
+    where: Any, by: float, best: Pooling
+) -> None:
     normal, planted = anomalous(where, by)
     name = "ssim_calibrated"
     chosen, areas = choose_poolings({name: normal}, {name: planted}, "auto")
@@ -152,7 +158,9 @@ def test_the_pooling_that_separates_planted_defects_is_chosen(where: Any, by: fl
     for pooling in POOLINGS:
         area = areas[name][pooling]
         low, high = (image_scores(maps, pooling) for maps in (normal, planted))
-        ranks = (low[:, None] < high).mean() + (low[:, None] == high).mean() / 2  # Mann and Whitney's
+        ranks = (low[:, None] < high).mean() + (
+            low[:, None] == high
+        ).mean() / 2  # Mann and Whitney's
         assert area == pytest.approx(ranks)
         assert area <= areas[name][best]
 
@@ -160,7 +168,9 @@ def test_the_pooling_that_separates_planted_defects_is_chosen(where: Any, by: fl
 def test_plain_scores_are_means_and_a_given_pooling_is_that_of_the_others() -> None:
     normal, planted = anomalous(np.s_[:, 20, 30], 8.0)
     names = ("ssim", "ssim_calibrated", "combined")
-    chosen, areas = choose_poolings(dict.fromkeys(names, normal), dict.fromkeys(names, planted), "peak")
+    chosen, areas = choose_poolings(
+        dict.fromkeys(names, normal), dict.fromkeys(names, planted), "peak"
+    )
     assert chosen == {"ssim": "mean", "ssim_calibrated": "peak", "combined": "peak"}
     assert {name: list(own) for name, own in areas.items()} == {n: [p] for n, p in chosen.items()}
 
@@ -215,7 +225,9 @@ def test_calibrated_maps_are_in_units_of_their_image_score(state: State) -> None
         scores = image_scores(unseen[name], "top_1")
         assert scores.mean() == pytest.approx(0, abs=1e-3)
         assert scores.std() == pytest.approx(1, rel=1e-3)
-        np.testing.assert_array_equal(planted[name], unseen[name])  # copies are standardised like their image
+        np.testing.assert_array_equal(
+            planted[name], unseen[name]
+        )  # copies are standardised like their image
     combined = np.mean([unseen[name] for name in calibrated_names], axis=0)
     np.testing.assert_allclose(unseen["combined"], combined, rtol=1e-6)
 
@@ -226,8 +238,12 @@ def columns(file: Path) -> dict[str, list[str]]:
     return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def test_without_standardising_and_pooling_it_is_the_plain_score(pca_run: Path, tmp_path: Path) -> None:
-    evaluate.main([str(pca_run), "--out", str(tmp_path), "--standardise", "none", "--pooling", "mean"])
+def test_without_standardising_and_pooling_it_is_the_plain_score(
+    pca_run: Path, tmp_path: Path
+) -> None:
+    evaluate.main(
+        [str(pca_run), "--out", str(tmp_path), "--standardise", "none", "--pooling", "mean"]
+    )
     scores = columns(tmp_path / "scores.csv")
     assert scores["ssim_calibrated"] == scores["ssim"] == columns(pca_run / "scores.csv")["ssim"]
     results = json.loads((tmp_path / "results.json").read_text())
@@ -252,9 +268,13 @@ def test_a_run_that_was_stopped_before_it_was_calibrated_is_calibrated_by_resume
         found = columns(tmp_path / "found/predictions.csv")
         own = [float(score) for score in columns(run / "scores.csv")["ssim_calibrated"]]
         assert [float(score) for score in found["ssim_calibrated"]] == pytest.approx(own, rel=1e-5)
-        threshold = json.loads((run / "calibration.json").read_text())["thresholds"]["ssim_calibrated"]
+        threshold = json.loads((run / "calibration.json").read_text())["thresholds"][
+            "ssim_calibrated"
+        ]
         assert found["anomalous"] == [str(int(score > threshold)) for score in own]
-        assert np.load(tmp_path / "found/maps/0.npy").min() < 0  # deviations: 1 - SSIM is never negative
+        assert (
+            np.load(tmp_path / "found/maps/0.npy").min() < 0
+        )  # deviations: 1 - SSIM is never negative
 
 
 def test_other_settings_do_not_touch_the_run_s_calibration(pca_run: Path, tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def test_cases_are_distinct_and_as_many_as_there_are(count: int, num_normal: int
     cases = choose_cases(labels, scores, count=count)
     indices = [index for index, _ in cases]
     assert len(indices) == len(set(indices)) == min(count, len(labels))
-    assert all(group.startswith("Anomalous" if labels[index] else "Normal") for index, group in cases)
+    assert all(
+        group.startswith("Anomalous" if labels[index] else "Normal") for index, group in cases
+    )
 
 
 def test_cases_of_one_group_are_neighbours() -> None:

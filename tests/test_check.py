@@ -90,7 +90,9 @@ def darker(picture: Image.Image) -> Image.Image:
 
 
 def smaller(picture: Image.Image) -> Image.Image:
-    return picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.BICUBIC)
+    return picture.resize(
+        (picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.BICUBIC
+    )
 
 
 def more_contrast(picture: Image.Image) -> Image.Image:
@@ -223,8 +225,19 @@ def grey_image(root: Path) -> Expected:
 
 FAULTS = (
     *(not_an_image, truncated, empty_file, without_known_range, same_file_to_train_on),
-    *(same_pixels_in_another_format, same_file_to_test_on, leak_of_a_file, normal_image_called_defective),
-    *(leak_of_a_jpeg, leak_of_a_darker_image, smaller_copy_to_train_on, mask_of_another_size, no_mask),
+    *(
+        same_pixels_in_another_format,
+        same_file_to_test_on,
+        leak_of_a_file,
+        normal_image_called_defective,
+    ),
+    *(
+        leak_of_a_jpeg,
+        leak_of_a_darker_image,
+        smaller_copy_to_train_on,
+        mask_of_another_size,
+        no_mask,
+    ),
     *(mask_without_image, empty_mask, full_mask, broken_mask, mask_of_a_normal_image, two_masks),
     *(image_of_no_class, grey_image),
 )
@@ -254,7 +267,9 @@ def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> No
     originals = range(7, len(images), 40)
     copies = [change(Image.fromarray(images[i])) for i in originals for change in COPIES]
     everything = [*(Image.fromarray(image) for image in images), *copies]
-    small = np.stack([np.asarray(x.resize((64, 64), Image.Resampling.BILINEAR)) for x in everything])
+    small = np.stack(
+        [np.asarray(x.resize((64, 64), Image.Resampling.BILINEAR)) for x in everything]
+    )
     vectors = signatures(small)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     different = vectors[: len(images)] @ vectors[: len(images)].T
@@ -265,7 +280,9 @@ def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> No
 
 
 @pytest.mark.slow
-def test_real_bottles_that_lie_alike_are_not_called_the_same(real_data: Callable[[str], Path]) -> None:
+def test_real_bottles_that_lie_alike_are_not_called_the_same(
+    real_data: Callable[[str], Path],
+) -> None:
     findings = inspect_data(real_data("mvtec_bottle")).findings
     # These two show the same scratch at the same place: one bottle, photographed twice.
     assert found(findings) == {("near_duplicate", "train/good/069.png train/good/070.png")}
@@ -280,7 +297,9 @@ def test_real_tiles_have_the_faults_that_are_known(real_data: Callable[[str], Pa
     empty = [finding.files[1] for finding in findings if finding.kind == "empty_mask"]
     assert empty
     assert not any(np.asarray(Image.open(root / file)).any() for file in empty)
-    listed = Path(__file__).parents[1] / "experiments/results/scores/magnetic_tile_near_duplicates.txt"
+    listed = (
+        Path(__file__).parents[1] / "experiments/results/scores/magnetic_tile_near_duplicates.txt"
+    )
     known = set(listed.read_text().split())
     leaked = {Path(file).stem for f in findings if f.kind == "near_leakage" for file in f.files}
     assert len(leaked & known) >= 0.9 * len(known)
@@ -309,13 +328,17 @@ def test_cost_is_that_of_all_steps(clean: Path) -> None:
     assert once.seconds is not None
     assert twice.seconds == pytest.approx(2 * once.seconds)
     assert estimate(choices, 40, rate=2e11).seconds == pytest.approx(once.seconds / 2)
-    assert estimate(choices, 50, rate=None).bytes_at_least - once.bytes_at_least == 10 * height * width * 3
+    assert (
+        estimate(choices, 50, rate=None).bytes_at_least - once.bytes_at_least
+        == 10 * height * width * 3
+    )
     more = choices.config.with_settings({"batch_size": 2 * config.training.batch_size, "steps": 1})
     assert once.operations < step_operations(build(more))
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "unknown"), (90, "90 seconds"), (300, "5 minutes"), (1e6, "12 days")]
+    ("seconds", "text"),
+    [(None, "unknown"), (90, "90 seconds"), (300, "5 minutes"), (1e6, "12 days")],
 )
 def test_duration_is_readable(seconds: float | None, text: str) -> None:
     assert Cost(1, 1.0, seconds, 0).duration == text
@@ -368,14 +391,21 @@ def test_clean_data_set_ends_with_0_and_says_so(
     out = capsys.readouterr().out
     assert "0 error(s), 0 warning(s), 0 note(s): nothing" in out
     assert "train images:       40 (40 good)" in out
-    assert {file.name for file in (tmp_path / "checks/cloth").iterdir()} == {"check.json", "check.html"}
+    assert {file.name for file in (tmp_path / "checks/cloth").iterdir()} == {
+        "check.json",
+        "check.html",
+    }
 
 
 def test_broken_images_alone_are_reported_too(tmp_path: Path) -> None:
     (tmp_path / "train/good").mkdir(parents=True)
     (tmp_path / "train/good/0.png").write_bytes(b"")
     inspection = inspect_data(tmp_path)
-    assert {finding.kind for finding in inspection.findings} == {"broken_image", "too_few_images", *NOTES}
+    assert {finding.kind for finding in inspection.findings} == {
+        "broken_image",
+        "too_few_images",
+        *NOTES,
+    }
     assert inspection.presets == {}
     assert inspection.figures() == {}
 
@@ -402,7 +432,9 @@ def test_masks_in_a_folder_for_each_image_are_checked_too(clean: Path, tmp_path:
         for number in range(2):
             Image.fromarray(np.eye(*SIZE, k=number, dtype=bool)).save(folder / f"{number:03}.png")
     inspection = inspect_data(tmp_path)
-    assert found(inspection.findings) == {("mask_without_image", "ground_truth/logical_anomalies/9")}
+    assert found(inspection.findings) == {
+        ("mask_without_image", "ground_truth/logical_anomalies/9")
+    }
     assert inspection.figures()["masks"] == 6
 
 

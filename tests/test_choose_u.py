@@ -56,7 +56,9 @@ class BlurringI3AD(I3AD):
 
 METHOD = BlurringI3AD(
     I3adSettings(),
-    I3adTestSettings(refine=LoopSettings(patches=4), threshold=ThresholdSettings(u_iterations=3, u_images=4)),
+    I3adTestSettings(
+        refine=LoopSettings(patches=4), threshold=ThresholdSettings(u_iterations=3, u_images=4)
+    ),
     32,
     SsimSettings(),
     ThroughputSettings(),

@@ -71,13 +71,15 @@ def test_compiled_programs_are_kept_where_the_user_says_and_every_core_is_a_devi
     tmp_path: Path, environment: dict[str, str], cache: str, devices: int
 ) -> None:
     given = {name: value.format(folder=tmp_path) for name, value in environment.items()}
-    done = run_process("-c", COMPILE, folder=tmp_path, environment={"JAX_PLATFORMS": "cpu", **given})
+    done = run_process(
+        "-c", COMPILE, folder=tmp_path, environment={"JAX_PLATFORMS": "cpu", **given}
+    )
     assert done.stdout.split() == ["2", str(devices)]
     assert any((tmp_path / cache).iterdir())
     # Nowhere else: a folder named like the package, in the working directory, would be imported in its place.
-    assert {file.relative_to(tmp_path).parts[0] for file in tmp_path.rglob("*") if file.is_file()} == {
-        cache.split("/")[0]
-    }
+    assert {
+        file.relative_to(tmp_path).parts[0] for file in tmp_path.rglob("*") if file.is_file()
+    } == {cache.split("/")[0]}
     assert not (tmp_path / "i3ad_jax").exists()
 
 
@@ -117,10 +119,26 @@ def test_the_cache_follows_the_xdg_specification(
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                ("utf-8", "pack data --out out --image-size big", "error: Error parsing --image-size: no"),
-                ("utf-8", "train --image-size big", "error: Error parsing --image-size: invalid literal"),
-                ("ascii", "train --method pca --no-shrink", "error: --shrink: pca has no such setting; i3ad"),
-                ("ascii", "evaluate nowhere", "error: nowhere/config.json: missing; nowhere is no finished"),
+                (
+                    "utf-8",
+                    "pack data --out out --image-size big",
+                    "error: Error parsing --image-size: no",
+                ),
+                (
+                    "utf-8",
+                    "train --image-size big",
+                    "error: Error parsing --image-size: invalid literal",
+                ),
+                (
+                    "ascii",
+                    "train --method pca --no-shrink",
+                    "error: --shrink: pca has no such setting; i3ad",
+                ),
+                (
+                    "ascii",
+                    "evaluate nowhere",
+                    "error: nowhere/config.json: missing; nowhere is no finished",
+                ),
             )
         ),
     ],
@@ -130,7 +148,9 @@ def test_a_mistake_is_one_line_in_whatever_encoding_and_makes_no_file(
 ) -> None:
     module, *flags = arguments.split()
     environment = {"PYTHONIOENCODING": encoding}
-    done = run_process("-m", f"i3ad_jax.{module}", *flags, folder=tmp_path, environment=environment, code=2)
+    done = run_process(
+        "-m", f"i3ad_jax.{module}", *flags, folder=tmp_path, environment=environment, code=2
+    )
     assert done.stdout == ""
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
@@ -154,7 +174,10 @@ def test_a_damaged_checkpoint_is_one_line_too(tmp_path: Path, pca_run: Path) -> 
 
 
 def test_a_run_without_a_name_is_new_in_the_folder_runs(
-    tmp_path: Path, flags_of: FlagsOf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    flags_of: FlagsOf,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train", *flags_of("pca")])
@@ -162,13 +185,20 @@ def test_a_run_without_a_name_is_new_in_the_folder_runs(
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     (run,) = (tmp_path / "runs").iterdir()
     assert str(run.relative_to(tmp_path) / "report.html") in capsys.readouterr().out
-    assert json.loads((run / "environment.json").read_text())["command"] == ["train", *flags_of("pca")]
+    assert json.loads((run / "environment.json").read_text())["command"] == [
+        "train",
+        *flags_of("pca"),
+    ]
 
 
 @pytest.mark.slow
-def test_a_whole_training_from_another_folder_leaves_only_its_run(tmp_path: Path, tiny_folder: Path) -> None:
+def test_a_whole_training_from_another_folder_leaves_only_its_run(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
     flags = ["--method", "pca", "--components", "3", "--image-size", "32", "--data", tiny_folder]
-    done = run_process("-m", "i3ad_jax.train", *flags, folder=tmp_path, environment={"XDG_CACHE_HOME": ""})
+    done = run_process(
+        "-m", "i3ad_jax.train", *flags, folder=tmp_path, environment={"XDG_CACHE_HOME": ""}
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"home", "runs"}
     (run,) = (tmp_path / "runs").iterdir()
     assert str(run.relative_to(tmp_path) / "report.html") in done.stdout
@@ -190,7 +220,9 @@ def test_a_stopped_command_is_one_line_and_clears_up(
 
     monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
     monkeypatch.setattr(sys, "argv", ["command"])
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background it is ignored
     try:
         with pytest.raises(SystemExit) as stop:
             command_line.run(write)

@@ -51,7 +51,9 @@ def test_mean_and_deviation_are_over_the_runs_that_differ_by_seed(html: str) -> 
     values = [make_run(seed).results["scores"]["combined"]["image_auroc"] for seed in (0, 1)]
     mean, sd = np.mean(values), abs(values[0] - values[1]) / np.sqrt(2)
     lines = Page(html).lines
-    assert lines.count(f"{mean:.3f} ± {sd:.3f}") >= 2  # of the combined score, which is the headline
+    assert (
+        lines.count(f"{mean:.3f} ± {sd:.3f}") >= 2
+    )  # of the combined score, which is the headline
     assert "i3ad, runs 1, 2" in lines
     assert not any(line.startswith("pca, runs") for line in lines)
 
@@ -146,7 +148,13 @@ def test_names_from_data_are_escaped() -> None:
     changes = {"defects": (*DEFECTS[:-1], HOSTILE), "paths": (*map(str, range(8)), HOSTILE)}
     scores = [np.where(LABELS, value, 0.0) for value in (0.0, 2.0)]
     runs = [
-        make_run(i, name=HOSTILE + str(i), config={HOSTILE: i}, scores=dict.fromkeys(KINDS, own), **changes)
+        make_run(
+            i,
+            name=HOSTILE + str(i),
+            config={HOSTILE: i},
+            scores=dict.fromkeys(KINDS, own),
+            **changes,
+        )
         for i, own in enumerate(scores)
     ]
     html = comparison_page(runs, reports=[HOSTILE, None])

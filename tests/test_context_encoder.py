@@ -43,9 +43,9 @@ def inpaint(weights: Any, images: Any, masks: Any) -> Any:
 
 def test_all_of_an_image_passes_the_vector(weights: Any) -> None:
     """However many pixels change, the output moves in as many directions as the vector has numbers."""
-    jacobian = jax.jit(jax.jacobian(lambda image: inpaint(weights, image[None], MASKS[:1]).ravel()))(
-        IMAGES[0]
-    )
+    jacobian = jax.jit(
+        jax.jacobian(lambda image: inpaint(weights, image[None], MASKS[:1]).ravel())
+    )(IMAGES[0])
     singular = np.linalg.svd(jacobian.reshape(3 * SIDE**2, -1), compute_uv=False)
     assert singular[LATENT_SIZE - 1] > 1e-3 * singular[0]
     assert singular[LATENT_SIZE] < 1e-5 * singular[0]
@@ -75,12 +75,16 @@ def test_i3ad_learns_to_tell_images_apart() -> None:
     """Four images that vary in one way: after training a hole's content is known from the rest."""
     method = build(default_config("i3ad", preset="quick").with_settings(SMALL))
     ramp = np.linspace(-1, 1, 32)
-    pattern = np.stack([ramp[:, None] * ramp, ramp[:, None] + 0 * ramp, 0 * ramp[:, None] + ramp], axis=-1)
+    pattern = np.stack(
+        [ramp[:, None] * ramp, ramp[:, None] + 0 * ramp, 0 * ramp[:, None] + ramp], axis=-1
+    )
     strengths = np.array([-0.9, -0.3, 0.3, 0.9])
     images = jnp.asarray(strengths[:, None, None, None] * pattern, jnp.float32)
     state, step, metrics = fresh_state(jax.random.key(0), method), jax.jit(method.step), {}
     for number in range(150):
-        state, metrics = step(state, Batch(images, None), jax.random.fold_in(jax.random.key(1), number))
+        state, metrics = step(
+            state, Batch(images, None), jax.random.fold_in(jax.random.key(1), number)
+        )
     reconstructions = method.reconstruct_once(state, images)
     assert reconstructions is not None
     assert all(np.isfinite(value) for value in metrics.values())

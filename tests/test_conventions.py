@@ -33,11 +33,15 @@ def test_key_comes_first_and_defaults_are_keywords(module: ModuleType) -> None:
         if function.__module__ != module.__name__ or name.startswith("_"):
             continue
         parameters = list(inspect.signature(function).parameters.values())
-        names = [parameter.name for parameter in parameters if parameter.kind != parameter.KEYWORD_ONLY]
+        names = [
+            parameter.name for parameter in parameters if parameter.kind != parameter.KEYWORD_ONLY
+        ]
         assert "key" not in names[1:], f"{module.__name__}.{name}"
         for parameter in parameters:
             if parameter.default is not parameter.empty:
-                assert parameter.kind == parameter.KEYWORD_ONLY, f"{module.__name__}.{name}({parameter.name})"
+                assert parameter.kind == parameter.KEYWORD_ONLY, (
+                    f"{module.__name__}.{name}({parameter.name})"
+                )
 
 
 def test_deviations_are_listed_in_the_documentation() -> None:

@@ -34,14 +34,23 @@ def reference(x: Any, kernel: Any, *, strides: Any, padding: Any, dilation: Any)
 )
 @pytest.mark.parametrize("stacked", [0, pytest.param(convolution.STACKED, marks=pytest.mark.slow)])
 def test_gradients(
-    taps: int, strides: Any, padding: Any, dilation: Any, stacked: int, monkeypatch: pytest.MonkeyPatch
+    taps: int,
+    strides: Any,
+    padding: Any,
+    dilation: Any,
+    stacked: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(convolution, "STACKED", stacked)
     rng = np.random.default_rng(0)
-    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 12, 16, 3), (taps, taps, 3, 4)))
+    x, kernel = (
+        rng.normal(size=shape).astype(np.float32) for shape in ((2, 12, 16, 3), (taps, taps, 3, 4))
+    )
     options = {"strides": strides, "padding": padding, "dilation": dilation}
     expected, reference_vjp = jax.vjp(partial(reference, **options), x, kernel)
-    actual, vjp = jax.vjp(lambda x, kernel: convolve(x, kernel, strides, padding, dilation), x, kernel)
+    actual, vjp = jax.vjp(
+        lambda x, kernel: convolve(x, kernel, strides, padding, dilation), x, kernel
+    )
     cotangent = rng.normal(size=expected.shape).astype(np.float32)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
     for gradient, expected_gradient in zip(vjp(cotangent), reference_vjp(cotangent), strict=True):
@@ -49,7 +58,10 @@ def test_gradients(
 
 
 def test_space_to_depth_can_be_left_out() -> None:
-    shapes = jax.ShapeDtypeStruct((1, 12, 16, 3), "float32"), jax.ShapeDtypeStruct((3, 3, 3, 4), "float32")
+    shapes = (
+        jax.ShapeDtypeStruct((1, 12, 16, 3), "float32"),
+        jax.ShapeDtypeStruct((3, 3, 3, 4), "float32"),
+    )
     program = jax.jit(lambda x, kernel: convolve(x, kernel, (1, 1), ((1, 1), (1, 1)), (1, 1)))
 
     def channels_multiplied() -> bool:
@@ -73,7 +85,9 @@ def test_layer_equals_flaxs(options: dict[str, Any]) -> None:
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 9, 10, 3)), jnp.float32)
     ours = Conv(4, (3, 3), **options)
     flax_names = {"stride": "strides", "dilation": "kernel_dilation"}
-    flaxs = nn.Conv(4, (3, 3), **{flax_names.get(name, name): value for name, value in options.items()})
+    flaxs = nn.Conv(
+        4, (3, 3), **{flax_names.get(name, name): value for name, value in options.items()}
+    )
     params = flaxs.init(jax.random.key(0), x)
 
     def loss(params: Any, conv: Any) -> Any:
@@ -84,4 +98,6 @@ def test_layer_equals_flaxs(options: dict[str, Any]) -> None:
     outputs = (np.asarray(conv.apply(params, x), np.float32) for conv in (ours, flaxs))
     np.testing.assert_allclose(*outputs, rtol=0, atol=tolerance)
     scale = np.abs(gradients[1]["params"]["kernel"]).max()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale), *gradients)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale), *gradients
+    )

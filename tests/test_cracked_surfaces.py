@@ -11,17 +11,23 @@ from experiments import cracked_surfaces
 from i3ad_jax.data.folder import read_folder
 
 
-def test_a_data_set_with_thin_cracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+def test_a_data_set_with_thin_cracks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
     monkeypatch.setattr(cracked_surfaces, "COUNTS", dict.fromkeys(cracked_surfaces.COUNTS, 2))
     for name in ("first", "second"):
         cracked_surfaces.main(["--out", str(tmp_path / name)])
-    files = {path.relative_to(tmp_path / "first"): path for path in (tmp_path / "first").rglob("*.*")}
+    files = {
+        path.relative_to(tmp_path / "first"): path for path in (tmp_path / "first").rglob("*.*")
+    }
     for name, path in files.items():
         assert path.read_bytes() == (tmp_path / "second" / name).read_bytes()
     data = read_folder(tmp_path / "first", size=(629, 250), aspect="stretch", layout="auto")
     assert (len(data.train), len(data.test)) == (2, 4)
     for number in range(2):
-        mask = np.asarray(Image.open(tmp_path / f"first/ground_truth/crack/{number:03}_mask.png")) > 0
+        mask = (
+            np.asarray(Image.open(tmp_path / f"first/ground_truth/crack/{number:03}_mask.png")) > 0
+        )
         image = np.asarray(Image.open(tmp_path / f"first/test/crack/{number:03}.jpg"))
         assert image.shape == mask.shape == (1258, 500)
         assert 0 < mask.mean() < 0.005

@@ -17,7 +17,8 @@ def checks(image_size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", DEFECTS)
 @pytest.mark.parametrize(
-    "image_size", [32, pytest.param(64, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)]
+    "image_size",
+    [32, pytest.param(64, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)],
 )
 def test_the_mask_covers_a_small_part_of_the_image(name, image_size):
     for seed in SEEDS:

@@ -44,4 +44,6 @@ def test_both_ways_of_a_2_x_2_convolution_are_one(monkeypatch: pytest.MonkeyPatc
     product = values_and_gradients(Conv2x2(4), params, x, weights)
     monkeypatch.setattr(layers, "WINDOWS", 0)
     convolution = values_and_gradients(Conv2x2(4), params, x, weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), product, convolution)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), product, convolution
+    )

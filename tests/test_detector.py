@@ -58,7 +58,9 @@ def assert_same(left: Detector, right: Detector) -> None:
         np.testing.assert_array_equal(a, b)
     assert calibration_json(left.calibration) == calibration_json(right.calibration)
     assert left.preprocessing.to_json() == right.preprocessing.to_json()
-    np.testing.assert_array_equal(left.preprocessing.units.mean_image, right.preprocessing.units.mean_image)
+    np.testing.assert_array_equal(
+        left.preprocessing.units.mean_image, right.preprocessing.units.mean_image
+    )
     for name, found in left.calibration.statistics.items():
         np.testing.assert_array_equal(found.mean, right.calibration.statistics[name].mean)
         np.testing.assert_array_equal(found.sd, right.calibration.statistics[name].sd)
@@ -71,7 +73,9 @@ def assert_same_predictions(found: list[Prediction], expected: list[Prediction])
         assert one.anomalous == other.anomalous
         np.testing.assert_array_equal(one.original, other.original)
         for name in one.scores:
-            np.testing.assert_array_equal(one.anomaly_map(score=name), other.anomaly_map(score=name))
+            np.testing.assert_array_equal(
+                one.anomaly_map(score=name), other.anomaly_map(score=name)
+            )
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
@@ -108,7 +112,9 @@ def test_fit_gives_the_bits_of_the_command_from_a_folder_from_paths_and_from_arr
         assert bool(int(row["anomalous"])) == prediction.is_anomalous
         stored = np.load(tmp_path / "out/maps" / f"{Path(row['path']).stem}.npy")
         if "spot" not in row["path"]:  # their maps have other names: test/good has the same stems
-            np.testing.assert_array_equal(stored, prediction.anomaly_map(score=prediction.rule.score))
+            np.testing.assert_array_equal(
+                stored, prediction.anomaly_map(score=prediction.rule.score)
+            )
 
 
 def test_callbacks_see_the_training_and_the_detector_so_far(
@@ -131,7 +137,9 @@ def test_callbacks_see_the_training_and_the_detector_so_far(
     assert all(np.isfinite(progress.losses["reconstruction_loss"]) for progress in seen)
     shorter = Detector.fit(tiny_folder, method="l2_ae", **{**settings, "steps": 20})
     expected = shorter.score(tiny_folder / "test")
-    for one, other in zip(so_far[numbers.index(20)].score(tiny_folder / "test"), expected, strict=True):
+    for one, other in zip(
+        so_far[numbers.index(20)].score(tiny_folder / "test"), expected, strict=True
+    ):
         assert one.scores == other.scores
     assert so_far[-1].score(tiny_folder / "test") == detector.score(tiny_folder / "test")
     messages = [record.getMessage() for record in caplog.records]
@@ -213,7 +221,10 @@ def test_a_training_that_diverges_is_an_input_error(tiny_folder: Path) -> None:
 
 
 def test_fit_and_score_touch_neither_signals_nor_jax_s_settings_nor_files_nor_the_terminal(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     for name in ("home", "here", "cache", "temporary"):
         (tmp_path / name).mkdir()
@@ -225,7 +236,13 @@ def test_fit_and_score_touch_neither_signals_nor_jax_s_settings_nor_files_nor_th
     def surroundings() -> list[object]:
         handlers = [signal.getsignal(number) for number in signal.valid_signals()]
         random = np.random.get_state(legacy=False)["state"]["pos"]  # pyright: ignore
-        return [handlers, dict(jax.config.values), random, warnings.showwarning, threading.active_count()]
+        return [
+            handlers,
+            dict(jax.config.values),
+            random,
+            warnings.showwarning,
+            threading.active_count(),
+        ]
 
     before, data = surroundings(), {file: file.read_bytes() for file in tiny_folder.rglob("*.png")}
     found = Detector.fit(tiny_folder, method="l2_ae", **tiny_settings("l2_ae"))
@@ -325,7 +342,12 @@ def test_predictions_hold_together(detector: Detector) -> None:
     for image, prediction in zip(images, detector.score(images), strict=True):
         np.testing.assert_array_equal(prediction.original, as_rgb(image))
         names = list(detector.calibration.thresholds)
-        assert list(prediction.scores) == list(prediction.anomalous) == list(prediction.small_maps) == names
+        assert (
+            list(prediction.scores)
+            == list(prediction.anomalous)
+            == list(prediction.small_maps)
+            == names
+        )
         for name, score in prediction.scores.items():
             assert prediction.anomalous[name] == (score > detector.calibration.thresholds[name])
             map_ = prediction.anomaly_map(score=name)
@@ -340,7 +362,9 @@ def test_predictions_hold_together(detector: Detector) -> None:
             assert score == pytest.approx(image_scores(small[None], pooling)[0], rel=1e-6)
 
 
-def test_images_of_many_sizes_come_back_in_their_order(detector: Detector, tiny_folder: Path) -> None:
+def test_images_of_many_sizes_come_back_in_their_order(
+    detector: Detector, tiny_folder: Path
+) -> None:
     files = sorted(tiny_folder.rglob("*.png"))
     mixed = [*files, COLOUR, Image.fromarray(GREY), tiny_folder / "test/good"]
     found = detector.score(mixed)
@@ -353,10 +377,14 @@ def test_images_of_many_sizes_come_back_in_their_order(detector: Detector, tiny_
     ]
     for prediction in found[: len(files)]:
         assert_same_predictions([prediction], detector.score(prediction.name))
-    assert_same_predictions(detector.score(tiny_folder / "test"), detector.score([tiny_folder / "test"]))
+    assert_same_predictions(
+        detector.score(tiny_folder / "test"), detector.score([tiny_folder / "test"])
+    )
 
 
-def test_any_number_of_images_runs_the_same_programs(detector: Detector, compiled: list[str]) -> None:
+def test_any_number_of_images_runs_the_same_programs(
+    detector: Detector, compiled: list[str]
+) -> None:
     detector.score([COLOUR])
     compiled.clear()
     for number in (1, 2, 3, 5, detector.chunk, detector.chunk + 7):
@@ -365,7 +393,9 @@ def test_any_number_of_images_runs_the_same_programs(detector: Detector, compile
 
 
 @pytest.mark.parametrize("queue_size", [1, 3, 64])
-def test_a_stream_takes_no_more_images_than_two_queues_ahead(detector: Detector, queue_size: int) -> None:
+def test_a_stream_takes_no_more_images_than_two_queues_ahead(
+    detector: Detector, queue_size: int
+) -> None:
     taken = itertools.count()
 
     def camera() -> Iterator[np.ndarray]:
@@ -408,7 +438,10 @@ BAD = {
     "a path to nothing": ("nowhere.png", "nowhere.png: no such file"),
     "a path to nothing among others": ([COLOUR, "nowhere.png"], "nowhere.png: cannot be read"),
     "floats of Pillow": (Image.fromarray(GREY.astype(np.float32)), "image 0: floating-point"),
-    "32-bit grey": (Image.fromarray(GREY.astype(np.int32) * 1000), "image 0: its grey values exceed 16 bits"),
+    "32-bit grey": (
+        Image.fromarray(GREY.astype(np.int32) * 1000),
+        "image 0: its grey values exceed 16 bits",
+    ),
 }
 
 
@@ -491,7 +524,15 @@ def test_recalibration_is_that_of_evaluate_and_leaves_the_detector_as_it_was(
     held_out = [tiny_folder / path for path in found.files.held_out]
     again = found.recalibrated(held_out, standardise="global", pooling="peak")
     evaluate.main(
-        [str(pca_run), "--standardise", "global", "--pooling", "peak", "--out", str(tmp_path / "out")]
+        [
+            str(pca_run),
+            "--standardise",
+            "global",
+            "--pooling",
+            "peak",
+            "--out",
+            str(tmp_path / "out"),
+        ]
     )
     assert_same(again, Detector.load(tmp_path / "out"))
     assert again.state is found.state
@@ -500,13 +541,18 @@ def test_recalibration_is_that_of_evaluate_and_leaves_the_detector_as_it_was(
 
 def test_recalibration_takes_only_settings_of_the_test(detector: Detector) -> None:
     owners = (detector.config.training, detector.config.data, detector.config.preprocessing)
-    for name, value in {"seed": 1, **{k: v for owner in owners for k, v in owner.flat().items()}}.items():
+    for name, value in {
+        "seed": 1,
+        **{k: v for owner in owners for k, v in owner.flat().items()},
+    }.items():
         if name != "held_out":  # which is an argument already
             with pytest.raises(InputError, match="the weights depend on it; train a new run"):
                 detector.recalibrated(COLOUR[None], **{name: value})
     with pytest.raises(InputError, match=r"^--u 0.3: pca has no such setting; i3ad has it$"):
         detector.recalibrated(COLOUR[None], u=0.3)
-    with pytest.raises(InputError, match=r"^--method l2_ae: cannot take the weights of a run of pca$"):
+    with pytest.raises(
+        InputError, match=r"^--method l2_ae: cannot take the weights of a run of pca$"
+    ):
         detector.recalibrated(COLOUR[None], method="l2_ae")
 
 
@@ -533,7 +579,9 @@ def test_a_saved_detector_is_the_same_and_is_a_run_for_the_commands(
         loaded = Detector.load(folder)
         assert_same(loaded, detector)
         assert (loaded.config, loaded.files) == (detector.config, detector.files)
-        assert_same_predictions(loaded.score(tiny_folder / "test"), detector.score(tiny_folder / "test"))
+        assert_same_predictions(
+            loaded.score(tiny_folder / "test"), detector.score(tiny_folder / "test")
+        )
     evaluate.main([str(run)])
     rows = read_table(run / "scores.csv")
     for row, prediction in zip(
@@ -544,7 +592,9 @@ def test_a_saved_detector_is_the_same_and_is_a_run_for_the_commands(
     assert_same(Detector.load(run), detector)
 
 
-def test_a_detector_is_not_saved_over_a_run(detector: Detector, pca_run: Path, tmp_path: Path) -> None:
+def test_a_detector_is_not_saved_over_a_run(
+    detector: Detector, pca_run: Path, tmp_path: Path
+) -> None:
     before = {file: file.read_bytes() for file in pca_run.rglob("*") if file.is_file()}
     with pytest.raises(InputError, match="holds a run"):
         detector.save(pca_run)
@@ -631,7 +681,9 @@ def test_every_public_name_is_there_and_no_other() -> None:
 
 
 def test_no_public_signature_of_the_detector_has_any() -> None:
-    functions = [f for name, f in inspect.getmembers(Detector) if callable(f) and not name.startswith("_")]
+    functions = [
+        f for name, f in inspect.getmembers(Detector) if callable(f) and not name.startswith("_")
+    ]
     assert len(functions) >= 10
     for documented in (Detector, Prediction, Trace, *functions):
         for kind in inspect.get_annotations(documented).values():

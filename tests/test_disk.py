@@ -31,7 +31,11 @@ def without_lock(files: Files) -> Files:
 
 
 def without_temporary(files: Files) -> Files:
-    return {name: own for name, own in files.items() if not any(p.startswith(".") for p in Path(name).parts)}
+    return {
+        name: own
+        for name, own in files.items()
+        if not any(p.startswith(".") for p in Path(name).parts)
+    }
 
 
 def test_the_account_tells_what_a_cut_leaves(disk: Disk, tmp_path: Path) -> None:
@@ -119,7 +123,9 @@ def test_a_saved_checkpoint_is_there_after_a_cut_and_loads(disk: Disk, tmp_path:
 def test_packed_data_is_whole_or_not_packed_whenever_power_is_cut(
     disk: Disk, tmp_path: Path, tiny_folder: Path
 ) -> None:
-    pack.main([str(tiny_folder), "--out", str(tmp_path / "pack"), "--image-size", "32", "--view", "whole"])
+    pack.main(
+        [str(tiny_folder), "--out", str(tmp_path / "pack"), "--image-size", "32", "--view", "whole"]
+    )
     expected = content(tmp_path)
     assert disk.kept == expected
     assert any("pack/packed.json" in files for files in disk.seen)
@@ -150,7 +156,9 @@ def test_a_table_of_predictions_has_no_row_without_its_map(
     assert len(expected) == 6 + 6 + 2
     assert without_lock(disk.kept) == expected
     for files in map(without_temporary, disk.seen):
-        drawn = {name: own for name, own in files.items() if Path(name).suffix in (f".{form}", ".jpg")}
+        drawn = {
+            name: own for name, own in files.items() if Path(name).suffix in (f".{form}", ".jpg")
+        }
         assert drawn.items() <= expected.items()
 
 
@@ -159,7 +167,10 @@ def test_rows_after_zeros_that_a_cut_left_are_scored_again(
 ) -> None:
     arguments = [str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path / "out")]
     predict.main([*arguments, "--save", "scores"])
-    table, expected = tmp_path / "out/predictions.csv", (tmp_path / "out/predictions.csv").read_bytes()
+    table, expected = (
+        tmp_path / "out/predictions.csv",
+        (tmp_path / "out/predictions.csv").read_bytes(),
+    )
     lines = expected.splitlines(keepends=True)
     spoilt = [*lines[:3], bytes(len(lines[3])), *lines[4:]]  # a page that never reached the disk
     (tmp_path / "out/predictions.partial.csv").write_bytes(b"".join(spoilt))

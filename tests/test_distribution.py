@@ -15,7 +15,10 @@ from i3ad_jax.report.distribution import POSITIONS, distribution
 def test_ends_flag_every_image_and_none_and_the_middle_is_the_default(
     images: list[tuple[int, float]], threshold: float
 ) -> None:
-    labels, scores = np.array([label for label, _ in images]), np.array([score for _, score in images])
+    labels, scores = (
+        np.array([label for label, _ in images]),
+        np.array([score for _, score in images]),
+    )
     own = distribution(labels, scores, threshold=threshold)
     assert own.at(0) == threshold
     assert own.first < 0 < own.last
@@ -27,8 +30,13 @@ def test_ends_flag_every_image_and_none_and_the_middle_is_the_default(
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(-1e3, 1e3)), min_size=1, max_size=30))
-def test_bars_hold_every_image_on_its_side_of_the_threshold(images: list[tuple[int, float]]) -> None:
-    labels, scores = np.array([label for label, _ in images]), np.array([score for _, score in images])
+def test_bars_hold_every_image_on_its_side_of_the_threshold(
+    images: list[tuple[int, float]],
+) -> None:
+    labels, scores = (
+        np.array([label for label, _ in images]),
+        np.array([score for _, score in images]),
+    )
     own = distribution(labels, scores, threshold=0.5)
     assert sum(own.normal) == (labels == 0).sum()
     assert sum(own.anomalous) == (labels == 1).sum()

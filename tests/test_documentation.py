@@ -64,7 +64,9 @@ def test_table_of_presets_has_the_settings_of_the_code() -> None:
     assert cells == [f"{own['steps']:,}, {own['batch_size']}" for own in values]
 
 
-def test_examples_in_python_run(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_in_python_run(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
     of_callbacks, of_estimator = examples
     monkeypatch.chdir(tmp_path)

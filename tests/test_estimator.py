@@ -58,7 +58,10 @@ def test_a_clone_is_unfitted_and_fits_to_the_same_scores(fitted: AnomalyDetector
 
 
 def test_higher_scores_are_more_anomalous_and_anomalies_are_1(fitted: AnomalyDetector) -> None:
-    normal, noise = NORMAL[:6], np.random.default_rng(0).integers(0, 256, NORMAL[:6].shape, np.uint8)
+    normal, noise = (
+        NORMAL[:6],
+        np.random.default_rng(0).integers(0, 256, NORMAL[:6].shape, np.uint8),
+    )
     images = np.concatenate([normal, noise])
     scores = fitted.decision_function(images)
     assert scores.shape == (12,)
@@ -101,7 +104,9 @@ def test_parameters_that_make_no_sense_are_named(parameters: dict[str, object], 
 def test_what_was_fitted_has_scores_and_labels(fitted: AnomalyDetector) -> None:
     np.testing.assert_allclose(fitted.decision_scores_, fitted.decision_function(NORMAL), rtol=1e-5)
     np.testing.assert_array_equal(fitted.labels_, fitted.decision_scores_ > fitted.threshold_)
-    np.testing.assert_array_equal(AnomalyDetector("pca", **SETTINGS).fit_predict(NORMAL), fitted.labels_)
+    np.testing.assert_array_equal(
+        AnomalyDetector("pca", **SETTINGS).fit_predict(NORMAL), fitted.labels_
+    )
 
 
 def test_probabilities_are_the_order_of_the_scores(fitted: AnomalyDetector) -> None:
@@ -136,7 +141,9 @@ def test_a_grid_search_needs_no_scoring_where_there_are_labels() -> None:
 
 def test_a_grid_search_without_labels_is_refused() -> None:
     never: Any = "raise"
-    search = GridSearchCV(AnomalyDetector("pca", **SETTINGS), {"components": [1]}, cv=2, error_score=never)
+    search = GridSearchCV(
+        AnomalyDetector("pca", **SETTINGS), {"components": [1]}, cv=2, error_score=never
+    )
     with pytest.raises(InputError, match="score: needs labels y"):
         search.fit(NORMAL)
 

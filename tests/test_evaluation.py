@@ -40,7 +40,8 @@ def test_the_confusion_is_that_of_the_predictions(
     evaluation: Evaluation, detector: Detector, tiny_folder: Path
 ) -> None:
     verdicts = [
-        (Path(x.name).parent.name != "good", x.is_anomalous) for x in detector.score(tiny_folder / "test")
+        (Path(x.name).parent.name != "good", x.is_anomalous)
+        for x in detector.score(tiny_folder / "test")
     ]
     assert evaluation.confusion == tuple(
         map(verdicts.count, [(True, True), (True, False), (False, True), (False, False)])

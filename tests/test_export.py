@@ -76,9 +76,17 @@ def allowed(name: str) -> float:
 
 def load_in_process(folder: Path, pictures: list[Path]) -> list[dict[str, Any]]:
     """What the loader prints in a fresh process, which compiles as this one does."""
-    command = [sys.executable, "-c", WITHOUT_PACKAGE, str(folder / "load_exported.py"), *map(str, pictures)]
+    command = [
+        sys.executable,
+        "-c",
+        WITHOUT_PACKAGE,
+        str(folder / "load_exported.py"),
+        *map(str, pictures),
+    ]
     environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=folder.parent, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -112,7 +120,9 @@ def test_the_program_gives_the_run_s_scores_maps_and_verdicts(
             assert largest_difference(score, np.array([own.scores[name]])) <= allowed(name)
             assert found["anomalous"][name].item() == own.anomalous[name]
             # A pixel is not the mean of many.
-            difference = largest_difference(np.asarray(found["maps"][name][0]).ravel(), small.ravel())
+            difference = largest_difference(
+                np.asarray(found["maps"][name][0]).ravel(), small.ravel()
+            )
             assert difference <= 20 * allowed(name)
     assert set(about["scores"]) == set(expected[0].scores)
 
@@ -139,10 +149,15 @@ def test_the_loader_finds_the_detector_s_regions(
 
 
 @pytest.mark.parametrize("run", runs("pca"), indirect=True)
-def test_an_image_has_the_same_scores_alone_and_among_others(exported: Path, pictures: list[Path]) -> None:
+def test_an_image_has_the_same_scores_alone_and_among_others(
+    exported: Path, pictures: list[Path]
+) -> None:
     program, about = load_exported.load(exported)
     images = np.stack(
-        [load_exported.read(file, size=about["working_size"], aspect="stretch") for file in pictures]
+        [
+            load_exported.read(file, size=about["working_size"], aspect="stretch")
+            for file in pictures
+        ]
     )
     together = program(images)["scores"]
     for number in (0, len(images) - 1):
@@ -150,7 +165,9 @@ def test_an_image_has_the_same_scores_alone_and_among_others(exported: Path, pic
         for name, scores in together.items():
             # Calibrated scores magnify rounding: they are divided by what normal images vary by.
             limit = 1e-6 if SCORES[name] in PLAIN else 1e-4
-            assert largest_difference(np.asarray(alone[name]), np.asarray(scores)[[number]]) <= limit
+            assert (
+                largest_difference(np.asarray(alone[name]), np.asarray(scores)[[number]]) <= limit
+            )
 
 
 @pytest.mark.parametrize("run", ["pca"], indirect=True)
@@ -164,9 +181,14 @@ def test_the_folder_says_what_the_program_is(run: Path, exported: Path) -> None:
     assert about["headline"] == detector.calibration.headline
     assert about["weights_sha256"] == detector.calibration.weights
     program = about["program"]
-    assert program["sha256"] == hashlib.sha256((exported / program["file"]).read_bytes()).hexdigest()
+    assert (
+        program["sha256"] == hashlib.sha256((exported / program["file"]).read_bytes()).hexdigest()
+    )
     assert program["platforms"] == ["cpu", "cuda"]
-    written, until = date.fromisoformat(about["exported"]), date.fromisoformat(program["readable_until"])
+    written, until = (
+        date.fromisoformat(about["exported"]),
+        date.fromisoformat(program["readable_until"]),
+    )
     assert (until - written).days == 180
     assert about["parity"]["images"] == len(detector.files.held_out)
     for kind, largest in about["parity"]["largest"].items():
@@ -185,7 +207,9 @@ def test_the_command_says_until_when_the_file_can_be_read(
     assert until in capsys.readouterr().out
 
 
-def test_a_wrong_input_is_one_line_and_writes_nothing(fails: Fails, pca_run: Path, tmp_path: Path) -> None:
+def test_a_wrong_input_is_one_line_and_writes_nothing(
+    fails: Fails, pca_run: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     full = tmp_path / "full"
     full.mkdir()
@@ -198,7 +222,9 @@ def test_a_wrong_input_is_one_line_and_writes_nothing(fails: Fails, pca_run: Pat
     uncalibrated = shutil.copytree(pca_run, tmp_path / "uncalibrated")
     (uncalibrated / "calibration.json").unlink()
     assert "calibration.json: missing" in fails(export.main, [uncalibrated, "--out", out])
-    assert "nowhere.png" in fails(export.main, [pca_run, "--out", out, "--images", tmp_path / "nowhere.png"])
+    assert "nowhere.png" in fails(
+        export.main, [pca_run, "--out", out, "--images", tmp_path / "nowhere.png"]
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"full", "uncalibrated"}
 
 
@@ -248,7 +274,12 @@ def test_onnx_gives_the_run_s_scores_maps_and_verdicts(
 ) -> None:
     out = tmp_path / "out"
     export.main([str(run), "--out", str(out), "--format", "onnx"])
-    assert {file.name for file in out.iterdir()} == {"model.onnx", "export.json", "card.md", "SHA256SUMS"}
+    assert {file.name for file in out.iterdir()} == {
+        "model.onnx",
+        "export.json",
+        "card.md",
+        "SHA256SUMS",
+    }
     about, program = json.loads((out / "export.json").read_text()), program_of(out / "model.onnx")
     for file, own in zip(pictures, Detector.load(run).score(pictures), strict=True):
         pixels = load_exported.read(file, size=about["working_size"], aspect=about["aspect"])

@@ -87,7 +87,9 @@ def plain_norm(weights: Any, image: Any) -> Any:
 
 def test_gradient_norms_are_those_of_single_images(fresh: FAnoganState) -> None:
     weights = fresh.critic.weights
-    norms = jax.jit(lambda images: gradient_norms(lambda x: METHOD.criticise(weights, x), images))(IMAGES)
+    norms = jax.jit(lambda images: gradient_norms(lambda x: METHOD.criticise(weights, x), images))(
+        IMAGES
+    )
     expected = jax.jit(jax.vmap(plain_norm, in_axes=(None, 0)))(weights, IMAGES)
     assert np.std(expected) > 0.01 * np.mean(expected)
     np.testing.assert_allclose(norms, expected, rtol=1e-5)
@@ -109,14 +111,16 @@ def test_critic_loss_and_its_gradient_equal_a_plain_loop(fresh: FAnoganState) ->
     (loss, norm), gradient = jax.jit(jax.value_and_grad(METHOD.critic_loss, has_aux=True))(
         weights, real, generated, shares
     )
-    (expected, expected_norm), expected_gradient = jax.jit(jax.value_and_grad(plain_loss, has_aux=True))(
-        weights
-    )
+    (expected, expected_norm), expected_gradient = jax.jit(
+        jax.value_and_grad(plain_loss, has_aux=True)
+    )(weights)
     assert loss == pytest.approx(float(expected), rel=1e-5)
     assert norm == pytest.approx(float(expected_norm), rel=1e-5)
     # Rounding of float32 is up to 4e-7 with the instructions of SSE4.2, AVX2 and AVX-512.
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=3e-6), gradient, expected_gradient
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=3e-6),
+        gradient,
+        expected_gradient,
     )
 
 
@@ -136,7 +140,9 @@ def changed(before: FAnoganState, after: FAnoganState) -> set[str]:
         for name in ("generator", "critic", "encoder")
         if any(
             (np.asarray(x) != np.asarray(y)).any()
-            for x, y in zip(*(jax.tree.leaves(getattr(s, name)) for s in (before, after)), strict=True)
+            for x, y in zip(
+                *(jax.tree.leaves(getattr(s, name)) for s in (before, after)), strict=True
+            )
         )
     }
 
@@ -167,7 +173,11 @@ def test_the_generator_learns_to_please_the_critic(fresh: FAnoganState) -> None:
     after, _ = STEP(before, without_defects(IMAGES), KEY)
     criticise = jax.jit(METHOD.criticise)
     old, new = (
-        np.mean(criticise(after.critic.weights, generate(replace(after, generator=x.generator), LATENTS)))
+        np.mean(
+            criticise(
+                after.critic.weights, generate(replace(after, generator=x.generator), LATENTS)
+            )
+        )
         for x in (before, after)
     )
     assert new > old + 1e-3
@@ -210,7 +220,9 @@ def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState, weight: float) -
 @pytest.mark.slow
 def test_encoder_beats_the_mean_image(trained: tuple[FAnoganState, list[Any]]) -> None:
     reconstructions = encode(trained[0], IMAGES)
-    assert np.mean((reconstructions - IMAGES) ** 2) < 0.7 * np.mean((IMAGES.mean(axis=0) - IMAGES) ** 2)
+    assert np.mean((reconstructions - IMAGES) ** 2) < 0.7 * np.mean(
+        (IMAGES.mean(axis=0) - IMAGES) ** 2
+    )
     losses = [metrics["encoder_loss"] for metrics in trained[1]]
     assert losses[-1] < 0.5 * losses[720]
 

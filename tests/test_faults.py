@@ -90,14 +90,19 @@ def test_a_slice_of_the_trial_has_no_miss() -> None:
         (-9, "", "killed"),
     ],
 )
-def test_the_trial_tells_outcomes_apart(tmp_path: Path, code: int, errors: str, outcome: str) -> None:
+def test_the_trial_tells_outcomes_apart(
+    tmp_path: Path, code: int, errors: str, outcome: str
+) -> None:
     case = Case("group/name", ("train",), "refused", "--option")
     material = Material(tmp_path, tmp_path, b"")
     assert judge(case, tmp_path, code=code, errors=errors, material=material)[0] == outcome
 
 
 def test_the_trial_sees_what_is_left_behind_and_scores_that_are_none(tmp_path: Path) -> None:
-    case, material = Case("group/name", ("predict",), "same"), Material(tmp_path, tmp_path, b"a,1.0\n")
+    case, material = (
+        Case("group/name", ("predict",), "same"),
+        Material(tmp_path, tmp_path, b"a,1.0\n"),
+    )
     (tmp_path / "out").mkdir()
     (tmp_path / "out/predictions.csv").write_text("a,1.0\n")
     assert judge(case, tmp_path, code=0, errors="", material=material)[0] == "accepted"
@@ -120,7 +125,9 @@ def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
             next(read_csv(file, ("path",)))
 
 
-def test_a_name_that_no_text_file_can_hold_is_refused(fails: Fails, tmp_path: Path, pca_run: Path) -> None:
+def test_a_name_that_no_text_file_can_hold_is_refused(
+    fails: Fails, tmp_path: Path, pca_run: Path
+) -> None:
     file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.png"))
     file.write_bytes(b"")
     with pytest.raises(InputError, match="not UTF-8"):
@@ -184,7 +191,9 @@ def test_a_mistake_of_the_program_keeps_its_traceback(fails: Fails) -> None:
         fails(command, [])
 
 
-def test_sizes_beyond_memory_are_refused_before_anything_is_made(fails: Fails, tmp_path: Path) -> None:
+def test_sizes_beyond_memory_are_refused_before_anything_is_made(
+    fails: Fails, tmp_path: Path
+) -> None:
     sizes = ["--method", "l2_ae", "--image-size", "9600", "--batch-size", "65536"]
     message = fails(train.main, [*sizes, "--run", tmp_path / "run"])
     assert re.search(r"--batch-size 65536.*GiB", message)
@@ -201,13 +210,17 @@ def test_nothing_to_predict_is_a_mistake(fails: Fails, pca_run: Path, tmp_path: 
     assert "no path given" in fails(predict.main, [pca_run, "--out", tmp_path / "out"])
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/a.png").symlink_to("nowhere")
-    message = fails(predict.main, [pca_run, tmp_path / "folder", "--out", tmp_path / "out", "--strict"])
+    message = fails(
+        predict.main, [pca_run, tmp_path / "folder", "--out", tmp_path / "out", "--strict"]
+    )
     assert "a.png" in message
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 
@@ -226,7 +239,12 @@ def test_whatever_a_file_holds_is_read_or_refused(tmp_path_factory: Any, content
     file, numpy = tmp_path_factory.getbasetemp() / "whatever", np.lib.format.magic(1, 0)
     for prefix in (b"", numpy, numpy + b"v\x00{'descr': '<f4', 'shape': (", b"path\n"):
         file.write_bytes(prefix + content)
-        for read in (read_json, read_array, StoredArray.open, lambda file: [*read_csv(file, ("path",))]):
+        for read in (
+            read_json,
+            read_array,
+            StoredArray.open,
+            lambda file: [*read_csv(file, ("path",))],
+        ):
             with suppress(InputError):
                 read(file)
 
@@ -242,7 +260,9 @@ def test_whatever_marks_packed_data_is_read_or_refused(tmp_path_factory: Any, va
 
 
 @given(st.binary(max_size=300))
-def test_whatever_stands_in_metrics_is_rows_or_left_out(tmp_path_factory: Any, content: bytes) -> None:
+def test_whatever_stands_in_metrics_is_rows_or_left_out(
+    tmp_path_factory: Any, content: bytes
+) -> None:
     folder = RunFolder(tmp_path_factory.getbasetemp())
     good = b'{"step": 3, "loss": 0.5}\n'
     folder.metrics.write_bytes(good + content)

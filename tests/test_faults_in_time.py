@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[1]
 
 def trial(name: str, *flags: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.faults.{name}", *flags], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", f"tests.faults.{name}", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -110,7 +113,9 @@ def test_files_from_the_future_and_a_clock_that_goes_backwards_change_nothing(
     arguments = [str(run), str(images), "--save", "scores", "--out"]
     predict.main([*arguments, str(out)])
     table = (out / "predictions.csv").read_text()
-    (out / "predictions.partial.csv").write_text("".join(table.splitlines(keepends=True)[:3]), newline="")
+    (out / "predictions.partial.csv").write_text(
+        "".join(table.splitlines(keepends=True)[:3]), newline=""
+    )
     (out / "predictions.csv").unlink()
     predict.main([*arguments, str(out), "--resume"])
     assert (out / "predictions.csv").read_text() == table

@@ -40,7 +40,9 @@ def test_overlay_depends_on_the_map_relative_to_vmax_and_saturates():
     picture = pictures.overlay(image, heat, vmax=1.0)
     np.testing.assert_array_equal(pictures.overlay(image, heat * 4, vmax=4.0), picture)
     hottest = pictures.overlay(image, np.ones_like(heat), vmax=1.0)
-    np.testing.assert_array_equal(pictures.overlay(image, np.full_like(heat, 9.0), vmax=1.0), hottest)
+    np.testing.assert_array_equal(
+        pictures.overlay(image, np.full_like(heat, 9.0), vmax=1.0), hottest
+    )
     assert not np.array_equal(picture, hottest)
 
 

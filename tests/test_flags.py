@@ -63,20 +63,31 @@ def test_help_of_evaluate_shows_the_settings_of_the_test_of_the_run_s_method(
     shown = options(help_text(evaluate.main, [str(run), "--help"], capsys))
     owners = (config.test, config.ssim, config.scoring, config.throughput)
     settings = {flag(name) for owner in owners for name in owner.flat()}
-    assert shown == settings | {"--data", "--layout", "--out", "--image-memory", "--method", "--help"}
+    assert shown == settings | {
+        "--data",
+        "--layout",
+        "--out",
+        "--image-memory",
+        "--method",
+        "--help",
+    }
 
 
 def test_help_of_evaluate_shows_the_settings_of_the_method_asked_for(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run = put_config(tmp_path, default_config("l2_ae"))
-    assert "--projection-steps" not in options(help_text(evaluate.main, [str(run), "--help"], capsys))
+    assert "--projection-steps" not in options(
+        help_text(evaluate.main, [str(run), "--help"], capsys)
+    )
     projection = [str(run), "--method", "l2_ae_projection", "-h"]
     assert "--projection-steps" in options(help_text(evaluate.main, projection, capsys))
 
 
 @pytest.mark.parametrize("main", [train.main, evaluate.main, predict.main])
-def test_help_without_anything_else_is_given(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_without_anything_else_is_given(
+    main: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "--help" in options(help_text(main, ["--help"], capsys))
 
 
@@ -90,18 +101,36 @@ def test_help_shows_the_preset_s_values(preset: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--method pca --critic-steps 3", "--critic-steps 3: pca has no such setting; f_anogan has it"),
-        ("--critic-steps 3 --method pca", "--critic-steps 3: pca has no such setting; f_anogan has it"),
-        ("--method pca --critic-steps=3", "--critic-steps 3: pca has no such setting; f_anogan has it"),
+        (
+            "--method pca --critic-steps 3",
+            "--critic-steps 3: pca has no such setting; f_anogan has it",
+        ),
+        (
+            "--critic-steps 3 --method pca",
+            "--critic-steps 3: pca has no such setting; f_anogan has it",
+        ),
+        (
+            "--method pca --critic-steps=3",
+            "--critic-steps 3: pca has no such setting; f_anogan has it",
+        ),
         ("--method i3ad --skips 1", "--skips 1: i3ad has no such setting; unet has it"),
         ("--skips 1", "--skips 1: i3ad has no such setting; unet has it"),
-        ("--method unet --dilations 2 4", "--dilations 2: unet has no such setting; i3ad, aegan have it"),
+        (
+            "--method unet --dilations 2 4",
+            "--dilations 2: unet has no such setting; i3ad, aegan have it",
+        ),
         ("--method pca --u 0.3", "--u 0.3: pca has no such setting; i3ad has it"),
-        ("--method l2_ae --projection-steps 3", "l2_ae has no such setting; l2_ae_projection, ssim_ae_proj"),
+        (
+            "--method l2_ae --projection-steps 3",
+            "l2_ae has no such setting; l2_ae_projection, ssim_ae_proj",
+        ),
         ("--method pca --no-shrink", "--shrink: pca has no such setting; i3ad has it"),
         ("--method pca --steps 3", "--steps 3: pca has no such setting; i3ad, "),
         ("--method pca --magic 3", "--magic 3: pca has no such setting"),
-        ("--method pca --critic_steps 3", "--critic-steps 3: pca has no such setting; f_anogan has it"),
+        (
+            "--method pca --critic_steps 3",
+            "--critic-steps 3: pca has no such setting; f_anogan has it",
+        ),
     ],
 )
 def test_train_refuses_settings_of_other_methods_by_their_flag(
@@ -149,7 +178,9 @@ def test_the_fixed_loop_can_be_chosen(tmp_path: Path, flags_of: FlagsOf) -> None
     assert trained.settings.flat()["loop"] == tested.flat()["loop"] == "fixed"
 
 
-def test_settings_of_a_file_are_overridden_by_options(pca_run: Path, tmp_path: Path, fails: Fails) -> None:
+def test_settings_of_a_file_are_overridden_by_options(
+    pca_run: Path, tmp_path: Path, fails: Fails
+) -> None:
     stored = RunFolder(pca_run).read_config()
     file = str(pca_run / "config.json")
     flags, _ = train._settings(["--config", file])

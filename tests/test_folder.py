@@ -82,7 +82,9 @@ def test_every_image_goes_through_the_one_pre_processing(tmp_path, size):
             np.testing.assert_array_equal(image, expected)
     mask = read_mask(tmp_path / "ground_truth/hole/b_mask.png")
     assert data.test.paths == ("test/good/a.png", "test/hole/b.png")
-    np.testing.assert_array_equal(data.test.masks[1], preprocess_mask(mask, size=size, aspect="pad"))
+    np.testing.assert_array_equal(
+        data.test.masks[1], preprocess_mask(mask, size=size, aspect="pad")
+    )
     assert not data.test.masks[0].any()
     assert data.train.original_sizes == ((12, 12),) * 3
     assert data.test.original_sizes == ((10, 20), (20, 10))
@@ -254,7 +256,9 @@ def test_a_normal_image_may_have_an_empty_mask_only(tmp_path):
     assert_refused(tmp_path, mask, "normal image")
 
 
-@pytest.mark.parametrize("name", ["train/good/1.png", "test/hole/a.png", "ground_truth/hole/a_mask.png"])
+@pytest.mark.parametrize(
+    "name", ["train/good/1.png", "test/hole/a.png", "ground_truth/hole/a_mask.png"]
+)
 def test_a_damaged_file_is_refused_by_name(tmp_path, name):
     write_train(tmp_path)
     write_image(tmp_path / "test/hole/a.png", seed=0)
@@ -267,7 +271,9 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, name):
 def test_an_unreadable_file_or_folder_is_refused_by_name(tmp_path, name):
     write_train(tmp_path)
     with unreadable(tmp_path / name):
-        assert_refused(tmp_path, tmp_path / ("train/good" if name == "train" else name), "ermission")
+        assert_refused(
+            tmp_path, tmp_path / ("train/good" if name == "train" else name), "ermission"
+        )
 
 
 def test_hashes_are_those_of_the_files(tmp_path):
@@ -276,7 +282,9 @@ def test_hashes_are_those_of_the_files(tmp_path):
     write_image(tmp_path / "train/good/x.jpg", seed=3)
     data = read(tmp_path)
     for split in (data.train, data.test):
-        expected = [hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() for path in split.paths]
+        expected = [
+            hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() for path in split.paths
+        ]
         assert list(split.hashes) == expected
     assert len(data.train.hashes) == 4
 
@@ -408,4 +416,7 @@ def test_a_file_is_read_once(tmp_path):
     image, mask, image_hash = read_sample(Sample("a.png", "good", counted))
     assert len(reads) == 1
     np.testing.assert_array_equal(image, read_image(tmp_path / "a.png"))
-    assert (mask, image_hash) == (None, hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest())
+    assert (mask, image_hash) == (
+        None,
+        hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest(),
+    )

@@ -35,7 +35,9 @@ def test_a_run_of_each_format_gives_the_scores_of_its_time(folder: Path, tmp_pat
     for name in predictions[0].scores:
         expected = [float(row[name]) for row in rows]
         # PCA in float32 on another processor: 30 sums of 3,072 products.
-        np.testing.assert_allclose([x.scores[name] for x in predictions], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            [x.scores[name] for x in predictions], expected, rtol=1e-4, atol=1e-5
+        )
     copy = shutil.copytree(folder, tmp_path / "run")
     evaluate.main([str(copy), "--out", str(tmp_path / "out"), "--pooling", "peak"])
     written = RunFolder(tmp_path / "out")
@@ -48,7 +50,10 @@ def test_a_later_format_is_refused(fails: Fails, pca_run: Path, tmp_path: Path) 
     assert read_json(run / "run.json") == {"format": FORMAT}
     write_json(run / "run.json", {"format": FORMAT + 1})
     message = fails(predict.main, [run, tmp_path, "--out", tmp_path / "out"])
-    assert f"{run / 'run.json'}: run format {FORMAT + 1}, but this version of i3ad_jax reads" in message
+    assert (
+        f"{run / 'run.json'}: run format {FORMAT + 1}, but this version of i3ad_jax reads"
+        in message
+    )
     for damaged in (True, 0, -1, "1", None):
         write_json(run / "run.json", {"format": damaged})
         assert "damaged" in fails(predict.main, [run, tmp_path, "--out", tmp_path / "out"])

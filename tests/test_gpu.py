@@ -61,7 +61,11 @@ def test_float32_is_float32_and_tf32_is_tf32() -> None:
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     rows = {dtype: attempt(Job("loop", dtype, 1), seen)[0] for dtype in PRECISIONS}
-    assert [rows[dtype]["torch"][0] for dtype in ("bfloat16", "tf32", "float32")] == [False, True, False]
+    assert [rows[dtype]["torch"][0] for dtype in ("bfloat16", "tf32", "float32")] == [
+        False,
+        True,
+        False,
+    ]
     assert all(row["torch"][0] == row["torch"][1] for row in rows.values())
     assert "HIGHEST" in rows["float32"]["jax"]
     assert "HIGHEST" not in rows["tf32"]["jax"]

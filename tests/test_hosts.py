@@ -55,7 +55,14 @@ class Hosts:
                 [
                     *(sys.executable, "-m", "i3ad_jax.train"),
                     *map(str, arguments[i % len(arguments)]),
-                    *("--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id", str(i)),
+                    *(
+                        "--coordinator",
+                        f"127.0.0.1:{port}",
+                        "--num-processes",
+                        "2",
+                        "--process-id",
+                        str(i),
+                    ),
                 ],
                 cwd=HERE.parent,
                 env=environment,
@@ -74,7 +81,9 @@ class Hosts:
         for process in started:
             out, err = process.communicate(timeout=240)
             lines = [line for line in err.splitlines() if line.strip() and "%|" not in line]
-            ended.append((process.returncode, out, [line for line in lines if "warning:" not in line]))
+            ended.append(
+                (process.returncode, out, [line for line in lines if "warning:" not in line])
+            )
         return ended
 
 
@@ -204,9 +213,13 @@ def test_a_killed_host_ends_the_other_and_a_restart_goes_on_to_the_same_bits(
 
 
 @pytest.mark.slow
-def test_what_is_wrong_for_one_host_is_said_by_all(flags: list[str], hosts: Hosts, tmp_path: Path) -> None:
+def test_what_is_wrong_for_one_host_is_said_by_all(
+    flags: list[str], hosts: Hosts, tmp_path: Path
+) -> None:
     run, nothing = tmp_path / "run", tmp_path / "nothing"
-    ended = hosts.end(hosts.start([*flags, "--run", run], [*flags, "--run", run, "--data", nothing]))
+    ended = hosts.end(
+        hosts.start([*flags, "--run", run], [*flags, "--run", run, "--data", nothing])
+    )
     for code, out, (line,) in ended:
         assert (code, out) == (2, "")
         assert str(nothing) in line
@@ -267,8 +280,14 @@ def test_processes_exchange_values_and_fail_together() -> None:
         (["--num-processes", "2"], "need --coordinator"),
         (["--coordinator", "host"], "HOST:PORT"),
         (["--coordinator", "host:65536", "--num-processes", "2", "--process-id", "0"], "HOST:PORT"),
-        (["--coordinator", "host:1234", "--process-id", "0"], "needs --num-processes and --process-id"),
-        (["--coordinator", "host:1234", "--num-processes", "2", "--process-id", "2"], "must be 0 to 1"),
+        (
+            ["--coordinator", "host:1234", "--process-id", "0"],
+            "needs --num-processes and --process-id",
+        ),
+        (
+            ["--coordinator", "host:1234", "--num-processes", "2", "--process-id", "2"],
+            "must be 0 to 1",
+        ),
         (["--coordinator", "auto", "--num-processes", "2"], "leave them out"),
     ],
 )

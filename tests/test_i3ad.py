@@ -40,7 +40,10 @@ SETTINGS = I3adSettings(
 )
 OPTIONS = SETTINGS, I3adTestSettings(), 32, SsimSettings(), ThroughputSettings()
 METHOD = I3AD(*OPTIONS)
-COLOURS, RAMP = np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 3)), np.linspace(0.2, 1, 32)[:, None]
+COLOURS, RAMP = (
+    np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 3)),
+    np.linspace(0.2, 1, 32)[:, None],
+)
 ARRAY = np.broadcast_to(COLOURS * RAMP, (2, 32, 32, 3)).astype(np.float32)
 MASKS = np.zeros((2, 32, 32, 1), np.float32)
 MASKS[0, 8:16, 12:24] = 1
@@ -121,7 +124,9 @@ def expected_steps(method: I3AD, gan: GanState, stepped: GanState) -> tuple[Any,
     filled = jnp.where(masks > 0, generate(gan.generator)[1], IMAGES)
 
     def discriminator_loss(weights: Any) -> Any:
-        real, fake = (discriminate(weights, gan.spectral, images, masks) for images in (IMAGES, filled))
+        real, fake = (
+            discriminate(weights, gan.spectral, images, masks) for images in (IMAGES, filled)
+        )
         return jnp.maximum(0, 1 - real).mean() + jnp.maximum(0, 1 + fake).mean()
 
     def generator_loss(weights: Any) -> Any:

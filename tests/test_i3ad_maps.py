@@ -75,7 +75,9 @@ def test_u_by_the_rule(state: I3adState) -> None:
     assert tuned["u"] == float(min(errors, key=errors.get)) == 0.5
     assert tuned["u_reason"].startswith("no u")
     after_u_iterations = trace(METHOD, state, U, SQUARES).images[:, 2]
-    assert errors["0.45"] == pytest.approx(float(np.abs(after_u_iterations - IMAGES).mean()) / 2, rel=1e-5)
+    assert errors["0.45"] == pytest.approx(
+        float(np.abs(after_u_iterations - IMAGES).mean()) / 2, rel=1e-5
+    )
 
 
 def test_maps_are_of_the_last_image_of_the_trace(state: I3adState) -> None:
@@ -94,7 +96,8 @@ def test_images_of_a_batch_do_not_touch_each_other(state: I3adState) -> None:
     other = IMAGES.copy()
     other[1] = 0
     maps, padded = (
-        predict(METHOD, state, U, Squares.of_pixels(jnp.asarray(images))).maps for images in (IMAGES, other)
+        predict(METHOD, state, U, Squares.of_pixels(jnp.asarray(images))).maps
+        for images in (IMAGES, other)
     )
     for name in maps:
         np.testing.assert_array_equal(maps[name][0], padded[name][0])
@@ -115,11 +118,17 @@ def test_the_fixed_loop_and_the_queue_agree(base: Any, u: float, state: I3adStat
     np.testing.assert_allclose(found.images, expected.images, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=TOLERANCE)
     of_fixed, of_queue = (predict(method, state, {"u": u}, SQUARES) for method in (fixed, queue))
-    np.testing.assert_allclose(of_fixed.reconstructions, expected.images[:, -1], rtol=0, atol=TOLERANCE)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE), of_queue, of_fixed)
+    np.testing.assert_allclose(
+        of_fixed.reconstructions, expected.images[:, -1], rtol=0, atol=TOLERANCE
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE), of_queue, of_fixed
+    )
 
 
-@pytest.mark.parametrize(("loop", "turns"), [("fixed", NUM_CHECKERBOARDS + 3), ("queue", NUM_CHECKERBOARDS)])
+@pytest.mark.parametrize(
+    ("loop", "turns"), [("fixed", NUM_CHECKERBOARDS + 3), ("queue", NUM_CHECKERBOARDS)]
+)
 def test_only_the_fixed_loop_computes_steps_that_nothing_needs(
     loop: Any, turns: int, state: I3adState
 ) -> None:
@@ -155,7 +164,9 @@ class BlurringInUnits(I3AD):
     """The same of pixel values, which box means are taken of in other units."""
 
     def inpaint(self, state: I3adState) -> Inpaint:  # noqa: ARG002 (it has no weights)
-        return lambda masked, mask: SCALE * blur((masked - CENTRE) / SCALE * (1 - mask), mask) + CENTRE
+        return lambda masked, mask: (
+            SCALE * blur((masked - CENTRE) / SCALE * (1 - mask), mask) + CENTRE
+        )
 
 
 @pytest.mark.parametrize("loop", ["queue", pytest.param("fixed", marks=pytest.mark.slow)])
@@ -186,7 +197,9 @@ def test_scores_masks_and_u_are_those_of_pixel_values(loop: Any, state: I3adStat
 
 def test_a_segmenter_adds_its_map(state: I3adState) -> None:
     segmenter = SegmenterSettings(segmenter_width=2, segmenter_depth=2)
-    method = Blurring(replace(METHOD.training, segmenter=segmenter), TEST, 32, METHOD.ssim, METHOD.throughput)
+    method = Blurring(
+        replace(METHOD.training, segmenter=segmenter), TEST, 32, METHOD.ssim, METHOD.throughput
+    )
     shapes: Any = jax.eval_shape(method.init, jax.random.key(0)).segmenter
     weights = random_weights(shapes.average)
     state = replace(state, segmenter=SegmenterState({}, weights, ()))
@@ -197,7 +210,9 @@ def test_a_segmenter_adds_its_map(state: I3adState) -> None:
     assert ((maps >= 0) & (maps <= 1)).all()
     assert maps.std() > 0.01
     segment: Any = jax.jit(jax.vmap(lambda image, other: method.segment(state, image, other)))
-    np.testing.assert_allclose(maps, segment(IMAGES, predicted.reconstructions), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(
+        maps, segment(IMAGES, predicted.reconstructions), rtol=0, atol=TOLERANCE
+    )
 
 
 def test_without_a_segmenter_there_is_none() -> None:
@@ -207,14 +222,18 @@ def test_without_a_segmenter_there_is_none() -> None:
 
 
 @pytest.mark.parametrize("loop", ["queue", "fixed"])
-def test_the_test_time_program_moves_nothing_between_host_and_device(loop: Any, state: I3adState) -> None:
+def test_the_test_time_program_moves_nothing_between_host_and_device(
+    loop: Any, state: I3adState
+) -> None:
     method = replace(METHOD, test=replace(TEST, loop=loop))
     weights, u, squares, count = copied_to(1, (state, method.parameters(U), SQUARES, jnp.int32(2)))
     with jax.transfer_guard("disallow"):
         predicted = method._predict(1, weights, u, squares, count)
         states = method._trace(1, weights, u, squares, count)
         jax.block_until_ready((predicted, states))
-        with pytest.raises(Exception, match="Disallowed host-to-device transfer"):  # the guard is awake
+        with pytest.raises(
+            Exception, match="Disallowed host-to-device transfer"
+        ):  # the guard is awake
             jax.jit(lambda x: x + 1)(IMAGES)
     assert set(predicted.maps) == {"l2", "ms_ssim", "ssim"}
     assert states.images.shape == (2, 4, 32, 32, 3)

@@ -72,7 +72,9 @@ def test_bytes_and_their_file_are_the_same(tmp_path):
 def test_alpha_is_ignored():
     alpha = RNG.integers(0, 256, (9, 7, 1)).astype(np.uint8)
     rgba = to_bytes(Image.fromarray(np.concatenate([RGB, alpha], axis=-1)), "PNG")
-    la = to_bytes(Image.fromarray(np.concatenate([GREY[..., None], alpha], axis=-1), mode="LA"), "PNG")
+    la = to_bytes(
+        Image.fromarray(np.concatenate([GREY[..., None], alpha], axis=-1), mode="LA"), "PNG"
+    )
     np.testing.assert_array_equal(np.asarray(read_image(rgba, name="x")), RGB)
     np.testing.assert_array_equal(np.asarray(read_image(la, name="x")), GREY_AS_RGB)
 
@@ -107,7 +109,9 @@ def test_grey_beyond_16_bits_is_refused(value):
 
 
 def test_floating_point_is_refused():
-    assert_refused(to_bytes(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), "floating", name="x.tif")
+    assert_refused(
+        to_bytes(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), "floating", name="x.tif"
+    )
 
 
 @pytest.mark.parametrize("format_", ["PNG", "TIFF"])
@@ -215,7 +219,9 @@ MASK = GREY > 90
     ],
 )
 def test_masks_of_every_coding_are_the_same(pixels):
-    np.testing.assert_array_equal(read_mask(to_bytes(Image.fromarray(pixels), "TIFF"), name="x"), MASK)
+    np.testing.assert_array_equal(
+        read_mask(to_bytes(Image.fromarray(pixels), "TIFF"), name="x"), MASK
+    )
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
@@ -230,7 +236,9 @@ sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 @pytest.mark.parametrize("size", [(7, 7), (9, 7), (5, 7)])
 def test_a_picture_of_the_working_size_stays_as_it_is(aspect, size):
     pixels, mask = RGB[: size[0]], RNG.random(size) < 0.5
-    np.testing.assert_array_equal(preprocess(Image.fromarray(pixels), size=size, aspect=aspect), pixels)
+    np.testing.assert_array_equal(
+        preprocess(Image.fromarray(pixels), size=size, aspect=aspect), pixels
+    )
     np.testing.assert_array_equal(preprocess_mask(mask, size=size, aspect=aspect), mask)
     map_ = pixels[..., 0].astype(np.float32)
     np.testing.assert_array_equal(restore_map(map_, original_size=size, aspect=aspect), map_)
@@ -239,7 +247,9 @@ def test_a_picture_of_the_working_size_stays_as_it_is(aspect, size):
 @given(sizes, sizes, st.sampled_from(ASPECTS))
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_one_colour_stays_that_colour_at_any_size(original_size, size, aspect):
-    image = preprocess(Image.new("RGB", original_size[::-1], (3, 141, 255)), size=size, aspect=aspect)
+    image = preprocess(
+        Image.new("RGB", original_size[::-1], (3, 141, 255)), size=size, aspect=aspect
+    )
     assert image.shape == (*size, 3)
     assert image.dtype == np.uint8
     assert (image == (3, 141, 255)).all()
@@ -256,7 +266,9 @@ def test_resizing_is_anti_aliased_bilinear():
     assert np.abs(small[1:-1] - centres[1:-1]).max() <= 0.5
     stripes = Image.fromarray(np.tile(np.array([0, 200], np.uint8), (64, 32))).convert("RGB")
     grey = preprocess(stripes, size=(8, 8), aspect="stretch")[:, 1:-1]
-    assert np.abs(grey.astype(int) - 100).max() <= 1  # ... and what is too fine to show is averaged.
+    assert (
+        np.abs(grey.astype(int) - 100).max() <= 1
+    )  # ... and what is too fine to show is averaged.
 
 
 def test_pad_keeps_proportions_and_repeats_the_border():
@@ -269,12 +281,16 @@ def test_pad_keeps_proportions_and_repeats_the_border():
     np.testing.assert_array_equal(tall, padded.swapaxes(0, 1))
 
 
-@pytest.mark.parametrize(("size", "margins"), [((12, 16), (2, 0)), ((8, 20), (0, 2)), ((16, 16), (4, 0))])
+@pytest.mark.parametrize(
+    ("size", "margins"), [((12, 16), (2, 0)), ((8, 20), (0, 2)), ((16, 16), (4, 0))]
+)
 def test_pad_fits_the_whole_picture_into_a_rectangle(size, margins):
     wide = RNG.integers(0, 256, (8, 16, 3)).astype(np.uint8)
     (vertical, horizontal) = margins
     padded = np.pad(wide, ((vertical, vertical), (horizontal, horizontal), (0, 0)), mode="edge")
-    np.testing.assert_array_equal(preprocess(Image.fromarray(wide), size=size, aspect="pad"), padded)
+    np.testing.assert_array_equal(
+        preprocess(Image.fromarray(wide), size=size, aspect="pad"), padded
+    )
 
 
 @pytest.mark.parametrize(
@@ -315,7 +331,9 @@ def test_a_mask_pixel_is_defective_where_half_of_its_area_is():
     st.data(),
 )
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_a_defect_of_one_pixel_never_vanishes_and_stays_in_its_place(height, width, size, aspect, data):
+def test_a_defect_of_one_pixel_never_vanishes_and_stays_in_its_place(
+    height, width, size, aspect, data
+):
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     mask = np.zeros((height, width), bool)
     mask[row, column] = True
@@ -338,7 +356,10 @@ def test_a_defect_of_one_pixel_never_vanishes_and_stays_in_its_place(height, wid
 def test_mask_and_image_have_the_same_geometry(height, width, size, aspect, data):
     top, left = data.draw(st.integers(0, height - 4)), data.draw(st.integers(0, width - 4))
     mask = np.zeros((height, width), bool)
-    mask[top : data.draw(st.integers(top + 4, height)), left : data.draw(st.integers(left + 4, width))] = True
+    mask[
+        top : data.draw(st.integers(top + 4, height)),
+        left : data.draw(st.integers(left + 4, width)),
+    ] = True
     picture = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).convert("RGB")
     image = preprocess(picture, size=size, aspect=aspect)[..., 0]
     small = preprocess_mask(mask, size=size, aspect=aspect)
@@ -368,7 +389,9 @@ def test_restore_undoes_preprocess_on_smooth_pictures(aspect, height, width, siz
         kept_height = min(height, round(width * size[0] / size[1]))
         kept_width = min(width, round(height * size[1] / size[0]))
         top, left = (height - kept_height) // 2, (width - kept_width) // 2
-        back, smooth = (a[top : top + kept_height, left : left + kept_width] for a in (back, smooth))
+        back, smooth = (
+            a[top : top + kept_height, left : left + kept_width] for a in (back, smooth)
+        )
     edge = 2
     inner = (slice(edge, -edge), slice(edge, -edge))
     assert np.abs(back - smooth)[inner].max() < 4

@@ -65,7 +65,14 @@ def test_a_single_image_is_one_image(tmp_path: Path) -> None:
     file = tmp_path / "image.png"
     file.write_bytes(encoded(PIXELS[0]))
     with file.open("rb") as opened:
-        for image in (PIXELS[0], Wrapped(PIXELS[0]), Image.fromarray(PIXELS[0]), file, str(file), opened):
+        for image in (
+            PIXELS[0],
+            Wrapped(PIXELS[0]),
+            Image.fromarray(PIXELS[0]),
+            file,
+            str(file),
+            opened,
+        ):
             np.testing.assert_array_equal(read(image), PIXELS[:1])
 
 

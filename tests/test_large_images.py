@@ -33,7 +33,10 @@ print(1024 * int(peak.split()[1]))
 
 
 def weave(count: int) -> list[Image.Image]:
-    return [Image.fromarray(image) for image in make_textures("weave", size=(96, 128)).train.images[:count]]
+    return [
+        Image.fromarray(image)
+        for image in make_textures("weave", size=(96, 128)).train.images[:count]
+    ]
 
 
 def test_images_of_many_tiles_are_read_as_they_are_scored() -> None:
@@ -49,7 +52,13 @@ def test_images_of_many_tiles_are_read_as_they_are_scored() -> None:
 
 def test_image_of_12_megapixels_is_scored_within_2_gib(tmp_path: Path) -> None:
     detector = Detector.fit(
-        weave(4), method="pca", components=8, view="tiles", resolution=3464, pooling="peak", planted_images=2
+        weave(4),
+        method="pca",
+        components=8,
+        view="tiles",
+        resolution=3464,
+        pooling="peak",
+        planted_images=2,
     )
     detector.save(tmp_path)
     done = subprocess.run(

@@ -39,11 +39,15 @@ from i3ad_jax.runs.files import read_json
 from i3ad_jax.train import __main__ as train
 
 every_layout = pytest.mark.parametrize("name", TREES)
-every_layout_with_masks = pytest.mark.parametrize("name", [name for name in TREES if name != "flat"])
+every_layout_with_masks = pytest.mark.parametrize(
+    "name", [name for name in TREES if name != "flat"]
+)
 
 
 def load(source: Path, layout: LayoutName = "auto") -> Dataset:
-    return read_all(load_dataset(str(source), size=(HEIGHT, WIDTH), aspect="stretch", layout=layout))
+    return read_all(
+        load_dataset(str(source), size=(HEIGHT, WIDTH), aspect="stretch", layout=layout)
+    )
 
 
 def assert_refused(source: Path, *words: object, layout: LayoutName = "auto") -> None:
@@ -121,7 +125,9 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path, name: LayoutName) -> 
 
 @every_layout
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_damaged_image_is_refused_by_its_path(tmp_path: Path, name: LayoutName, split: str) -> None:
+def test_a_damaged_image_is_refused_by_its_path(
+    tmp_path: Path, name: LayoutName, split: str
+) -> None:
     tree = TREES[name](tmp_path)
     if paths := tree.train if split == "train" else [*tree.test]:
         file = tree.base / paths[0]
@@ -138,7 +144,9 @@ def test_a_damaged_mask_is_refused_by_its_path(tmp_path: Path, name: LayoutName)
 
 
 @every_layout
-def test_no_normal_image_to_train_on_is_refused_in_a_named_layout(tmp_path: Path, name: LayoutName) -> None:
+def test_no_normal_image_to_train_on_is_refused_in_a_named_layout(
+    tmp_path: Path, name: LayoutName
+) -> None:
     tree = TREES[name](tmp_path)
     for path in tree.train:
         (tree.base / path).unlink()
@@ -169,7 +177,9 @@ def test_other_folders_beside_the_items_are_ignored(tmp_path: Path) -> None:
     assert list(load(tmp_path).train.paths) == tree.train
 
 
-def test_a_stray_image_or_validation_folder_leaves_the_layout_of_mvtec_as_it_is(tmp_path: Path) -> None:
+def test_a_stray_image_or_validation_folder_leaves_the_layout_of_mvtec_as_it_is(
+    tmp_path: Path,
+) -> None:
     tree = mvtec(tmp_path)
     write_image(tmp_path / "overview.png")
     write_image(tmp_path / "validation/good/000.png")
@@ -287,9 +297,13 @@ def test_no_item_has_normal_surfaces_in_both_splits(tmp_path: Path) -> None:
     for item in range(10):
         for part in range(4):
             write_image(tmp_path / f"kos{item:02d}/Part{part}.jpg")
-            write_mask(tmp_path / f"kos{item:02d}/Part{part}_label.bmp", NO_DEFECT if part else box(item))
+            write_mask(
+                tmp_path / f"kos{item:02d}/Part{part}_label.bmp", NO_DEFECT if part else box(item)
+            )
     data = load(tmp_path)
-    normal = [path for path, label in zip(data.test.paths, data.test.labels, strict=True) if not label]
+    normal = [
+        path for path, label in zip(data.test.paths, data.test.labels, strict=True) if not label
+    ]
     trained, tested = ({path[:5] for path in paths} for paths in (data.train.paths, normal))
     assert (len(data.train), len(normal), data.test.labels.sum()) == (24, 6, 10)
     assert trained == {f"kos{item:02d}" for item in range(8)}
@@ -318,7 +332,9 @@ def test_an_image_without_its_mask_or_the_reverse_is_refused(
 ) -> None:
     TREES[name](tmp_path / "a")
     (tmp_path / "a" / mask).unlink()
-    assert_refused(tmp_path / "a", f"{tmp_path / 'a' / image}: its mask is missing", Path(mask).stem)
+    assert_refused(
+        tmp_path / "a", f"{tmp_path / 'a' / image}: its mask is missing", Path(mask).stem
+    )
     TREES[name](tmp_path / "b")
     (tmp_path / "b" / image).unlink()
     assert_refused(tmp_path / "b", f"{tmp_path / 'b' / mask}: no image")
@@ -415,7 +431,9 @@ def test_the_column_of_masks_is_optional(tmp_path: Path) -> None:
 def test_a_csv_as_spreadsheets_write_it_is_read(tmp_path: Path) -> None:
     tree = manifest(tmp_path)
     expected = load(tree.source).digest
-    text = "\ufeff" + tree.source.read_text().replace("path,split", "path , split").replace("\n", "\r\n")
+    text = "\ufeff" + tree.source.read_text().replace("path,split", "path , split").replace(
+        "\n", "\r\n"
+    )
     tree.source.write_bytes(text.encode())
     assert load(tree.source).digest == expected
 
@@ -472,7 +490,10 @@ def test_a_mask_that_marks_a_defect_in_a_normal_image_is_refused(tmp_path: Path)
 def table(tiny_folder: Path, tmp_path: Path) -> Path:
     """A table of the images of a copy of the tiny folder."""
     data = load(tiny_folder)
-    rows = [("path", "split", "label", "mask"), *((path, "train", "good", "") for path in data.train.paths)]
+    rows = [
+        ("path", "split", "label", "mask"),
+        *((path, "train", "good", "") for path in data.train.paths),
+    ]
     for path, defect in zip(data.test.paths, data.test.defects, strict=True):
         mask = path.replace("test", "ground_truth").replace(".png", "_mask.png")
         rows.append((path, "test", defect, "" if defect == "good" else mask))
@@ -530,7 +551,9 @@ def test_a_run_keeps_the_layout_that_it_was_given(
     )
 
 
-@pytest.mark.parametrize(("name", "closed"), [("mvtec", "train"), ("btad", "train"), ("visa", "split_csv")])
+@pytest.mark.parametrize(
+    ("name", "closed"), [("mvtec", "train"), ("btad", "train"), ("visa", "split_csv")]
+)
 def test_an_unreadable_folder_is_named(tmp_path: Path, name: LayoutName, closed: str) -> None:
     tree = TREES[name](tmp_path)
     folder = tree.base / closed

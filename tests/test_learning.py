@@ -38,7 +38,9 @@ def filled_plainly(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
                     found.append((image[row, column], 1 / steps))
                     break
                 row, column, steps = row + dy, column + dx, steps + 1
-        filled[y, x] = sum(value * weight for value, weight in found) / (sum(w for _, w in found) or 1)
+        filled[y, x] = sum(value * weight for value, weight in found) / (
+            sum(w for _, w in found) or 1
+        )
     return filled
 
 
@@ -86,7 +88,8 @@ def test_errors_and_spread_are_those_of_a_direct_computation() -> None:
         {
             "held_out_l1": np.abs(reconstructions - IMAGES).mean(),
             "held_out_l1_to_mean_image": 0.3,
-            "held_out_l1_to_fill": np.abs(reconstructions - IMAGES).mean() / np.abs(fill - IMAGES).mean(),
+            "held_out_l1_to_fill": np.abs(reconstructions - IMAGES).mean()
+            / np.abs(fill - IMAGES).mean(),
             "spread_over_images": 0.7,
         },
         rel=1e-4,

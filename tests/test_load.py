@@ -34,7 +34,16 @@ def test_a_path_is_read_as_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", ["no/such/folder", "texture:weave", "", "textures:velvet", "tfds:mnist", "tfds:", "tfds:mvtec_ad"]
+    "data",
+    [
+        "no/such/folder",
+        "texture:weave",
+        "",
+        "textures:velvet",
+        "tfds:mnist",
+        "tfds:",
+        "tfds:mvtec_ad",
+    ],
 )
 def test_what_does_not_exist_is_refused(tmp_path, monkeypatch, data):
     monkeypatch.chdir(tmp_path)

@@ -40,7 +40,9 @@ PICTURES: dict[str, tuple[str, Callable[[], Image.Image]]] = {
 
 @pytest.mark.parametrize("aspect", ["stretch", "pad", "crop"])
 @pytest.mark.parametrize("kind", PICTURES)
-def test_pictures_are_read_and_resized_as_by_the_package(tmp_path: Path, kind: str, aspect: Aspect) -> None:
+def test_pictures_are_read_and_resized_as_by_the_package(
+    tmp_path: Path, kind: str, aspect: Aspect
+) -> None:
     suffix, make = PICTURES[kind]
     file = tmp_path / f"picture.{suffix}"
     make().save(file)
@@ -70,7 +72,9 @@ def exported(pca_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("name", ["program.stablehlo", "export.json", "card.md", "load_exported.py"])
+@pytest.mark.parametrize(
+    "name", ["program.stablehlo", "export.json", "card.md", "load_exported.py"]
+)
 def test_another_file_in_place_of_one_of_the_export_is_refused(
     exported: Path, tmp_path: Path, name: str
 ) -> None:
@@ -82,11 +86,17 @@ def test_another_file_in_place_of_one_of_the_export_is_refused(
         load_exported.load(out)
 
 
-@pytest.mark.parametrize("name", ["program.stablehlo", "export.json", "card.md", "load_exported.py"])
-def test_sums_that_lack_a_file_do_not_let_another_one_pass(exported: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["program.stablehlo", "export.json", "card.md", "load_exported.py"]
+)
+def test_sums_that_lack_a_file_do_not_let_another_one_pass(
+    exported: Path, tmp_path: Path, name: str
+) -> None:
     out = shutil.copytree(exported, tmp_path / "out")
     lines = (out / "SHA256SUMS").read_text().splitlines(keepends=True)
-    (out / "SHA256SUMS").write_text("".join(line for line in lines if not line.endswith(f"  {name}\n")))
+    (out / "SHA256SUMS").write_text(
+        "".join(line for line in lines if not line.endswith(f"  {name}\n"))
+    )
     (out / name).write_bytes((out / name).read_bytes() + b"\n")
     with pytest.raises(ValueError, match=rf"{name} is not the file"):
         load_exported.load(out)

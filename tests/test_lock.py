@@ -21,7 +21,11 @@ def asked_for() -> Iterator[Requirement]:
     texts, waiting = [SETUP["options"]["install_requires"]], {"test", "dev", "docs"}
     while waiting:
         texts.append(extras.pop(waiting.pop()))
-        waiting |= {name for found in re.findall(r"i3ad_jax\[(.*)\]", texts[-1]) for name in found.split(",")}
+        waiting |= {
+            name
+            for found in re.findall(r"i3ad_jax\[(.*)\]", texts[-1])
+            for name in found.split(",")
+        }
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     for line in "\n".join(texts).splitlines() + build:
         if line and not line.startswith(("#", "i3ad_jax")):
@@ -32,7 +36,11 @@ def locked(python: str) -> dict[str, str]:
     """The version of each package that the lock has for a Python."""
     lines = (ROOT / ".ci/requirements.txt").read_text().splitlines()
     pins = [Requirement(line.rstrip(" \\")) for line in lines if re.match(r"\w", line)]
-    mine = [pin for pin in pins if pin.marker is None or pin.marker.evaluate({"python_full_version": python})]
+    mine = [
+        pin
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate({"python_full_version": python})
+    ]
     return {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in mine}
 
 
@@ -40,7 +48,14 @@ def locked(python: str) -> dict[str, str]:
 def test_the_lock_satisfies_what_is_asked_for(python: str) -> None:
     versions = locked(python)
     wanted = asked_for()
-    assert {each.name for each in wanted} >= {"jax", "pyarrow", "pytest", "ruff", "mkdocs", "setuptools"}
+    assert {each.name for each in wanted} >= {
+        "jax",
+        "pyarrow",
+        "pytest",
+        "ruff",
+        "mkdocs",
+        "setuptools",
+    }
     for each in wanted:
         assert each.specifier.contains(versions[canonicalize_name(each.name)]), each
 

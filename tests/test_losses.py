@@ -59,7 +59,9 @@ def test_known_pixels_have_weight_one() -> None:
 
 def test_discounted_l1_loss() -> None:
     expected = np.mean(WEIGHTS.astype(np.float64) * np.abs(IMAGES - RECONSTRUCTIONS))
-    assert_close(discounted_l1_loss(*map(jnp.asarray, (IMAGES, RECONSTRUCTIONS, WEIGHTS))), expected)
+    assert_close(
+        discounted_l1_loss(*map(jnp.asarray, (IMAGES, RECONSTRUCTIONS, WEIGHTS))), expected
+    )
 
 
 def test_gradient_of_discounted_l1_loss_is_the_weighted_sign() -> None:

@@ -46,7 +46,9 @@ def test_ctrl_c_while_packages_are_imported_is_no_traceback() -> None:
         "sys.meta_path.insert(0, Interrupting())\n"
         "main()"
     )
-    done = subprocess.run([sys.executable, "-c", program, "devices"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "devices"], capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 

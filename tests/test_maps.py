@@ -80,7 +80,9 @@ def test_no_other_module_spells_a_score() -> None:
     names, spelt = SCORES.keys() - {"ssim"} - needs, []
     for file in Path(i3ad_jax.__file__).parent.rglob("*.py"):
         texts = {
-            node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)
+            node.value
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Constant)
         }
         spelt += [file.name] * bool(texts & names)
     assert spelt == ["maps.py"]
@@ -103,7 +105,9 @@ def test_a_method_gives_what_it_says(name: str) -> None:
     assert method.gives == gives.get(name, set())
     state = jax.eval_shape(method.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((32, 32, 3), jnp.float32)
-    assert (jax.eval_shape(method.features, state, image) is None) == ("features" not in method.gives)
+    assert (jax.eval_shape(method.features, state, image) is None) == (
+        "features" not in method.gives
+    )
     segmentation = jax.eval_shape(method.segment, state, image, image)
     assert (segmentation is None) == ("segmentation" not in method.gives)
     assert segmentation is None or segmentation.shape == (32, 32)
@@ -116,10 +120,14 @@ def test_maps_equal_numpy_and_scikit_image() -> None:
     np.testing.assert_allclose(maps["l2"], l2, rtol=0, atol=1e-6)
     distance = ((FEATURES[0] - FEATURES[1]) ** 2).mean()
     np.testing.assert_allclose(maps["l2_ld"], l2 + distance, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(maps["ssim"], distance_by_skimage(IMAGE, RECONSTRUCTION), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        maps["ssim"], distance_by_skimage(IMAGE, RECONSTRUCTION), rtol=0, atol=1e-5
+    )
     halves = (downscale_local_mean(x, (2, 2, 1)) for x in (IMAGE, RECONSTRUCTION))
     coarse = resize(distance_by_skimage(*halves), (32, 48), order=1, mode="edge")
-    both = (distance_by_skimage(IMAGE, RECONSTRUCTION) + coarse) / 2  # a third scale would be too small
+    both = (
+        distance_by_skimage(IMAGE, RECONSTRUCTION) + coarse
+    ) / 2  # a third scale would be too small
     np.testing.assert_allclose(maps["ms_ssim"], both, rtol=0, atol=1e-5)
 
 
@@ -168,7 +176,9 @@ def test_the_peak_is_that_of_the_smoothed_map() -> None:
     x = np.arange(-4, 5)  # SciPy cuts the Gaussian off after 4 standard deviations, here of a pixel
     kernel = np.exp(-(x**2) / 2) / np.exp(-(x**2) / 2).sum()
     for values, found in zip(maps, image_scores(maps, "peak"), strict=True):
-        smooth = convolve(np.pad(np.float64(values), 4, mode="symmetric"), np.outer(kernel, kernel), "valid")
+        smooth = convolve(
+            np.pad(np.float64(values), 4, mode="symmetric"), np.outer(kernel, kernel), "valid"
+        )
         assert found == pytest.approx(smooth.max(), rel=1e-5)
 
 

@@ -111,11 +111,16 @@ def test_segments_zigzag_by_the_stated_angle(drawings: Drawings) -> None:
 
 def test_brush_mask_covers_the_pixels_near_a_segment(masks: np.ndarray) -> None:
     draw = jax.jit(partial(brush_strokes, height=40, width=64))
-    centres = np.stack(np.meshgrid(np.arange(40), np.arange(64), indexing="ij"), axis=-1).reshape(-1, 2) + 0.5
+    centres = (
+        np.stack(np.meshgrid(np.arange(40), np.arange(64), indexing="ij"), axis=-1).reshape(-1, 2)
+        + 0.5
+    )
     along = np.linspace(0, 1, 200)[:, None]
     for key, mask in zip(keys(6), masks[:6, ..., 0], strict=True):
         strokes = jax.tree.map(np.asarray, draw(key))
-        excess = np.full(len(centres), np.inf)  # distance to the edge of the nearest stroke, negative inside
+        excess = np.full(
+            len(centres), np.inf
+        )  # distance to the edge of the nearest stroke, negative inside
         for points, width, drawn in zip(*strokes, strict=True):
             for (start, end), is_drawn in zip(itertools.pairwise(points), drawn, strict=True):
                 if is_drawn:
@@ -141,7 +146,9 @@ def test_brush_mask_depends_on_its_key_alone(masks: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "patches"), BOARDS)
-def test_checkerboards_are_the_rectangles_of_the_formula(height: int, width: int, patches: int) -> None:
+def test_checkerboards_are_the_rectangles_of_the_formula(
+    height: int, width: int, patches: int
+) -> None:
     expected = np.zeros((4, height, width, 1))
     for y, x in itertools.product(range(height), range(width)):
         row, column = math.floor(y * patches / height), math.floor(x * patches / width)
@@ -152,7 +159,9 @@ def test_checkerboards_are_the_rectangles_of_the_formula(height: int, width: int
 
 
 @pytest.mark.parametrize(("height", "width", "patches"), BOARDS)
-def test_checkerboards_cover_each_pixel_once_in_equal_patches(height: int, width: int, patches: int) -> None:
+def test_checkerboards_cover_each_pixel_once_in_equal_patches(
+    height: int, width: int, patches: int
+) -> None:
     masks = np.asarray(checkerboard_masks(height=height, width=width, patches=patches))[..., 0]
     np.testing.assert_array_equal(masks.sum(axis=0), 1)
     index = masks.argmax(axis=0)

@@ -45,8 +45,14 @@ def test_settings_identify_a_method(name: str) -> None:
     assert method is not again
     assert method == again
     assert hash(method) == hash(again)
-    own = {key: value for key, value in default.flat().items() if key not in default.preprocessing.flat()}
-    changes = {key: value for key, value in tiny_settings(name).items() if value != own.get(key, value)}
+    own = {
+        key: value
+        for key, value in default.flat().items()
+        if key not in default.preprocessing.flat()
+    }
+    changes = {
+        key: value for key, value in tiny_settings(name).items() if value != own.get(key, value)
+    }
     for change in ({"ssim_window": "uniform"}, *({key: value} for key, value in changes.items())):
         other = build(default.with_settings(change))
         assert other != method, change
@@ -62,7 +68,10 @@ def test_a_second_instance_compiles_nothing(name: str, compiled: list[str]) -> N
     config = default_config(name).with_settings(tiny_settings(name))
     method, again = build(config), build(config)
     weights = random_weights(jax.eval_shape(method.init, jax.random.key(0)))
-    state, squares = jax.tree.map(jnp.asarray, weights), Squares.of_pixels(jnp.zeros((2, 32, 32, 3)))
+    state, squares = (
+        jax.tree.map(jnp.asarray, weights),
+        Squares.of_pixels(jnp.zeros((2, 32, 32, 3))),
+    )
     method.predict(state, {"u": 0.5}, squares, 2)
     assert any("backend_compile" in event for event in compiled)
     compiled.clear()
@@ -71,7 +80,8 @@ def test_a_second_instance_compiles_nothing(name: str, compiled: list[str]) -> N
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BASELINES]
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BASELINES],
 )
 def test_baseline_from_training_to_verdicts(
     name: str, run_of: RunOf, tiny_folder: Path, tmp_path: Path
@@ -104,7 +114,9 @@ def test_projection_takes_the_autoencoders_run(run_of: RunOf, tmp_path: Path) ->
     evaluate.main([str(run_of("l2_ae")), *options])
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["method"] == "l2_ae_projection"
-    with pytest.raises(InputError, match=r"^--method unet: cannot take the weights of a run of l2_ae"):
+    with pytest.raises(
+        InputError, match=r"^--method unet: cannot take the weights of a run of l2_ae"
+    ):
         evaluate.main([str(run_of("l2_ae")), "--method", "unet"])
 
 
@@ -115,7 +127,8 @@ def test_a_projection_of_its_own_training_scores_what_that_of_the_autoencoder_do
     options = ["--method", "l2_ae_projection", "--projection-steps", "3", "--out", str(tmp_path)]
     evaluate.main([str(run_of("l2_ae")), *options])
     taken, trained = (
-        json.loads((folder / "results.json").read_text()) for folder in (tmp_path, run_of("l2_ae_projection"))
+        json.loads((folder / "results.json").read_text())
+        for folder in (tmp_path, run_of("l2_ae_projection"))
     )
     assert taken["scores"] == trained["scores"]
 
@@ -128,9 +141,13 @@ def test_resumed_baseline_ends_in_the_same_bits(flags_of: FlagsOf, tmp_path: Pat
     shutil.rmtree(tmp_path / "cut" / "checkpoints" / "3")
     (tmp_path / "cut" / "results.json").unlink()
     # Its encoder would have begun to learn later.
-    with pytest.raises(InputError, match=r"^--steps 6: .* was trained with --steps 3; .* start a new run"):
+    with pytest.raises(
+        InputError, match=r"^--steps 6: .* was trained with --steps 3; .* start a new run"
+    ):
         train.main(["--run", str(tmp_path / "cut"), "--resume", "--steps", "6"])
     train.main(["--run", str(tmp_path / "cut"), "--resume"])
     for kind in ("l2", "ssim", "l2_ld"):
-        whole, cut = (np.load(tmp_path / place / "maps" / f"{kind}.npy") for place in ("whole", "cut"))
+        whole, cut = (
+            np.load(tmp_path / place / "maps" / f"{kind}.npy") for place in ("whole", "cut")
+        )
         np.testing.assert_array_equal(whole, cut)

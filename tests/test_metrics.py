@@ -157,7 +157,9 @@ def test_diagonal_neighbours_are_one_region_and_images_are_never_joined():
 @pytest.mark.parametrize("metric", [pixel_auroc, pixel_aupro])
 @pytest.mark.parametrize("value", [True, False])
 def test_pixel_metrics_of_one_class_are_none(metric, value):
-    assert metric(np.full((2, 4, 4), value), np.random.default_rng(0).normal(size=(2, 4, 4))) is None
+    assert (
+        metric(np.full((2, 4, 4), value), np.random.default_rng(0).normal(size=(2, 4, 4))) is None
+    )
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -226,7 +228,10 @@ def test_summary_measures_each_defect_class_with_all_normal_images():
 @pytest.mark.parametrize("seed", range(4))
 def test_image_metrics_are_those_of_counting(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    labels, scores = rng.permutation([0] * 30 + [1] * 12), rng.integers(0, 9, 42) / 4 + rng.integers(0, 2, 42)
+    labels, scores = (
+        rng.permutation([0] * 30 + [1] * 12),
+        rng.integers(0, 9, 42) / 4 + rng.integers(0, 2, 42),
+    )
     found = image_metrics(labels, scores, threshold=1.0)
     hits = (scores > 1.0) & (labels == 1)
     precision, recall = hits.sum() / (scores > 1.0).sum(), hits.sum() / 12
@@ -247,7 +252,9 @@ def test_image_metrics_are_those_of_counting(seed: int) -> None:
 def test_images_without_a_mask_take_no_part_in_pixel_metrics():
     masks, maps = random_case(6, shape=(5, 9, 11))
     masks[[0, 4]] = False
-    split = make_split(masks, ("good", "hole", "hole", "hole", "cut"), [True, True, True, True, False])
+    split = make_split(
+        masks, ("good", "hole", "hole", "hole", "cut"), [True, True, True, True, False]
+    )
     scores = maps.mean(axis=(1, 2))
     summary = summarise(split, {"l2": maps}, {"l2": scores}, {"l2": 0.5})["l2"]
     assert summary["pixel_auroc"] == pixel_auroc(masks[:4], maps[:4])
@@ -302,7 +309,9 @@ def cases(draw):
 
 
 @given(cases(), st.integers(1, 100), st.integers(1, 20), st.sampled_from([0.05, 0.3, 1.0]))
-def test_any_blocks_of_any_images_give_what_whole_arrays_do(case, pixels_at_once, defective_at_once, max_fpr):
+def test_any_blocks_of_any_images_give_what_whole_arrays_do(
+    case, pixels_at_once, defective_at_once, max_fpr
+):
     masks, maps, subsets = case
     blocked = measured(
         counted(masks),
@@ -348,4 +357,11 @@ def test_scores_that_are_not_finite_are_refused_in_every_block(bad):
         masks, maps = random_case(0)
         maps[image, 4, 4] = bad
         with pytest.raises(ValueError, match="finite"):
-            measured(masks, maps, np.ones((1, 3), bool), pixels_at_once=1, defective_at_once=1, max_fpr=0.3)
+            measured(
+                masks,
+                maps,
+                np.ones((1, 3), bool),
+                pixels_at_once=1,
+                defective_at_once=1,
+                max_fpr=0.3,
+            )

@@ -15,7 +15,14 @@ from random_weights import LARGEST_GAIN, random_weights
 
 from i3ad_jax.config import default_config
 from i3ad_jax.nn.inpainter import Inpainter
-from i3ad_jax.nn.layers import ACTIVATION_GAIN, DownsampleConv, GatedConv, SelfAttention, UpsampleConv, gate
+from i3ad_jax.nn.layers import (
+    ACTIVATION_GAIN,
+    DownsampleConv,
+    GatedConv,
+    SelfAttention,
+    UpsampleConv,
+    gate,
+)
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)), jnp.float32)
@@ -35,7 +42,9 @@ def weight_shapes(inpainter: Inpainter) -> Any:
 def halve(x: Any, kernel: Any) -> Any:
     """What `DownsampleConv` computes, by XLA's convolution."""
     kernel = (
-        kernel.reshape(2, 2, 2, 2, -1, kernel.shape[-1]).swapaxes(1, 2).reshape(4, 4, -1, kernel.shape[-1])
+        kernel.reshape(2, 2, 2, 2, -1, kernel.shape[-1])
+        .swapaxes(1, 2)
+        .reshape(4, 4, -1, kernel.shape[-1])
     )
     numbers = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=numbers)
@@ -98,7 +107,9 @@ def attention_by_loop(x: np.ndarray, params: Any) -> np.ndarray:
     def pool(y: np.ndarray) -> np.ndarray:
         return np.maximum.reduce([y[i::2, j::2] for i in (0, 1) for j in (0, 1)])
 
-    keys, values = (pool(project(name, x)).reshape(-1, width) for name, width in (("key", 2), ("value", 8)))
+    keys, values = (
+        pool(project(name, x)).reshape(-1, width) for name, width in (("key", 2), ("value", 8))
+    )
     output = x.copy()
     for position in np.ndindex(x.shape[:2]):
         weights = np.exp(keys @ project("query", x[position]))
@@ -142,7 +153,9 @@ def test_gate_has_the_gradient_of_its_definition() -> None:
         activation, gates = jnp.split(x, 2, axis=-1)
         return nn.elu(activation) * nn.sigmoid(gates)
 
-    ours, expected = (jax.grad(lambda x, f=f: (weights * f(x)).sum())(3 * x) for f in (gate, defined))
+    ours, expected = (
+        jax.grad(lambda x, f=f: (weights * f(x)).sum())(3 * x) for f in (gate, defined)
+    )
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-6)
 
 
@@ -165,10 +178,14 @@ def test_spectral_norm_finds_the_largest_singular_values() -> None:
 
     def iterate(_: int, batch_stats: Any) -> Any:
         current = {"params": variables["params"], "batch_stats": batch_stats}
-        _, after = patchgan.apply(current, IMAGES, MASKS, update_stats=True, mutable=["batch_stats"])
+        _, after = patchgan.apply(
+            current, IMAGES, MASKS, update_stats=True, mutable=["batch_stats"]
+        )
         return after["batch_stats"]
 
-    batch_stats = jax.jit(lambda stats: lax.fori_loop(0, 300, iterate, stats))(variables["batch_stats"])
+    batch_stats = jax.jit(lambda stats: lax.fori_loop(0, 300, iterate, stats))(
+        variables["batch_stats"]
+    )
     for layer in range(3):
         kernel = variables["params"][f"conv_{layer}"]["kernel"]
         sigma = batch_stats[f"spectral_norm_{layer}"][f"conv_{layer}/kernel/sigma"]
@@ -228,7 +245,9 @@ def test_bfloat16_layers_compute_in_bfloat16(layer: Callable[..., Any]) -> None:
     variables = random_weights(jax.eval_shape(layer().init, jax.random.key(0), x))
     output = layer(dtype=jnp.bfloat16).apply(variables, x.astype(jnp.bfloat16))
     assert output.dtype == jnp.bfloat16
-    np.testing.assert_allclose(output.astype(np.float32), layer().apply(variables, x), rtol=0, atol=0.05)
+    np.testing.assert_allclose(
+        output.astype(np.float32), layer().apply(variables, x), rtol=0, atol=0.05
+    )
 
 
 def test_downsample_conv_is_a_strided_convolution() -> None:
@@ -245,4 +264,6 @@ def test_upsample_conv_is_a_transposed_convolution() -> None:
     taps: Any = variables["params"]["taps"]["kernel"]
     taps = taps.reshape(2, 2, 7, 2, 2, 4)[:, :, :, ::-1, ::-1]
     kernel = taps.transpose(0, 3, 1, 4, 2, 5).reshape(4, 4, 7, 4)
-    np.testing.assert_allclose(y, lax.conv_transpose(jnp.asarray(x), kernel, (2, 2), "SAME"), atol=1e-5)
+    np.testing.assert_allclose(
+        y, lax.conv_transpose(jnp.asarray(x), kernel, (2, 2), "SAME"), atol=1e-5
+    )

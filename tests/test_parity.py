@@ -23,7 +23,9 @@ def detector(pca_run: Path) -> Detector:
 
 @pytest.fixture(scope="module")
 def images(detector: Detector, tiny_folder: Path) -> np.ndarray:
-    return load_dataset(str(tiny_folder), size=detector.preprocessing.size, aspect="stretch").test.images[:]
+    return load_dataset(
+        str(tiny_folder), size=detector.preprocessing.size, aspect="stretch"
+    ).test.images[:]
 
 
 def changed(detector: Detector, change: Any) -> Any:
@@ -36,7 +38,9 @@ def test_a_program_that_says_the_same_passes_in_batches_of_any_size(
     detector: Detector, images: np.ndarray
 ) -> None:
     for batch in (1, 4, len(images)):
-        found = check_parity(detector, changed(detector, lambda x: x), images, allowed=ALLOWED, batch=batch)
+        found = check_parity(
+            detector, changed(detector, lambda x: x), images, allowed=ALLOWED, batch=batch
+        )
         assert found.images == len(images)
         assert found.allowed == ALLOWED
         for largest, limit in zip(found.largest, ALLOWED, strict=True):

@@ -64,7 +64,9 @@ def predicted(*arguments: str | Path) -> None:
         predict.main([str(argument) for argument in arguments])
 
 
-def test_parts_have_the_rows_of_the_table(run: Path, images: Path, tmp_path: Path, parquet: Any) -> None:
+def test_parts_have_the_rows_of_the_table(
+    run: Path, images: Path, tmp_path: Path, parquet: Any
+) -> None:
     predicted(run, images, "--out", tmp_path / "stream")
     predicted(run, images, "--out", tmp_path / "blocks", "--engine", "blocks")
     with (tmp_path / "stream/predictions.csv").open(newline="") as lines:
@@ -75,7 +77,8 @@ def test_parts_have_the_rows_of_the_table(run: Path, images: Path, tmp_path: Pat
     as_text = [{name: "" if x is None else str(x) for name, x in row.items()} for row in rows]
     assert as_text == expected
     of_both = [
-        json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("stream", "blocks")
+        json.loads((tmp_path / name / "predictions.json").read_text())
+        for name in ("stream", "blocks")
     ]
     assert of_both[1].pop("images_a_part") == 2
     assert of_both[0] == of_both[1]
@@ -95,7 +98,9 @@ def test_rows_of_a_parquet_file_are_scored_as_their_files(
     parquet.write_table(pyarrow.table({"content": [file.read_bytes() for file in files]}), table)
     predicted(run, table, "--column", "content", "--out", tmp_path / "rows", "--engine", "blocks")
     predicted(run, images, "--out", tmp_path / "files", "--engine", "blocks")
-    own, expected = (parquet.read_table(tmp_path / name / "predictions") for name in ("rows", "files"))
+    own, expected = (
+        parquet.read_table(tmp_path / name / "predictions") for name in ("rows", "files")
+    )
     assert own["path"].to_pylist() == [f"{table}#{number}" for number in range(len(files))]
     assert own.drop(["path", "error"]) == expected.drop(["path", "error"])
     assert sorted(file.stem for file in (tmp_path / "rows/pictures").iterdir()) == [
@@ -104,7 +109,9 @@ def test_rows_of_a_parquet_file_are_scored_as_their_files(
 
 
 @pytest.mark.usefixtures("parquet")
-def test_another_start_does_what_is_missing(run: Path, images: Path, tmp_path: Path, fails: Fails) -> None:
+def test_another_start_does_what_is_missing(
+    run: Path, images: Path, tmp_path: Path, fails: Fails
+) -> None:
     out = tmp_path / "out"
     arguments = (run, images, "--out", out, "--engine", "blocks", "--save", "scores")
     predicted(*arguments)

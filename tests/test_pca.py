@@ -20,7 +20,9 @@ def test_reconstruction_is_scikit_learns() -> None:
     pca = PCA(5, svd_solver="full").fit(IMAGES[:8].reshape(8, -1))
     expected = pca.inverse_transform(pca.transform(IMAGES.reshape(12, -1))).reshape(IMAGES.shape)
     for image, reconstruction in zip(IMAGES, expected, strict=True):
-        np.testing.assert_allclose(METHOD.begin(state, jnp.asarray(image)), reconstruction, atol=1e-5)
+        np.testing.assert_allclose(
+            METHOD.begin(state, jnp.asarray(image)), reconstruction, atol=1e-5
+        )
 
 
 def test_fewer_components_than_images() -> None:

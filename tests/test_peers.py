@@ -78,14 +78,18 @@ def test_msgms_is_that_of_scipy_and_scikit_image(pictures: np.ndarray) -> None:
         found = []
         for scale in (1, 2, 4, 8):
             a, b = (
-                magnitude(image.mean(axis=-1).reshape(32 // scale, scale, 32 // scale, scale).mean((1, 3)))
+                magnitude(
+                    image.mean(axis=-1).reshape(32 // scale, scale, 32 // scale, scale).mean((1, 3))
+                )
                 for image in (x, y)
             )
             own = (2 * a * b + 0.0026) / (a**2 + b**2 + 0.0026)
             found.append(resize(own, (32, 32), order=1, mode="edge", anti_aliasing=False))
         return np.mean(found, axis=0)
 
-    expected = np.stack([similarity(x, y) for x, y in zip(*pictures.astype(np.float64), strict=True)])
+    expected = np.stack(
+        [similarity(x, y) for x, y in zip(*pictures.astype(np.float64), strict=True)]
+    )
     assert expected.min() < 0.9
     np.testing.assert_allclose(riad.msgms(*map(tensor, pictures)).numpy(), expected, atol=1e-4)
 
@@ -93,7 +97,12 @@ def test_msgms_is_that_of_scipy_and_scikit_image(pictures: np.ndarray) -> None:
 def test_ssim_of_riad_is_that_of_scikit_image(pictures: np.ndarray) -> None:
     ours = riad.ssim(*map(tensor, pictures)).numpy()
     for x, y, own in zip(*pictures, ours, strict=True):
-        wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+        wang = {
+            "gaussian_weights": True,
+            "sigma": 1.5,
+            "use_sample_covariance": False,
+            "data_range": 1.0,
+        }
         found: Any = structural_similarity(x, y, channel_axis=-1, full=True, **wang)
         whole = found[1]
         np.testing.assert_allclose(own, np.moveaxis(whole[5:-5, 5:-5], -1, 0), atol=1e-4)
@@ -105,7 +114,8 @@ def test_training_of_riad_lowers_its_loss(pictures: np.ndarray) -> None:
     network, x = riad.UNet(), tensor(pictures[0])
     adam = torch.optim.Adam(network.parameters(), lr=riad.LEARNING_RATE)
     losses = [
-        riad.training_step(network, adam, x, torch.Generator().manual_seed(seed)) for seed in (0, 1, 2, 3, 0)
+        riad.training_step(network, adam, x, torch.Generator().manual_seed(seed))
+        for seed in (0, 1, 2, 3, 0)
     ]
     assert losses[-1] < losses[0]
 
@@ -154,7 +164,16 @@ def test_peers_on_pixels_find_the_defects(name: str, tiny_folder: Path, tmp_path
 def test_command_goes_on_where_it_stopped(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--data", str(tiny_folder), "--side", "32", "--peers", "sklearn_pca", "--out", str(tmp_path)]
+    flags = [
+        "--data",
+        str(tiny_folder),
+        "--side",
+        "32",
+        "--peers",
+        "sklearn_pca",
+        "--out",
+        str(tmp_path),
+    ]
     table = tmp_path / "trials.jsonl"
     command.main([*flags, "--seeds", "0"])
     first = table.read_text()
@@ -177,13 +196,17 @@ def test_command_goes_on_where_it_stopped(
 
 def run(name: str, tmp_path: Path, *, data: str) -> dict[str, float | None]:
     """The row of a trial, in a process of its own, whose warnings are not this project's."""
-    command.main(["--peers", name, "--data", data, "--side", "32", "--seconds", "1", "--out", str(tmp_path)])
+    command.main(
+        ["--peers", name, "--data", data, "--side", "32", "--seconds", "1", "--out", str(tmp_path)]
+    )
     (line,) = (tmp_path / "trials.jsonl").read_text().splitlines()
     return json.loads(line)
 
 
 @pytest.mark.skipif(not is_installed("anomalib"), reason="pip install -e '.[peers]'")
-@pytest.mark.parametrize("name", ["anomalib_ganomaly", "anomalib_draem", "anomalib_patchcore_random"])
+@pytest.mark.parametrize(
+    "name", ["anomalib_ganomaly", "anomalib_draem", "anomalib_patchcore_random"]
+)
 def test_peers_of_anomalib(name: str, tiny_folder: Path, tmp_path: Path) -> None:
     row = run(name, tmp_path, data=str(tiny_folder))
     assert row["image_auroc"] is not None
@@ -199,7 +222,9 @@ def test_ours(name: str, tmp_path: Path) -> None:
 
 def test_a_peer_that_fails_is_noted(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
-        run("i3ad_pca", tmp_path, data=str(tiny_folder))  # it has more components than there are images
+        run(
+            "i3ad_pca", tmp_path, data=str(tiny_folder)
+        )  # it has more components than there are images
     assert stop.value.code == 1
     assert "- failed: i3ad_pca, seed 0: " in (tmp_path / "peers.md").read_text()
     assert not (tmp_path / "trials.jsonl").exists()
@@ -207,7 +232,9 @@ def test_a_peer_that_fails_is_noted(tiny_folder: Path, tmp_path: Path) -> None:
 
 def test_peers_that_cannot_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(PEERS, "ghost", Peer("ghost:fit", ("no-such-distribution",)))
-    with pytest.raises(InputError, match=r"--peers ghost: no-such-distribution is not .*'\.\[peers\]'"):
+    with pytest.raises(
+        InputError, match=r"--peers ghost: no-such-distribution is not .*'\.\[peers\]'"
+    ):
         check_peers(("sklearn_pca", "ghost"))
     with pytest.raises(InputError, match=r"^--peers phantom: unknown; one of i3ad, "):
         check_peers(("phantom",))
@@ -234,7 +261,12 @@ def test_summary_by_hand() -> None:
         {**one, "peer": "a", "seed": 1, "pixel_auroc": None, "image_auroc": 3.0},
     ]
     a, b = command.summary(rows)
-    assert (a["peer"], a["seeds"], a["image_auroc"], a["pixel_auroc"]) == ("a", "0 1", "2.5 ± 0.71", None)
+    assert (a["peer"], a["seeds"], a["image_auroc"], a["pixel_auroc"]) == (
+        "a",
+        "0 1",
+        "2.5 ± 0.71",
+        None,
+    )
     assert (b["peer"], b["seeds"], b["image_auroc"], b["pixel_auroc"]) == ("b", "0", "2", "2")
 
 

@@ -69,7 +69,9 @@ def test_view_follows_the_images(kind: str, view: str) -> None:
     assert plan.config.preprocessing.view == view
     assert "auto" not in plan.config.preprocessing.flat().values()
     assert plan.preprocessing.aligned == (view == "whole")
-    sizes = {"whole": [(32, 32)], "tiles": [(32, 32), (48, 64)]}[view]  # in the pictures' proportions
+    sizes = {"whole": [(32, 32)], "tiles": [(32, 32), (48, 64)]}[
+        view
+    ]  # in the pictures' proportions
     assert source.sizes == sizes
     assert prepared.plan.preprocessing.size == sizes[-1]
     assert prepared.plan.preprocessing.side == {"whole": 32, "tiles": 16}[view]
@@ -88,7 +90,9 @@ def test_view_follows_the_images(kind: str, view: str) -> None:
         ("noise", 1000, "tiles"),
     ],
 )
-def test_large_images_stay_whole_only_if_they_are_alike_in_detail(kind: str, side: int, view: str) -> None:
+def test_large_images_stay_whole_only_if_they_are_alike_in_detail(
+    kind: str, side: int, view: str
+) -> None:
     common = {
         "edges": 80.0 * (np.indices((64, 64)).sum(axis=0) // 9 % 2),
         "shading": np.linspace(0, 80, 64)[:, None],
@@ -109,9 +113,15 @@ def test_view_that_was_asked_for_is_taken(kind: str, view: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "view", "generator"),
-    [("objects", "auto", "context"), ("surfaces", "auto", "two_stage"), ("objects", "tiles", "two_stage")],
+    [
+        ("objects", "auto", "context"),
+        ("surfaces", "auto", "two_stage"),
+        ("objects", "tiles", "two_stage"),
+    ],
 )
-def test_generator_draws_what_whole_images_have_in_common(kind: str, view: str, generator: str) -> None:
+def test_generator_draws_what_whole_images_have_in_common(
+    kind: str, view: str, generator: str
+) -> None:
     small = {"image_size": 32, "tile": 32, "resolution": 55, "segmenter_depth": 2, "view": view}
     auto = default_config("i3ad").with_settings(small)
     prepared = resolve(auto, Source(PICTURES[kind]))
@@ -143,7 +153,9 @@ def test_held_out_images_are_those_that_the_files_say(view: str) -> None:
 
 
 def test_division_does_not_depend_on_the_view() -> None:
-    whole, tiles = (resolve(config(view=view), Source(PICTURES["surfaces"])) for view in ("whole", "tiles"))
+    whole, tiles = (
+        resolve(config(view=view), Source(PICTURES["surfaces"])) for view in ("whole", "tiles")
+    )
     assert whole.held_out.paths == tiles.held_out.paths
 
 

@@ -14,13 +14,18 @@ from i3ad_jax.segmentation.planting import PLANTED, VISIBLE, plant_defects
 COUNT, HEIGHT, WIDTH = 400, 32, 48
 PLANT = jax.jit(plant_defects)
 
-Examples = tuple[np.ndarray, np.ndarray, np.ndarray]  # images before and after, and masks without channels
+Examples = tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]  # images before and after, and masks without channels
 
 
 def scenes(*, channel_gains: tuple[float, float, float]) -> np.ndarray:
     """Images of noise, each with a level of its own; equal gains make them grey."""
     rng = np.random.default_rng(0)
-    levels, noise = rng.uniform(-0.5, 0.5, (COUNT, 1, 1, 1)), rng.normal(0, 0.1, (COUNT, HEIGHT, WIDTH, 1))
+    levels, noise = (
+        rng.uniform(-0.5, 0.5, (COUNT, 1, 1, 1)),
+        rng.normal(0, 0.1, (COUNT, HEIGHT, WIDTH, 1)),
+    )
     return ((levels + noise).clip(-1, 1) * channel_gains).astype(np.float32)
 
 

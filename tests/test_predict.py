@@ -29,7 +29,9 @@ def read(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(table))
 
 
-def test_predictions_equal_the_run_s_own_scores(tiny_run: Path, tiny_folder: Path, tmp_path: Path) -> None:
+def test_predictions_equal_the_run_s_own_scores(
+    tiny_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
     predict.main([str(tiny_run), str(tiny_folder / "test"), "--out", str(tmp_path)])
     found = read(tmp_path / "predictions.csv")
     own = {str(tiny_folder / row["path"]): row for row in read(tiny_run / "scores.csv")}
@@ -87,7 +89,9 @@ def read_png_map(file: Path) -> np.ndarray:
         return low + np.asarray(opened).astype(np.float64) / 65535 * (high - low)
 
 
-def test_every_format_of_maps_holds_the_same_map(pca_run: Path, tiny_folder: Path, tmp_path: Path) -> None:
+def test_every_format_of_maps_holds_the_same_map(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
     image = tiny_folder / "test/spot/0.png"
     expected = Detector.load(pca_run).score(image)[0].anomaly_map(score="ssim")
     for map_format in ("npy", "npz", "png"):
@@ -96,7 +100,9 @@ def test_every_format_of_maps_holds_the_same_map(pca_run: Path, tiny_folder: Pat
     np.testing.assert_array_equal(np.load(tmp_path / "maps/0.npy"), expected)
     np.testing.assert_array_equal(np.load(tmp_path / "maps/0.npz")["anomaly_map"], expected)
     step = (expected.max() - expected.min()) / 65535
-    np.testing.assert_allclose(read_png_map(tmp_path / "maps/0.png"), expected, rtol=0, atol=0.51 * step)
+    np.testing.assert_allclose(
+        read_png_map(tmp_path / "maps/0.png"), expected, rtol=0, atol=0.51 * step
+    )
     assert not (tmp_path / "pictures").exists()
 
 
@@ -140,8 +146,12 @@ def test_strict_stops_at_a_broken_image(
 def test_thresholds_come_from_held_out_scores_or_from_the_user(
     pca_run: Path, tiny_folder: Path, tmp_path: Path, options: list[str]
 ) -> None:
-    predict.main([str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path), "--score", "l2", *options])
-    normal = np.array(json.loads((pca_run / "calibration.json").read_text())["held_out_scores"]["l2"])
+    predict.main(
+        [str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path), "--score", "l2", *options]
+    )
+    normal = np.array(
+        json.loads((pca_run / "calibration.json").read_text())["held_out_scores"]["l2"]
+    )
     threshold = np.quantile(normal, 0.5) if options[0] == "--quantile" else 0.02
     for row in read(tmp_path / "predictions.csv"):
         assert int(row["anomalous"]) == int(float(row["l2"]) > threshold)
@@ -225,7 +235,14 @@ def test_a_killed_prediction_resumes_to_the_same_bytes(
 def test_a_prediction_that_ends_as_it_begins_resumes(
     pca_run: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
-    arguments = [str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path), "--save", "scores"]
+    arguments = [
+        str(pca_run),
+        str(tiny_folder / "test"),
+        "--out",
+        str(tmp_path),
+        "--save",
+        "scores",
+    ]
     predict.main([*arguments, "--quantile", "0.5"])  # another one, whose table is there
     writes = iter(range(9))
 
@@ -254,13 +271,22 @@ def test_a_second_prediction_in_the_folder_is_refused(
     arguments = [str(pca_run), str(tiny_folder / "test"), "--out", str(tmp_path)]
     with RunFolder(tmp_path).lock():
         for engine in ("stream", "blocks"):
-            assert f"{tmp_path}: another command" in fails(predict.main, [*arguments, "--engine", engine])
+            assert f"{tmp_path}: another command" in fails(
+                predict.main, [*arguments, "--engine", engine]
+            )
 
 
 def test_a_prediction_by_a_method_with_lists_among_its_settings_resumes(
     tiny_run: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    arguments = [str(tiny_run), str(tiny_folder / "test"), "--out", str(tmp_path), "--save", "scores"]
+    arguments = [
+        str(tiny_run),
+        str(tiny_folder / "test"),
+        "--out",
+        str(tmp_path),
+        "--save",
+        "scores",
+    ]
     predict.main(arguments)
     table = (tmp_path / "predictions.csv").read_bytes()
     (tmp_path / "predictions.csv").rename(tmp_path / "predictions.partial.csv")

@@ -27,7 +27,9 @@ def test_the_verdict_is_the_rule_s(detector: Detector, predictions: list[Predict
         assert prediction.threshold == detector.rule.threshold == detector.threshold()
         assert prediction.is_anomalous == (prediction.score > prediction.threshold)
         assert prediction.anomalous[detector.rule.score] == prediction.is_anomalous
-        np.testing.assert_array_equal(prediction.map, prediction.anomaly_map(score=detector.rule.score))
+        np.testing.assert_array_equal(
+            prediction.map, prediction.anomaly_map(score=detector.rule.score)
+        )
 
 
 def test_regions_are_where_the_map_is_above_the_threshold(predictions: list[Prediction]) -> None:
@@ -35,14 +37,18 @@ def test_regions_are_where_the_map_is_above_the_threshold(predictions: list[Pred
     for prediction in predictions:
         threshold = prediction.rule.pixel_threshold
         assert threshold is not None
-        assert sum(region.area for region in prediction.regions) == (prediction.map > threshold).sum()
+        assert (
+            sum(region.area for region in prediction.regions) == (prediction.map > threshold).sum()
+        )
         if prediction.regions:
             assert prediction.regions[0].peak == prediction.map.max() > threshold
         number += len(prediction.regions)
     assert number > 0
 
 
-def test_as_many_calibration_images_have_a_region_as_false_alarms_are_asked_for(detector: Detector) -> None:
+def test_as_many_calibration_images_have_a_region_as_false_alarms_are_asked_for(
+    detector: Detector,
+) -> None:
     peaks = detector.calibration.held_out_peaks[detector.rule.score]
     for rate in (0.05, 0.5):
         rule = detector.with_rule(false_alarm_rate=rate).rule
@@ -68,7 +74,8 @@ def test_a_representation_is_one_line(predictions: list[Prediction], detector: D
     verdict = r"(anomalous: \S+ \S+ >|normal: \S+ \S+ <=) \S+"
     assert re.fullmatch(rf"Prediction\('.*/0\.png', {verdict}\)", repr(predictions[0]))
     assert re.fullmatch(
-        r"Detector\(pca, whole images of 32 x 32, \d+ trained, \d+ calibrated, \S+ > \S+\)", repr(detector)
+        r"Detector\(pca, whole images of 32 x 32, \d+ trained, \d+ calibrated, \S+ > \S+\)",
+        repr(detector),
     )
 
 
@@ -80,7 +87,9 @@ def test_a_notebook_shows_picture_and_verdict(
     assert ("anomalous: " if predictions[0].is_anomalous else "normal: ") in shown
     assert "whole images of 32 x 32 pixels" in detector._repr_html_()
     trace = detector.trace(tiny_folder / "test/good/0.png")
-    assert repr(trace) == f"Trace(1 images of 32 x 32, {len(trace.iterations)} states to iteration 0)"
+    assert (
+        repr(trace) == f"Trace(1 images of 32 x 32, {len(trace.iterations)} states to iteration 0)"
+    )
     assert trace._repr_html_().count("<img") == 1
     assert trace == detector.trace(tiny_folder / "test/good/0.png")
     assert hash(trace) == hash(detector.trace(tiny_folder / "test/good/0.png"))
@@ -106,7 +115,9 @@ def test_a_plot_has_a_box_for_each_region(predictions: list[Prediction], tmp_pat
     assert found.plot(given) is given
 
 
-def test_a_rule_is_saved_with_the_detector(detector: Detector, tmp_path: Path, tiny_folder: Path) -> None:
+def test_a_rule_is_saved_with_the_detector(
+    detector: Detector, tmp_path: Path, tiny_folder: Path
+) -> None:
     ruled = detector.with_rule(score="l2", false_alarm_rate=0.5)
     assert ruled.rule.score == "l2"
     assert ruled.rule.threshold == np.median(detector.calibration.held_out_scores["l2"])
@@ -125,10 +136,15 @@ def test_a_rule_is_saved_with_the_detector(detector: Detector, tmp_path: Path, t
     [
         ({"score": "l3"}, "--score l3: this run has no such score"),
         ({"false_alarm_rate": 1.0}, "false_alarm_rate 1.0: must be more than 0 and less than 1"),
-        ({"false_alarm_rate": 0.1, "threshold": 1.0}, "false_alarm_rate and threshold: give one of them"),
+        (
+            {"false_alarm_rate": 0.1, "threshold": 1.0},
+            "false_alarm_rate and threshold: give one of them",
+        ),
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(detector: Detector, rule: dict, message: str) -> None:
+def test_a_rule_that_makes_no_sense_is_refused(
+    detector: Detector, rule: dict, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         detector.with_rule(**rule)
 

@@ -48,7 +48,9 @@ def test_whole_images_are_their_own_squares() -> None:
     images = noise(4, 16, 16)
     preprocessing = learn(images, side=16, levelling="yes", centre="image")
     squares = preprocessing.squares(images, each=3)
-    expected = (levelled(images, preprocessing) - preprocessing.units.centre) / preprocessing.units.scale
+    expected = (
+        levelled(images, preprocessing) - preprocessing.units.centre
+    ) / preprocessing.units.scale
     np.testing.assert_allclose(squares.images, expected, rtol=0, atol=1e-6)
 
 
@@ -78,11 +80,15 @@ def test_squares_are_random_crops_of_levelled_images() -> None:
 
 @pytest.mark.parametrize("centre", ["none", "colour", "image"])
 @pytest.mark.parametrize("size", [(16, 16), (18, 20)])
-def test_mean_squares_show_the_mean_image_where_the_squares_lie(size: tuple[int, int], centre: Any) -> None:
+def test_mean_squares_show_the_mean_image_where_the_squares_lie(
+    size: tuple[int, int], centre: Any
+) -> None:
     images = np.repeat(noise(1, *size), 4, axis=0)
     preprocessing = learn(images, side=16, centre=centre)
     np.testing.assert_allclose(
-        preprocessing.mean_squares(4, seed=3), preprocessing.squares(images, seed=3).images, atol=1e-4
+        preprocessing.mean_squares(4, seed=3),
+        preprocessing.squares(images, seed=3).images,
+        atol=1e-4,
     )
 
 
@@ -210,7 +216,14 @@ def test_damaged_json_is_refused_in_one_line(damage: dict[str, Any]) -> None:
 def test_missing_json_is_refused() -> None:
     saved = learn(noise(3, 16, 20), side=16)
     values, image = saved.to_json(), saved.units.mean_image
-    for name in ("working_size", "side", "scale", "mean_intensity", "centre", "explained_by_mean_image"):
+    for name in (
+        "working_size",
+        "side",
+        "scale",
+        "mean_intensity",
+        "centre",
+        "explained_by_mean_image",
+    ):
         with pytest.raises(ValueError, match=name):
             Preprocessing.from_json({key: x for key, x in values.items() if key != name}, image)
     for other in (None, [], "text", 3):
@@ -221,12 +234,19 @@ def test_missing_json_is_refused() -> None:
             Preprocessing.from_json(values, damaged)
 
 
-def training_images(images: np.ndarray, preprocessing: Preprocessing, *, batch: int = 3) -> TrainingImages:
+def training_images(
+    images: np.ndarray, preprocessing: Preprocessing, *, batch: int = 3
+) -> TrainingImages:
     return TrainingImages(images, preprocessing, batch_size=batch, num_planted=0, seed=0)
 
 
 def squares_of_steps(
-    images: TrainingImages, preprocessing: Preprocessing, augment: Augment, *, steps: int, key: int = 0
+    images: TrainingImages,
+    preprocessing: Preprocessing,
+    augment: Augment,
+    *,
+    steps: int,
+    key: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which images the first steps draw, the squares, and what is subtracted from them."""
     (block,) = images.blocks(0, steps)
@@ -251,7 +271,11 @@ def test_training_square_of_a_whole_image_is_what_networks_see_of_it() -> None:
 def undone(square: np.ndarray) -> Turned:
     """The square as it was, if it was mirrored left to right or not and then turned by so many quarters."""
     turned = {count: np.rot90(square, -count) for count in range(4)}
-    return {(flip, count): x[:, ::-1] if flip else x for count, x in turned.items() for flip in (False, True)}
+    return {
+        (flip, count): x[:, ::-1] if flip else x
+        for count, x in turned.items()
+        for flip in (False, True)
+    }
 
 
 @pytest.mark.parametrize(
@@ -262,7 +286,9 @@ def undone(square: np.ndarray) -> Turned:
         ("turn", {(flip, count) for flip in (False, True) for count in range(4)}),
     ],
 )
-def test_training_squares_are_crops_of_levelled_images(augment: Augment, expected: set[Any]) -> None:
+def test_training_squares_are_crops_of_levelled_images(
+    augment: Augment, expected: set[Any]
+) -> None:
     images = noise(2, 10, 9)
     preprocessing = learn(images, side=8, levelling="yes", centre="image")
     drawn = training_images(images, preprocessing, batch=12)
@@ -306,10 +332,15 @@ def test_blocks_begin_anywhere_and_hold_what_each_step_draws() -> None:
     images = noise(5, 12, 11)
     preprocessing = learn(images, side=8)
     drawn = TrainingImages(images, preprocessing, batch_size=2, num_planted=1, seed=3)
-    from_start, later = list(drawn.blocks(0, 2 * BLOCK + 1)), list(drawn.blocks(BLOCK + 7, 2 * BLOCK + 1))
+    from_start, later = (
+        list(drawn.blocks(0, 2 * BLOCK + 1)),
+        list(drawn.blocks(BLOCK + 7, 2 * BLOCK + 1)),
+    )
     assert [int(block.first) for block in from_start] == [0, BLOCK, 2 * BLOCK]
     assert not list(drawn.blocks(4, 4))
-    for array, expected in zip(jax.tree.leaves(from_start[1:]), jax.tree.leaves(later), strict=True):
+    for array, expected in zip(
+        jax.tree.leaves(from_start[1:]), jax.tree.leaves(later), strict=True
+    ):
         np.testing.assert_array_equal(array, expected)
     for step in (0, BLOCK - 1, BLOCK, 2 * BLOCK):
         index, corners = drawn.draw(step)

@@ -39,7 +39,9 @@ PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "stack": lambda x: jnp.stack([x, 2 * x], axis=-2),
     "product over the last axes": lambda x: jnp.einsum("bhwc,dwc->dbh", x, x[:, 0]),
     "product of each image": lambda x: jnp.einsum("bhwc,bvc->bvhw", x, x[:, 0]),
-    "product with a matrix": jax.vmap(lambda image: jnp.einsum("kw,iwc->ikc", X[0, :, :, 0], image)),
+    "product with a matrix": jax.vmap(
+        lambda image: jnp.einsum("kw,iwc->ikc", X[0, :, :, 0], image)
+    ),
     "pooling": jax.vmap(lambda image: nn.max_pool(image[None], (2, 2), strides=(2, 2))[0]),
     "gradient of a convolution": jax.grad(lambda x: jnp.sum(convolution(x) ** 2)),
     "calls": by_custom_rule,
@@ -64,7 +66,13 @@ def test_a_plainer_program_gives_the_same(kind: str) -> None:
     plain = simplified(program)
     for found, expected in zip(jaxpr_as_fun(plain)(X), jaxpr_as_fun(program)(X), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
-    assert not names(plain) & {"stack", "jit", "custom_jvp_call", "reduce_window_max", "platform_index"}
+    assert not names(plain) & {
+        "stack",
+        "jit",
+        "custom_jvp_call",
+        "reduce_window_max",
+        "platform_index",
+    }
     assert not any(name.startswith("random") for name in names(plain))
 
 

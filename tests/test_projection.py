@@ -9,7 +9,12 @@ import pytest
 from random_weights import random_weights
 
 from i3ad_jax.methods.autoencoder import AutoencoderSettings, AutoencoderState
-from i3ad_jax.methods.projection import L2Projection, ProjectionMethod, ProjectionSettings, SsimProjection
+from i3ad_jax.methods.projection import (
+    L2Projection,
+    ProjectionMethod,
+    ProjectionSettings,
+    SsimProjection,
+)
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.maps import Pair, plain_maps
@@ -38,7 +43,9 @@ def method(request: pytest.FixtureRequest) -> ProjectionMethod:
     return METHODS[request.param]
 
 
-def test_energy_of_the_input_is_the_loss_alone_and_distance_costs_lambda(state: AutoencoderState) -> None:
+def test_energy_of_the_input_is_the_loss_alone_and_distance_costs_lambda(
+    state: AutoencoderState,
+) -> None:
     method, image = METHODS["l2"], IMAGES[0]
     energy = jax.jit(method.energy)
     reconstruction = np.asarray(jax.jit(method.autoencode)(state, image))
@@ -49,7 +56,9 @@ def test_energy_of_the_input_is_the_loss_alone_and_distance_costs_lambda(state: 
     assert further == pytest.approx(0.05 * SIDE * SIDE * 3 * 0.05, rel=1e-3)
 
 
-def test_gradient_equals_finite_differences(method: ProjectionMethod, state: AutoencoderState) -> None:
+def test_gradient_equals_finite_differences(
+    method: ProjectionMethod, state: AutoencoderState
+) -> None:
     with jax.enable_x64(True):
         weights = jax.tree.map(lambda x: x.astype(np.float64), state)
         image, moved = jnp.asarray(IMAGES[0], jnp.float64), IMAGES[1].astype(np.float64)
@@ -62,7 +71,9 @@ def test_gradient_equals_finite_differences(method: ProjectionMethod, state: Aut
             direction = gradient / np.linalg.norm(gradient) + noise / np.linalg.norm(noise)
             step = 1e-2
             above, below = (float(energy(moved + sign * step * direction)[0]) for sign in (1, -1))
-            assert np.vdot(gradient, direction) == pytest.approx((above - below) / (2 * step), rel=1e-2)
+            assert np.vdot(gradient, direction) == pytest.approx(
+                (above - below) / (2 * step), rel=1e-2
+            )
 
 
 def test_step_moves_each_pixel_by_its_squared_error(
@@ -74,7 +85,11 @@ def test_step_moves_each_pixel_by_its_squared_error(
     def parts(y: Any) -> Any:
         """Gradient by intensities y = (x + 1) / 2, squared error in them, and what the step gives."""
         gradient = jax.grad(lambda y: method.energy(state, image, 2 * y - 1))(y)
-        return gradient, method.autoencode(state, 2 * y - 1), method.improve(state, image, 2 * y - 1)
+        return (
+            gradient,
+            method.autoencode(state, 2 * y - 1),
+            method.improve(state, image, 2 * y - 1),
+        )
 
     # As Dehaene et al. write it: y - alpha * dE/dy * (y - f(y))**2.
     y = (moved + 1) / 2
@@ -100,7 +115,9 @@ def test_energy_falls_on_average(method: ProjectionMethod, state: AutoencoderSta
 def test_a_batch_equals_single_images(name: str, state: AutoencoderState) -> None:
     method = METHODS[name]
     maps = method.predict(state, {}, Squares.of_pixels(jnp.asarray(IMAGES)), len(IMAGES)).maps
-    one = jax.jit(lambda image: plain_maps(Pair(image, method.reconstruct_one(state, image)), method.ssim))
+    one = jax.jit(
+        lambda image: plain_maps(Pair(image, method.reconstruct_one(state, image)), method.ssim)
+    )
     for index, image in enumerate(IMAGES):
         for kind, single in one(image).items():
             # rounding over all steps: of 2e-6 with SSE4.2, of 5e-7 with AVX2 and AVX-512

@@ -31,7 +31,9 @@ NEAR_U = 2e-5  # where a score is as near as this to u, rounding decides the mas
 
 # Users get the bits of XLA's newer emitters of fused loops, not of those by which tests compile quickly.
 quickly = "xla_cpu_use_fusion_emitters" in os.environ.get("XLA_FLAGS", "")
-exactly = partial(jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True} if quickly else {})
+exactly = partial(
+    jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True} if quickly else {}
+)
 
 # Each choice meets each of the others once, in the slow tests.
 OTHER_LOOPS = (
@@ -190,14 +192,18 @@ def test_a_period_2_cycle_ends_with_the_bits_of_the_fixed_loop(iterations: int) 
 
 
 @lengths
-def test_the_trace_of_a_period_2_cycle_alternates_to_its_end_but_is_not_computed(iterations: int) -> None:
+def test_the_trace_of_a_period_2_cycle_alternates_to_its_end_but_is_not_computed(
+    iterations: int,
+) -> None:
     images, settings = random_images(0), replace(SETTINGS, base="original", iterations=iterations)
     fixed, last = of_fixed_loop(images, 0.9, settings=settings, inpaint=alternate)
     assert is_clear(fixed, 0.9)
     index = int(np.flatnonzero(in_cycles(fixed.masks))[0])
     image, expected = images[index : index + 1], jax.tree.map(itemgetter(index), fixed)
     inpaint, count = counting(alternate)
-    found, ends = jax.device_get(queue_states(image, 1, 0.9, slots=1, settings=settings, inpaint=inpaint))
+    found, ends = jax.device_get(
+        queue_states(image, 1, 0.9, slots=1, settings=settings, inpaint=inpaint)
+    )
     assert_near(jax.tree.map(itemgetter(0), found), expected)
     assert ends[0] == last[index] == iterations
     assert count() < NUM_CHECKERBOARDS + iterations
@@ -284,7 +290,9 @@ def test_the_cost_follows_the_mean() -> None:
     images = np.concatenate([random_images(seed) for seed in range(0, 70, 7)])
     settings = replace(SETTINGS, iterations=30, base="original")
     inpaint, count = counting(blur)
-    iterations = of_queue(images, len(images), 0.8, slots=2, settings=settings, inpaint=inpaint).iterations
+    iterations = of_queue(
+        images, len(images), 0.8, slots=2, settings=settings, inpaint=inpaint
+    ).iterations
     assert iterations.mean() < 0.3 * settings.iterations <= iterations.max()
     work = (NUM_CHECKERBOARDS + iterations).sum() / 2
     assert work <= count() <= work + (NUM_CHECKERBOARDS + iterations.max()) / 2

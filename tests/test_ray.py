@@ -65,14 +65,18 @@ def name_of(process: int) -> bytes:
         return b""
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux to find Ray's workers")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="needs Linux to find Ray's workers"
+)
 def test_killed_workers_and_a_killed_command_lose_and_double_no_image(
     run: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     shutil.copytree(tiny_folder / "test", images)
     (images / "good/0a.png").write_bytes(b"no picture")
-    Image.new("RGB", (5000, 5000)).save(images / "large0.png")  # to decode them takes most of the time
+    Image.new("RGB", (5000, 5000)).save(
+        images / "large0.png"
+    )  # to decode them takes most of the time
     for number in range(1, 16):
         (images / f"large{number}.png").hardlink_to(images / "large0.png")
     arguments = (run, images, "--out", out, "--engine", "ray", "--save", "scores", "--workers", "2")
@@ -101,8 +105,12 @@ def test_killed_workers_and_a_killed_command_lose_and_double_no_image(
     assert [part.name for part in parts()] == [f"part-{number:06}.parquet" for number in range(12)]
 
     with pytest.raises(SystemExit, match="3"):
-        predict.main([str(run), str(images), "--out", str(tmp_path / "alone"), "--engine", "blocks"])
-    found, expected = (parquet.read_table(folder / "predictions") for folder in (out, tmp_path / "alone"))
+        predict.main(
+            [str(run), str(images), "--out", str(tmp_path / "alone"), "--engine", "blocks"]
+        )
+    found, expected = (
+        parquet.read_table(folder / "predictions") for folder in (out, tmp_path / "alone")
+    )
     assert found == expected
 
 

@@ -53,17 +53,29 @@ SQUARE_IMAGES = np.stack([random_image(seed, (32, 32)) for seed in range(3)])
 
 @partial(jax.jit, static_argnames=("inpaint", "settings", "ssim"))
 def by_fixed(
-    image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur, ssim: SsimSettings = SSIM
+    image: Any,
+    u: Any,
+    *,
+    settings: LoopSettings,
+    inpaint: Inpaint = blur,
+    ssim: SsimSettings = SSIM,
 ) -> Any:
     return refine(inpaint, image, score=ssim_anomaly(image, ssim), u=u, settings=settings)
 
 
 @partial(jax.jit, static_argnames=("inpaint", "settings", "ssim"))
 def by_queue(
-    image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur, ssim: SsimSettings = SSIM
+    image: Any,
+    u: Any,
+    *,
+    settings: LoopSettings,
+    inpaint: Inpaint = blur,
+    ssim: SsimSettings = SSIM,
 ) -> Any:
     scores = jax.vmap(lambda image: ssim_anomaly(image, ssim))(image[None])
-    state = refine_queue(inpaint, image[None], count=1, slots=1, scores=scores, u=u, settings=settings)
+    state = refine_queue(
+        inpaint, image[None], count=1, slots=1, scores=scores, u=u, settings=settings
+    )
     return jax.tree.map(itemgetter(0), state)
 
 
@@ -75,7 +87,9 @@ def fixed_trace(image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint 
 @partial(jax.jit, static_argnames=("inpaint", "settings"))
 def queue_trace(image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
     scores = jax.vmap(lambda image: ssim_anomaly(image, SSIM))(image[None])
-    found = trace_queue(inpaint, image[None], count=1, slots=1, scores=scores, u=u, settings=settings)
+    found = trace_queue(
+        inpaint, image[None], count=1, slots=1, scores=scores, u=u, settings=settings
+    )
     return jax.tree.map(itemgetter(0), found)
 
 
@@ -132,7 +146,9 @@ def test_equals_the_plain_loop_with_half_the_score(driver: Driver) -> None:
 
 @both_drivers
 def test_equals_the_plain_loop_with_scikit_images_ssim(driver: Driver) -> None:
-    plain = plain_loop(jax.jit(blur), random_image(0), u=0.6, settings=SETTINGS, score=distance_by_skimage)
+    plain = plain_loop(
+        jax.jit(blur), random_image(0), u=0.6, settings=SETTINGS, score=distance_by_skimage
+    )
     # scikit-image computes in float64, from which ours is up to 1e-4 away.
     assert_equals_plain(driver(random_image(0), 0.6, settings=SETTINGS), plain, margin=2e-4)
 
@@ -163,12 +179,18 @@ def test_a_network_and_a_batch_equal_the_plain_loop_too() -> None:
     u=strategies.floats(0.05, 1.2),
     settings=strategies.sampled_from(BOTH_BASES),
 )
-def test_stopping_at_an_unchanged_mask_changes_nothing(seed: int, u: float, settings: LoopSettings) -> None:
+def test_stopping_at_an_unchanged_mask_changes_nothing(
+    seed: int, u: float, settings: LoopSettings
+) -> None:
     plain = plain_loop(jax.jit(blur), random_image(seed), u=u, settings=settings)
     hypothesis.assume(plain.margin > MARGIN)
-    settled = (i for i, (a, b) in enumerate(itertools.pairwise(plain.masks)) if i and np.array_equal(a, b))
+    settled = (
+        i for i, (a, b) in enumerate(itertools.pairwise(plain.masks)) if i and np.array_equal(a, b)
+    )
     last = next(settled, settings.iterations)
-    fixed, queued = (driver(random_image(seed), u, settings=settings) for driver in (by_fixed, by_queue))
+    fixed, queued = (
+        driver(random_image(seed), u, settings=settings) for driver in (by_fixed, by_queue)
+    )
     for result in (fixed, queued):
         assert_close(result.image, plain.images[-1])
     assert queued.iterations <= fixed.iterations == last  # the queue ends a period-2 cycle too
@@ -198,7 +220,9 @@ def test_batch_is_one_program_with_one_loop() -> None:
 
     def run(images: Any, u: Any) -> Any:
         def one(image: Any) -> Any:
-            return refine(counted, image, score=ssim_anomaly(image, SSIM), u=u, settings=SETTINGS).image
+            return refine(
+                counted, image, score=ssim_anomaly(image, SSIM), u=u, settings=SETTINGS
+            ).image
 
         return jax.vmap(one)(images)
 
@@ -213,7 +237,9 @@ def test_batch_is_one_program_with_one_loop() -> None:
 def test_no_iteration_is_the_checkerboard_pass(driver: Driver) -> None:
     settings = replace(SETTINGS, iterations=0)
     result = driver(random_image(0), 0.3, settings=settings)
-    assert_close(result.image, plain_loop(jax.jit(blur), random_image(0), u=0.3, settings=settings).images[0])
+    assert_close(
+        result.image, plain_loop(jax.jit(blur), random_image(0), u=0.3, settings=settings).images[0]
+    )
     assert (result.mask == 1).all()
     assert result.iterations == 0
 
@@ -228,7 +254,9 @@ def test_inpaint_sees_zeros_in_holes(driver: Driver) -> None:
     result = driver(random_image(0), 0.9, settings=once, inpaint=show)
     assert 0 < result.mask.mean() < 1
     np.testing.assert_array_equal(result.image, random_image(0) * (1 - result.mask))
-    assert not driver(random_image(0), 0.9, settings=replace(once, iterations=0), inpaint=show).image.any()
+    assert not driver(
+        random_image(0), 0.9, settings=replace(once, iterations=0), inpaint=show
+    ).image.any()
 
 
 @both_bases
@@ -246,7 +274,10 @@ def test_checkerboard_pass_predicts_a_patch_from_other_patches(settings: LoopSet
 @both_bases
 def test_trace_records_the_loop(settings: LoopSettings, tracer: Driver) -> None:
     image = random_image(0)
-    (states, last), result = tracer(image, 0.3, settings=settings), by_fixed(image, 0.3, settings=settings)
+    (states, last), result = (
+        tracer(image, 0.3, settings=settings),
+        by_fixed(image, 0.3, settings=settings),
+    )
     plain = plain_loop(jax.jit(blur), image, u=0.3, settings=settings)
     assert_close(states.images, plain.images)
     np.testing.assert_array_equal(states.masks, plain.masks)

@@ -20,7 +20,9 @@ from i3ad_jax.report.thumbnails import thumbnails
 from i3ad_jax.runs.run_results import RunResults
 
 HOSTILE = """test/</script><script>alert('1')</script> & "quoted" {{ 7 * 6 }} <!--.png"""
-TRAINING = [{"step": step, "generator_loss": 1.0 / step, "steps_per_second": 2.0} for step in (1, 2, 3)]
+TRAINING = [
+    {"step": step, "generator_loss": 1.0 / step, "steps_per_second": 2.0} for step in (1, 2, 3)
+]
 
 
 def make_case(index: int = 0, *, size: int = 16, states: int = 4, **changes: Any) -> Case:
@@ -54,7 +56,9 @@ def make_page(run: RunResults | None = None, **changes: Any) -> str:
 def make_pictures(count: int, **options: Any) -> dict[int, Any]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 16, 16, 3), np.uint8)
-    return thumbnails(images, rng.random((count, 16, 16), np.float32), range(count), vmax=1.0, **options)
+    return thumbnails(
+        images, rng.random((count, 16, 16), np.float32), range(count), vmax=1.0, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,10 @@ def test_nothing_is_loaded_from_outside_the_file(html: str) -> None:
 
 
 def test_verdict_comes_before_cases_before_tables_before_settings(html: str) -> None:
-    places = [html.index(f'id="{name}"') for name in ("verdict", "cases", "threshold", "images", "settings")]
+    places = [
+        html.index(f'id="{name}"')
+        for name in ("verdict", "cases", "threshold", "images", "settings")
+    ]
     assert places == sorted(places)
 
 
@@ -128,7 +135,9 @@ def test_metrics_on_the_page_are_those_of_the_results(html: str) -> None:
 
 def test_values_of_the_sliders_are_the_scores_with_all_their_digits(html: str) -> None:
     run = make_run()
-    (text,) = re.findall(r'<script type="application/json" id="values">(.*?)</script>', html, re.DOTALL)
+    (text,) = re.findall(
+        r'<script type="application/json" id="values">(.*?)</script>', html, re.DOTALL
+    )
     values = json.loads(text)
     assert values["labels"] == LABELS.tolist()
     assert values["scores"] == {kind: run.scores[kind].tolist() for kind in KINDS}
@@ -168,10 +177,17 @@ def test_embedded_pictures_decode_to_the_size_their_layout_needs() -> None:
 
 
 def test_each_case_has_a_slider_over_its_states_and_one_moves_all() -> None:
-    cases = [make_case(0, states=4), make_case(1, states=2), make_case(2, states=1), make_case(3, states=0)]
+    cases = [
+        make_case(0, states=4),
+        make_case(1, states=2),
+        make_case(2, states=1),
+        make_case(3, states=0),
+    ]
     page = Page(make_page(cases=cases))
     page.check()
-    sliders = {own["id"]: own["max"] for own in page.named("input", type="range") if own.get("min") == "0"}
+    sliders = {
+        own["id"]: own["max"] for own in page.named("input", type="range") if own.get("min") == "0"
+    }
     assert sliders == {"step": "3", "state-0": "3", "state-1": "1"}
     names = [own["aria-label"] for own in page.named("input", type="range") if "aria-label" in own]
     assert len({*names}) == len(names) == 3
@@ -196,7 +212,9 @@ def test_names_from_data_are_escaped() -> None:
         config={HOSTILE: HOSTILE},
         results={"data": HOSTILE, "learned": {"problem": HOSTILE}},
     )
-    html = make_page(run, cases=[make_case(8, group=HOSTILE)], pictures=make_pictures(9), missing=[HOSTILE])
+    html = make_page(
+        run, cases=[make_case(8, group=HOSTILE)], pictures=make_pictures(9), missing=[HOSTILE]
+    )
     page = Page(html)
     page.check()
     assert "<script>alert" not in html
@@ -260,7 +278,9 @@ def test_the_same_run_gives_the_same_page(html: str) -> None:
     assert make_page(training=TRAINING, pictures=make_pictures(len(LABELS))) == html
 
 
-@pytest.mark.parametrize(("size", "megabytes"), [(64, 3), pytest.param(256, 25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("size", "megabytes"), [(64, 3), pytest.param(256, 25, marks=pytest.mark.slow)]
+)
 def test_twelve_cases_of_a_whole_run_stay_small(size: int, megabytes: int) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size]
@@ -280,5 +300,10 @@ def test_twelve_cases_of_a_whole_run_stay_small(size: int, megabytes: int) -> No
 def test_a_score_equal_to_the_threshold_is_not_flagged() -> None:
     run = make_run(scores=dict.fromkeys(KINDS, np.full(9, 1.0)))
     counts = run.confusion("combined")
-    assert (counts.true_positives, counts.misses, counts.false_alarms, counts.true_negatives) == (0, 5, 0, 4)
+    assert (counts.true_positives, counts.misses, counts.false_alarms, counts.true_negatives) == (
+        0,
+        5,
+        0,
+        4,
+    )
     Page(make_page(replace(run))).check()

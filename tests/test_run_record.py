@@ -34,7 +34,10 @@ from i3ad_jax.training import steps as fit
 from i3ad_jax.training.batches import BLOCK
 from i3ad_jax.training.steps import training_steps
 
-RECALIBRATE = ("--standardise", "global")  # a setting of the test that makes evaluate calibrate anew
+RECALIBRATE = (
+    "--standardise",
+    "global",
+)  # a setting of the test that makes evaluate calibrate anew
 
 
 def read(file: Path) -> Any:
@@ -106,8 +109,12 @@ def damage_first(part: str, *, remove: bool) -> Callable[[Path, Path], str]:
     return damage
 
 
-change_trained, remove_trained = (damage_first("trained", remove=remove) for remove in (False, True))
-change_held_out, remove_held_out = (damage_first("held_out", remove=remove) for remove in (False, True))
+change_trained, remove_trained = (
+    damage_first("trained", remove=remove) for remove in (False, True)
+)
+change_held_out, remove_held_out = (
+    damage_first("held_out", remove=remove) for remove in (False, True)
+)
 
 
 def test_a_run_records_every_training_image_once(run: Path, data: Path) -> None:
@@ -119,7 +126,9 @@ def test_a_run_records_every_training_image_once(run: Path, data: Path) -> None:
         assert recorded == hashlib.sha256((data / path).read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("change", [add, change_trained, remove_trained, change_held_out, remove_held_out])
+@pytest.mark.parametrize(
+    "change", [add, change_trained, remove_trained, change_held_out, remove_held_out]
+)
 def test_resume_refuses_other_training_images_and_names_the_file(
     fails: Fails, run: Path, data: Path, change: Callable[[Path, Path], str]
 ) -> None:
@@ -129,7 +138,8 @@ def test_resume_refuses_other_training_images_and_names_the_file(
 
 
 @pytest.mark.parametrize(
-    "change", [add, *(pytest.param(x, marks=pytest.mark.slow) for x in (change_trained, remove_trained))]
+    "change",
+    [add, *(pytest.param(x, marks=pytest.mark.slow) for x in (change_trained, remove_trained))],
 )
 def test_evaluate_goes_by_the_recorded_held_out_images_and_names_what_else_changed(
     run: Path, data: Path, tmp_path: Path, change: Callable[[Path, Path], str]
@@ -190,7 +200,10 @@ def test_results_of_a_second_test_have_its_own_settings_and_calibration_beside_t
     run: Path, other_data: Path
 ) -> None:
     evaluate.main([str(run), *RECALIBRATE])
-    first = {name: (run / "evaluation" / name).read_bytes() for name in ("config.json", "calibration.json")}
+    first = {
+        name: (run / "evaluation" / name).read_bytes()
+        for name in ("config.json", "calibration.json")
+    }
     evaluate.main([str(run), "--data", str(other_data)])
     second = RunFolder(run / "evaluation")
     assert second.read_config() == RunFolder(run).read_config()
@@ -221,22 +234,30 @@ def test_the_detector_of_a_results_folder_gives_these_results(
     with (results / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     detector = Detector.load(results)
-    for row, prediction in zip(rows, detector.score([data / row["path"] for row in rows]), strict=True):
+    for row, prediction in zip(
+        rows, detector.score([data / row["path"] for row in rows]), strict=True
+    ):
         assert {name: float(row[name]) for name in prediction.scores} == prediction.scores
     assert detector.calibration.thresholds == read(results / "results.json")["thresholds"]
 
 
 @pytest.mark.slow
-def test_run_and_results_can_be_moved_together(run: Path, tmp_path: Path, tiny_folder: Path) -> None:
+def test_run_and_results_can_be_moved_together(
+    run: Path, tmp_path: Path, tiny_folder: Path
+) -> None:
     evaluate.main([str(run), *RECALIBRATE])
     expected = Detector.load(run / "evaluation").score(tiny_folder / "test/spot")
     shutil.move(run, tmp_path / "moved")
     found = Detector.load(tmp_path / "moved/evaluation").score(tiny_folder / "test/spot")
-    assert [prediction.scores for prediction in found] == [prediction.scores for prediction in expected]
+    assert [prediction.scores for prediction in found] == [
+        prediction.scores for prediction in expected
+    ]
 
 
 @pytest.mark.slow
-def test_results_of_results_point_to_the_run_that_has_the_weights(run: Path, tiny_folder: Path) -> None:
+def test_results_of_results_point_to_the_run_that_has_the_weights(
+    run: Path, tiny_folder: Path
+) -> None:
     evaluate.main([str(run), *RECALIBRATE])
     evaluate.main([str(run / "evaluation"), "--standardise", "none"])
     detector = Detector.load(run / "evaluation/evaluation")
@@ -257,7 +278,10 @@ def test_results_cannot_be_trained_on(fails: Fails, run: Path, flags_of: FlagsOf
 def test_environment_and_report_tell_the_test_from_the_training(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(run / "environment.json", lambda values: values.update(platform="the machine of the training"))
+    edit(
+        run / "environment.json",
+        lambda values: values.update(platform="the machine of the training"),
+    )
     monkeypatch.setattr(sys, "argv", ["the-test", str(run), *RECALIBRATE])
     evaluate.main([str(run), *RECALIBRATE])
     environment = read(run / "evaluation/environment.json")
@@ -304,7 +328,9 @@ def test_results_do_not_overwrite_another_run(fails: Fails, run: Path, tmp_path:
     other = shutil.copytree(run, tmp_path / "other")
     before = content(other)
     for flags in ([], RECALIBRATE):
-        assert f"--out {other}: holds another run" in fails(evaluate.main, [run, *flags, "--out", other])
+        assert f"--out {other}: holds another run" in fails(
+            evaluate.main, [run, *flags, "--out", other]
+        )
     (other / "config.json").unlink()
     del before[other / "config.json"]
     assert "holds another run" in fails(evaluate.main, [run, "--out", other])
@@ -329,7 +355,9 @@ def test_a_second_training_in_the_folder_is_refused(
         Detector.load(run).save(new)
 
 
-def test_the_lock_holds_until_the_results_are_written(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_holds_until_the_results_are_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refused = []
 
     def write_and_try(*arguments: Any, **keywords: Any) -> Any:
@@ -345,7 +373,9 @@ def test_the_lock_holds_until_the_results_are_written(run: Path, monkeypatch: py
         pass
 
 
-def test_the_lock_holds_between_processes_and_ends_with_its_process(fails: Fails, run: Path) -> None:
+def test_the_lock_holds_between_processes_and_ends_with_its_process(
+    fails: Fails, run: Path
+) -> None:
     hold = (
         "import pathlib, sys\n"
         "from i3ad_jax.runs.run_folder import RunFolder\n"
@@ -354,10 +384,14 @@ def test_the_lock_holds_between_processes_and_ends_with_its_process(fails: Fails
         "    sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", hold, str(run)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        assert "another command works in this folder" in fails(train.main, ["--run", run, "--resume"])
+        assert "another command works in this folder" in fails(
+            train.main, ["--run", run, "--resume"]
+        )
         process.kill()
     train.main(["--run", str(run), "--resume"])
 
@@ -407,7 +441,9 @@ def damage_values(change: Callable[[Any], object], named: str) -> Callable[[Path
 CALIBRATION_DAMAGE = {
     "statistics of zeros": damage_array(np.zeros_like),
     "statistics of NaN": damage_array(lambda values: np.full_like(values, np.nan)),
-    "one deviation of 0": damage_array(lambda values: np.where(np.arange(32) == 3, [[[0]], [[0]]], values)),
+    "one deviation of 0": damage_array(
+        lambda values: np.where(np.arange(32) == 3, [[[0]], [[0]]], values)
+    ),
     "one infinite mean": damage_array(
         lambda values: np.where(np.arange(32) == 3, [[[np.inf]], [[1]]], values)
     ),
@@ -420,14 +456,26 @@ CALIBRATION_DAMAGE = {
     "a score of NaN": damage_values(
         lambda c: c["held_out_scores"]["l2"].append(float("nan")), "scores of l2"
     ),
-    "an infinite score": damage_values(lambda c: c["held_out_scores"]["l2"].append(1e999), "scores of l2"),
-    "a score of text": damage_values(lambda c: c["held_out_scores"].update(l2=["0.5"]), "scores of l2"),
-    "a score of true": damage_values(lambda c: c["held_out_scores"].update(l2=[True]), "scores of l2"),
+    "an infinite score": damage_values(
+        lambda c: c["held_out_scores"]["l2"].append(1e999), "scores of l2"
+    ),
+    "a score of text": damage_values(
+        lambda c: c["held_out_scores"].update(l2=["0.5"]), "scores of l2"
+    ),
+    "a score of true": damage_values(
+        lambda c: c["held_out_scores"].update(l2=[True]), "scores of l2"
+    ),
     "no scores": damage_values(lambda c: c["held_out_scores"].update(l2=[]), "scores of l2"),
-    "other scores": damage_values(lambda c: c["held_out_scores"].update(l2=[9.0]), "threshold of l2"),
+    "other scores": damage_values(
+        lambda c: c["held_out_scores"].update(l2=[9.0]), "threshold of l2"
+    ),
     "another threshold": damage_values(lambda c: c["thresholds"].update(l2=9.0), "threshold of l2"),
-    "a threshold of text": damage_values(lambda c: c["thresholds"].update(l2="0.5"), "calibration.json"),
-    "an older version's": damage_values(lambda c: c.pop("held_out_scores"), "'held_out_scores' is missing"),
+    "a threshold of text": damage_values(
+        lambda c: c["thresholds"].update(l2="0.5"), "calibration.json"
+    ),
+    "an older version's": damage_values(
+        lambda c: c.pop("held_out_scores"), "'held_out_scores' is missing"
+    ),
     "no threshold of a score": damage_values(
         lambda c: c["thresholds"].pop("ms_ssim"), "'ms_ssim' is missing"
     ),
@@ -435,7 +483,9 @@ CALIBRATION_DAMAGE = {
     "thresholds in a list": damage_values(lambda c: c.update(thresholds=[1.0]), "calibration.json"),
     "no pooling": damage_values(lambda c: c.pop("pooling"), "'pooling' is missing"),
     "no pooling of a score": damage_values(lambda c: c["pooling"].pop("ssim"), "'ssim' is missing"),
-    "an unknown pooling": damage_values(lambda c: c["pooling"].update(l2="median"), "'median' is none of"),
+    "an unknown pooling": damage_values(
+        lambda c: c["pooling"].update(l2="median"), "'median' is none of"
+    ),
     "no headline": damage_values(lambda c: c.pop("headline"), "'headline' is missing"),
     "an unknown headline": damage_values(lambda c: c.update(headline="l3"), "'l3' is none of"),
     "a headline in a list": damage_values(lambda c: c.update(headline=["l2"]), "calibration.json"),
@@ -474,7 +524,9 @@ PREPROCESSING_DAMAGE: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("change", PREPROCESSING_DAMAGE.values(), ids=[*PREPROCESSING_DAMAGE])
-def test_a_damaged_preprocessing_is_refused(fails: Fails, run: Path, data: Path, change: Callable) -> None:
+def test_a_damaged_preprocessing_is_refused(
+    fails: Fails, run: Path, data: Path, change: Callable
+) -> None:
     edit(run / "plan.json", lambda values: change(values["preprocessing"]))
     for message in (
         fails(predict.main, [run, data / "test", "--out", run / "out"]),
@@ -503,7 +555,9 @@ def flip(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["mean_image.npy", "statistics/l2_calibrated.npy"])
-def test_an_array_with_a_flipped_bit_is_refused(fails: Fails, run: Path, data: Path, file: str) -> None:
+def test_an_array_with_a_flipped_bit_is_refused(
+    fails: Fails, run: Path, data: Path, file: str
+) -> None:
     flip(run / file)
     for message in (
         fails(predict.main, [run, data / "test", "--out", run / "out"]),
@@ -538,7 +592,9 @@ def test_a_file_without_the_hashes_of_its_arrays_is_refused(
     fails: Fails, run: Path, data: Path, file: str, change: Callable[[Any], object]
 ) -> None:
     edit(run / file, change)
-    assert f"{run / file}: damaged" in fails(predict.main, [run, data / "test", "--out", run / "out"])
+    assert f"{run / file}: damaged" in fails(
+        predict.main, [run, data / "test", "--out", run / "out"]
+    )
 
 
 def test_a_calibration_of_other_weights_is_refused(
@@ -562,7 +618,10 @@ def test_weights_of_another_training_with_as_many_steps_are_refused(
     shutil.rmtree(run / "checkpoints")
     with Checkpoints(run / "checkpoints") as checkpoints:
         checkpoints.save(
-            6, jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf) + 1), Detector.load(tiny_run).state)
+            6,
+            jax.tree.map(
+                lambda leaf: jax.device_put(np.asarray(leaf) + 1), Detector.load(tiny_run).state
+            ),
         )
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
     assert f"{run / 'calibration.json'}: made with other weights" in message
@@ -609,11 +668,16 @@ def test_a_checkpoint_that_is_described_wrongly_is_refused(tiny_run: Path, tmp_p
     "u",
     [
         *(float("nan"), "0.3", 2.5),
-        *(pytest.param(x, marks=pytest.mark.slow) for x in (float("inf"), None, [0.3], {}, True, -0.1)),
+        *(
+            pytest.param(x, marks=pytest.mark.slow)
+            for x in (float("inf"), None, [0.3], {}, True, -0.1)
+        ),
     ],
     ids=str,
 )
-def test_an_impossible_u_is_refused(fails: Fails, tiny_run: Path, tmp_path: Path, data: Path, u: Any) -> None:
+def test_an_impossible_u_is_refused(
+    fails: Fails, tiny_run: Path, tmp_path: Path, data: Path, u: Any
+) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
     edit(run / "calibration.json", lambda values: values["tuned"].update(u=u))
     message = fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
@@ -653,10 +717,15 @@ def test_a_plan_of_other_settings_is_refused(fails: Fails, tiny_run: Path, tmp_p
     run = shutil.copytree(tiny_run, tmp_path / "run")
     edit(run / "config.json", lambda config: config["training"].update(generator="two_stage"))
     message = fails(evaluate.main, [run])
-    assert f"{run / 'plan.json'}: damaged (generator is context, but two_stage in config.json)" in message
+    assert (
+        f"{run / 'plan.json'}: damaged (generator is context, but two_stage in config.json)"
+        in message
+    )
 
 
-def test_weights_of_another_method_are_not_called_damaged(fails: Fails, tiny_run: Path, run: Path) -> None:
+def test_weights_of_another_method_are_not_called_damaged(
+    fails: Fails, tiny_run: Path, run: Path
+) -> None:
     shutil.rmtree(run / "checkpoints")
     shutil.copytree(tiny_run / "checkpoints", run / "checkpoints")
     for main, arguments in ((evaluate.main, [run]), (train.main, ["--run", run, "--resume"])):
@@ -682,7 +751,8 @@ def without_sha256(checkpoint: Path) -> None:
 
 def with_another_sha256(checkpoint: Path) -> None:
     edit(
-        checkpoint / "_CHECKPOINT_METADATA", lambda values: values["custom_metadata"].update(sha256="0" * 64)
+        checkpoint / "_CHECKPOINT_METADATA",
+        lambda values: values["custom_metadata"].update(sha256="0" * 64),
     )
 
 
@@ -734,7 +804,9 @@ def test_how_many_steps_are_one_call_changes_no_bit(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fit, "CALL_SECONDS", 1e6)
 
     def numbers_and_end(every: tuple[int, ...]) -> tuple[list[int], Any]:
-        steps = training_steps(build(config), images, preprocessing=preprocessing, seed=0, every=every)
+        steps = training_steps(
+            build(config), images, preprocessing=preprocessing, seed=0, every=every
+        )
         found = [(step.number, jax.device_get(step.state)) for step in steps]
         return [number for number, _ in found], found[-1][1]
 

@@ -47,12 +47,18 @@ def test_report_of_a_run_is_sound_and_counts_what_numpy_counts(pca_run: Path) ->
     headline = results["headline"]
     above = np.array([float(row[headline]) > results["thresholds"][headline] for row in rows])
     labels = np.array([int(row["label"]) for row in rows])
-    for name, label, flagged in (("found", 1, True), ("missed", 1, False), ("false alarm", 0, True)):
+    for name, label, flagged in (
+        ("found", 1, True),
+        ("missed", 1, False),
+        ("false alarm", 0, True),
+    ):
         count = int(((labels == label) & (above == flagged)).sum())
         assert re.findall(rf'data-count="{name}">(\d+)<', html)[0] == str(count)
         assert len(page.named("tr", **{"data-outcome": name})) == count
     for values in results["scores"].values():
-        assert all(f"{values[m]:.3f}" in page.lines for m in ("image_auroc", "pixel_auroc", "pixel_aupro"))
+        assert all(
+            f"{values[m]:.3f}" in page.lines for m in ("image_auroc", "pixel_auroc", "pixel_aupro")
+        )
 
 
 def test_report_of_a_loop_has_its_states(tiny_run: Path) -> None:
@@ -77,7 +83,9 @@ def test_report_from_the_folder_is_the_report_of_the_test(
 
 
 @pytest.mark.slow
-def test_report_of_results_elsewhere_is_written_again_too(run: Path, capsys: pytest.CaptureFixture) -> None:
+def test_report_of_results_elsewhere_is_written_again_too(
+    run: Path, capsys: pytest.CaptureFixture
+) -> None:
     evaluate.main([str(run), "--standardise", "none"])
     before = (run / "evaluation/report.html").read_bytes()
     (run / "evaluation/report.html").unlink()
@@ -105,7 +113,9 @@ def test_without_images_a_report_has_scores_alone_and_says_so(run: Path) -> None
     assert len([own for own in page.named("tr") if "data-index" in own]) == 6
 
 
-def test_images_that_have_changed_are_not_shown(run: Path, tiny_folder: Path, tmp_path: Path) -> None:
+def test_images_that_have_changed_are_not_shown(
+    run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
     other = shutil.copytree(tiny_folder, tmp_path / "other")
     Image.new("RGB", (48, 40)).save(other / "test/good/0.png")
     change_source(run, str(other))
@@ -136,7 +146,9 @@ def test_maps_that_have_changed_are_not_shown(run: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-4] ^= 1  # a little of one value
     file.write_bytes(content)
-    with pytest.warns(IncompleteReportWarning, match=rf"{headline}\.npy: has changed since it was written"):
+    with pytest.warns(
+        IncompleteReportWarning, match=rf"{headline}\.npy: has changed since it was written"
+    ):
         report.main([str(run)])
 
 
@@ -154,7 +166,9 @@ def test_several_runs_are_compared(seeds: list[Path], tmp_path: Path) -> None:
     assert [(run / "report.html").read_bytes() for run in seeds] == before
 
 
-def test_mistakes_end_in_one_line(fails: Fails, run: Path, seeds: list[Path], tmp_path: Path) -> None:
+def test_mistakes_end_in_one_line(
+    fails: Fails, run: Path, seeds: list[Path], tmp_path: Path
+) -> None:
     out = ["--out", tmp_path / "page.html"]
     assert "RUN" in fails(report.main, []).upper()
     assert "nowhere" in fails(report.main, [tmp_path / "nowhere"])
@@ -179,7 +193,12 @@ def test_mistakes_end_in_one_line(fails: Fails, run: Path, seeds: list[Path], tm
         ("scores.csv", ",0,good,", ",0,", "scores.csv"),
         ("scores.csv", ",0,good,0.", ",0,good,1.", "scores.csv: cannot be read (it has changed"),
         ("results.json", '"sha256"', '"md5"', "sha256"),
-        ("results.json", '"pixel_auroc": 0.', '"pixel_auroc": 1.', "results.json: its values are not those"),
+        (
+            "results.json",
+            '"pixel_auroc": 0.',
+            '"pixel_auroc": 1.',
+            "results.json: its values are not those",
+        ),
     ],
 )
 def test_damaged_results_are_named(

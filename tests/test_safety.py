@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(
-    file for name in ("i3ad_jax", "experiments", "benchmarks") for file in (ROOT / name).rglob("*.py")
+    file
+    for name in ("i3ad_jax", "experiments", "benchmarks")
+    for file in (ROOT / name).rglob("*.py")
 )
 MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
 NAMES = {
@@ -47,7 +49,9 @@ def _is_unsafe(node: ast.AST, full: dict[str, str]) -> bool:
         case ast.Import():
             return any(_is_module(name.name) for name in node.names)
         case ast.ImportFrom(module=str() as module, level=0):
-            return _is_module(module) or any(f"{module}.{name.name}" in NAMES for name in node.names)
+            return _is_module(module) or any(
+                f"{module}.{name.name}" in NAMES for name in node.names
+            )
         case ast.Name() | ast.Attribute():
             return _name(node, full) in NAMES
         case ast.Call():
@@ -58,7 +62,9 @@ def _is_unsafe(node: ast.AST, full: dict[str, str]) -> bool:
 def _is_unsafe_call(call: ast.Call, full: dict[str, str]) -> bool:
     name, given = _name(call.func, full), {each.arg: each.value for each in call.keywords}
     if name in IMPORTERS:
-        return any(_is_module(str(each.value)) for each in call.args if isinstance(each, ast.Constant))
+        return any(
+            _is_module(str(each.value)) for each in call.args if isinstance(each, ast.Constant)
+        )
     if name == "torch.load" and not _is(given.get("weights_only"), True):
         return True
     return any(word in given and not _is(given[word], False) for word in ("allow_pickle", "shell"))

@@ -40,15 +40,23 @@ def results(run: Path) -> dict[str, dict[str, float]]:
 def kind_of(score: str, run: Path) -> str:
     """The name of a row's score in the results of a run."""
     name, _ = scores.SCORES[score]
-    return json.loads((run / "results.json").read_text())["headline"] if name == scores.HEADLINE else name
+    return (
+        json.loads((run / "results.json").read_text())["headline"]
+        if name == scores.HEADLINE
+        else name
+    )
 
 
 @pytest.mark.slow
-def test_rows_are_the_results_of_the_runs(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_rows_are_the_results_of_the_runs(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     scores.main(["--runs", str(runs), "--out", str(tmp_path)])
     rows = {row["score"]: row for row in read(tmp_path / "scores.csv")}
     own = ("SSIM, mean", "MS-SSIM, mean", "L2 calibrated, chosen", "Combined, chosen", "headline")
-    lacking = {score for score, (name, _) in scores.SCORES.items() if "segm" in name or name == "l2_ld"}
+    lacking = {
+        score for score, (name, _) in scores.SCORES.items() if "segm" in name or name == "l2_ld"
+    }
     assert list(rows) == [score for score in scores.SCORES if score not in lacking]
     for score in own:
         assert rows[score]["seeds"] == "2"
@@ -92,8 +100,12 @@ def test_listed_images_are_left_out(runs: Path, tmp_path: Path) -> None:
         if row["path"][5:] in ("good/1.png", "spot/0.png", "spot/1.png")
     ]
     assert len(kept) == 3
-    expected = roc_auc_score([int(row["label"]) for row in kept], [float(row["ssim"]) for row in kept])
-    assert float(rows["without 3 listed", "SSIM, mean"]["image_auroc_mean"]) == pytest.approx(expected)
+    expected = roc_auc_score(
+        [int(row["label"]) for row in kept], [float(row["ssim"]) for row in kept]
+    )
+    assert float(rows["without 3 listed", "SSIM, mean"]["image_auroc_mean"]) == pytest.approx(
+        expected
+    )
     of_all = float(rows["all", "SSIM, mean"]["image_auroc_mean"])
     assert of_all == results(runs / "pca-seed1")["ssim"]["image_auroc"]
     (tmp_path / "listed").write_text("good/0\ngood/7\n")
@@ -114,7 +126,9 @@ def test_another_test_inside_a_run_is_no_run(runs: Path, tmp_path: Path) -> None
     evaluate.main([str(run), "--pooling", "peak"])
     assert (run / "evaluation/results.json").exists()
     assert [folder.path for folder in scores.find_runs([tmp_path / "runs"])] == [run]
-    assert [folder.path for folder in scores.find_runs([run / "evaluation"])] == [run / "evaluation"]
+    assert [folder.path for folder in scores.find_runs([run / "evaluation"])] == [
+        run / "evaluation"
+    ]
 
 
 @pytest.mark.slow

@@ -71,7 +71,9 @@ def test_reduced_precision_gives_about_the_same_logits() -> None:
     network = Segmenter(width=4, depth=2)
     variables = random_weights(jax.eval_shape(network.init, jax.random.key(0), features))
     exact: Any = jax.jit(network.apply)(variables, features)
-    coarse: Any = jax.jit(Segmenter(width=4, depth=2, dtype=jnp.bfloat16).apply)(variables, features)
+    coarse: Any = jax.jit(Segmenter(width=4, depth=2, dtype=jnp.bfloat16).apply)(
+        variables, features
+    )
     assert np.std(exact) > 0.1
     assert 0 < np.abs(coarse - exact).max() < 0.1 * np.ptp(exact)
 

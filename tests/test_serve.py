@@ -63,7 +63,9 @@ def port(detector: Detector) -> Iterator[int]:
 
 def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    connection.request(
+        method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
+    )
     response = connection.getresponse()
     content = response.read()
     is_json = response.headers.get_content_type() == "application/json"
@@ -80,12 +82,16 @@ def form(files: list[tuple[str, bytes]], field: str = "images") -> tuple[bytes, 
         + b"\r\n"
         for name, content in files
     ]
-    return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+    return b"".join(
+        parts
+    ) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
 def png(seed: int, size: tuple[int, int] = (40, 48)) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(file, "png")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(
+        file, "png"
+    )
     return file.getvalue()
 
 
@@ -93,7 +99,9 @@ def png_that_says(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims to be large."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")
@@ -106,7 +114,9 @@ def test_answers_are_the_detector_s(port: int, detector: Detector) -> None:
     status, found = ask(port, "POST", "/score", body, Content_Type=kind)
     assert status == 200
     assert (found["score"], found["threshold"]) == ("l2", detector.rule.threshold)
-    for i, (answer, expected) in enumerate(zip(found["images"], detector.score(images), strict=True)):
+    for i, (answer, expected) in enumerate(
+        zip(found["images"], detector.score(images), strict=True)
+    ):
         assert answer["name"] == f"{i}.png"
         assert answer["scores"] == pytest.approx(expected.scores, rel=1e-5)
         assert answer["score"] == answer["scores"]["l2"]
@@ -118,7 +128,9 @@ def test_a_heat_map_has_the_image_s_size(port: int, detector: Detector) -> None:
     status, content = ask(port, "POST", "/score?output=heatmap", png(1, (30, 50)))
     assert status == 200
     (expected,) = detector.score(png(1, (30, 50)))
-    heat = overlay(expected.original, expected.anomaly_map(score="l2"), vmax=SCORES["l2"].heat_limit)
+    heat = overlay(
+        expected.original, expected.anomaly_map(score="l2"), vmax=SCORES["l2"].heat_limit
+    )
     np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(content))), heat, atol=1)
 
 
@@ -127,7 +139,9 @@ def test_many_clients_at_once_get_their_own_answers(port: int, detector: Detecto
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(lambda image: ask(port, "POST", "/score", image), images))
     expected = [each.scores["l2"] for each in detector.score(images)]
-    assert [found["images"][0]["score"] for _, found in answers] == pytest.approx(expected, rel=1e-5)
+    assert [found["images"][0]["score"] for _, found in answers] == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 GOOD = png(0)
@@ -204,9 +218,14 @@ def test_a_client_that_leaves_costs_nothing(port: int) -> None:
 def test_metrics_count_requests_and_images(port: int) -> None:
     def count(pattern: str) -> float:
         text = ask(port, "GET", "/metrics")[1].decode()
-        return sum(float(found) for found in re.findall(rf"^{pattern} ([0-9.e+]+)$", text, re.MULTILINE))
+        return sum(
+            float(found) for found in re.findall(rf"^{pattern} ([0-9.e+]+)$", text, re.MULTILINE)
+        )
 
-    images, answered = r"i3ad_images_total\{[^}]*\}", r'i3ad_requests_total\{path="/score",status="200"\}'
+    images, answered = (
+        r"i3ad_images_total\{[^}]*\}",
+        r'i3ad_requests_total\{path="/score",status="200"\}',
+    )
     before = count(images), count(answered)
     body, kind = form([("a.png", GOOD), ("b.png", GOOD)])
     ask(port, "POST", "/score", body, Content_Type=kind)

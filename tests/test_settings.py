@@ -41,7 +41,9 @@ def parts(settings: Settings) -> Iterator[Settings]:
 
 
 # Every class of settings of the package but Config by an instance.
-OWNERS = {type(part): part for config in CONFIGS for part in parts(config) if not isinstance(part, Config)}
+OWNERS = {
+    type(part): part for config in CONFIGS for part in parts(config) if not isinstance(part, Config)
+}
 FIELDS = [
     (owner, field)
     for owner in (*OWNERS.values(), CONFIGS[0])
@@ -49,7 +51,9 @@ FIELDS = [
     if not isinstance(getattr(owner, field.name), Settings)
 ]
 every_setting = pytest.mark.parametrize(
-    ("owner", "field"), FIELDS, ids=[f"{type(owner).__name__}.{field.name}" for owner, field in FIELDS]
+    ("owner", "field"),
+    FIELDS,
+    ids=[f"{type(owner).__name__}.{field.name}" for owner, field in FIELDS],
 )
 
 
@@ -144,7 +148,10 @@ def test_numbers_of_numpy_and_whole_floats_become_python_s() -> None:
             "skips": [np.int8(1), 2],
         }
     )
-    found = [config.flat()[name] for name in ("width", "learning_rate", "held_out", "adam_beta1", "skips")]
+    found = [
+        config.flat()[name]
+        for name in ("width", "learning_rate", "held_out", "adam_beta1", "skips")
+    ]
     assert found == [4, 0.5, 0.25, 0.0, (1, 2)]
     assert [type(value) for value in found] == [int, float, float, float, tuple]
     assert [type(item) for item in found[-1]] == [int, int]
@@ -164,7 +171,9 @@ def test_settings_survive_json(config: Config) -> None:
 def test_settings_change_by_their_flat_names(config: Config) -> None:
     assert config.with_settings(config.flat()) == config
     assert config.with_settings({}) == config
-    other = config.with_settings({"image_size": 64 if config.data.image_size != 64 else 128, "seed": 7})
+    other = config.with_settings(
+        {"image_size": 64 if config.data.image_size != 64 else 128, "seed": 7}
+    )
     assert other != config
     assert {name for name, value in other.flat().items() if value != config.flat()[name]} == {
         "image_size",
@@ -246,7 +255,9 @@ json_values = st.recursive(
     | st.floats()
     | st.text(max_size=4)
     | st.sampled_from([*METHODS]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
     max_leaves=4,
 )
 
@@ -291,7 +302,9 @@ def test_settings_of_another_owner_are_refused() -> None:
 
 def test_a_size_that_the_networks_cannot_take_is_refused_on_construction() -> None:
     for method, size in (("i3ad", 36), ("i3ad", 24), ("f_anogan", 24), ("l2_ae", 20), ("unet", 40)):
-        with pytest.raises(SettingError, match=f"^--image-size {size}: {method} takes multiples of "):
+        with pytest.raises(
+            SettingError, match=f"^--image-size {size}: {method} takes multiples of "
+        ):
             default_config(method).with_settings({"image_size": size})
     with pytest.raises(SettingError, match=r"^--patches 33: "):
         default_config("i3ad").with_settings({"image_size": 32, "patches": 33})
@@ -300,7 +313,9 @@ def test_a_size_that_the_networks_cannot_take_is_refused_on_construction() -> No
 
 
 def test_networks_have_the_side_of_a_tile_where_images_are_cut() -> None:
-    config = default_config("i3ad").with_settings({"image_size": 96, "tile": 32, "segmenter_depth": 5})
+    config = default_config("i3ad").with_settings(
+        {"image_size": 96, "tile": 32, "segmenter_depth": 5}
+    )
     for view, side in (("whole", 96), ("tiles", 32)):
         assert build(config.with_settings({"view": view})).image_size == side
     with pytest.raises(SettingError, match="i3ad takes multiples of 8 from 32 upwards"):
@@ -315,7 +330,9 @@ def test_the_paper_preset_is_the_paper_s() -> None:
 
 
 def test_settings_of_another_method_are_refused_with_those_that_have_it() -> None:
-    with pytest.raises(SettingError, match=r"^--critic-steps 3: pca has no such setting; f_anogan has it$"):
+    with pytest.raises(
+        SettingError, match=r"^--critic-steps 3: pca has no such setting; f_anogan has it$"
+    ):
         default_config("pca").with_settings({"critic_steps": 3})
     with pytest.raises(SettingError, match=r"^--u 0.3: pca has no such setting; i3ad has it$"):
         default_config("pca").for_test("pca", {"u": 0.3})
@@ -336,10 +353,16 @@ def test_a_test_cannot_change_what_the_weights_depend_on() -> None:
 
 
 def test_projections_take_the_settings_of_their_autoencoders_alone() -> None:
-    config = default_config("l2_ae").with_settings({"width": 5, "queue_size": 3, "ssim_score": "half"})
+    config = default_config("l2_ae").with_settings(
+        {"width": 5, "queue_size": 3, "ssim_score": "half"}
+    )
     other = config.for_test("l2_ae_projection", {"projection_steps": 7})
     assert other.method == "l2_ae_projection"
-    assert (other.training, other.ssim, other.throughput) == (config.training, config.ssim, config.throughput)
+    assert (other.training, other.ssim, other.throughput) == (
+        config.training,
+        config.ssim,
+        config.throughput,
+    )
     assert other.test.projection_steps == 7
     assert other.for_method("l2_ae") == config
     for method in METHODS:
@@ -349,7 +372,9 @@ def test_projections_take_the_settings_of_their_autoencoders_alone() -> None:
 
 
 def test_equal_settings_are_equal_methods_that_share_compiled_programs() -> None:
-    first, second = (build(default_config("pca").with_settings({"components": 3})) for _ in range(2))
+    first, second = (
+        build(default_config("pca").with_settings({"components": 3})) for _ in range(2)
+    )
     assert first is not second
     assert first == second
     assert len({first, second}) == 1
@@ -412,7 +437,9 @@ def test_a_projection_has_the_weights_of_its_autoencoder() -> None:
         trained.for_test("ssim_ae_projection", {"ssim_window": "uniform"})
 
 
-def test_evaluate_refuses_a_setting_that_training_used(fails: Fails, tiny_run: Path, tmp_path: Path) -> None:
+def test_evaluate_refuses_a_setting_that_training_used(
+    fails: Fails, tiny_run: Path, tmp_path: Path
+) -> None:
     message = fails(evaluate.main, [tiny_run, "--patches", "8", "--out", tmp_path / "out"])
     assert message.startswith("error: --patches 8: the weights depend on it; train a new run")
     assert not (tmp_path / "out").exists()

@@ -21,14 +21,22 @@ def figures(auroc: list[float], normal: list[float], defect: list[float]) -> dic
 
 def test_conclusion_says_what_the_skip_changed() -> None:
     text = skips.conclude(
-        {"none": figures([0.9, 0.7], [0.01, 0.03], [0.1, 0.3]), "1": figures([0.5], [0.001], [0.002])}
+        {
+            "none": figures([0.9, 0.7], [0.01, 0.03], [0.1, 0.3]),
+            "1": figures([0.5], [0.001], [0.002]),
+        }
     )
     assert "has 10.0 times the error of one of a normal image; image AUROC is 0.800 (L2)" in text
-    assert "With skip 1 the error of defects is 0.01 of that and 2.0 times that of normal images" in text
+    assert (
+        "With skip 1 the error of defects is 0.01 of that and 2.0 times that of normal images"
+        in text
+    )
     assert text.endswith("image AUROC changes by -0.300 and -0.300.")
 
 
-def test_each_skip_connection_alone_with_each_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_skip_connection_alone_with_each_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained = {}
 
     def make(run: Any, planned: Any, out: Path) -> None:
@@ -62,7 +70,9 @@ def networks(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         patch.setattr(skips, "SKIPS", {"none": (), "1": (1,)})
         skips.main(["--data", str(tiny_folder), "--seeds", "3", "--out", str(out)])
     assert (out / "skips.svg").read_text().count("<svg") == 1
-    return {name: out / f"skips-{name}/runs/{tiny_folder.name}/unet-seed3" for name in ("none", "1")}
+    return {
+        name: out / f"skips-{name}/runs/{tiny_folder.name}/unet-seed3" for name in ("none", "1")
+    }
 
 
 @pytest.mark.slow
@@ -75,7 +85,9 @@ def test_figures_are_those_of_the_runs(networks: dict[str, Path], tmp_path: Path
     test = skips.load_networks(folders).data.test
     for line, folder in zip((rows["1"], rows["none"]), folders, strict=True):
         scores = read_json(folder.results)["scores"]
-        assert float(line["ssim_image_mean"]) == pytest.approx(scores["ssim"]["image_auroc"], abs=1e-6)
+        assert float(line["ssim_image_mean"]) == pytest.approx(
+            scores["ssim"]["image_auroc"], abs=1e-6
+        )
         error = np.load(folder.maps / "l2.npy")
         normal = np.mean([error[i] for i, defect in enumerate(test.defects) if defect == "good"])
         defects = np.concatenate([error[i][mask] for i, mask in enumerate(test.masks)]).mean()

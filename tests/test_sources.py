@@ -36,7 +36,9 @@ def contents(rows: Sequence[Source]) -> list[bytes]:
 
 
 @given(st.data())
-def test_rows_are_read_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_rows_are_read_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     folder, count = tmp_path_factory.mktemp("rows"), 150  # more than are read at once
     values = [bytes([number]) * 3 for number in range(count)]
     rows = []
@@ -53,11 +55,14 @@ def test_rows_are_read_in_any_order(tmp_path_factory: pytest.TempPathFactory, da
 def test_going_on_reads_a_group_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
     begin = Reader._begin
-    monkeypatch.setattr(Reader, "_begin", lambda self, row: (begun.append(row.number), begin(self, row)))
+    monkeypatch.setattr(
+        Reader, "_begin", lambda self, row: (begun.append(row.number), begin(self, row))
+    )
     values = [bytes([number]) for number in range(200)]
     rows = find_sources([str(write(values, 1000))], column="image")
     assert (
-        contents([*rows[10:20], *rows[80:90], *rows[170:200]]) == values[10:20] + values[80:90] + values[170:]
+        contents([*rows[10:20], *rows[80:90], *rows[170:200]])
+        == values[10:20] + values[80:90] + values[170:]
     )
     assert begun == [10]
     begun.clear()
@@ -87,7 +92,11 @@ def test_a_damaged_group_costs_its_own_rows(write: Write) -> None:
     file.write_bytes(content)
     rows = find_sources([str(file)], column="image")
     cells = list(Reader().opened([rows[0], rows[150], rows[1]]))
-    assert [isinstance(cell, Cell) and cell.content is not None for cell in cells] == [False, True, False]
+    assert [isinstance(cell, Cell) and cell.content is not None for cell in cells] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_a_column_of_paths_and_uris(write: Write, tmp_path: Path) -> None:
@@ -114,7 +123,9 @@ def bucket(tiny_folder: Path) -> str:
 
 
 def test_uris_of_files_folders_and_tables(bucket: str, tiny_folder: Path) -> None:
-    found = find_sources([bucket, f"{bucket}/test/good/0.png", f"{bucket}/table.parquet"], column="image")
+    found = find_sources(
+        [bucket, f"{bucket}/test/good/0.png", f"{bucket}/table.parquet"], column="image"
+    )
     files = sorted(tiny_folder.glob("test/*/*.png"))
     names = [str(file.relative_to(tiny_folder)) for file in files]
     assert [str(uri).partition("bucket/")[2] for uri in found] == [
@@ -160,7 +171,9 @@ def test_sources_that_cannot_be_used(write: Write, name: str, column: str, messa
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["reference://a.png::file:///ref.json", "simplecache::memory://a.png"])
+@pytest.mark.parametrize(
+    "name", ["reference://a.png::file:///ref.json", "simplecache::memory://a.png"]
+)
 def test_a_table_names_no_chain_of_uris(write: Write, name: str) -> None:
     file = write(["a::b.png", name], 10)  # the first is a file's name
     with pytest.raises(InputError, match="is a chain of URIs"):

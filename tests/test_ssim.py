@@ -20,14 +20,19 @@ WINDOWS = {
     "uniform": {"gaussian_weights": False, "win_size": 11},
 }
 # scikit-image squares its constants.
-CONSTANTS = {"squared": {"K1": 0.01, "K2": 0.03}, "printed": {"K1": np.sqrt(0.01), "K2": np.sqrt(0.03)}}
+CONSTANTS = {
+    "squared": {"K1": 0.01, "K2": 0.03},
+    "printed": {"K1": np.sqrt(0.01), "K2": np.sqrt(0.03)},
+}
 
 
 def ssim(reference: np.ndarray, image: np.ndarray, **options: str) -> np.ndarray:
     return np.asarray(ssim_with(jnp.asarray(reference), **options)(jnp.asarray(image)))  # pyright: ignore
 
 
-def by_skimage(reference: np.ndarray, image: np.ndarray, *, window: str, constants: str) -> np.ndarray:
+def by_skimage(
+    reference: np.ndarray, image: np.ndarray, *, window: str, constants: str
+) -> np.ndarray:
     """The same map in float64, from intensities in [0, 1]."""
     options = {**WINDOWS[window], **CONSTANTS[constants]}
     pair = ((reference.astype(np.float64) + 1) / 2, (image.astype(np.float64) + 1) / 2)

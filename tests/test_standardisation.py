@@ -18,11 +18,15 @@ def test_global_statistics_are_of_all_pixels_together() -> None:
     np.testing.assert_allclose(found.sd, MAPS.std(), rtol=1e-6)
 
 
-def test_pixel_statistics_are_of_a_weighted_sample_of_neighbours_and_one_image_of_all_pixels() -> None:
+def test_pixel_statistics_are_of_a_weighted_sample_of_neighbours_and_one_image_of_all_pixels() -> (
+    None
+):
     found = statistics(MAPS, "pixel")
     for place in np.ndindex(5, 7):
         share = np.zeros((5, 7))
-        for other in np.ndindex(5, 7):  # the weight of another pixel: what an impulse there leaves here
+        for other in np.ndindex(
+            5, 7
+        ):  # the weight of another pixel: what an impulse there leaves here
             impulse = np.zeros((5, 7))
             impulse[other] = 1
             share[other] = gaussian_filter(impulse, 1.0)[place]

@@ -105,7 +105,9 @@ def test_threads_read_what_they_ask_for() -> None:
     np.testing.assert_array_equal(rows, array)
 
 
-def test_temporary_file_is_not_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_file_is_not_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     array = zeros((3, 2), np.uint8, in_memory=False)
     assert not any(tmp_path.iterdir())  # so it is gone with the process, even where that is killed
@@ -174,7 +176,9 @@ def test_data_beyond_memory_are_the_same(tiny_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("memory", [FEW, None])
-def test_packed_data_are_those_of_the_folder(packed: Path, tiny_folder: Path, memory: int | None) -> None:
+def test_packed_data_are_those_of_the_folder(
+    packed: Path, tiny_folder: Path, memory: int | None
+) -> None:
     expected = load_dataset(str(tiny_folder), size=SIZE, aspect="stretch")
     found = load_dataset(str(packed), size=SIZE, aspect="stretch", memory=memory)
     assert isinstance(found.train.images, np.ndarray) == (memory is None)
@@ -195,7 +199,9 @@ def test_batches_are_the_same_bit_for_bit(packed: Path, tiny_folder: Path, side:
         preprocessing.to_json()
     )
     blocks = [
-        list(TrainingImages(images, preprocessing, batch_size=3, num_planted=2, seed=5).blocks(0, 45))
+        list(
+            TrainingImages(images, preprocessing, batch_size=3, num_planted=2, seed=5).blocks(0, 45)
+        )
         for images in both
     ]
     assert len(blocks[0]) == len(blocks[1]) == 3
@@ -209,7 +215,9 @@ def test_training_from_files_ends_in_the_same_results(
 ) -> None:
     data = ["--data", str(packed)] if files == "packed" else []
     train.main([*flags_of("pca"), *data, "--image-memory", "0", "--run", str(tmp_path / "run")])
-    weights = [read_json(run / "calibration.json")["weights"] for run in (pca_run, tmp_path / "run")]
+    weights = [
+        read_json(run / "calibration.json")["weights"] for run in (pca_run, tmp_path / "run")
+    ]
     assert weights[0] == weights[1]
     results, expected = (read_json(run / "results.json") for run in (tmp_path / "run", pca_run))
     assert results["scores"] == expected["scores"]
@@ -225,7 +233,9 @@ def test_training_goes_on_with_packed_data(
     run_of: Callable[[str], Path], packed: Path, tmp_path: Path
 ) -> None:
     whole, run = run_of("l2_ae"), tmp_path / "run"
-    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("6", "calibration.json", "results.json"))
+    shutil.copytree(
+        whole, run, ignore=shutil.ignore_patterns("6", "calibration.json", "results.json")
+    )
     config = read_json(run / "config.json")
     config["data"]["data"] = str(packed)
     write_json(run / "config.json", config)
@@ -282,13 +292,16 @@ def test_damage_anywhere_is_refused(packed: Path, tmp_path: Path, memory: int | 
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "null", "{", "[" * 100_000, '{"name": 1}', '{"sizes": 3}', '{"aspect": "x"}']
+    "content",
+    ["", "[]", "null", "{", "[" * 100_000, '{"name": 1}', '{"sizes": 3}', '{"aspect": "x"}'],
 )
 def test_damaged_mark_is_refused(content: str, packed: Path, tmp_path: Path) -> None:
     copy = damage(packed, tmp_path / "copy")
     mark = copy / "packed.json"
     whole = json.loads(mark.read_text())
-    mark.write_text(json.dumps({**whole, **json.loads(content)}) if ": " in content[1:9] else content)
+    mark.write_text(
+        json.dumps({**whole, **json.loads(content)}) if ": " in content[1:9] else content
+    )
     if "name" in content:
         assert read_packed(copy, size=SIZE, aspect="stretch").name == "1"
         return
@@ -298,7 +311,9 @@ def test_damaged_mark_is_refused(content: str, packed: Path, tmp_path: Path) -> 
 
 def test_wrong_settings_are_refused_in_one_line(packed: Path, fails: Fails, tmp_path: Path) -> None:
     data = ["--method", "pca", "--data", packed, "--run", tmp_path / "run"]
-    assert "was packed at 32x32, but 64x64 is needed" in fails(train.main, [*data, "--view", "whole"])
+    assert "was packed at 32x32, but 64x64 is needed" in fails(
+        train.main, [*data, "--view", "whole"]
+    )
     assert "was packed with --aspect stretch" in fails(train.main, [*data, "--aspect", "pad"])
     assert "leave --layout out" in fails(train.main, [*data, "--layout", "mvtec"])
     assert "--image-memory -1: give GiB" in fails(train.main, [*data, "--image-memory", "-1"])
@@ -311,5 +326,7 @@ def test_unfinished_pack_is_no_data(tiny_folder: Path, fails: Fails, tmp_path: P
     data = load_dataset(str(tiny_folder), size=SIZE, aspect="stretch")
     writer = PackWriter(tmp_path / "out")
     writer.add(data)
-    assert "of no known layout" in fails(train.main, ["--method", "pca", "--data", tmp_path / "out"])
+    assert "of no known layout" in fails(
+        train.main, ["--method", "pca", "--data", tmp_path / "out"]
+    )
     PackWriter(tmp_path / "out").add(data)  # begins anew

@@ -57,7 +57,9 @@ def autoencoders(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     flags = qualitative.Flags(out=out, data=str(tiny_folder), steps=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "default_config", tiny)
-        return [folder.path for folder in study.folders(flags, methods=("l2_ae", "l2_ae_projection"))]
+        return [
+            folder.path for folder in study.folders(flags, methods=("l2_ae", "l2_ae_projection"))
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +102,22 @@ def test_the_last_state_has_the_auroc_that_testing_reports(
     for score in ("l2", "ssim"):
         for metric in ("image", "pixel"):
             # Another program rounds otherwise: of the 6000 pixels a few may change places.
-            assert curves[metric, score][-1] == pytest.approx(reported[score][f"{metric}_auroc"], abs=1e-5)
+            assert curves[metric, score][-1] == pytest.approx(
+                reported[score][f"{metric}_auroc"], abs=1e-5
+            )
     assert curves["image", "mean"][0] == (curves["image", "l2"][0] + curves["image", "ssim"][0]) / 2
 
 
 @pytest.mark.slow
-def test_every_state_is_that_of_the_fixed_form(subject: study.Subject, traced: Trajectories) -> None:
+def test_every_state_is_that_of_the_fixed_form(
+    subject: study.Subject, traced: Trajectories
+) -> None:
     detector = study.with_settings(subject.runs[0].detector, loop="fixed")
     images = subject.data.test.images[:]
     squares = detector.preprocessing.squares(images)
-    expected = detector.method.trace(detector.state, detector.calibration.tuned, squares, len(images))
+    expected = detector.method.trace(
+        detector.state, detector.calibration.tuned, squares, len(images)
+    )
     np.testing.assert_allclose(traced.maps["ssim"], expected.scores, atol=1e-5)
     # Errors are of pixel values: networks see these less the centre, over the scale.
     errors = (
@@ -127,7 +135,9 @@ def test_auroc_is_scikit_learns() -> None:
         image = roc_auc_score(test.labels, values.mean(axis=(1, 2), dtype=np.float64))
         pixel = roc_auc_score(test.masks[:-1].ravel(), values[:-1].ravel())
         assert (found["image", score], found["pixel", score]) == pytest.approx((image, pixel))
-    assert found["pixel", "mean"] == pytest.approx((found["pixel", "l2"] + found["pixel", "ssim"]) / 2)
+    assert found["pixel", "mean"] == pytest.approx(
+        (found["pixel", "l2"] + found["pixel", "ssim"]) / 2
+    )
 
 
 def test_curves_go_on_after_the_last_change() -> None:
@@ -146,7 +156,9 @@ def test_signal_to_noise_by_a_plain_loop() -> None:
         normal, defective = [], []
         for image in range(4):  # the last one is not annotated
             for y, x in np.ndindex(6, 6):
-                (defective if test.masks[:][image, y, x] else normal).append(float(maps[image, state, y, x]))
+                (defective if test.masks[:][image, y, x] else normal).append(
+                    float(maps[image, state, y, x])
+                )
         assert figures["ssim_normal"][state] == pytest.approx(np.mean(normal))
         assert figures["ssim_anomalous"][state] == pytest.approx(np.mean(defective))
         assert figures["ssim_ratio"][state] == pytest.approx(np.mean(defective) / np.mean(normal))
@@ -167,14 +179,18 @@ def test_nesting_by_sets() -> None:
     masks[6] = False
     figures = snr.nesting(masks)
     for state in range(2, 5):
-        sets = [[{*zip(*np.nonzero(mask), strict=True)} for mask in masks[:, i]] for i in (state - 1, state)]
+        sets = [
+            [{*zip(*np.nonzero(mask), strict=True)} for mask in masks[:, i]]
+            for i in (state - 1, state)
+        ]
         pairs = list(zip(*sets, strict=True))
         moving = [(before, now) for before, now in pairs if before != now]
         expected = {
             "changed": len(moving) / 7,
             "subset": np.mean([now <= before for before, now in pairs]),
             "subset_changed": np.mean([now <= before for before, now in moving]),
-            "inside": sum(len(now & before) for before, now in pairs) / sum(len(now) for _, now in pairs),
+            "inside": sum(len(now & before) for before, now in pairs)
+            / sum(len(now) for _, now in pairs),
         }
         pixels = sum(len(now) for _, now in moving)
         expected["inside_changed"] = sum(len(now & before) for before, now in moving) / pixels
@@ -186,8 +202,12 @@ def test_masked_areas() -> None:
     test, masks = random_split(6), RNG.random((6, 2, 6, 6)) < 0.3
     masks[0, 1] = masks[3, 1] = False
     figures = snr.areas(test, masks)
-    assert figures["area_normal"] == pytest.approx([100 * masks[[0, 2, 4], i].mean() for i in (0, 1)])
-    assert figures["area_anomalous"] == pytest.approx([100 * masks[[1, 3, 5], i].mean() for i in (0, 1)])
+    assert figures["area_normal"] == pytest.approx(
+        [100 * masks[[0, 2, 4], i].mean() for i in (0, 1)]
+    )
+    assert figures["area_anomalous"] == pytest.approx(
+        [100 * masks[[1, 3, 5], i].mean() for i in (0, 1)]
+    )
     assert figures["empty_normal"] == pytest.approx([0, 1 / 3])
     assert figures["empty_anomalous"] == pytest.approx([0, 1 / 3])
 
@@ -201,14 +221,19 @@ def test_mean_and_deviation_over_seeds() -> None:
 def test_gap_of_the_rule() -> None:
     areas = np.full((2, 6), 0.8)
     areas[0, 4], areas[1, 2], areas[1, 5] = 0.9, 0.86, 0.7
-    curves = threshold.Curves(range(6), {("image", "mean"): areas}, np.zeros_like(areas), [4, 0], 0.01)
+    curves = threshold.Curves(
+        range(6), {("image", "mean"): areas}, np.zeros_like(areas), [4, 0], 0.01
+    )
     assert curves.gaps(("image", "mean")).mean == pytest.approx((0 + 0.06) / 2)
     assert curves.at_choice(("image", "mean")).mean == pytest.approx((0.9 + 0.8) / 2)
 
 
 def test_spread_over_checkerboards() -> None:
     names: tuple[str, str] = ("image", "mean")
-    curves: checkerboard.Curves = {2: {names: np.array([[0.5, 0.8]])}, 4: {names: np.array([[0.9, 0.7]])}}
+    curves: checkerboard.Curves = {
+        2: {names: np.array([[0.5, 0.8]])},
+        4: {names: np.array([[0.9, 0.7]])},
+    }
     np.testing.assert_allclose(checkerboard.spread(curves, names), [[0.4, 0.1]])
 
 
@@ -235,7 +260,9 @@ def test_choices_change_one_setting_each() -> None:
     assert options["base previous"] == {"base": "previous"}
     for changes in options.values():
         changed = stored.with_settings(changes).flat()
-        assert [name for name, value in stored.flat().items() if changed[name] != value] == list(changes)
+        assert [name for name, value in stored.flat().items() if changed[name] != value] == list(
+            changes
+        )
         assert len(changes) == 1
 
 
@@ -280,7 +307,9 @@ def test_commands(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr(choices, "OPEN", {"base": ("previous", "original")})  # each choice is a compilation
+    monkeypatch.setattr(
+        choices, "OPEN", {"base": ("previous", "original")}
+    )  # each choice is a compilation
     commands: dict[Any, list[str]] = {
         checkerboard: ["--patches", "4"],
         threshold: [],
@@ -309,8 +338,14 @@ def test_commands(
     assert [row["iteration"] for row in read(tmp_path / "snr.csv")] == ["0", "1", "2"]
     page = (tmp_path / "snr.md").read_text()
     assert "- base: original\n" in page
-    u = next(line for line in page.splitlines() if line.startswith("- u: ")).removeprefix("- u: ").split(", ")
-    assert np.mean([float(x) for x in u]) == pytest.approx(float(rows[1]["u_mean"]))  # chosen for that base
+    u = (
+        next(line for line in page.splitlines() if line.startswith("- u: "))
+        .removeprefix("- u: ")
+        .split(", ")
+    )
+    assert np.mean([float(x) for x in u]) == pytest.approx(
+        float(rows[1]["u_mean"])
+    )  # chosen for that base
     shown = [(row["defect"], row["method"]) for row in read(tmp_path / "qualitative.csv")]
     assert shown == [("spot", "l2_ae"), ("spot", "l2_ae_projection"), ("spot", "i3ad")]
 
@@ -362,10 +397,18 @@ def test_bad_input(seeds: list[Path], tmp_path: Path, fails: Fails) -> None:
         (snr, ["--runs", seeds[0], seeds[0]], "two of the runs have one seed"),
         (snr, ["--runs", seeds[0], other], "other: trained with steps 9, "),
         (snr, ["--runs", of_pca], "pca: a run of pca; this study is about i3ad"),
-        (snr, ["--data", "textures"], "--data textures: holds weave, mesh, brick; a study takes one"),
+        (
+            snr,
+            ["--data", "textures"],
+            "--data textures: holds weave, mesh, brick; a study takes one",
+        ),
         (snr, ["--data", "textures:weave", "--steps", "0"], "--steps 0: must be at least 1"),
         (threshold, ["--runs", given], "its u was given by --u"),
-        (checkerboard, ["--runs", seeds[0], "--patches", "4", "33"], "--patches 33: must be at most the"),
+        (
+            checkerboard,
+            ["--runs", seeds[0], "--patches", "4", "33"],
+            "--patches 33: must be at most the",
+        ),
         (checkerboard, ["--patches", "1"], "--patches 1: must be at least 2"),
         (checkerboard, ["--patches"], "--patches: no value given"),
         (qualitative, ["--runs", *seeds], "--runs: 2 runs of i3ad; give one of each method"),

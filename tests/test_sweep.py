@@ -16,10 +16,24 @@ PLAN = ("--seeds", "0", "1", "--preset", "quick")
 METHODS = ("--methods", "l2_ae_projection", "pca", "--steps", "2")
 
 
-def tables(out: Path, *flags: str, data: Sequence[str] = ("textures:weave",)) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "experiments.tables", "--data", *data, *PLAN, "--out", str(out), *flags]
+def tables(
+    out: Path, *flags: str, data: Sequence[str] = ("textures:weave",)
+) -> "subprocess.Popen[str]":
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.tables",
+        "--data",
+        *data,
+        *PLAN,
+        "--out",
+        str(out),
+        *flags,
+    ]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def test_runs_on_ray_are_those_made_here(tmp_path: Path) -> None:
@@ -28,10 +42,15 @@ def test_runs_on_ray_are_those_made_here(tmp_path: Path) -> None:
         assert (command.returncode, "6 of 6 runs finished" in out) == (0, True)
     with tables(tmp_path / "here", *METHODS) as command:
         command.communicate()
-    files = sorted(file.relative_to(tmp_path / "here") for file in tmp_path.glob("here/**/results.json"))
+    files = sorted(
+        file.relative_to(tmp_path / "here") for file in tmp_path.glob("here/**/results.json")
+    )
     assert len(files) == 6
     for file in files:
-        assert read_json(tmp_path / "ray" / file)["scores"] == read_json(tmp_path / "here" / file)["scores"]
+        assert (
+            read_json(tmp_path / "ray" / file)["scores"]
+            == read_json(tmp_path / "here" / file)["scores"]
+        )
     done = {file: (tmp_path / "ray" / file).stat().st_mtime_ns for file in files}
     with tables(tmp_path / "ray", *METHODS, "--engine", "ray") as command:  # nothing is made again
         assert "6 of 6 runs finished" in command.communicate()[0]

@@ -51,7 +51,9 @@ ROWS = table_rows(["bottle", "wood", "tile"])
 
 def cell(row: str, results: dict = RESULTS, rows: dict = ROWS, method: str = "i3ad") -> Cell:
     """The cell of a row in table 1, SSIM."""
-    return compare(results, row, rows[row], method=method, score="ssim", metric="image_auroc", table=1)
+    return compare(
+        results, row, rows[row], method=method, score="ssim", metric="image_auroc", table=1
+    )
 
 
 def assert_cell(cell: Cell, mean: float, sd: float | None, paper: float | None) -> None:
@@ -61,7 +63,16 @@ def assert_cell(cell: Cell, mean: float, sd: float | None, paper: float | None) 
 
 def test_rows_are_in_the_papers_order() -> None:
     rows = table_rows(["mine", "weave", "zipper", "carpet", "bottle"])
-    assert list(rows) == ["carpet", "bottle", "zipper", "weave", "mine", "texture", "object", "total"]
+    assert list(rows) == [
+        "carpet",
+        "bottle",
+        "zipper",
+        "weave",
+        "mine",
+        "texture",
+        "object",
+        "total",
+    ]
     assert rows["texture"] == ("carpet", "weave")
     assert rows["object"] == ("bottle", "zipper")
     assert rows["total"] == ("carpet", "bottle", "zipper", "weave", "mine")
@@ -89,7 +100,11 @@ def test_a_missing_run_leaves_the_other_seeds() -> None:
 
 
 def test_a_category_that_the_paper_lacks() -> None:
-    results = {**RESULTS, Run("weave", "i3ad", 0): outcome(0.99), Run("mine", "i3ad", 0): outcome(0.5)}
+    results = {
+        **RESULTS,
+        Run("weave", "i3ad", 0): outcome(0.99),
+        Run("mine", "i3ad", 0): outcome(0.5),
+    }
     rows = table_rows(["tile", "wood", "bottle", "weave", "mine"])
     assert_cell(cell("weave", results, rows), 0.99, None, None)
     assert_cell(cell("texture", results, rows), (0.93 + 0.81 + 0.99) / 3, None, None)
@@ -114,7 +129,11 @@ def test_no_figure_without_masks() -> None:
 def test_paper_values() -> None:
     values = paper_values()
     assert values[1, "tile", "i3ad", "ssim"] == 0.983
-    assert [values[1, row, "l2_ae", "l2"] for row in ("texture", "object", "total")] == [0.781, 0.749, 0.760]
+    assert [values[1, row, "l2_ae", "l2"] for row in ("texture", "object", "total")] == [
+        0.781,
+        0.749,
+        0.760,
+    ]
     assert values[3, "total", "ssim_ae_projection", "ssim"] == 0.861
     assert values[4, "carpet", "aegan", "l2_ld"] == 0.132
     assert values[5, "zipper", "f_anogan", "ssim"] == 0.727
@@ -169,7 +188,9 @@ def test_headline_is_compared_with_the_best_score_of_each_run() -> None:
 
 
 def test_methods_stand_after_those_whose_weights_they_take() -> None:
-    sources = {name: method.weights_of for name, method in METHODS.items() if method.weights_of is not None}
+    sources = {
+        name: method.weights_of for name, method in METHODS.items() if method.weights_of is not None
+    }
     assert sources == {"l2_ae_projection": "l2_ae", "ssim_ae_projection": "ssim_ae"}
     order = list(METHODS)
     assert all(order.index(source) < order.index(name) for name, source in sources.items())
@@ -201,7 +222,9 @@ def test_data(tmp_path: Path) -> None:
     assert categories([str(tmp_path / "all/cloth")]) == {"cloth": found["cloth"]}
     with pytest.raises(InputError, match="called bottle too; rename"):
         categories(["tfds:mvtec_ad/bottle", str(tmp_path / "all")])
-    with pytest.raises(InputError, match="neither it nor a folder in it is of a layout that has test"):
+    with pytest.raises(
+        InputError, match="neither it nor a folder in it is of a layout that has test"
+    ):
         categories([str(tmp_path)])
     with pytest.raises(InputError, match="nowhere: cannot be listed"):
         categories([str(tmp_path / "nowhere")])
@@ -253,7 +276,17 @@ def read(file: Path) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    command = ["--data", str(two_categories), "--methods", "pca", "--seeds", "0", "1", "--out", str(tmp_path)]
+    command = [
+        "--data",
+        str(two_categories),
+        "--methods",
+        "pca",
+        "--seeds",
+        "0",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     with pytest.raises(SystemExit) as stop:  # two failed, the others are there
         tables.main(command)
     assert stop.value.code == 1
@@ -278,10 +311,16 @@ def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
     # Again: what is done is left alone, what was cut off goes on.
     (done[1] / "results.json").unlink()
-    before = (done[0] / "results.json").stat().st_mtime_ns, (done[1] / "config.json").stat().st_mtime_ns
+    before = (
+        (done[0] / "results.json").stat().st_mtime_ns,
+        (done[1] / "config.json").stat().st_mtime_ns,
+    )
     command[1] = str(two_categories / "mvtec_tile")
     tables.main(command)
-    after = (done[0] / "results.json").stat().st_mtime_ns, (done[1] / "config.json").stat().st_mtime_ns
+    after = (
+        (done[0] / "results.json").stat().st_mtime_ns,
+        (done[1] / "config.json").stat().st_mtime_ns,
+    )
     assert before == after
     again = json.loads((done[1] / "results.json").read_text())["scores"]["l2"]
     assert again == values[1]
@@ -332,7 +371,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
 
 
 @pytest.mark.parametrize("test", ["", "test", "test_public"])
-def test_data_without_test_images_are_refused_before_training(calls: list, tmp_path: Path, test: str) -> None:
+def test_data_without_test_images_are_refused_before_training(
+    calls: list, tmp_path: Path, test: str
+) -> None:
     images = [tmp_path / "part/train/good/0.png"]
     if test:
         (tmp_path / "part" / test / "good").mkdir(parents=True)
@@ -354,7 +395,17 @@ def test_data_without_test_images_are_refused_before_training(calls: list, tmp_p
 
 def test_a_projection_takes_the_autoencoders_run(calls: list, tmp_path: Path) -> None:
     command = [
-        *("--data", "textures:weave", "--methods", "l2_ae_projection", "--seeds", "1", "0", "--steps", "3"),
+        *(
+            "--data",
+            "textures:weave",
+            "--methods",
+            "l2_ae_projection",
+            "--seeds",
+            "1",
+            "0",
+            "--steps",
+            "3",
+        ),
         *("--out", str(tmp_path)),
     ]
     tables.main(command)
@@ -378,7 +429,9 @@ def test_no_projection_on_an_autoencoder_that_failed(
 ) -> None:
     trained = runs.train_and_test
 
-    def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
+    def train(
+        config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]
+    ) -> dict | None:
         if config.method == "l2_ae":
             folder.create(made_up_plan(config))
             raise error
@@ -388,7 +441,16 @@ def test_no_projection_on_an_autoencoder_that_failed(
     methods = ["l2_ae", "l2_ae_projection", "pca"]
     with pytest.raises(SystemExit):
         tables.main(
-            ["--data", "textures:weave", "--methods", *methods, "--seeds", "0", "--out", str(tmp_path)]
+            [
+                "--data",
+                "textures:weave",
+                "--methods",
+                *methods,
+                "--seeds",
+                "0",
+                "--out",
+                str(tmp_path),
+            ]
         )
     assert [config.method for _, config in calls] == ["pca"]
     notes = (tmp_path / "table1.md").read_text()
@@ -402,7 +464,9 @@ def test_an_interruption_keeps_the_tables_so_far(
 ) -> None:
     trained = runs.train_and_test
 
-    def train(config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]) -> dict | None:
+    def train(
+        config: Config, folder: RunFolder, *, resume: bool, command: Sequence[str]
+    ) -> dict | None:
         if config.seed == 1 and not resume:
             folder.create(made_up_plan(config))
             raise Interrupted(5, 2)
@@ -414,7 +478,10 @@ def test_an_interruption_keeps_the_tables_so_far(
     with pytest.raises(SystemExit) as stop:
         tables.main(command)
     assert stop.value.code == 130
-    assert "weave i3ad seed 1 stopped after step 5, which is saved. To go on" in capsys.readouterr().err
+    assert (
+        "weave i3ad seed 1 stopped after step 5, which is saved. To go on"
+        in capsys.readouterr().err
+    )
     assert "- runs: 2 of 4 finished" in (tmp_path / "table5.md").read_text()
     with pytest.raises(SystemExit):  # unet has not begun
         tables.main(command)

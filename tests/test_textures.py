@@ -71,7 +71,9 @@ def test_a_second_call_gives_the_same_bytes(dataset):
 
 def test_hashes_are_those_of_the_pixels(dataset):
     for split in (dataset.train, dataset.test):
-        assert split.hashes == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in split.images)
+        assert split.hashes == tuple(
+            hashlib.sha256(image.tobytes()).hexdigest() for image in split.images
+        )
 
 
 def test_a_rectangle_shows_the_stretched_square(dataset):
@@ -79,7 +81,9 @@ def test_a_rectangle_shows_the_stretched_square(dataset):
     stretched = make_textures(dataset.name.removeprefix("textures:"), size=size)
     for square, split in ((dataset.train, stretched.train), (dataset.test, stretched.test)):
         assert split.original_sizes == square.original_sizes
-        assert split.hashes == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in split.images)
+        assert split.hashes == tuple(
+            hashlib.sha256(image.tobytes()).hexdigest() for image in split.images
+        )
         for i in range(len(split)):
             image = preprocess(Image.fromarray(square.images[i]), size=size, aspect="stretch")
             np.testing.assert_array_equal(split.images[i], image)
@@ -119,6 +123,8 @@ def test_brick_trains_on_the_left_half_and_tests_on_the_right(monkeypatch):
 
 
 def test_an_unknown_kind_is_the_users_mistake():
-    with pytest.raises(InputError, match=r"--data textures:wool.*textures:weave.*textures:brick") as error:
+    with pytest.raises(
+        InputError, match=r"--data textures:wool.*textures:weave.*textures:brick"
+    ) as error:
         make_textures("wool", size=(SIZE, SIZE))
     assert "\n" not in str(error.value)

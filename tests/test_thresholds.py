@@ -15,7 +15,9 @@ def test_the_part_above_the_threshold(quantile: float) -> None:
     assert above == pytest.approx(1 - quantile, abs=1e-3)
 
 
-@pytest.mark.parametrize(("above", "count"), [(0, 1), (1, 1), (0, 42), (3, 42), (42, 42), (500, 10_000)])
+@pytest.mark.parametrize(
+    ("above", "count"), [(0, 1), (1, 1), (0, 42), (3, 42), (42, 42), (500, 10_000)]
+)
 def test_the_interval_is_scipy_s(above: int, count: int) -> None:
     found = false_alarms(np.arange(count, dtype=float), threshold=count - above - 0.5)
     expected = binomtest(above, count).proportion_ci(0.95, method="exact")
@@ -24,6 +26,8 @@ def test_the_interval_is_scipy_s(above: int, count: int) -> None:
 
 def test_a_score_of_exactly_the_threshold_is_normal() -> None:
     """As for the rate of false alarms, which counts the scores above it."""
-    rule = Rule("l2", 0.5, "given by --threshold", false_alarms(np.array([0.4, 0.5, 0.6]), 0.5), None)
+    rule = Rule(
+        "l2", 0.5, "given by --threshold", false_alarms(np.array([0.4, 0.5, 0.6]), 0.5), None
+    )
     assert [rule.is_anomalous({"l2": score}) for score in (0.4, 0.5, 0.6)] == [False, False, True]
     assert rule.false_alarms.rate == 1 / 3

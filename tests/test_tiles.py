@@ -46,7 +46,9 @@ def test_tiles_cover_the_image_and_overlap(tiling: Tiling) -> None:
 def test_local_function_of_tiles_is_that_of_the_image(tiling: Tiling) -> None:
     images = RNG.random((2, *tiling.size), np.float32)
     found = tiling.map(
-        lambda places: np.stack([uniform_filter(cut(images, place, tiling.side), 3) for place in places]),
+        lambda places: np.stack(
+            [uniform_filter(cut(images, place, tiling.side), 3) for place in places]
+        ),
         len(images),
         at_once=7,
     )
@@ -114,7 +116,9 @@ def test_memory_is_that_of_the_results_and_one_call() -> None:
     total = 750 * 1000 * 4  # the weights of all tiles together
     tracemalloc.start()
     try:
-        found = tiling.map(lambda places: np.ones((len(places), 64, 64, 3), np.float32), 1, at_once=at_once)
+        found = tiling.map(
+            lambda places: np.ones((len(places), 64, 64, 3), np.float32), 1, at_once=at_once
+        )
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -61,7 +61,9 @@ def test_anogan() -> None:
     state = jax.tree.map(
         lambda x: abs(x) + 0.1, random_weights(jax.eval_shape(method.init, jax.random.key(0)))
     )
-    state = jax.tree.map(lambda x, y: x if x.ndim == 1 else y, state, fresh_state(jax.random.key(1), method))
+    state = jax.tree.map(
+        lambda x, y: x if x.ndim == 1 else y, state, fresh_state(jax.random.key(1), method)
+    )
     modules = torch_baselines.load_anogan(state, method)
     latent = first_latent(6)
     start = torch.from_numpy(np.array(latent))

@@ -34,7 +34,9 @@ def params() -> Any:
 
 
 def test_ssim() -> None:
-    references, images = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 40, 3)).astype(np.float32)
+    references, images = (
+        np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 40, 3)).astype(np.float32)
+    )
     images = 0.8 * images + 0.2 * references
     ours = jax.vmap(lambda a, b: ssim_with(a)(b))(references, images)
     first, second = (torch.from_numpy(x).permute(0, 3, 1, 2) for x in (references, images))
@@ -68,7 +70,9 @@ def test_maps(params: Any, iterations: int, together: int, monkeypatch: pytest.M
     settings, u = LoopSettings(iterations=iterations, patches=4), 0.91
 
     def loop(image: Any) -> Any:
-        return refine(inpaint, image, score=ssim_anomaly(image, SsimSettings()), u=u, settings=settings)
+        return refine(
+            inpaint, image, score=ssim_anomaly(image, SsimSettings()), u=u, settings=settings
+        )
 
     ours = jax.jit(jax.vmap(loop))(IMAGES)
     generator = load_generator(params).eval()

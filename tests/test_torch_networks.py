@@ -32,7 +32,9 @@ def random_batch(height: int, width: int) -> tuple[Any, Any]:
 @pytest.fixture(scope="module")
 def params() -> Any:
     images, masks = random_batch(32, 32)
-    params = random_weights(jax.eval_shape(INPAINTER.init, jax.random.key(0), images, masks)["params"])
+    params = random_weights(
+        jax.eval_shape(INPAINTER.init, jax.random.key(0), images, masks)["params"]
+    )
     assert params["attention"]["scale"] != 0  # as it is at first, which would hide the attention
     return params
 
@@ -58,7 +60,9 @@ def test_generator(size: tuple[int, int], params: Any) -> None:
     images, masks = random_batch(*size)
     masked = images * (1 - masks)
     coarse, fine = jax.jit(INPAINTER.apply)({"params": params}, masked, masks)
-    twin_coarse, twin_fine = torch_networks.load_generator(params)(to_torch(masked), to_torch(masks))
+    twin_coarse, twin_fine = torch_networks.load_generator(params)(
+        to_torch(masked), to_torch(masks)
+    )
     assert np.std(coarse) > 0.1  # not saturated, not constant
     assert np.std(fine) > 0.1
     assert_twins(coarse, twin_coarse)
@@ -99,7 +103,9 @@ def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
 
     # Loading gradients as if they were weights brings them into PyTorch's names and layout.
     expected = dict(
-        torch_networks.load_generator(gradient(params, images, masked, masks, weights)).named_parameters()
+        torch_networks.load_generator(
+            gradient(params, images, masked, masks, weights)
+        ).named_parameters()
     )
     for name, parameter in generator.named_parameters():
         if name == "attention.key.bias":
@@ -107,4 +113,6 @@ def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
         assert parameter.grad is not None
         wanted = expected[name].detach().numpy()
         tolerance = 1e-4 * np.abs(wanted).max()
-        np.testing.assert_allclose(parameter.grad.numpy(), wanted, rtol=0, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(
+            parameter.grad.numpy(), wanted, rtol=0, atol=tolerance, err_msg=name
+        )

@@ -34,10 +34,18 @@ from i3ad_jax.train import session
 from i3ad_jax.training.steps import Step, training_steps
 
 # One method that compiles in a second; I3AD among the slow tests.
-QUICK_AND_FULL = pytest.mark.parametrize("method", ["l2_ae", pytest.param("i3ad", marks=pytest.mark.slow)])
+QUICK_AND_FULL = pytest.mark.parametrize(
+    "method", ["l2_ae", pytest.param("i3ad", marks=pytest.mark.slow)]
+)
 SCORES = (  # of I3AD
     *("l2", "ssim", "ms_ssim", "segmentation"),
-    *("l2_calibrated", "ssim_calibrated", "ms_ssim_calibrated", "segmentation_calibrated", "combined"),
+    *(
+        "l2_calibrated",
+        "ssim_calibrated",
+        "ms_ssim_calibrated",
+        "segmentation_calibrated",
+        "combined",
+    ),
 )
 
 
@@ -60,7 +68,9 @@ def test_run_folder_is_complete(tiny_run: Path) -> None:
     assert 0.1 <= results["u"] <= 0.5
     for kind in SCORES:
         metrics = results["scores"][kind]
-        assert all(0 <= metrics[name] <= 1 for name in ("image_auroc", "pixel_auroc", "pixel_aupro"))
+        assert all(
+            0 <= metrics[name] <= 1 for name in ("image_auroc", "pixel_auroc", "pixel_aupro")
+        )
         assert np.load(tiny_run / "maps" / f"{kind}.npy").shape == (6, 32, 32)
     assert (tiny_run / "report.html").read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in (tiny_run / "samples").iterdir()) == [
@@ -82,8 +92,12 @@ def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
     for kind in ("l2", "ssim", "ms_ssim", "segmentation"):
         assert pooling[kind] == "mean"
         maps = np.load(tiny_run / "maps" / f"{kind}.npy").astype(np.float64)
-        np.testing.assert_allclose([float(row[kind]) for row in rows], maps.mean(axis=(1, 2)), rtol=1e-12)
-    calibrated = [np.load(tiny_run / "maps" / f"{kind}.npy") for kind in SCORES if "calibrated" in kind]
+        np.testing.assert_allclose(
+            [float(row[kind]) for row in rows], maps.mean(axis=(1, 2)), rtol=1e-12
+        )
+    calibrated = [
+        np.load(tiny_run / "maps" / f"{kind}.npy") for kind in SCORES if "calibrated" in kind
+    ]
     combined = np.load(tiny_run / "maps/combined.npy")
     np.testing.assert_allclose(combined, np.mean(calibrated, axis=0), rtol=1e-6, atol=1e-5)
     for kind in ("ssim_calibrated", "combined"):
@@ -93,7 +107,8 @@ def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
 
 def test_the_results_say_what_was_chosen_and_learned(tiny_run: Path) -> None:
     results, calibration, plan = (
-        json.loads((tiny_run / f"{name}.json").read_text()) for name in ("results", "calibration", "plan")
+        json.loads((tiny_run / f"{name}.json").read_text())
+        for name in ("results", "calibration", "plan")
     )
     for name in ("learned", "headline", "pooling", "planted_auroc", "thresholds", "standardise"):
         assert results[name] == calibration[name]
@@ -102,7 +117,9 @@ def test_the_results_say_what_was_chosen_and_learned(tiny_run: Path) -> None:
     assert list(results["pooling"]) == list(SCORES)
     assert {"held_out_l1", "spread_over_images", "problem"} <= results["learned"].keys()
     last = (tiny_run / "metrics.jsonl").read_text().splitlines()[-1]
-    assert json.loads(last)["held_out_l1"] == pytest.approx(results["learned"]["held_out_l1"], rel=1e-5)
+    assert json.loads(last)["held_out_l1"] == pytest.approx(
+        results["learned"]["held_out_l1"], rel=1e-5
+    )
 
 
 def test_a_training_that_learns_nothing_says_so(tiny_folder: Path, tmp_path: Path) -> None:
@@ -142,7 +159,9 @@ def test_same_seed_same_bits_other_seed_other_bits(
 def test_the_seed_draws_the_initial_weights() -> None:
     """All images are alike here, so that nothing else of a training depends on the seed."""
     config = default_config("l2_ae").with_settings(tiny_settings("l2_ae"))
-    images = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8), 6, axis=0)
+    images = np.repeat(
+        np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8), 6, axis=0
+    )
     preprocessing = Preprocessing.learn(images, images, side=32, levelling="no", centre="none")
 
     def first_weights(seed: int) -> list[np.ndarray]:
@@ -167,7 +186,9 @@ def test_more_steps_continue_as_if_never_stopped(
     assert steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 @QUICK_AND_FULL
 def test_signal_saves_and_says_how_to_resume(
     run_of: RunOf,
@@ -271,4 +292,7 @@ def test_killed_ten_times_ends_in_the_same_bits(tiny_flags: list[str], tmp_path:
 
 
 def latest_step(run: Path) -> int:
-    return max((int(path.name) for path in (run / "checkpoints").glob("*") if path.name.isdigit()), default=0)
+    return max(
+        (int(path.name) for path in (run / "checkpoints").glob("*") if path.name.isdigit()),
+        default=0,
+    )

@@ -18,7 +18,9 @@ COUNT = 12
 
 def numbered(count: int) -> Split:
     """Images that hold their own number."""
-    return Split.of_normal_images(np.arange(count, dtype=np.uint8).repeat(12).reshape(count, 2, 2, 3))
+    return Split.of_normal_images(
+        np.arange(count, dtype=np.uint8).repeat(12).reshape(count, 2, 2, 3)
+    )
 
 
 def numbers(split: Split) -> list[int]:
@@ -80,7 +82,10 @@ def test_the_parts_are_disjoint_complete_ordered_and_never_empty(count, fraction
 @pytest.mark.parametrize(("seed", "expected"), [(0, [4, 6]), (1, [4, 8]), (2, [0, 2])])
 def test_the_choice_is_that_of_every_earlier_version(seed, expected):
     train = numbered(10)
-    assert numbers(TrainingFiles.choose(train, fraction=0.2, seed=seed).select_held_out(train)) == expected
+    assert (
+        numbers(TrainingFiles.choose(train, fraction=0.2, seed=seed).select_held_out(train))
+        == expected
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])
@@ -97,7 +102,9 @@ def test_too_few_images_to_hold_one_out_are_refused(count):
 
 def test_paths_and_hashes_are_those_of_the_split(root, recorded):
     train = read(root)
-    assert {**recorded.trained, **recorded.held_out} == dict(zip(train.paths, train.hashes, strict=True))
+    assert {**recorded.trained, **recorded.held_out} == dict(
+        zip(train.paths, train.hashes, strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", ["000a.png", "zzz.png", "0.png"])
@@ -106,7 +113,9 @@ def test_an_added_image_is_named_and_leaves_the_division_as_it_was(root, recorde
     write_image(root / "train/good" / name, 200)
     train = read(root)
     again = TrainingFiles.choose(train, fraction=0.25, seed=0)
-    assert again.held_out != recorded.held_out  # A new choice is another: why the first one is recorded.
+    assert (
+        again.held_out != recorded.held_out
+    )  # A new choice is another: why the first one is recorded.
     for part, part_before in zip(recorded.select(train), before, strict=True):
         assert part.paths == part_before.paths
         np.testing.assert_array_equal(part.images, part_before.images)
@@ -158,7 +167,9 @@ def test_a_renamed_image_is_missing_under_its_old_name_and_added_under_its_new_o
     assert refusal(recorded.select_held_out, read(root)) == lines[0]
 
 
-def test_two_images_that_swap_their_names_have_both_changed(root, recorded, trained_path, held_out_path):
+def test_two_images_that_swap_their_names_have_both_changed(
+    root, recorded, trained_path, held_out_path
+):
     contents = [(root / path).read_bytes() for path in (trained_path, held_out_path)]
     (root / trained_path).write_bytes(contents[1])
     (root / held_out_path).write_bytes(contents[0])

@@ -10,9 +10,12 @@ SIZE = (24, 32)
 
 def blur(masked: Any, mask: Any) -> Any:
     """Box means of the known pixels."""
-    rows, columns = (np.abs(np.subtract.outer(np.arange(n), np.arange(n))) <= 5 for n in masked.shape[:2])
+    rows, columns = (
+        np.abs(np.subtract.outer(np.arange(n), np.arange(n))) <= 5 for n in masked.shape[:2]
+    )
     total, known = (
-        jnp.einsum("ij,jwc,wk->ikc", np.float32(rows), x, np.float32(columns)) for x in (masked, 1 - mask)
+        jnp.einsum("ij,jwc,wk->ikc", np.float32(rows), x, np.float32(columns))
+        for x in (masked, 1 - mask)
     )
     return total / (known + 0.01)
 

@@ -29,7 +29,14 @@ PROGRAM = "python -m benchmarks.peers"
 IDENTITY = ("peer", "version", "data", "data_digest", "side", "seconds", "seed")
 GROUP = tuple(name for name in IDENTITY if name != "seed")
 MEASURED = (
-    *("image_auroc", "pixel_auroc", "pixel_aupro", "training_seconds", "ms_batch_1", "ms_best_batch"),
+    *(
+        "image_auroc",
+        "pixel_auroc",
+        "pixel_aupro",
+        "training_seconds",
+        "ms_batch_1",
+        "ms_best_batch",
+    ),
     *("peak_megabytes", "model_megabytes", "install_megabytes"),
 )
 COLUMNS = ("peer", "version", "data", "side", "seconds", "seeds", *MEASURED)
@@ -130,7 +137,11 @@ def run_trial(row: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
         out = Path(folder)
         np.savez(out / "data.npz", train=data.train.images[:], test=data.test.images[:])
         words = [row["peer"], str(row["seed"]), str(row["seconds"]), out / "data.npz", out]
-        environment = {**clean_environment(out / "cache"), "TORCH_HOME": str(out / "cache"), **ENVIRONMENT}
+        environment = {
+            **clean_environment(out / "cache"),
+            "TORCH_HOME": str(out / "cache"),
+            **ENVIRONMENT,
+        }
         cost = cost_of(
             [sys.executable, "-m", "benchmarks.peers.trial", *words],
             environment=environment | dict(PEERS[row["peer"]].environment),

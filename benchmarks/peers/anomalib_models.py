@@ -19,7 +19,18 @@ from skimage import data as skimage_data
 from benchmarks.peers.peer import Scores
 
 # Of those that come with scikit-image: natural photographs, but for its bricks, which are a data set here.
-PHOTOGRAPHS = ("astronaut", "camera", "cat", "clock", "coffee", "coins", "grass", "gravel", "moon", "rocket")
+PHOTOGRAPHS = (
+    "astronaut",
+    "camera",
+    "cat",
+    "clock",
+    "coffee",
+    "coins",
+    "grass",
+    "gravel",
+    "moon",
+    "rocket",
+)
 PHOTOGRAPH_SIDE = 256  # DRAEM resizes one to the images' size for every image that it trains on
 
 

@@ -56,7 +56,9 @@ def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
 def fit_pca(images: np.ndarray, *, seed: int, seconds: float) -> Ours:  # noqa: ARG001
     """30 principal components."""
     use_every_core()
-    return Ours(Detector.fit(_in_8_bits(images), method="pca", image_size=images.shape[1], seed=seed))
+    return Ours(
+        Detector.fit(_in_8_bits(images), method="pca", image_size=images.shape[1], seed=seed)
+    )
 
 
 def _in_8_bits(images: np.ndarray) -> np.ndarray:

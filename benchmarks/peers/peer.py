@@ -78,12 +78,17 @@ class Peer:
 
 
 def _anomalib(
-    function: str, *distributions: str, note: str = "", environment: tuple[tuple[str, str], ...] = ()
+    function: str,
+    *distributions: str,
+    note: str = "",
+    environment: tuple[tuple[str, str], ...] = (),
 ) -> Peer:
     model = function.removeprefix("fit_").removesuffix("_random")
     parts = ("callbacks", "data", "engine", f"models.image.{model}")
     modules = ("lightning", *(f"anomalib.{part}" for part in parts))
-    return Peer(f"anomalib_models:{function}", ("anomalib", *distributions), modules, note, environment)
+    return Peer(
+        f"anomalib_models:{function}", ("anomalib", *distributions), modules, note, environment
+    )
 
 
 def _pyod(detector: str, *distributions: str, note: str = "") -> Peer:
@@ -118,9 +123,15 @@ PEERS = {
     "pyod_ecod": _pyod("ecod", note=f"{_DETERMINISTIC}; scores depend on the images scored beside"),
     "pyod_iforest": _pyod("iforest"),
     "pyod_knn": _pyod("knn", note=_DETERMINISTIC),
-    "pyod_auto_encoder": _pyod("auto_encoder", "torch", note="batches of fewer than 32 for fewer images"),
-    "sklearn_pca": Peer("sklearn_models:fit_pca", ("scikit-learn",), note="reconstruction by all components"),
-    "sklearn_one_class_svm": Peer("sklearn_models:fit_one_class_svm", ("scikit-learn",), note=_DETERMINISTIC),
+    "pyod_auto_encoder": _pyod(
+        "auto_encoder", "torch", note="batches of fewer than 32 for fewer images"
+    ),
+    "sklearn_pca": Peer(
+        "sklearn_models:fit_pca", ("scikit-learn",), note="reconstruction by all components"
+    ),
+    "sklearn_one_class_svm": Peer(
+        "sklearn_models:fit_one_class_svm", ("scikit-learn",), note=_DETERMINISTIC
+    ),
 }
 
 
@@ -129,6 +140,10 @@ def check_peers(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in PEERS:
             raise InputError(f"--peers {name}: unknown; one of {', '.join(PEERS)}")
-        if missing := [package for package in PEERS[name].distributions if not is_installed(package)]:
+        if missing := [
+            package for package in PEERS[name].distributions if not is_installed(package)
+        ]:
             install = "pip install -e '.[peers]'"
-            raise InputError(f"--peers {name}: {missing[0]} is not installed; run {install}, or leave it out")
+            raise InputError(
+                f"--peers {name}: {missing[0]} is not installed; run {install}, or leave it out"
+            )

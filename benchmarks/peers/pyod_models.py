@@ -47,7 +47,9 @@ def fit_auto_encoder(images: np.ndarray, *, seed: int, seconds: float) -> Outlie
     """A network with layers of 64 and 32; its ten epochs take seconds."""
     # PyOD drops an incomplete batch: with fewer images than a batch holds it would not train at all.
     batch_size = min(AUTO_ENCODER_BATCH, len(images))
-    return _fitted(images, "auto_encoder", "AutoEncoder", random_state=seed, batch_size=batch_size, verbose=0)
+    return _fitted(
+        images, "auto_encoder", "AutoEncoder", random_state=seed, batch_size=batch_size, verbose=0
+    )
 
 
 def _fitted(images: np.ndarray, module: str, name: str, **settings: Any) -> OutlierDetector:

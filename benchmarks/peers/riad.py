@@ -36,7 +36,8 @@ class UNet(nn.Module):
         super().__init__()
         self.down = nn.ModuleList(map(_convolutions, (3, *WIDTHS), WIDTHS))
         self.larger = nn.ModuleList(
-            nn.ConvTranspose2d(below, own, kernel_size=2, stride=2) for own, below in pairwise(WIDTHS)
+            nn.ConvTranspose2d(below, own, kernel_size=2, stride=2)
+            for own, below in pairwise(WIDTHS)
         )
         self.up = nn.ModuleList(_convolutions(2 * own, own) for own in WIDTHS[:-1])
         self.last = nn.Conv2d(WIDTHS[0], 3, kernel_size=1)
@@ -131,7 +132,9 @@ def disjoint_masks(images: Tensor, cell: int, generator: torch.Generator) -> Ten
 def reconstruct(network: UNet, images: Tensor, masks: Tensor) -> Tensor:
     """What the network puts under each of the masks, together."""
     filled = network(torch.cat([images * (1 - mask) for mask in masks])).chunk(len(masks))
-    return sum((mask * part for mask, part in zip(masks, filled, strict=True)), torch.zeros_like(images))
+    return sum(
+        (mask * part for mask, part in zip(masks, filled, strict=True)), torch.zeros_like(images)
+    )
 
 
 def msgms(x: Tensor, y: Tensor) -> Tensor:
@@ -175,7 +178,9 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     covariance = local_mean(x * y) - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     return (
-        (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+        (2 * mean_x * mean_y + c1)
+        * (2 * covariance + c2)
+        / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
     )
 
 

@@ -20,7 +20,9 @@ class ReconstructionByPca:
     def score(self, images: np.ndarray) -> Scores:
         """As `Fitted.score`."""
         rows = _as_rows(images)
-        reconstructed = self.model.inverse_transform(self.model.transform(rows)).reshape(images.shape)
+        reconstructed = self.model.inverse_transform(self.model.transform(rows)).reshape(
+            images.shape
+        )
         maps = ((images - reconstructed) ** 2).mean(axis=-1)
         return Scores(maps.mean(axis=(1, 2)), maps)
 

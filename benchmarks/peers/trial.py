@@ -47,7 +47,10 @@ def main(arguments: list[str]) -> None:
             "ms_batch_1": milliseconds[1],
             "ms_best_batch": min(milliseconds.values()),
             "best_batch": min(milliseconds, key=milliseconds.__getitem__),
-            "model_megabytes": sum(file.stat().st_size for file in model.rglob("*") if file.is_file()) / 1e6,
+            "model_megabytes": sum(
+                file.stat().st_size for file in model.rglob("*") if file.is_file()
+            )
+            / 1e6,
         },
     )
 

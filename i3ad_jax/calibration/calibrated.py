@@ -14,7 +14,14 @@ from i3ad_jax.calibration.standardisation import (
     leave_one_out,
     statistics,
 )
-from i3ad_jax.scoring.maps import CALIBRATED, COMBINED, POOLINGS, AnomalyMaps, PlantedMaps, image_scores
+from i3ad_jax.scoring.maps import (
+    CALIBRATED,
+    COMBINED,
+    POOLINGS,
+    AnomalyMaps,
+    PlantedMaps,
+    image_scores,
+)
 from i3ad_jax.shapes import AnyArray
 
 
@@ -42,9 +49,14 @@ def add_calibrated(
         copies = np.stack([other.standardise(own) for other, own in pairs])
         # In units of the image score too: else the map with the heaviest tail would rule the combined one.
         scores = image_scores(unseen, POOLINGS[0])
-        shift, factor = (0.0, 1.0) if how == "none" else (float(scores.mean()), float(scores.std()) or 1.0)
+        shift, factor = (
+            (0.0, 1.0) if how == "none" else (float(scores.mean()), float(scores.std()) or 1.0)
+        )
         found[score.name] = statistics(source, how).rescaled(shift, factor), {"by": how, **reason}
-        normal[score.name], planted[score.name] = (unseen - shift) / factor, (copies - shift) / factor
+        normal[score.name], planted[score.name] = (
+            (unseen - shift) / factor,
+            (copies - shift) / factor,
+        )
     for maps in (normal, planted):
         maps[COMBINED.name] = combine({name: maps[name] for name in found})
     return found

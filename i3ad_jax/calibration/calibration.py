@@ -68,7 +68,9 @@ class Calibration:
         """By the name of each score; an image counts as anomalous above it."""
         return {name: defect_threshold(scores) for name, scores in self.held_out_scores.items()}
 
-    def complete(self, maps: dict[str, Float[AnyArray, "n h w"]]) -> dict[str, Float[AnyArray, "n h w"]]:
+    def complete(
+        self, maps: dict[str, Float[AnyArray, "n h w"]]
+    ) -> dict[str, Float[AnyArray, "n h w"]]:
         """The maps, and after them those of the calibrated scores, in the order of the table of scores."""
         calibrated = {
             score.name: self.statistics[score.name].standardise(maps[score.source])
@@ -77,7 +79,9 @@ class Calibration:
         }
         return {**maps, **calibrated, COMBINED.name: combine(calibrated)}
 
-    def image_scores(self, maps: dict[str, Float[AnyArray, "n h w"]]) -> dict[str, Float[AnyArray, " n"]]:
+    def image_scores(
+        self, maps: dict[str, Float[AnyArray, "n h w"]]
+    ) -> dict[str, Float[AnyArray, " n"]]:
         """Image scores by name, of the maps that `complete` gives."""
         return {name: image_scores(own, self.pooling[name]) for name, own in maps.items()}
 
@@ -100,7 +104,9 @@ def calibrate(
     poolings and the headline score are chosen.
     """
     learned = examine(method, state, held_out, preprocessing)
-    tuned = method.tune(state, preprocessing.squares(held_out, seed=seed), seed=seed, progress=progress)
+    tuned = method.tune(
+        state, preprocessing.squares(held_out, seed=seed), seed=seed, progress=progress
+    )
     tuned = from_first(tuned)  # all processes score by the same
 
     def plain(images: np.ndarray, label: str) -> AnomalyMaps:
@@ -110,7 +116,9 @@ def calibrate(
             )
 
     rng = np.random.default_rng(seed)
-    chosen = np.resize(rng.permutation(len(held_out)), scoring.planted_images)  # again and again, if need be
+    chosen = np.resize(
+        rng.permutation(len(held_out)), scoring.planted_images
+    )  # again and again, if need be
     damaged = np.stack([damage(rng, held_out[i]) for i in chosen])
     normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
     found = add_calibrated(normal, planted, chosen, scoring)

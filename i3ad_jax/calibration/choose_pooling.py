@@ -41,7 +41,9 @@ def choose_poolings(
     chosen: dict[str, Pooling] = {}
     for name in normal:
         plain = SCORES[name] in PLAIN
-        candidates: Sequence[Pooling] = ("mean",) if plain else POOLINGS if pooling == "auto" else (pooling,)
+        candidates: Sequence[Pooling] = (
+            ("mean",) if plain else POOLINGS if pooling == "auto" else (pooling,)
+        )
         auroc[name] = {}
         for candidate in candidates:
             scores = [image_scores(maps[name], candidate) for maps in (normal, planted)]

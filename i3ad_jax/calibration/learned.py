@@ -75,7 +75,9 @@ class Learned:
             )
         if ratio is None or ratio < 1:
             return None
-        known = "the mean training image knows" if aligned else "the nearest pixels of each hole tell"
+        known = (
+            "the mean training image knows" if aligned else "the nearest pixels of each hole tell"
+        )
         return (
             f"the method has learned less than {known}: its error on held-out normal images is {ratio:.2f} "
             f"times as large; {ADVICE}"
@@ -143,14 +145,18 @@ def neighbour_fill(images: Images, masks: Masks) -> Images:
     where none exists.
     """
     sides = [
-        _nearest_known(images, masks, axis=axis, beyond=beyond) for axis in (1, 2) for beyond in (False, True)
+        _nearest_known(images, masks, axis=axis, beyond=beyond)
+        for axis in (1, 2)
+        for beyond in (False, True)
     ]
     total = sum(weights for _, weights in sides)
     mean = sum(weights * values for values, weights in sides) / jnp.where(total > 0, total, 1)
     return jnp.where(masks > 0, mean, images)
 
 
-def _nearest_known(images: Images, masks: Masks, *, axis: int, beyond: bool) -> tuple[Images, Masks]:
+def _nearest_known(
+    images: Images, masks: Masks, *, axis: int, beyond: bool
+) -> tuple[Images, Masks]:
     """The nearest known pixel before or beyond each pixel along an axis, and its weight: 0 if there is none.
 
     Known pixels find themselves.
@@ -171,7 +177,9 @@ def _ratio(value: float, reference: float) -> float | None:
     return value / reference if reference > ROUNDING else None
 
 
-def _l1(images: Float[np.ndarray | Array, "..."], others: Float[np.ndarray | Array, "n h w c"]) -> float:
+def _l1(
+    images: Float[np.ndarray | Array, "..."], others: Float[np.ndarray | Array, "n h w c"]
+) -> float:
     return float(np.abs(np.asarray(images) - np.asarray(others)).mean(dtype=np.float64))
 
 

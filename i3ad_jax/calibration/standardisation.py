@@ -58,7 +58,9 @@ class Statistics:
     def __post_init__(self) -> None:
         if self.mean.ndim != 2 or self.mean.shape != self.sd.shape:
             raise ValueError(f"shapes {self.mean.shape} and {self.sd.shape}")
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.sd).all() and (self.sd > 0).all()):
+        if not (
+            np.isfinite(self.mean).all() and np.isfinite(self.sd).all() and (self.sd > 0).all()
+        ):
             raise ValueError("not finite, or a standard deviation that is not more than 0")
 
     def standardise(self, maps: Float[AnyArray, "*n h w"]) -> Float[AnyArray, "*n h w"]:
@@ -98,7 +100,9 @@ def choose(maps: Float[np.ndarray, "n h w"]) -> tuple[Standardise, dict[str, flo
     for kind in ("global", "pixel"):
         pairs = zip(maps, leave_one_out(maps, kind), strict=True)
         fit[kind] = float(
-            np.mean([scipy.stats.norm.logpdf(own, other.mean, other.sd).mean() for own, other in pairs])
+            np.mean(
+                [scipy.stats.norm.logpdf(own, other.mean, other.sd).mean() for own, other in pairs]
+            )
         )
     return ("pixel" if fit["pixel"] > fit["global"] else "global"), fit
 

@@ -10,7 +10,9 @@ DEFECT_QUANTILE = 0.95
 _TAIL = 0.025  # outside the interval, on either side
 
 
-def defect_threshold(normal_scores: Float[np.ndarray, " n"], *, quantile: float = DEFECT_QUANTILE) -> float:
+def defect_threshold(
+    normal_scores: Float[np.ndarray, " n"], *, quantile: float = DEFECT_QUANTILE
+) -> float:
     """The score above which an image counts as defective: a quantile of unseen normal images.
 
     By 0.95, about one normal image in twenty raises a false alarm. Not in the paper, which only ranks.

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from i3ad_jax.calibration.calibration import Calibration
-from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE, FalseAlarms, defect_threshold, false_alarms
+from i3ad_jax.calibration.thresholds import (
+    DEFECT_QUANTILE,
+    FalseAlarms,
+    defect_threshold,
+    false_alarms,
+)
 from i3ad_jax.settings import SettingError, Settings, setting
 
 

@@ -24,7 +24,10 @@ def too_few_images(records: Records) -> Iterator[Finding]:
     """A training wants two normal images, one of which it holds out."""
     if (count := len(records.readable("train"))) < 2:
         yield Finding(
-            "error", "too_few_images", (), f"{count} readable training image(s); at least 2 are needed"
+            "error",
+            "too_few_images",
+            (),
+            f"{count} readable training image(s); at least 2 are needed",
         )
 
 
@@ -76,7 +79,9 @@ def nearly_repeated_images(records: Records) -> Iterator[Finding]:
     for group in similar_images(records.readable()):
         files, shown = tuple(record.path for record in group), _listed(group)
         if len({record.part for record in group}) > 1:
-            message = f"{shown}: nearly the same picture to train on and to test on; results may flatter"
+            message = (
+                f"{shown}: nearly the same picture to train on and to test on; results may flatter"
+            )
             yield Finding("warning", "near_leakage", files, message)
         else:
             yield Finding("note", "near_duplicate", files, f"{shown}: nearly the same picture")
@@ -104,7 +109,9 @@ def different_proportions(records: Records) -> Iterator[Finding]:
     ratios = np.array([pixels.size[1] / pixels.size[0] for _, pixels in images])
     off = np.abs(np.log(ratios / np.median(ratios))) > np.log(PROPORTIONS_DIFFER)
     if off.any():
-        files = tuple(record.path for (record, _), differs in zip(images, off, strict=True) if differs)
+        files = tuple(
+            record.path for (record, _), differs in zip(images, off, strict=True) if differs
+        )
         message = (
             f"width over height is {ratios.min():.2f} to {ratios.max():.2f}, {np.median(ratios):.2f} in the"
             f" median, and {len(files)} images are far from it; --aspect pad or crop keeps proportions"
@@ -115,7 +122,9 @@ def different_proportions(records: Records) -> Iterator[Finding]:
 def one_sided_test(records: Records) -> Iterator[Finding]:
     """A test without normal or without defective images tells no AUROC."""
     test = [record for record in records.images if record.part == "test"]
-    missing = {"normal", "defective"} - {"normal" if record.normal else "defective" for record in test}
+    missing = {"normal", "defective"} - {
+        "normal" if record.normal else "defective" for record in test
+    }
     if not test:
         message = "no test images: a training works, but nothing is measured"
         yield Finding("note", "no_test_images", (), message)

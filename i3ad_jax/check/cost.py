@@ -71,7 +71,8 @@ def estimate(choices: Choices, num_images: int, *, rate: float | None) -> Cost:
         steps=steps,
         operations=operations,
         seconds=None if rate is None else steps * operations / (FRACTION * rate),
-        bytes_at_least=num_images * height * width * 3 + sum(x.size * x.dtype.itemsize for x in state),
+        bytes_at_least=num_images * height * width * 3
+        + sum(x.size * x.dtype.itemsize for x in state),
     )
 
 

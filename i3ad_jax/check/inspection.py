@@ -48,7 +48,9 @@ class Inspection:
     def counts(self) -> dict[str, dict[str, int]]:
         """Images by split and class."""
         return {
-            part: dict(Counter(record.defect for record in self.records.images if record.part == part))
+            part: dict(
+                Counter(record.defect for record in self.records.images if record.part == part)
+            )
             for part in ("train", "test")
         }
 

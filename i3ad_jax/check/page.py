@@ -31,7 +31,12 @@ def write_page(file: Path, inspection: Inspection) -> None:
         facts=facts(inspection),
         costs=costs(inspection),
         findings=[
-            (severity, kind, len(group), [_view(finding, pictures) for finding in group[:OF_A_KIND]])
+            (
+                severity,
+                kind,
+                len(group),
+                [_view(finding, pictures) for finding in group[:OF_A_KIND]],
+            )
             for severity in SEVERITIES
             for kind, group in by_kind(inspection.findings, severity).items()
         ],
@@ -66,10 +71,16 @@ class _Pictures:
 def _view(finding: Finding, pictures: _Pictures) -> dict[str, Any]:
     """What the page needs of a finding."""
     shown = [(path, pictures[path]) for path in finding.files[:OF_A_FINDING]]
-    return {"message": finding.message, "pictures": shown, "hidden": len(finding.files) - len(shown)}
+    return {
+        "message": finding.message,
+        "pictures": shown,
+        "hidden": len(finding.files) - len(shown),
+    }
 
 
-def _classes(inspection: Inspection, pictures: _Pictures) -> dict[str, list[tuple[str, str | None]]]:
+def _classes(
+    inspection: Inspection, pictures: _Pictures
+) -> dict[str, list[tuple[str, str | None]]]:
     """Some images of each class, evenly spaced over their paths."""
     found = {}
     for part, classes in inspection.counts().items():

@@ -132,9 +132,13 @@ def read_records(root: Path, *, layout: LayoutName = "auto", progress: bool = Fa
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes
         done = pool.map(lambda item: _read(folder, *item), parts)
         images = tuple(
-            tqdm(done, "reading images", len(parts), unit="image", leave=False, disable=not progress)
+            tqdm(
+                done, "reading images", len(parts), unit="image", leave=False, disable=not progress
+            )
         )
-    return Records(images, tuple(m._replace(file=Path(_relative(folder, m.file))) for m in mismatches))
+    return Records(
+        images, tuple(m._replace(file=Path(_relative(folder, m.file))) for m in mismatches)
+    )
 
 
 def _read(root: Path, part: Part, sample: Sample) -> Record:

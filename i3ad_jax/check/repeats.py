@@ -84,7 +84,9 @@ def signatures(thumbnails: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     fading = np.exp(-((frequency / FADE) ** 2) / 2)
     weights = fading / np.sqrt(power + FLOOR * power.mean() + np.finfo(np.float32).tiny)
-    found = np.stack([np.fft.irfft2(weights * np.fft.rfft2(image), (height, width)) for image in grey])
+    found = np.stack(
+        [np.fft.irfft2(weights * np.fft.rfft2(image), (height, width)) for image in grey]
+    )
     found = found.reshape(len(found), -1).astype(np.float32)
     found -= found.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(found, axis=1, keepdims=True)
@@ -94,7 +96,9 @@ def signatures(thumbnails: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n
 def _similar_pairs(vectors: Float[np.ndarray, "n d"]) -> np.ndarray:
     """The pairs that are nearly the same by `NEAR` and `CLOSER`, as rows of ascending indices."""
     usual, pairs, gaps = np.zeros(len(vectors), np.float32), [], []
-    rank = max(len(vectors) - 1 - NEIGHBOUR, 0)  # in ascending order, at whose end is the image itself
+    rank = max(
+        len(vectors) - 1 - NEIGHBOUR, 0
+    )  # in ascending order, at whose end is the image itself
     for start in range(0, len(vectors), _ROWS):
         agreement = vectors[start : start + _ROWS] @ vectors.T
         usual[start : start + _ROWS] = 1 - np.partition(agreement, rank, axis=1)[:, rank]

@@ -28,7 +28,9 @@ def facts(inspection: Inspection) -> dict[str, str]:
     if figures:
         widths, heights = figures["widths"], figures["heights"]
         found["masks"] = str(figures["masks"])
-        found["width x height"] = f"{_pixels(widths)} x {_pixels(heights)} pixels, {figures['sizes']} size(s)"
+        found["width x height"] = (
+            f"{_pixels(widths)} x {_pixels(heights)} pixels, {figures['sizes']} size(s)"
+        )
         found["width over height"] = _span(figures["width_over_height"], "{:.2f}")
         found["modes"] = ", ".join(f"{mode} {count}" for mode, count in figures["modes"].items())
         if (spread := figures["spread_of_log_intensity_of_normal_images"]) is not None:

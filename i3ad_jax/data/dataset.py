@@ -59,7 +59,9 @@ class Split:
             given = found.dtype if isinstance(found, np.ndarray) else type(found).__name__
             raise InputError(f"images: must be a NumPy array of uint8, not {given}")
         if found.ndim != 4 or found.shape[3] != 3:
-            raise InputError(f"images: must have the shape (n, height, width, 3), not {found.shape}")
+            raise InputError(
+                f"images: must have the shape (n, height, width, 3), not {found.shape}"
+            )
         return cls(
             images=found,
             paths=tuple(map(str, range(len(found)))),

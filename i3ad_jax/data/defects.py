@@ -56,10 +56,13 @@ def cut(rng: np.random.Generator, image: Picture) -> Marked:
     along, across, length = _arc(rng, image, shortest=16.0, longest=30.0)
     phases = rng.uniform(0, 2 * np.pi, (2, 3))
     frays = [
-        sum(np.sin(f * along + p) for f, p in zip((0.9, 1.7, 2.9), side, strict=True)) for side in phases
+        sum(np.sin(f * along + p) for f, p in zip((0.9, 1.7, 2.9), side, strict=True))
+        for side in phases
     ]
     fray = np.where(across > 0, frays[0], frays[1]) / 3
-    half_width = rng.uniform(1.6, 2.8) * np.clip(1 - (2 * along / length) ** 2, 0, None) * (1 + 0.3 * fray)
+    half_width = (
+        rng.uniform(1.6, 2.8) * np.clip(1 - (2 * along / length) ** 2, 0, None) * (1 + 0.3 * fray)
+    )
     slit = _ramp(half_width - 0.5 - np.abs(across))
     edge = _ramp(half_width + 0.6 - np.abs(across)) * _ramp(length / 2 - np.abs(along))
     frayed = _blend(image, 0.9, rng.uniform(0.3, 0.6) * edge)
@@ -79,7 +82,9 @@ def colour(rng: np.random.Generator, image: Picture) -> Marked:
     cover = _patch(rng, image, radius=rng.uniform(6.0, 11.0))
     hue = rng.uniform(0, 2 * np.pi) + np.array([0, 2, 4]) * np.pi / 3
     tint = 1 + rng.uniform(0.1, 0.3) * np.cos(hue)
-    dyed = _blend(image, np.full_like(image, image.mean()), rng.uniform(0.2, 0.5) * np.ones_like(cover))
+    dyed = _blend(
+        image, np.full_like(image, image.mean()), rng.uniform(0.2, 0.5) * np.ones_like(cover)
+    )
     return _blend(image, np.clip(dyed * tint, 0, 1), cover), cover > _VISIBLE
 
 
@@ -108,7 +113,9 @@ DEFECTS: dict[str, Callable[[np.random.Generator, Picture], Marked]] = {
 }
 
 
-def damage(rng: np.random.Generator, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def damage(
+    rng: np.random.Generator, pixels: UInt8[np.ndarray, "h w 3"]
+) -> UInt8[np.ndarray, "h w 3"]:
     """A picture with one defect of `DEFECTS` of random kind, size, place and opacity; 8 bits.
 
     Args:
@@ -117,7 +124,9 @@ def damage(rng: np.random.Generator, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt
     """
     kind = list(DEFECTS)[rng.integers(len(DEFECTS))]
     shorter = min(pixels.shape[:2])
-    side = max(round(shorter * np.exp(rng.uniform(np.log(SMALLEST_PART), 0))), min(shorter, FEWEST_PIXELS))
+    side = max(
+        round(shorter * np.exp(rng.uniform(np.log(SMALLEST_PART), 0))), min(shorter, FEWEST_PIXELS)
+    )
     top, left = (int(rng.integers(length - side + 1)) for length in pixels.shape[:2])
     part = pixels[top : top + side, left : left + side] / 255
     changed, _ = DEFECTS[kind](rng, part)
@@ -132,7 +141,9 @@ def _ramp(distance: Plane) -> Plane:
     return np.clip(distance + 0.5, 0.0, 1.0)
 
 
-def _blend(image: Picture, other: Picture | Float[np.ndarray, " 3"] | float, cover: Plane) -> Picture:
+def _blend(
+    image: Picture, other: Picture | Float[np.ndarray, " 3"] | float, cover: Plane
+) -> Picture:
     """The other picture or colour where `cover` is 1, `image` where it is 0."""
     return image + cover[..., None] * (other - image)
 

@@ -39,7 +39,9 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
             raise ValueError("not version 1.0 of NumPy's format")
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     except (EOFError, TypeError, SyntaxError, TokenError, RecursionError, OverflowError) as error:
-        raise ValueError(" ".join(str(error).split())) from error  # NumPy parses the header as Python
+        raise ValueError(
+            " ".join(str(error).split())
+        ) from error  # NumPy parses the header as Python
     if dtype.hasobject or any(length < 0 for length in shape):
         raise ValueError("holds objects or has no shape")
     return shape, by_columns, dtype

@@ -150,7 +150,9 @@ def read_mask(
     return defective if defective.any() and not any_nonzero else values != 0
 
 
-def working_size(original_sizes: Sequence[Size], *, resolution: int, smallest: int, aspect: Aspect) -> Size:
+def working_size(
+    original_sizes: Sequence[Size], *, resolution: int, smallest: int, aspect: Aspect
+) -> Size:
     """The size to bring a data set to: about `resolution` squared pixels in the pictures' proportions.
 
     The proportions are the median over the pictures, of log(width / height), as far as `smallest` leaves
@@ -218,7 +220,9 @@ def restore_map(
     (row, _), (column, _) = place.margins
     inside = map_[row : row + place.size[1], column : column + place.size[0]].astype(np.float32)
     left, top, right, bottom = place.box
-    resized = Image.fromarray(inside).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(inside).resize(
+        (right - left, bottom - top), Image.Resampling.BILINEAR
+    )
     return np.pad(np.asarray(resized), ((top, height - bottom), (left, width - right)), mode="edge")
 
 
@@ -241,7 +245,10 @@ def _placement(original_size: Size, size: Size, aspect: Aspect) -> _Placement:
         case "pad":
             fitted_height, fitted_width = _fit(original_size, into=size)
             top, left = (new_height - fitted_height) // 2, (new_width - fitted_width) // 2
-            margins = ((top, new_height - fitted_height - top), (left, new_width - fitted_width - left))
+            margins = (
+                (top, new_height - fitted_height - top),
+                (left, new_width - fitted_width - left),
+            )
             return _Placement(whole, (fitted_width, fitted_height), margins)
         case "crop":
             box_height, box_width = _fit(size, into=original_size)
@@ -260,8 +267,12 @@ def _decode(source: File | bytes, name: str) -> Image.Image:
     content = read_bytes(source, name=name)
     with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
         frames = getattr(opened, "n_frames", 1)
-        if frames > 1 and opened.format != "MPO":  # a camera's JPEG, whose others are smaller or for depth
-            raise InputError(f"{name}: holds {frames} pictures; save the one that is meant by itself")
+        if (
+            frames > 1 and opened.format != "MPO"
+        ):  # a camera's JPEG, whose others are smaller or for depth
+            raise InputError(
+                f"{name}: holds {frames} pictures; save the one that is meant by itself"
+            )
         return _upright(opened, name)
 
 
@@ -273,7 +284,9 @@ def _upright(opened: Image.Image, name: str) -> Image.Image:
     if image.mode == "P":  # Pillow warns where a transparent palette loses its alpha in one step.
         image = image.convert("RGBA")
     if image.mode == "F":
-        raise InputError(f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits")
+        raise InputError(
+            f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits"
+        )
     return image if image.mode.startswith("I") else image.convert("RGB")
 
 
@@ -300,9 +313,13 @@ def _one_line(name: str) -> Iterator[None]:
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InputError(f"{name}: more than {MAX_PIXELS:,} pixels; scale it down or remove it") from None
+        raise InputError(
+            f"{name}: more than {MAX_PIXELS:,} pixels; scale it down or remove it"
+        ) from None
     except UnidentifiedImageError:
-        raise InputError(f"{name}: not a PNG, JPEG, BMP or TIFF image; convert or remove it") from None
+        raise InputError(
+            f"{name}: not a PNG, JPEG, BMP or TIFF image; convert or remove it"
+        ) from None
     except Exception as error:  # On damaged files Pillow's decoders raise nearly any type.
         raise _unreadable(name, error) from error
 

@@ -175,9 +175,13 @@ def as_labelled_split(
         raise InputError(f"labels: {len(labels)} for {len(split)} images; give one for each image")
     masks = [None] * len(split) if masks is None else list(masks)
     if len(masks) != len(split):
-        raise InputError(f"masks: {len(masks)} for {len(split)} images; give one or None for each image")
+        raise InputError(
+            f"masks: {len(masks)} for {len(split)} images; give one or None for each image"
+        )
     defects, small, annotated = [], np.zeros((len(split), *size), bool), np.ones(len(split), bool)
-    for i, (label, mask, original) in enumerate(zip(labels, masks, split.original_sizes, strict=True)):
+    for i, (label, mask, original) in enumerate(
+        zip(labels, masks, split.original_sizes, strict=True)
+    ):
         defects.append(_defect_class(i, label))
         if defects[-1] == NORMAL:
             continue
@@ -212,10 +216,14 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if os.path.isdir(path):  # noqa: PTH112 (as below)
             found = sorted(
-                file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir()
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in SUFFIXES and not file.is_dir()
             )
             if not found:
-                raise InputError(f"{path}: no images in this folder; {', '.join(sorted(SUFFIXES))} are read")
+                raise InputError(
+                    f"{path}: no images in this folder; {', '.join(sorted(SUFFIXES))} are read"
+                )
             files += found
         elif os.path.exists(path):  # noqa: PTH110 (Path.exists raises where a name is too long)
             files.append(path)
@@ -251,7 +259,9 @@ def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Pictu
             image = read_bytes(image, name=f"image {name}")
         if isinstance(image, str | File | bytes):
             source = Path(image) if isinstance(image, str) else image
-            original = read_image(source, name=f"image {name}" if isinstance(image, bytes) else name)
+            original = read_image(
+                source, name=f"image {name}" if isinstance(image, bytes) else name
+            )
         else:
             picture = image if isinstance(image, Image.Image) else _from_array(name, image)
             source = original = to_rgb(picture, name=f"image {name}")
@@ -273,8 +283,12 @@ def _from_array(name: str, image: object) -> Image.Image:
         values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if np.issubdtype(values.dtype, np.floating):
         if not (values.min() >= 0 and values.max() <= 1):  # NaN is not within either
-            raise InputError(f"image {name}: {image.dtype} values outside [0, 1]; scale them, or give uint8")
+            raise InputError(
+                f"image {name}: {image.dtype} values outside [0, 1]; scale them, or give uint8"
+            )
         values = np.round(values.astype(np.float32) * 255).astype(np.uint8)
     if values.dtype != np.uint8:
-        raise InputError(f"image {name}: {image.dtype} values; give uint8, uint16 or floats in [0, 1]")
+        raise InputError(
+            f"image {name}: {image.dtype} values; give uint8, uint16 or floats in [0, 1]"
+        )
     return Image.fromarray(np.ascontiguousarray(values[..., :3] if colour else values))

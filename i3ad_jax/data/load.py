@@ -14,9 +14,7 @@ from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import Settings, setting
 
-_FORMS = (
-    "packed data, a table of images, a folder, as in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
-)
+_FORMS = "packed data, a table of images, a folder, as in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
 _BUILT_IN = "textures"
 _TFDS = "tfds"
 ARRAYS = "python:images"  # what a run was trained on whose images were given in Python
@@ -46,7 +44,12 @@ class DataSettings(Settings):
     def load(self, *, size: Size, memory: int | None = None, progress: bool = False) -> Dataset:
         """Return the data set in this working size; arguments and errors as for `load_dataset`."""
         return load_dataset(
-            self.data, size=size, aspect=self.aspect, layout=self.layout, memory=memory, progress=progress
+            self.data,
+            size=size,
+            aspect=self.aspect,
+            layout=self.layout,
+            memory=memory,
+            progress=progress,
         )
 
 
@@ -76,20 +79,26 @@ def load_dataset(
     """
     source, _, name = data.partition(":")
     if source in (_BUILT_IN, _TFDS) and layout != "auto":
-        raise InputError(f"--layout {layout}: --data {data} is no folder or file; leave --layout out")
+        raise InputError(
+            f"--layout {layout}: --data {data} is no folder or file; leave --layout out"
+        )
     if source == _BUILT_IN:
         return make_textures(name or "weave", size=size)
     if source == _TFDS:
         return _load_tfds(name, size=size, aspect=aspect, memory=memory, progress=progress)
     if data == ARRAYS:
-        raise InputError(f"--data {data}: the run was trained on images given in Python; name a data set")
+        raise InputError(
+            f"--data {data}: the run was trained on images given in Python; name a data set"
+        )
     if not os.path.exists(data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
         raise InputError(f"--data {data}: no such folder or file; give {_FORMS}")
     if is_packed(Path(data)):
         if layout != "auto":
             raise InputError(f"--layout {layout}: --data {data} is packed data; leave --layout out")
         return read_packed(Path(data), size=size, aspect=aspect, memory=memory)
-    return read_folder(Path(data), size=size, aspect=aspect, layout=layout, memory=memory, progress=progress)
+    return read_folder(
+        Path(data), size=size, aspect=aspect, layout=layout, memory=memory, progress=progress
+    )
 
 
 def bytes_of(gibibytes: float | None) -> int | None:
@@ -127,7 +136,9 @@ def absolute_source(data: str) -> str:
     return path
 
 
-def _load_tfds(name: str, *, size: Size, aspect: Aspect, memory: int | None, progress: bool) -> Dataset:
+def _load_tfds(
+    name: str, *, size: Size, aspect: Aspect, memory: int | None, progress: bool
+) -> Dataset:
     collection, _, category = name.partition("/")
     if collection != "mvtec_ad":
         raise InputError(f"--data tfds:{name}: only tfds:mvtec_ad/CATEGORY is known; give {_FORMS}")

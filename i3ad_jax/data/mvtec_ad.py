@@ -102,9 +102,13 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, samples: list[Sample]) -> Iterator[tuple[str, dict[str, Any]]]:
         for sample in samples:
-            image, _, _ = read_sample(sample)  # Damaged files are refused here, not at every later use.
+            image, _, _ = read_sample(
+                sample
+            )  # Damaged files are refused here, not at every later use.
             if not sample.masks and sample.defect != NORMAL:
-                raise InputError(f"{sample.image}: its mask is missing; get the whole data set again")
+                raise InputError(
+                    f"{sample.image}: its mask is missing; get the whole data set again"
+                )
             yield (
                 sample.path,
                 {
@@ -140,23 +144,31 @@ def load_mvtec_ad(
         builder = MvtecAd(config=category, data_dir=data_dir)
     if not builder.data_path.exists():  # TFDS gives the folder this name only once it is complete.
         if not (manual_dir / category).is_dir():
-            _find_archive(manual_dir, category)  # Refuse here: TFDS answers an empty folder with a traceback.
+            _find_archive(
+                manual_dir, category
+            )  # Refuse here: TFDS answers an empty folder with a traceback.
         _prepare(builder, manual_dir)
 
     def read(split: str) -> Split:
         with _one_line(f"{builder.data_dir}: cannot be read", "delete this folder and run again"):
-            return _read_prepared(builder, split, size=size, aspect=aspect, memory=memory, progress=progress)
+            return _read_prepared(
+                builder, split, size=size, aspect=aspect, memory=memory, progress=progress
+            )
 
     return Dataset(f"mvtec_ad/{category}", partial(read, "train"), partial(read, "test"))
 
 
 def _prepare(builder: MvtecAd, manual_dir: Path) -> None:
     """Makes the ArrayRecord files of a category from what lies in `manual_dir`."""
-    with _one_line(f"{builder.data_dir}: cannot be prepared", "make room, or name another by TFDS_DATA_DIR"):
+    with _one_line(
+        f"{builder.data_dir}: cannot be prepared", "make room, or name another by TFDS_DATA_DIR"
+    ):
         try:
             builder.download_and_prepare(
                 file_format="array_record",
-                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False),
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=manual_dir, try_download_gcs=False
+                ),
             )
         except InputError as error:
             raise InputError(str(error).replace(*builder.renamed)) from error
@@ -180,7 +192,9 @@ def _read_prepared(
     """A prepared split in the order of its paths; TFDS stores it shuffled."""
     files = builder.info.splits[name].filepaths if name in builder.info.splits else []
     if not files or not all(file.exists() for file in files):
-        raise InputError(f"{builder.data_dir}: its files are incomplete; delete this folder and run again")
+        raise InputError(
+            f"{builder.data_dir}: its files are incomplete; delete this folder and run again"
+        )
     undecoded = tfds.decode.SkipDecoding()
     sources: Any = builder.as_data_source(decoders={"image": undecoded, "mask": undecoded})
     examples = sources[name]
@@ -194,7 +208,9 @@ def _read_prepared(
         path, defect = example["path"].decode(), example["defect"].decode()
         return Sample(path, defect, example["image"], (example["mask"],))
 
-    split = read_split(sample_at, len(examples), size=size, aspect=aspect, memory=memory, progress=progress)
+    split = read_split(
+        sample_at, len(examples), size=size, aspect=aspect, memory=memory, progress=progress
+    )
     return split.take(np.argsort(split.paths))
 
 
@@ -219,12 +235,16 @@ def _extract(archive: Path, category: str, folder: Path) -> Path:
         # A stream: going back in an xz file is slow. Not tarfile's own "r|xz", which takes the end of a
         # truncated file for the end of the archive.
         with lzma.open(archive) as file, tarfile.open(fileobj=file, mode="r|") as tar:
-            wanted = (member for member in tar if PurePosixPath(member.name).parts[:1] == (category,))
+            wanted = (
+                member for member in tar if PurePosixPath(member.name).parts[:1] == (category,)
+            )
             tar.extractall(folder, members=wanted, filter="data")
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
         raise InputError(f"{archive}: cannot be extracted ({error}); get it again") from error
     if not (folder / category).is_dir():
-        raise InputError(f"{archive}: has no folder {category}; get the archive of this category or of all")
+        raise InputError(
+            f"{archive}: has no folder {category}; get the archive of this category or of all"
+        )
     return folder / category
 
 

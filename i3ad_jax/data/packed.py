@@ -121,7 +121,9 @@ def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None 
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{mark}: damaged ({' '.join(str(error).split())}); {_AGAIN}") from error
     if packed_aspect != aspect:
-        raise InputError(f"--aspect {aspect}: {folder} was packed with --aspect {packed_aspect}; {_AGAIN}")
+        raise InputError(
+            f"--aspect {aspect}: {folder} was packed with --aspect {packed_aspect}; {_AGAIN}"
+        )
     if size not in sizes:
         packed = " and ".join(map(_name, sizes))
         raise InputError(
@@ -129,18 +131,23 @@ def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None 
             " the training"
         )
     return Dataset(
-        name, *(_read_split(folder, part, size, digests, allowed(memory)) for part in ("train", "test"))
+        name,
+        *(_read_split(folder, part, size, digests, allowed(memory)) for part in ("train", "test")),
     )
 
 
 def _read_split(folder: Path, part: str, size: Size, digests: dict[str, Any], memory: int) -> Split:
     table = _checked(folder, f"{part}.csv", digests).decode("utf-8")
     rows = list(csv.DictReader(io.StringIO(table, newline="")))
-    arrays = {kind: f"{_name(size)}/{part}_{kind}" for kind in ("images", "masks")[: 1 + (part == "test")]}
+    arrays = {
+        kind: f"{_name(size)}/{part}_{kind}" for kind in ("images", "masks")[: 1 + (part == "test")]
+    }
     stored = {kind: _open(folder, name, digests) for kind, name in arrays.items()}
     for kind, array in stored.items():
         if array.shape[:3] != (len(rows), *size):
-            raise InputError(f"{folder / arrays[kind]}.npy: is not of the images in {part}.csv; {_AGAIN}")
+            raise InputError(
+                f"{folder / arrays[kind]}.npy: is not of the images in {part}.csv; {_AGAIN}"
+            )
     in_memory = stored["images"].nbytes <= memory
     split = Split(
         images=stored["images"],

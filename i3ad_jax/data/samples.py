@@ -80,12 +80,16 @@ def read_split(
         if mask is not None:
             masks[i] = preprocess_mask(mask, size=size, aspect=aspect)
         annotated = mask is not None or sample.defect == NORMAL
-        return _Label(sample.path, sample.defect, annotated, image_hash, (image.height, image.width))
+        return _Label(
+            sample.path, sample.defect, annotated, image_hash, (image.height, image.width)
+        )
 
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
         done = pool.map(read, range(count))
         shown = progress and count > 0
-        labels = list(tqdm(done, "reading images", count, unit="image", leave=False, disable=not shown))
+        labels = list(
+            tqdm(done, "reading images", count, unit="image", leave=False, disable=not shown)
+        )
     return Split(
         images=images,
         paths=tuple(label.path for label in labels),
@@ -114,12 +118,12 @@ def read_sample(sample: Sample) -> tuple[Image.Image, Bool[np.ndarray, "height w
         mask_name = _name(source, f"mask of {sample.path}")
         mask = read_mask(source, name=mask_name, any_nonzero=sample.any_nonzero)
         if mask.shape != union.shape:
-            sizes = (
-                f"{mask.shape[1]} x {mask.shape[0]} pixels, but its image has {image.width} x {image.height}"
-            )
+            sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, but its image has {image.width} x {image.height}"
             raise InputError(f"{mask_name}: {sizes}; give the mask its image's size")
         if sample.defect == NORMAL and mask.any():
-            raise InputError(f"{mask_name}: marks a defect in a normal image; correct one or remove the mask")
+            raise InputError(
+                f"{mask_name}: marks a defect in a normal image; correct one or remove the mask"
+            )
         union |= mask
     return image, union if sample.masks else None, image_hash
 

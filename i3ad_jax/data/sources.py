@@ -16,7 +16,9 @@ from i3ad_jax.data.inputs import find_images
 from i3ad_jax.errors import InputError, reason_of
 
 _ROWS_AT_ONCE = 64
-_READ_AHEAD = 2**22  # bytes of a Parquet file; without it pyarrow reads all that a group of rows holds
+_READ_AHEAD = (
+    2**22
+)  # bytes of a Parquet file; without it pyarrow reads all that a group of rows holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,9 @@ def find_sources(paths: Sequence[str], *, column: str) -> list[Source]:
         else:
             found += find_images([Path(path)])
     if not found:
-        raise InputError(f"{', '.join(paths) or 'no path given'}: no images; name files, folders or URIs")
+        raise InputError(
+            f"{', '.join(paths) or 'no path given'}: no images; name files, folders or URIs"
+        )
     return found
 
 
@@ -169,7 +173,9 @@ class Reader:
             while row.number >= self._first + len(self._batch):
                 self._first += len(self._batch)
                 self._batch = next(self._batches)
-        except Exception as error:  # of the file system or pyarrow's; the rows of other tables can be read
+        except (
+            Exception
+        ) as error:  # of the file system or pyarrow's; the rows of other tables can be read
             self._table = None
             return Cell(row, None, reason_of(error))
         return Cell(row, self._batch[row.number - self._first].as_py())
@@ -190,7 +196,10 @@ class Reader:
 
     def _read(self, parquet: Any, row: Row) -> Iterator[Any]:
         """The number of the first row that follows, then batches of rows."""
-        with _opened(row.table) as file, parquet.ParquetFile(file, buffer_size=_READ_AHEAD) as table:
+        with (
+            _opened(row.table) as file,
+            parquet.ParquetFile(file, buffer_size=_READ_AHEAD) as table,
+        ):
             groups = range(table.num_row_groups)
             sizes = (table.metadata.row_group(group).num_rows for group in groups)
             self._groups = list(accumulate(sizes, initial=0))[:-1]
@@ -224,11 +233,15 @@ def _rows(table: Path | Uri, column: str) -> Iterator[Source]:
         with _opened(table) as file, parquet.ParquetFile(file) as opened:
             names = opened.schema_arrow.names
             if column not in names:
-                raise InputError(f"--column {column}: {table} has only {', '.join(names) or 'no columns'}")
+                raise InputError(
+                    f"--column {column}: {table} has only {', '.join(names) or 'no columns'}"
+                )
             kind: Any = opened.schema_arrow.field(column).type
             if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
                 return (Row(table, column, number) for number in range(opened.metadata.num_rows))
-            if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
+            if not (
+                types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+            ):
                 raise InputError(
                     f"--column {column}: holds {kind} in {table}; name one with the contents of images'"
                     " files, or with their paths or URIs"
@@ -237,9 +250,13 @@ def _rows(table: Path | Uri, column: str) -> Iterator[Source]:
     except InputError:
         raise
     except Exception as error:  # of the file system or pyarrow's
-        raise InputError(f"{table}: cannot be read ({reason_of(error)}); replace the file") from error
+        raise InputError(
+            f"{table}: cannot be read ({reason_of(error)}); replace the file"
+        ) from error
     if not all(values):
-        raise InputError(f"{table}: row {values.index(next(x for x in values if not x))}: {column} is empty")
+        raise InputError(
+            f"{table}: row {values.index(next(x for x in values if not x))}: {column} is empty"
+        )
     return (_beside(table, value) for value in values)
 
 
@@ -265,11 +282,15 @@ def _below(uri: str) -> list[Uri]:
     try:
         if system.isfile(path):
             return [Uri(uri)]
-        found = [name for name in system.find(path) if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        found = [
+            name for name in system.find(path) if PurePosixPath(name).suffix.lower() in SUFFIXES
+        ]
     except Exception as error:  # file systems raise nearly any type
         raise InputError(f"{uri}: cannot be read ({reason_of(error)})") from error
     if not found:
-        raise InputError(f"{uri}: no such file, nor a folder with {', '.join(sorted(SUFFIXES))} in it")
+        raise InputError(
+            f"{uri}: no such file, nor a folder with {', '.join(sorted(SUFFIXES))} in it"
+        )
     return [Uri(system.unstrip_protocol(name)) for name in sorted(found)]
 
 

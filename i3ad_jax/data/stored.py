@@ -68,7 +68,9 @@ class StoredArray:
         return array
 
     @classmethod
-    def open(cls, path: Path, *, checksums: Integer[np.ndarray, " m"] | None = None) -> "StoredArray":
+    def open(
+        cls, path: Path, *, checksums: Integer[np.ndarray, " m"] | None = None
+    ) -> "StoredArray":
         """The array in a file of NumPy's format.
 
         Args:
@@ -156,7 +158,9 @@ class StoredArray:
         if self._checksums is not None:
             for row, values in zip(rows, found, strict=True):
                 if zlib.crc32(values.data) != self._checksums[row]:
-                    raise InputError(f"{self._file.file.name}: row {row} is damaged; pack the data again")
+                    raise InputError(
+                        f"{self._file.file.name}: row {row} is damaged; pack the data again"
+                    )
         return found
 
 

@@ -53,7 +53,9 @@ def make_textures(kind: str, *, size: Size) -> Dataset:
     )
 
 
-def _make_split(kind: str, part: Literal["train", "test"], defects: list[str], *, size: Size) -> Split:
+def _make_split(
+    kind: str, part: Literal["train", "test"], defects: list[str], *, size: Size
+) -> Split:
     """One image per entry of `defects`, in that order; the seeds follow from `kind` and `part`."""
     draw = TEXTURES[kind][part]
     seeds = np.random.SeedSequence(list(f"{kind}/{part}".encode())).spawn(len(defects))
@@ -173,7 +175,10 @@ def _draw_brick(rng: np.random.Generator, image_size: int, *, first_column: int)
 TEXTURES: dict[str, dict[Literal["train", "test"], Draw]] = {
     "weave": {"train": _draw_weave, "test": _draw_weave},
     "mesh": {"train": _draw_mesh, "test": _draw_mesh},
-    "brick": {"train": partial(_draw_brick, first_column=0), "test": partial(_draw_brick, first_column=256)},
+    "brick": {
+        "train": partial(_draw_brick, first_column=0),
+        "test": partial(_draw_brick, first_column=256),
+    },
 }
 """How each kind draws a training and a test surface, in [0, 1].
 

@@ -81,7 +81,9 @@ def _settings(
     if asked_help and len(arguments) == 1:
         run, stored, config = RunFolder(Path()), default_config("i3ad"), default_config("i3ad")
     else:
-        first = command_line.parse_known(DefaultsFlags, [a for a in arguments if a not in asked_help])
+        first = command_line.parse_known(
+            DefaultsFlags, [a for a in arguments if a not in asked_help]
+        )
         run = RunFolder(first.run)
         config = stored = run.read_config()
         if first.method is not None and first.method != stored.method:
@@ -94,7 +96,9 @@ def _settings(
         throughput=config.throughput,
     )
     kind = Flags[type(config.test)]
-    flags = command_line.parse(kind, arguments, program=PROGRAM, default=default, method=config.method)
+    flags = command_line.parse(
+        kind, arguments, program=PROGRAM, default=default, method=config.method
+    )
     changed = {"test": flags.test, "ssim": flags.ssim, "scoring": flags.scoring}
     return run, stored, replace(config, **changed, throughput=flags.throughput), flags
 

@@ -91,7 +91,9 @@ def evaluate_run(
         check_results_folder(out, run)
     plan = run.read_plan()
     size, aspect = plan.preprocessing.size, config.data.aspect
-    tested = load_dataset(data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True)
+    tested = load_dataset(
+        data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True
+    )
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
     tested = evaluate(detector, tested, memory=memory, progress=True)
     with out.lock():
@@ -99,7 +101,11 @@ def evaluate_run(
 
 
 def load_as(
-    run: RunFolder, config: Config[Any, Any], *, train: Split | None = None, memory: int | None = None
+    run: RunFolder,
+    config: Config[Any, Any],
+    *,
+    train: Split | None = None,
+    memory: int | None = None,
 ) -> Detector:
     """The weights of a run with the settings of another test.
 
@@ -151,7 +157,9 @@ def evaluate(
     """
     test, config = data.test, detector.config
     if not len(test):
-        raise InputError(f"--data {data.name}: no test images; predict scores images without labels")
+        raise InputError(
+            f"--data {data.name}: no test images; predict scores images without labels"
+        )
     # A queue of a single image compiles the program, so that its time does not count.
     detector.anomaly_maps(test.images[:1])
     start = time.perf_counter()
@@ -159,7 +167,9 @@ def evaluate(
     seconds = (time.perf_counter() - start) / len(test)
     calibration = detector.calibration
     thresholds = calibration.thresholds
-    measured = Evaluation.of(data.name, test, maps, scores, rule=detector.rule, thresholds=thresholds)
+    measured = Evaluation.of(
+        data.name, test, maps, scores, rule=detector.rule, thresholds=thresholds
+    )
     results = {
         "method": config.method,
         "data": data.name,
@@ -227,7 +237,9 @@ def write_evaluation(
         columns = zip(test.paths, test.labels, test.defects, *tested.scores.values(), strict=True)
         write_csv(folder.scores, ("path", "label", "defect", *tested.scores), columns)
         described = (folder.scores, *(folder.maps / f"{name}.npy" for name in tested.maps))
-        results["sha256"] = {file.relative_to(folder.path).as_posix(): file_hash(file) for file in described}
+        results["sha256"] = {
+            file.relative_to(folder.path).as_posix(): file_hash(file) for file in described
+        }
         write_report(
             folder.report,
             _as_run_results(detector, test, tested.scores, results, name=str(folder.path)),

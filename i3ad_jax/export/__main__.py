@@ -70,7 +70,9 @@ def _compared(detector: Detector, images: Sequence[Path]) -> UInt8[np.ndarray, "
     config, size = detector.config, detector.preprocessing.size
     if images:
         return as_split(list(images), size=size, aspect=config.data.aspect).images[:]
-    return detector.files.select_held_out(config.data.load(size=size, progress=True).train).images[:]
+    return detector.files.select_held_out(config.data.load(size=size, progress=True).train).images[
+        :
+    ]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -92,9 +92,15 @@ def write(
             write_text(new / SUMS, "".join(sums))
 
 
-def describe(program: ExportedProgram, detector: Detector, parity: Parity, *, form: str) -> dict[str, Any]:
+def describe(
+    program: ExportedProgram, detector: Detector, parity: Parity, *, form: str
+) -> dict[str, Any]:
     """What `export.json` holds."""
-    config, calibration, preprocessing = detector.config, detector.calibration, detector.preprocessing
+    config, calibration, preprocessing = (
+        detector.config,
+        detector.calibration,
+        detector.preprocessing,
+    )
     rule = detector.rule
     return {
         "export_version": VERSION,

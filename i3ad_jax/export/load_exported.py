@@ -47,7 +47,9 @@ def upright(file: Path) -> Image.Image:
     if picture.mode == "F":
         raise ValueError(f"{file}: floating-point pixels have no known range")
     if picture.mode.startswith("I"):  # 16-bit grey
-        picture = Image.fromarray(((np.asarray(picture).astype(np.int32) + 128) // 257).astype(np.uint8))
+        picture = Image.fromarray(
+            ((np.asarray(picture).astype(np.int32) + 128) // 257).astype(np.uint8)
+        )
     return picture.convert("RGBA" if picture.mode == "P" else "RGB").convert("RGB")
 
 

@@ -41,7 +41,9 @@ class Onnx:
             raise InputError(f"--format onnx: {error}; pip install 'i3ad_jax[onnx]'") from error
         if "loop" in detector.config.test.flat():  # ONNX has no queue
             plan = detector.plan
-            detector = replace(detector, plan=plan.with_asked(plan.asked.with_settings({"loop": "fixed"})))
+            detector = replace(
+                detector, plan=plan.with_asked(plan.asked.with_settings({"loop": "fixed"}))
+            )
         height, width = detector.preprocessing.size
         image = jax.ShapeDtypeStruct((1, height, width, 3), jnp.uint8)
         program, shapes = jax.make_jaxpr(scoring_program(detector), return_shape=True)(image)
@@ -82,4 +84,10 @@ class Onnx:
     def about(self) -> dict[str, Any]:
         """What a reader has to know of the file."""
         names = [f"{part}.NAME" for part in ("scores", "anomalous", "maps")]
-        return {"file": FILE, "batch": "one image", "opset": OPSET, "input": INPUT, "outputs": names}
+        return {
+            "file": FILE,
+            "batch": "one image",
+            "opset": OPSET,
+            "input": INPUT,
+            "outputs": names,
+        }

@@ -93,7 +93,9 @@ def check_parity(
         threshold = detector.calibration.thresholds[name]
         clear = np.abs(own - threshold) > limit * _unit(own)
         if np.any(clear & (anomalous != (own > threshold))):
-            raise InputError(f"--out: not written, as a verdict by the program's {name} is not the run's")
+            raise InputError(
+                f"--out: not written, as a verdict by the program's {name} is not the run's"
+            )
         largest[kind] = max(largest[kind], difference)
     return Parity(len(images), Differences(**largest), allowed)
 

@@ -61,7 +61,8 @@ def _apply(equation: Any, inputs: list[Any]) -> Sequence[Any]:
     if name in _FORMS:
         return [_FORMS[name](*inputs, **params)]
     inside = {
-        key: simplified(value) if isinstance(value, ClosedJaxpr) else value for key, value in params.items()
+        key: simplified(value) if isinstance(value, ClosedJaxpr) else value
+        for key, value in params.items()
     }
     outputs = equation.primitive.bind(*inputs, **inside)
     return outputs if equation.primitive.multiple_results else [outputs]
@@ -71,7 +72,9 @@ def _stack(*arrays: Array, axis: int) -> Array:
     return lax.concatenate([lax.expand_dims(x, (axis,)) for x in arrays], axis)
 
 
-def _matrix_product(a: Array, b: Array, *, dimension_numbers: Any, precision: Any, **options: Any) -> Array:
+def _matrix_product(
+    a: Array, b: Array, *, dimension_numbers: Any, precision: Any, **options: Any
+) -> Array:
     """`dot_general` as a product of two matrices, or of a row of them."""
     (summed_a, summed_b), (batch_a, batch_b) = dimension_numbers
     free_a = [axis for axis in range(a.ndim) if axis not in (*summed_a, *batch_a)]
@@ -99,13 +102,17 @@ def _convolution(x: Array, kernel: Array, *, dimension_numbers: Any, **options: 
     return lax.transpose(y, np.argsort((out[0], *out[2:], out[1])))
 
 
-def _window_max(x: Array, *, window_dimensions: Any, window_strides: Any, padding: Any, **_: Any) -> Array:
+def _window_max(
+    x: Array, *, window_dimensions: Any, window_strides: Any, padding: Any, **_: Any
+) -> Array:
     """The maximum over windows that lie side by side and fill the array."""
     whole = not any(side % window for side, window in zip(x.shape, window_dimensions, strict=True))
     if window_dimensions != window_strides or any(map(any, padding)) or not whole:
         raise NotImplementedError("windows that overlap or are padded")
     blocks = [
-        n for side, window in zip(x.shape, window_dimensions, strict=True) for n in (side // window, window)
+        n
+        for side, window in zip(x.shape, window_dimensions, strict=True)
+        for n in (side // window, window)
     ]
     return jnp.max(x.reshape(blocks), axis=tuple(range(1, len(blocks), 2)))
 

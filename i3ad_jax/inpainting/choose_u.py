@@ -53,5 +53,7 @@ def choose_u(errors: Mapping[float, float], *, tolerance: float) -> ChosenU:
         if error < tolerance:
             return ChosenU(u, f"smallest u with an L1 error below {tolerance:g}: {error:.4g}")
     best = min(errors, key=errors.__getitem__)
-    reason = f"no u has an L1 error below {tolerance:g}; this one has the smallest, {errors[best]:.4g}"
+    reason = (
+        f"no u has an L1 error below {tolerance:g}; this one has the smallest, {errors[best]:.4g}"
+    )
     return ChosenU(best, reason)

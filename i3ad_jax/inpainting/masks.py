@@ -54,10 +54,14 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
     keys = jax.random.split(key, 7)
     num_strokes = jax.random.randint(keys[0], (), 1, MAX_STROKES + 1)
     num_vertices = jax.random.randint(keys[1], (MAX_STROKES, 1), MIN_VERTICES, MAX_VERTICES + 1)
-    drawn = (jnp.arange(MAX_STROKES)[:, None] < num_strokes) & (jnp.arange(MAX_VERTICES) < num_vertices)
+    drawn = (jnp.arange(MAX_STROKES)[:, None] < num_strokes) & (
+        jnp.arange(MAX_VERTICES) < num_vertices
+    )
 
     shape = (MAX_STROKES, MAX_VERTICES)
-    angles = MEAN_ANGLE + jax.random.uniform(keys[2], shape, minval=-ANGLE_RANGE, maxval=ANGLE_RANGE)
+    angles = MEAN_ANGLE + jax.random.uniform(
+        keys[2], shape, minval=-ANGLE_RANGE, maxval=ANGLE_RANGE
+    )
     angles = jnp.where(jnp.arange(MAX_VERTICES) % 2 == 0, 2 * math.pi - angles, angles)
     mean_length = math.hypot(height, width) / 8
     lengths = mean_length * (1 + jax.random.normal(keys[3], shape) / 2)
@@ -86,7 +90,9 @@ def brush_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
     strokes = brush_strokes(key, height=height, width=width)
     y, x = jnp.arange(height)[:, None] + 0.5, jnp.arange(width) + 0.5
     reaches = (strokes.drawn * strokes.widths[:, None] / 2).reshape(-1)
-    starts, ends = (points.reshape(-1, 2) for points in (strokes.points[:, :-1], strokes.points[:, 1:]))
+    starts, ends = (
+        points.reshape(-1, 2) for points in (strokes.points[:, :-1], strokes.points[:, 1:])
+    )
 
     def add_capsule(k: Int[Array, ""], covered: Bool[Array, "h w"]) -> Bool[Array, "h w"]:
         # Pixels within reach of a segment. The round ends give round joints.
@@ -144,7 +150,9 @@ def checkerboard_masks(*, height: int, width: int, patches: int) -> Masks:
     They are those of `checkerboard_numbers`.
     """
     numbers = checkerboard_numbers(height=height, width=width, patches=patches)
-    return jnp.asarray(numbers == np.arange(NUM_CHECKERBOARDS)[:, None, None], jnp.float32)[..., None]
+    return jnp.asarray(numbers == np.arange(NUM_CHECKERBOARDS)[:, None, None], jnp.float32)[
+        ..., None
+    ]
 
 
 def checkerboard_numbers(*, height: int, width: int, patches: int) -> Int[np.ndarray, "h w"]:
@@ -177,7 +185,9 @@ def _nearest_along_rows(squared: Float[Array, "m n"]) -> Float[Array, "m n"]:
     position = jnp.arange(size, dtype=jnp.float32)
 
     def nearer(k: Int[Array, ""], best: Float[Array, "m n"]) -> Float[Array, "m n"]:
-        return jnp.minimum(best, lax.dynamic_slice_in_dim(squared, k, 1, axis=1) + (position - k) ** 2)
+        return jnp.minimum(
+            best, lax.dynamic_slice_in_dim(squared, k, 1, axis=1) + (position - k) ** 2
+        )
 
     # One k after another: an array of all takes 10 times as long at 64 x 64, 25 times at 256 x 256.
     return lax.fori_loop(0, size, nearer, jnp.full_like(squared, jnp.inf), unroll=16)

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from i3ad_jax.inpainting.refine import AnomalyScore, Earlier, Inpaint, Loop, LoopSettings, State, Trajectory
+from i3ad_jax.inpainting.refine import (
+    AnomalyScore,
+    Earlier,
+    Inpaint,
+    Loop,
+    LoopSettings,
+    State,
+    Trajectory,
+)
 from i3ad_jax.shapes import Images, Length
 
 
@@ -106,7 +114,9 @@ def _needed_steps(
 
     def store(results: State, state: State, position: Int[Array, " slots"]) -> State:
         place = jnp.clip(state.iterations, 0, kept - 1)
-        return jax.tree.map(lambda kept, x: kept.at[position, place].set(x, mode="drop"), results, state)
+        return jax.tree.map(
+            lambda kept, x: kept.at[position, place].set(x, mode="drop"), results, state
+        )
 
     def turn(work: _Slots) -> _Slots:
         loop = jax.tree.map(lambda x: x.at[work.image].get(mode="clip"), loops)

@@ -20,7 +20,9 @@ from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Image, Map, Mask
 
 Inpaint = Callable[[Image, Mask], Image]
-AnomalyScore = Callable[[Image], Map]  # of an image's reconstructions; a pytree, as `ssim_anomaly` gives it
+AnomalyScore = Callable[
+    [Image], Map
+]  # of an image's reconstructions; a pytree, as `ssim_anomaly` gives it
 START = -NUM_CHECKERBOARDS  # iterations of an image none of whose checkerboard passes is done
 
 
@@ -84,7 +86,11 @@ class Trajectory(NamedTuple):
         return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 3), self)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["original", "score", "u"], meta_fields=["settings"])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["original", "score", "u"],
+    meta_fields=["settings"],
+)
 @dataclass(frozen=True)
 class Loop:
     """The loop of one image: its step, and when it ends. A pytree, so that each image can have its own.
@@ -103,7 +109,12 @@ class Loop:
 
     @classmethod
     def of(
-        cls, image: Image, *, score: AnomalyScore, u: float | Float[Array, ""], settings: LoopSettings
+        cls,
+        image: Image,
+        *,
+        score: AnomalyScore,
+        u: float | Float[Array, ""],
+        settings: LoopSettings,
     ) -> "Loop":
         """The loop of an image."""
         return cls(image, score, jnp.asarray(u, jnp.float32), settings)
@@ -148,7 +159,9 @@ class Loop:
 
     def vanished(self, state: State) -> Bool[Array, ""]:
         """Whether the next mask is empty and its update keeps every pixel, so that it needs no inpainting."""
-        empty = ~jnp.any(self.next_mask(state) > 0) & (state.iterations >= 0) & ~self.finished(state)
+        empty = (
+            ~jnp.any(self.next_mask(state) > 0) & (state.iterations >= 0) & ~self.finished(state)
+        )
         return empty if self.settings.base == "previous" else jnp.zeros_like(empty)
 
     def done(self, state: State) -> Bool[Array, ""]:
@@ -158,7 +171,9 @@ class Loop:
     def close(self, state: State) -> State:
         """The state, after the update with an empty mask if that is all that is left to do."""
         vanished = self.vanished(state)
-        return state._replace(mask=jnp.where(vanished, 0, state.mask), iterations=state.iterations + vanished)
+        return state._replace(
+            mask=jnp.where(vanished, 0, state.mask), iterations=state.iterations + vanished
+        )
 
     def detect_cycle(self, earlier: Earlier, state: State) -> tuple[Earlier, Bool[Array, ""]]:
         """What to compare with after `state`, and whether the loop can end with it: a period-2 cycle.

@@ -61,7 +61,9 @@ class Aegan(ReconstructionMethod):
 
     def begin(self, state: GanState, image: Image) -> Image:
         """The generator's output."""
-        *_, generated = self.gan.inpaint(state.average, image[None], jnp.ones_like(image[None, ..., :1]))
+        *_, generated = self.gan.inpaint(
+            state.average, image[None], jnp.ones_like(image[None, ..., :1])
+        )
         return generated[0]
 
     def features(self, state: GanState, image: Image) -> Float[Array, " f"]:

@@ -81,7 +81,9 @@ class Learner:
     def train(self, weights: Any, averages: Any, inputs: Float[Array, "b ..."]) -> tuple[Any, Any]:
         """A generator's output, normalised by the batch, and the running averages after it."""
         variables = {"params": weights, "batch_stats": averages}
-        outputs, changed = self.network.apply(variables, inputs, train=True, mutable=["batch_stats"])
+        outputs, changed = self.network.apply(
+            variables, inputs, train=True, mutable=["batch_stats"]
+        )
         return outputs, changed["batch_stats"]
 
     def update(self, learned: Learned, gradient: Any, *, averages: Any = None) -> Learned:
@@ -129,7 +131,9 @@ class Anogan(ReconstructionMethod):
     smallest_size: ClassVar[int] = MIN_SIZE
     presets: ClassVar = {
         "quick": (
-            LatentGanSettings(1500, batch_size=16, width=16, latent_size=32, generator_learning_rate=1e-3),
+            LatentGanSettings(
+                1500, batch_size=16, width=16, latent_size=32, generator_learning_rate=1e-3
+            ),
             LatentSearchSettings(),
         ),
         "paper": (_PAPER, LatentSearchSettings()),
@@ -144,14 +148,18 @@ class Anogan(ReconstructionMethod):
     def generator(self) -> Learner:
         """Latent vectors to images."""
         settings = self.training
-        adam = optax.adam(settings.generator_learning_rate, settings.adam_beta1, settings.adam_beta2)
+        adam = optax.adam(
+            settings.generator_learning_rate, settings.adam_beta1, settings.adam_beta2
+        )
         return Learner(Generator(settings.width, self.image_size), adam, (settings.latent_size,))
 
     @property
     def discriminator(self) -> Learner:
         """Images to a logit."""
         settings, size = self.training, self.image_size
-        adam = optax.adam(settings.discriminator_learning_rate, settings.adam_beta1, settings.adam_beta2)
+        adam = optax.adam(
+            settings.discriminator_learning_rate, settings.adam_beta1, settings.adam_beta2
+        )
         return Learner(ImageEncoder(settings.width, outputs=1), adam, (size, size, 3))
 
     @property
@@ -161,7 +169,9 @@ class Anogan(ReconstructionMethod):
     def init(self, key: PRNGKey) -> AnoganState:
         """Fresh weights and optimisers."""
         generator_key, discriminator_key = jax.random.split(key)
-        return AnoganState(self.generator.init(generator_key), self.discriminator.init(discriminator_key))
+        return AnoganState(
+            self.generator.init(generator_key), self.discriminator.init(discriminator_key)
+        )
 
     def step(self, state: AnoganState, batch: Batch, key: PRNGKey) -> tuple[AnoganState, Metrics]:
         """One update of the discriminator, then one of the generator, on the same generated images."""
@@ -175,7 +185,9 @@ class Anogan(ReconstructionMethod):
         )
 
         def discriminator_loss(weights: Any) -> Float[Array, ""]:
-            (_, real), (_, fake) = (self.discriminator.apply(weights, x) for x in (images, generated))
+            (_, real), (_, fake) = (
+                self.discriminator.apply(weights, x) for x in (images, generated)
+            )
             # Binary cross entropy, from logits.
             return jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
 
@@ -190,7 +202,10 @@ class Anogan(ReconstructionMethod):
         g_loss, by_output = jax.value_and_grad(generator_loss)(generated)
         (gradient,) = backward(by_output)
         generator = self.generator.update(generator, gradient, averages=averages)
-        return AnoganState(generator, discriminator), {"generator_loss": g_loss, "discriminator_loss": d_loss}
+        return AnoganState(generator, discriminator), {
+            "generator_loss": g_loss,
+            "discriminator_loss": d_loss,
+        }
 
     def begin(self, state: AnoganState, image: Image) -> LatentSearch:
         """The same latent vector for every image."""
@@ -199,7 +214,9 @@ class Anogan(ReconstructionMethod):
 
     def improve(self, state: AnoganState, image: Image, search: LatentSearch) -> LatentSearch:
         """One gradient step."""
-        gradient = jax.grad(self.search_loss, argnums=2)(state, image, search.latent, search.features)
+        gradient = jax.grad(self.search_loss, argnums=2)(
+            state, image, search.latent, search.features
+        )
         updates, moments = self._search_adam.update(gradient, search.moments)
         latent: Any = optax.apply_updates(search.latent, updates)
         return LatentSearch(latent, moments, search.features)
@@ -210,12 +227,16 @@ class Anogan(ReconstructionMethod):
 
     def generate(self, state: AnoganState, latent: Float[Array, " z"]) -> Image:
         """The image of a latent vector, in [-1, 1]."""
-        return self.generator.apply(state.generator.weights, latent[None], averages=state.generator.averages)[
-            0
-        ]
+        return self.generator.apply(
+            state.generator.weights, latent[None], averages=state.generator.averages
+        )[0]
 
     def search_loss(
-        self, state: AnoganState, image: Image, latent: Float[Array, " z"], features: Float[Array, " f"]
+        self,
+        state: AnoganState,
+        image: Image,
+        latent: Float[Array, " z"],
+        features: Float[Array, " f"],
     ) -> Float[Array, ""]:
         """What the search makes small: Schlegl et al. 2017, equations 1, 4 and 5.
 

@@ -90,10 +90,14 @@ class AutoencoderMethod(ReconstructionMethod):
 
     def init(self, key: PRNGKey) -> AutoencoderState:
         """Fresh weights."""
-        weights = self.network.init(key, jnp.zeros((1, self.image_size, self.image_size, 3)))["params"]
+        weights = self.network.init(key, jnp.zeros((1, self.image_size, self.image_size, 3)))[
+            "params"
+        ]
         return AutoencoderState(weights, self._adam.init(weights))
 
-    def step(self, state: AutoencoderState, batch: Batch, key: PRNGKey) -> tuple[AutoencoderState, Metrics]:
+    def step(
+        self, state: AutoencoderState, batch: Batch, key: PRNGKey
+    ) -> tuple[AutoencoderState, Metrics]:
         """One step of Adam."""
         images = batch.images
 

@@ -40,7 +40,9 @@ _PAPER = FAnoganSettings(150_000, batch_size=64, discriminator_learning_rate=1e-
 # images are the distance W from true ones, the critic's gradient is 1 + W / (2 penalty) long: W is 6 here
 # after training, and with the original penalty of 10 the gradient stays at 1.3.
 _QUICK = replace(
-    FAnoganSettings(3000, batch_size=8, width=16, latent_size=32, critic_steps=1, gradient_penalty=50.0),
+    FAnoganSettings(
+        3000, batch_size=8, width=16, latent_size=32, critic_steps=1, gradient_penalty=50.0
+    ),
     generator_learning_rate=1e-3,
     discriminator_learning_rate=1e-3,
 )
@@ -90,7 +92,9 @@ class FAnogan(ReconstructionMethod):
     @property
     def critic(self) -> Learner:
         """Images to a number, high where they look real."""
-        return self._image_encoder(outputs=1, learning_rate=self.training.discriminator_learning_rate)
+        return self._image_encoder(
+            outputs=1, learning_rate=self.training.discriminator_learning_rate
+        )
 
     @property
     def encoder(self) -> Learner:
@@ -111,7 +115,8 @@ class FAnogan(ReconstructionMethod):
         """Fresh weights and optimisers."""
         learners = self.generator, self.critic, self.encoder
         networks = (
-            learner.init(key) for learner, key in zip(learners, jax.random.split(key, 3), strict=True)
+            learner.init(key)
+            for learner, key in zip(learners, jax.random.split(key, 3), strict=True)
         )
         return FAnoganState(*networks, steps=jnp.int32(0))
 
@@ -150,16 +155,24 @@ class FAnogan(ReconstructionMethod):
             shares: in [0, 1], of the true image in each mixture at which the gradient is taken.
         """
         shares = shares[:, None, None, None]
-        norms = gradient_norms(lambda x: self.criticise(weights, x), shares * real + (1 - shares) * generated)
+        norms = gradient_norms(
+            lambda x: self.criticise(weights, x), shares * real + (1 - shares) * generated
+        )
         penalty = self.training.gradient_penalty * jnp.mean((norms - 1) ** 2)
         loss = (
-            jnp.mean(self.criticise(weights, generated)) - jnp.mean(self.criticise(weights, real)) + penalty
+            jnp.mean(self.criticise(weights, generated))
+            - jnp.mean(self.criticise(weights, real))
+            + penalty
         )
         return loss, jnp.mean(norms)
 
-    def _train_gan(self, state: FAnoganState, images: Images, key: PRNGKey) -> tuple[FAnoganState, Metrics]:
+    def _train_gan(
+        self, state: FAnoganState, images: Images, key: PRNGKey
+    ) -> tuple[FAnoganState, Metrics]:
         critic_key, share_key, generator_key = jax.random.split(key, 3)
-        generated, _ = self._generate(state.generator.weights, state.generator, critic_key, len(images))
+        generated, _ = self._generate(
+            state.generator.weights, state.generator, critic_key, len(images)
+        )
         shares = jax.random.uniform(share_key, (len(images),))
         (c_loss, norm), gradient = jax.value_and_grad(self.critic_loss, has_aux=True)(
             state.critic.weights, images, generated, shares
@@ -167,11 +180,15 @@ class FAnogan(ReconstructionMethod):
         critic = self.critic.update(state.critic, gradient)
 
         def generator_loss(weights: Any) -> tuple[Float[Array, ""], Any]:
-            generated, averages = self._generate(weights, state.generator, generator_key, len(images))
+            generated, averages = self._generate(
+                weights, state.generator, generator_key, len(images)
+            )
             return -jnp.mean(self.criticise(critic.weights, generated)), averages
 
         def update(generator: Learned) -> tuple[Learned, Float[Array, ""]]:
-            (loss, averages), gradient = jax.value_and_grad(generator_loss, has_aux=True)(generator.weights)
+            (loss, averages), gradient = jax.value_and_grad(generator_loss, has_aux=True)(
+                generator.weights
+            )
             return self.generator.update(generator, gradient, averages=averages), loss
 
         def wait(generator: Learned) -> tuple[Learned, Float[Array, ""]]:
@@ -199,7 +216,9 @@ class FAnogan(ReconstructionMethod):
         encoder = self.encoder.update(state.encoder, gradient)
         return replace(state, encoder=encoder), _metrics(encoder_loss=value)
 
-    def _generate(self, weights: Any, generator: Learned, key: PRNGKey, count: int) -> tuple[Images, Any]:
+    def _generate(
+        self, weights: Any, generator: Learned, key: PRNGKey, count: int
+    ) -> tuple[Images, Any]:
         """Images of random latent vectors, and the running averages after them."""
         latents = jax.random.normal(key, (count, self.training.latent_size))
         return self.generator.train(weights, generator.averages, latents)
@@ -210,7 +229,9 @@ class FAnogan(ReconstructionMethod):
         return self.generator.apply(generator.weights, latents, averages=generator.averages)
 
 
-def gradient_norms(critic: Callable[[Images], Float[Array, " b"]], images: Images) -> Float[Array, " b"]:
+def gradient_norms(
+    critic: Callable[[Images], Float[Array, " b"]], images: Images
+) -> Float[Array, " b"]:
     """The Euclidean norm of the gradient of each image's value by the image.
 
     `critic` gives a value for each image that depends on no other image.

@@ -12,9 +12,22 @@ from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings, choose_u
 from i3ad_jax.inpainting.losses import discount_weights
-from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS, brush_masks, checkerboard_masks, mixed_masks
+from i3ad_jax.inpainting.masks import (
+    NUM_CHECKERBOARDS,
+    brush_masks,
+    checkerboard_masks,
+    mixed_masks,
+)
 from i3ad_jax.inpainting.queue import refine_queue, trace_queue
-from i3ad_jax.inpainting.refine import AnomalyScore, Inpaint, LoopSettings, State, Trajectory, refine, trace
+from i3ad_jax.inpainting.refine import (
+    AnomalyScore,
+    Inpaint,
+    LoopSettings,
+    State,
+    Trajectory,
+    refine,
+    trace,
+)
 from i3ad_jax.methods.inpainting_gan import (
     QUICK,
     STANDARD,
@@ -106,7 +119,9 @@ class I3AD(Method):
             raise SettingError("patches", patches, f"must be at most the image size, {image_size}")
         segmenter = training.segmenter
         if segmenter.segmenter_width % 2:
-            raise SettingError("segmenter_width", segmenter.segmenter_width, "must be an even number")
+            raise SettingError(
+                "segmenter_width", segmenter.segmenter_width, "must be an even number"
+            )
         if segmenter.segmenter_width and image_size % 2**segmenter.segmenter_depth:
             problem = f"the image size, {image_size}, is not a multiple of 2 to this power"
             raise SettingError("segmenter_depth", segmenter.segmenter_depth, problem)
@@ -180,13 +195,17 @@ class I3AD(Method):
         return masks(key, images)
 
     @jit(static_argnums=0)
-    def sample(self, state: I3adState, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
+    def sample(
+        self, state: I3adState, images: Images, key: PRNGKey
+    ) -> Float[Array, "rows b h w c"]:
         """The images, their masked copies, and those inpainted."""
         masks = self._training_masks(key, images)
         *_, inpainted = self.gan.inpaint(state.gan.average, images * (1 - masks), masks)
         return jnp.stack([images, images * (1 - masks), paste(images, masks, inpainted)])
 
-    def tune(self, state: I3adState, squares: Squares, *, seed: int, progress: bool = False) -> Tuned:
+    def tune(
+        self, state: I3adState, squares: Squares, *, seed: int, progress: bool = False
+    ) -> Tuned:
         """The threshold u: what `--u` says, or the paper's rule on a random `--u-images` of the squares.
 
         The rule's own number of iterations decides, not the loop's: u does not depend on `--iterations`.
@@ -208,7 +227,11 @@ class I3AD(Method):
         means = each.mean(axis=0, dtype=np.float64)
         errors = dict(zip(candidates, means.tolist(), strict=True))
         u, reason = choose_u(errors, tolerance=rule.u_tolerance)
-        return {"u": u, "u_reason": reason, "u_errors": {f"{x:.2f}": error for x, error in errors.items()}}
+        return {
+            "u": u,
+            "u_reason": reason,
+            "u_errors": {f"{x:.2f}": error for x, error in errors.items()},
+        }
 
     def parameters(self, tuned: Tuned) -> Float[Array, ""]:
         """The threshold u.
@@ -246,7 +269,9 @@ class I3AD(Method):
         logits = self.head.logits(state.segmenter.average, image[None], reconstruction[None])
         return jax.nn.sigmoid(logits[0])
 
-    def trajectories(self, state: I3adState, parameters: Float[Array, ""], queue: Queue) -> Trajectory:
+    def trajectories(
+        self, state: I3adState, parameters: Float[Array, ""], queue: Queue
+    ) -> Trajectory:
         """Every state of the loop."""
         return self.trajectories_and_ends(state, parameters, queue)[0]
 
@@ -259,7 +284,9 @@ class I3AD(Method):
     def anomaly_score(self, square: Squares) -> AnomalyScore:
         """The SSIM anomaly score of reconstructions of an image, taken of pixel values."""
         score = ssim_anomaly(square.pixels(square.images), self.ssim)
-        return jax.tree_util.Partial(lambda square, score, found: score(square.pixels(found)), square, score)
+        return jax.tree_util.Partial(
+            lambda square, score, found: score(square.pixels(found)), square, score
+        )
 
     def _checkerboard_pass(self, generator: Any, images: Images) -> Images:
         """The pass that starts the loop (section 2.4), of a batch at once."""
@@ -294,8 +321,12 @@ class I3AD(Method):
         images, scores = squares.images, jax.vmap(self.anomaly_score)(squares)
         inpaint, each = self.inpaint(state), jnp.broadcast_to(u, squares.images.shape[0])
         if self.test.loop == "fixed":
-            one = jax.vmap(lambda image, score, u: fixed(inpaint, image, score=score, u=u, settings=settings))
-            return in_batches(lambda x: one(*x), (images, scores, each), count=count, batch_size=together)
+            one = jax.vmap(
+                lambda image, score, u: fixed(inpaint, image, score=score, u=u, settings=settings)
+            )
+            return in_batches(
+                lambda x: one(*x), (images, scores, each), count=count, batch_size=together
+            )
         options = {"scores": scores, "u": each, "settings": settings}
         return queued(inpaint, images, count=count, slots=together, **options)
 

@@ -9,7 +9,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from i3ad_jax.inpainting.losses import discounted_l1_loss, discriminator_hinge_loss, generator_hinge_loss
+from i3ad_jax.inpainting.losses import (
+    discounted_l1_loss,
+    discriminator_hinge_loss,
+    generator_hinge_loss,
+)
 from i3ad_jax.methods.method import AdversarialSettings, Metrics, updated_average
 from i3ad_jax.nn.context_encoder import ContextEncoder
 from i3ad_jax.nn.inpainter import Inpainter
@@ -18,7 +22,9 @@ from i3ad_jax.scoring.ssim import SSIM_SETTINGS, SsimSettings, ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
 from i3ad_jax.shapes import Images, Masks, PRNGKey
 
-POWER_ITERATIONS_AT_START = 15  # a fresh vector is random: let it find the largest singular value first
+POWER_ITERATIONS_AT_START = (
+    15  # a fresh vector is random: let it find the largest singular value first
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,9 @@ class InpaintingGan:
         generator_adam, discriminator_adam = self._adams()
         return GanState(
             generator=generator,
-            average=jax.tree.map(jnp.array, generator),  # a copy: both are donated to the training step
+            average=jax.tree.map(
+                jnp.array, generator
+            ),  # a copy: both are donated to the training step
             discriminator=discriminator,
             spectral=spectral,
             generator_optimizer=generator_adam.init(generator),
@@ -165,7 +173,9 @@ class InpaintingGan:
             weights: of each pixel in the reconstruction loss.
         """
         generator_adam, discriminator_adam = self._adams()
-        stages, backward = jax.vjp(lambda generator: self.inpaint(generator, inputs, masks), state.generator)
+        stages, backward = jax.vjp(
+            lambda generator: self.inpaint(generator, inputs, masks), state.generator
+        )
 
         def discriminator_loss(discriminator: Any) -> tuple[Float[Array, ""], Any]:
             # Real and fake in one call: the power iteration advances once, for the same weights. Each fake
@@ -183,18 +193,28 @@ class InpaintingGan:
         (d_loss, spectral), gradient = jax.value_and_grad(discriminator_loss, has_aux=True)(
             state.discriminator
         )
-        updates, discriminator_optimizer = discriminator_adam.update(gradient, state.discriminator_optimizer)
+        updates, discriminator_optimizer = discriminator_adam.update(
+            gradient, state.discriminator_optimizer
+        )
         discriminator = optax.apply_updates(state.discriminator, updates)
 
         def generator_loss(stages: tuple[Images, ...]) -> tuple[Float[Array, ""], Metrics]:
-            logits = self.discriminate(discriminator, spectral, paste(images, masks, stages[-1]), masks)
+            logits = self.discriminate(
+                discriminator, spectral, paste(images, masks, stages[-1]), masks
+            )
             adversarial = generator_hinge_loss(logits)
             reconstruction = sum(discounted_l1_loss(images, x, weights) for x in stages)
             settings = self.settings
-            loss = settings.adversarial_weight * adversarial + settings.reconstruction_weight * reconstruction
+            loss = (
+                settings.adversarial_weight * adversarial
+                + settings.reconstruction_weight * reconstruction
+            )
             if settings.ssim_weight:
                 loss += settings.ssim_weight * sum(self._dissimilarity(images, x) for x in stages)
-            return loss, {"adversarial_loss": adversarial, "reconstruction_loss": jnp.asarray(reconstruction)}
+            return loss, {
+                "adversarial_loss": adversarial,
+                "reconstruction_loss": jnp.asarray(reconstruction),
+            }
 
         # The generator ran once, above; what is left of its update is the backward pass.
         losses, by_output = jax.value_and_grad(generator_loss, has_aux=True)(stages)
@@ -202,15 +222,24 @@ class InpaintingGan:
         updates, generator_optimizer = generator_adam.update(gradient, state.generator_optimizer)
         generator = optax.apply_updates(state.generator, updates)
 
-        average = updated_average(state.average, generator, generator_optimizer, decay=self.settings.average)
+        average = updated_average(
+            state.average, generator, generator_optimizer, decay=self.settings.average
+        )
         state = GanState(
-            generator, average, discriminator, spectral, generator_optimizer, discriminator_optimizer
+            generator,
+            average,
+            discriminator,
+            spectral,
+            generator_optimizer,
+            discriminator_optimizer,
         )
         return state, {"generator_loss": losses[0], "discriminator_loss": d_loss, **losses[1]}
 
     def _dissimilarity(self, images: Images, inpainted: Images) -> Float[Array, ""]:
         """Mean of (1 - SSIM) / 2, in [0, 1]."""
-        scores = jax.vmap(lambda image, other: ssim_anomaly(image, self.ssim)(other))(images, inpainted)
+        scores = jax.vmap(lambda image, other: ssim_anomaly(image, self.ssim)(other))(
+            images, inpainted
+        )
         return jnp.mean(scores) / 2
 
     def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, ...]:

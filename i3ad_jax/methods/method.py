@@ -258,7 +258,11 @@ class Method(ABC):
     @property
     def score_names(self) -> list[str]:
         """Its scores, in the order of the table."""
-        return [score.name for score in SCORES.values() if score.needs is None or score.needs in self.gives]
+        return [
+            score.name
+            for score in SCORES.values()
+            if score.needs is None or score.needs in self.gives
+        ]
 
     def segment(self, state: State, image: Image, reconstruction: Image) -> Map | None:
         """The probability that a pixel is anomalous, of a network that learned it; None without one."""
@@ -293,11 +297,18 @@ class Method(ABC):
         squares, count, together = queue
         found = self.reconstruct(state, parameters, queue)
         pairs = jax.vmap(lambda pair: compare(*pair))
-        return Predicted(in_batches(pairs, (squares, found), count=count, batch_size=together), found)
+        return Predicted(
+            in_batches(pairs, (squares, found), count=count, batch_size=together), found
+        )
 
     @jit(static_argnums=(0, 1))
     def _predict(
-        self, devices: int, state: State, parameters: Parameters, squares: Squares, count: Int[Array, ""]
+        self,
+        devices: int,
+        state: State,
+        parameters: Parameters,
+        squares: Squares,
+        count: Int[Array, ""],
     ) -> Predicted:
         together = self.throughput.test_batch_size // devices
 
@@ -308,7 +319,12 @@ class Method(ABC):
 
     @jit(static_argnums=(0, 1))
     def _trace(
-        self, devices: int, state: State, parameters: Parameters, squares: Squares, count: Int[Array, ""]
+        self,
+        devices: int,
+        state: State,
+        parameters: Parameters,
+        squares: Squares,
+        count: Int[Array, ""],
     ) -> Trajectory:
         together = self.throughput.test_batch_size // devices
 

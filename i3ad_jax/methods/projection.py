@@ -43,7 +43,9 @@ class ProjectionMethod(AutoencoderMethod):
     """
 
     test: ProjectionSettings
-    presets: ClassVar = {name: (training, ProjectionSettings()) for name, (training, _) in PRESETS.items()}
+    presets: ClassVar = {
+        name: (training, ProjectionSettings()) for name, (training, _) in PRESETS.items()
+    }
 
     @abstractmethod
     def loss(self, image: Image, reconstruction: Image) -> Float[Array, ""]:
@@ -68,19 +70,25 @@ class ProjectionMethod(AutoencoderMethod):
 
     def improve(self, state: AutoencoderState, image: Image, search: Image) -> Image:
         """One gradient step."""
-        gradient, reconstruction = jax.grad(self._energy, argnums=2, has_aux=True)(state, image, search)
+        gradient, reconstruction = jax.grad(self._energy, argnums=2, has_aux=True)(
+            state, image, search
+        )
         # In intensities the gradient is twice as large, and so is a step here as there.
         error = (search - reconstruction) / 2
         step = 4 * self.test.projection_rate * gradient * error**2
         # SSIM is steep where an image is flat: a step that leaves what an image can be ends at its border.
         return jnp.clip(search - step, -1, 1)
 
-    def _energy(self, state: AutoencoderState, image: Image, moved: Image) -> tuple[Float[Array, ""], Image]:
+    def _energy(
+        self, state: AutoencoderState, image: Image, moved: Image
+    ) -> tuple[Float[Array, ""], Image]:
         reconstruction = self.autoencode(state, moved)
         # |d|, whose gradient at 0 is 0: that of jnp.abs is 1, which would move what may stay.
         d = moved - image
         distance = jnp.sum(d * lax.stop_gradient(jnp.sign(d))) / 2
-        return self.loss(moved, reconstruction) + self.test.projection_weight * distance, reconstruction
+        return self.loss(
+            moved, reconstruction
+        ) + self.test.projection_weight * distance, reconstruction
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,9 @@ class ReconstructionMethod(Method):
     @jit(static_argnums=0)
     def sample(self, state: State, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
         """The images, and their reconstructions."""
-        return jnp.stack([images, jax.vmap(lambda image: self.reconstruct_one(state, image))(images)])
+        return jnp.stack(
+            [images, jax.vmap(lambda image: self.reconstruct_one(state, image))(images)]
+        )
 
     def reconstruct_one(self, state: State, image: Image) -> Image:
         """The reconstruction after all iterations."""
@@ -63,14 +65,18 @@ class ReconstructionMethod(Method):
     def reconstruct(self, state: State, parameters: Parameters, queue: Queue) -> Images:
         """As `Method.reconstruct`."""
         one = jax.vmap(lambda image: self.reconstruct_one(state, image))
-        return in_batches(one, queue.squares.images, count=queue.num_images, batch_size=queue.together)
+        return in_batches(
+            one, queue.squares.images, count=queue.num_images, batch_size=queue.together
+        )
 
     @jit(static_argnums=0)
     def reconstruct_once(self, state: State, images: Images) -> Images | None:
         """As `Method.reconstruct_once`: the reconstructions themselves, unless they are searched for."""
         if self.iterations:
             return None
-        queue = Queue(Squares.of_pixels(images), jnp.int32(len(images)), self.throughput.test_batch_size)
+        queue = Queue(
+            Squares.of_pixels(images), jnp.int32(len(images)), self.throughput.test_batch_size
+        )
         return self.reconstruct(state, (), queue)
 
     def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
@@ -92,5 +98,9 @@ class ReconstructionMethod(Method):
         strides = jnp.diff(jnp.array(self.trace_iterations), prepend=0)
         return lax.scan(record, self.begin(state, image), strides)[1]
 
-    def _search(self, state: State, image: Image, search: Search, iterations: int | Int[Array, ""]) -> Search:
-        return lax.fori_loop(0, iterations, lambda _, search: self.improve(state, image, search), search)
+    def _search(
+        self, state: State, image: Image, search: Search, iterations: int | Int[Array, ""]
+    ) -> Search:
+        return lax.fori_loop(
+            0, iterations, lambda _, search: self.improve(state, image, search), search
+        )

@@ -61,7 +61,9 @@ class SegmentationHead:
     @property
     def network(self) -> Segmenter:
         """The U-Net."""
-        return Segmenter(self.settings.segmenter_width, self.settings.segmenter_depth, jnp.dtype(self.dtype))
+        return Segmenter(
+            self.settings.segmenter_width, self.settings.segmenter_depth, jnp.dtype(self.dtype)
+        )
 
     @property
     def _adam(self) -> optax.GradientTransformation:

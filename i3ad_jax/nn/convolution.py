@@ -63,18 +63,28 @@ def _convolve_space_to_depth(x: Any, kernel: Kernel, padding: Pairs) -> Float[Ar
         outputs.append(n + sum(pads) - old_taps + 1)
         taps.append(old_taps // 2 + 1)
         padded_size.append(2 * (-(-outputs[-1] // 2) + taps[-1] - 1))
-    pads = [(low, total - low - n, 0) for (low, _), total, n in zip(padding, padded_size, size, strict=True)]
+    pads = [
+        (low, total - low - n, 0)
+        for (low, _), total, n in zip(padding, padded_size, size, strict=True)
+    ]
     padded: Any = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
-    blocks = padded.reshape(batch, padded_size[0] // 2, 2, padded_size[1] // 2, 2, channels).swapaxes(2, 3)
+    blocks = padded.reshape(
+        batch, padded_size[0] // 2, 2, padded_size[1] // 2, 2, channels
+    ).swapaxes(2, 3)
     blocks = blocks.reshape(batch, padded_size[0] // 2, padded_size[1] // 2, -1)
 
     def phase_kernel(*phase: int) -> Kernel:
         # The kernel, shifted to the output pixels of this phase.
-        pads = [(low, 2 * n - old - low) for low, n, old in zip(phase, taps, kernel.shape[:2], strict=True)]
+        pads = [
+            (low, 2 * n - old - low)
+            for low, n, old in zip(phase, taps, kernel.shape[:2], strict=True)
+        ]
         return jnp.pad(kernel, (*pads, (0, 0), (0, 0)))
 
     kernels = jnp.stack([phase_kernel(row, column) for row in (0, 1) for column in (0, 1)], axis=3)
-    kernels = kernels.reshape(taps[0], 2, taps[1], 2, -1).swapaxes(1, 2).reshape(*taps, 4 * channels, -1)
+    kernels = (
+        kernels.reshape(taps[0], 2, taps[1], 2, -1).swapaxes(1, 2).reshape(*taps, 4 * channels, -1)
+    )
     y: Any = _convolve_direct(blocks, kernels, Window((1, 1), ((0, 0), (0, 0)), (1, 1)))
     height, width = y.shape[1:3]
     y = y.reshape(batch, height, width, 2, 2, -1).swapaxes(2, 3)
@@ -82,7 +92,9 @@ def _convolve_space_to_depth(x: Any, kernel: Kernel, padding: Pairs) -> Float[Ar
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve_direct(x: Float[Array, "b h w i"], kernel: Kernel, window: Window) -> Float[Array, "b h2 w2 o"]:
+def _convolve_direct(
+    x: Float[Array, "b h w i"], kernel: Kernel, window: Window
+) -> Float[Array, "b h2 w2 o"]:
     """The convolution without space-to-depth, with its own gradients on CPUs.
 
     On a CPU the kernel's gradient is a matrix product, or one for each tap: two to three times as fast as
@@ -123,7 +135,9 @@ def _backward(window: Window, residuals: tuple[Any, Any], cotangent: Any) -> Any
         return _input_gradient_by_phases(cotangent, kernel, x.shape, window)
 
     return (
-        lax.platform_dependent(cotangent, kernel, cpu=input_by_phases, default=input_by_convolution),
+        lax.platform_dependent(
+            cotangent, kernel, cpu=input_by_phases, default=input_by_convolution
+        ),
         lax.platform_dependent(x, cotangent, cpu=kernel_by_products, default=kernel_by_convolution),
     )
 
@@ -131,7 +145,9 @@ def _backward(window: Window, residuals: tuple[Any, Any], cotangent: Any) -> Any
 _convolve_direct.defvjp(_forward, _backward)
 
 
-def _kernel_gradient_by_taps(x: Any, cotangent: Any, shape: tuple[int, ...], window: Window) -> Kernel:
+def _kernel_gradient_by_taps(
+    x: Any, cotangent: Any, shape: tuple[int, ...], window: Window
+) -> Kernel:
     """The gradient of a kernel of this shape: for each tap a product over all output pixels."""
     strides, padding, dilation = window
     padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
@@ -147,10 +163,14 @@ def _kernel_gradient_by_taps(x: Any, cotangent: Any, shape: tuple[int, ...], win
         return flat(padded[:, slices[0], slices[1]]).T @ flat(cotangent)
 
     height, width = shape[:2]
-    return jnp.stack([jnp.stack([tap(row, column) for column in range(width)]) for row in range(height)])
+    return jnp.stack(
+        [jnp.stack([tap(row, column) for column in range(width)]) for row in range(height)]
+    )
 
 
-def _kernel_gradient_stacked(x: Any, cotangent: Any, shape: tuple[int, ...], window: Window) -> Kernel:
+def _kernel_gradient_stacked(
+    x: Any, cotangent: Any, shape: tuple[int, ...], window: Window
+) -> Kernel:
     """The same with one product for all taps whose rows are of one phase of the stride.
 
     Stacked along the channels are inputs, shifted by a kernel's columns, and cotangents, shifted by its rows:
@@ -159,14 +179,18 @@ def _kernel_gradient_stacked(x: Any, cotangent: Any, shape: tuple[int, ...], win
     height, width, channels, features = shape
     strides, ((top, _), columns_padding), dilation = window
     padded = jnp.pad(x, ((0, 0), (0, 0), columns_padding, (0, 0)))
-    columns = (_every(column * dilation[1], strides[1], cotangent.shape[2]) for column in range(width))
+    columns = (
+        _every(column * dilation[1], strides[1], cotangent.shape[2]) for column in range(width)
+    )
     inputs = jnp.concatenate([padded[:, :, column] for column in columns], axis=-1)
     taps: dict[int, Any] = {}
     for phase in range(strides[0]):
         rows = [row for row in range(height) if (phase + top - row * dilation[0]) % strides[0] == 0]
         of_phase = inputs[:, phase :: strides[0]]
         shifted = [
-            _shift_rows(cotangent, (phase + top - row * dilation[0]) // strides[0], of_phase.shape[1])
+            _shift_rows(
+                cotangent, (phase + top - row * dilation[0]) // strides[0], of_phase.shape[1]
+            )
             for row in rows
         ]
         product = flat(of_phase).T @ flat(jnp.concatenate(shifted, axis=-1))
@@ -199,18 +223,30 @@ def _input_gradient_by_phases(
     def phase(*phases: int) -> Float[Array, "b h2 w2 i"]:
         taps, pads = [], []
         axes = zip(
-            phases, counts, cotangent.shape[1:3], kernel.shape, strides, padding, dilation, strict=False
+            phases,
+            counts,
+            cotangent.shape[1:3],
+            kernel.shape,
+            strides,
+            padding,
+            dilation,
+            strict=False,
         )
         for offset, count, length, size, stride, (low, _), rate in axes:
-            first = (offset + low) % stride  # the first tap on pixels of this phase; then every `stride`-th
+            first = (
+                offset + low
+            ) % stride  # the first tap on pixels of this phase; then every `stride`-th
             number = len(range(first, size, stride))
             taps.append(slice(size - 1 - first - stride * (number - 1), size - first, stride))
             before = (number - 1) * rate - (offset + low - first) // stride
             pads.append((before, count + (number - 1) * rate - before - length))
-        return _convolve(cotangent, flipped[taps[0], taps[1]], Window((1, 1), tuple(pads), dilation))
+        return _convolve(
+            cotangent, flipped[taps[0], taps[1]], Window((1, 1), tuple(pads), dilation)
+        )
 
     rows = [
-        jnp.stack([phase(row, column) for column in range(strides[1])], axis=3) for row in range(strides[0])
+        jnp.stack([phase(row, column) for column in range(strides[1])], axis=3)
+        for row in range(strides[0])
     ]
     gradient = jnp.stack(rows, axis=2)
     gradient = gradient.reshape(batch, counts[0] * strides[0], counts[1] * strides[1], channels)

@@ -75,7 +75,9 @@ def _add_bias_backward(_: None, cotangent: Any) -> tuple[Any, Any]:
         return jnp.ones(len(pixels), pixels.dtype) @ pixels
 
     pixels = flat(cotangent)
-    return cotangent, lax.platform_dependent(pixels, cpu=by_product, default=partial(jnp.sum, axis=0))
+    return cotangent, lax.platform_dependent(
+        pixels, cpu=by_product, default=partial(jnp.sum, axis=0)
+    )
 
 
 add_bias.defvjp(lambda x, bias: (x + bias, None), _add_bias_backward)

@@ -43,7 +43,9 @@ class DilatedConvs(nn.Module):
     @nn.compact
     def __call__(self, x: Features) -> Features:
         for dilation in self.dilations:
-            x = GatedConv(self.features, dilation=dilation, dtype=self.dtype, name=f"by_{dilation}")(x)
+            x = GatedConv(
+                self.features, dilation=dilation, dtype=self.dtype, name=f"by_{dilation}"
+            )(x)
         return x
 
 

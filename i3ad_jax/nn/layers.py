@@ -17,7 +17,9 @@ from i3ad_jax.nn.dense import product, with_bias
 from i3ad_jax.shapes import PRNGKey
 
 WINDOWS = 400_000  # numbers: 1.6 MB
-ACTIVATION_GAIN = 2.3  # of a gated layer's activation over its gate: keeps the signal's variance, about
+ACTIVATION_GAIN = (
+    2.3  # of a gated layer's activation over its gate: keeps the signal's variance, about
+)
 
 Features = Float[Array, "b _ _ _"]  # height, width and channels, of which each layer makes others
 
@@ -49,7 +51,9 @@ def _gate_backward(residuals: tuple[Features, Features], cotangent: Features) ->
     """Without the exponentials that derivatives of x would take: those of its two functions tell enough."""
     elu, sigmoid = residuals
     by_elu = cotangent * sigmoid
-    return (jnp.concatenate([by_elu * jnp.minimum(elu + 1, 1), by_elu * elu * (1 - sigmoid)], axis=-1),)
+    return (
+        jnp.concatenate([by_elu * jnp.minimum(elu + 1, 1), by_elu * elu * (1 - sigmoid)], axis=-1),
+    )
 
 
 gate.defvjp(_gate_forward, _gate_backward)

@@ -27,7 +27,9 @@ class PatchDiscriminator(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, images: Images, masks: Masks, *, update_stats: bool) -> Float[Array, "b h2 w2 d"]:
+    def __call__(
+        self, images: Images, masks: Masks, *, update_stats: bool
+    ) -> Float[Array, "b h2 w2 d"]:
         """Logits, float32, without global pooling; the hinge loss is the mean over all of them."""
         x = jnp.concatenate([images, masks], axis=-1).astype(self.dtype)
         for layer in range(self.depth):

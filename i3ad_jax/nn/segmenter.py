@@ -22,7 +22,9 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
-        x = Conv(self.features, (3, 3), stride=self.stride, use_bias=False, dtype=self.dtype, name="conv")(x)
+        x = Conv(
+            self.features, (3, 3), stride=self.stride, use_bias=False, dtype=self.dtype, name="conv"
+        )(x)
         # At least two channels a group: of one alone the mean over the image would be lost.
         groups = math.gcd(MOST_GROUPS, self.features // 2)
         x = nn.GroupNorm(num_groups=groups, dtype=jnp.float32, name="norm")(x)
@@ -75,4 +77,8 @@ def _space_to_depth(x: Features) -> Features:
 def _depth_to_space(blocks: Features) -> Maps:
     """Pixels from the four channels of their 2 x 2 blocks."""
     batch, height, width, _ = blocks.shape
-    return blocks.reshape(batch, height, width, 2, 2).swapaxes(2, 3).reshape(batch, 2 * height, 2 * width)
+    return (
+        blocks.reshape(batch, height, width, 2, 2)
+        .swapaxes(2, 3)
+        .reshape(batch, 2 * height, 2 * width)
+    )

@@ -25,7 +25,12 @@ class TwoConvs(nn.Module):
     @nn.compact
     def __call__(self, x: Features) -> Features:
         for number in (1, 2):
-            conv = Conv(self.features, (3, 3), kernel_init=nn.initializers.he_normal(), name=f"conv_{number}")
+            conv = Conv(
+                self.features,
+                (3, 3),
+                kernel_init=nn.initializers.he_normal(),
+                name=f"conv_{number}",
+            )
             x = nn.relu(conv(x))
         return x
 

@@ -86,13 +86,18 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, packs, prints where the data is."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    given = {name: getattr(flags, name) for name in ("layout", "aspect", "image_size", "view", "resolution")}
+    given = {
+        name: getattr(flags, name)
+        for name in ("layout", "aspect", "image_size", "view", "resolution")
+    }
     config = default_config(flags.method, preset=flags.preset).with_settings(
         {name: value for name, value in given.items() if value is not None}
         | {"data": absolute_source(flags.data)}
     )
     sizes = pack(config, flags.out, memory=bytes_of(flags.image_memory))
-    print(f"packed at {' and '.join(f'{height} x {width}' for height, width in sizes)} pixels: {flags.out}")
+    print(
+        f"packed at {' and '.join(f'{height} x {width}' for height, width in sizes)} pixels: {flags.out}"
+    )
 
 
 if __name__ == "__main__":

@@ -63,7 +63,9 @@ class Flags:
     engine: EngineSettings = field(default_factory=EngineSettings)
 
 
-def predict(detector: Detector, sources: Sequence[Source], *, out: Path, options: Options) -> Summary:
+def predict(
+    detector: Detector, sources: Sequence[Source], *, out: Path, options: Options
+) -> Summary:
     """Scores images and writes the results to `out`, `predictions.csv` last.
 
     Raises:
@@ -72,17 +74,23 @@ def predict(detector: Detector, sources: Sequence[Source], *, out: Path, options
     """
     results = PredictionFiles(out)
     if PredictionParts(results).path.exists():
-        raise InputError(f"--out {out}: has a prediction in parts; go on with --engine or name another --out")
+        raise InputError(
+            f"--out {out}: has a prediction in parts; go on with --engine or name another --out"
+        )
     scorer = Scorer(detector, options, results)
     about = _about(detector, sources, options)
     with RunFolder(out).lock(), RunFolder(out).writing():
         if not (options.resume and results.finished(about)):
             unit = detector.chunk  # scores come in the same lists as without the interruption
-            with results.growing_table(scorer.columns, about, resume=options.resume, unit=unit) as table:
+            with results.growing_table(
+                scorer.columns, about, resume=options.resume, unit=unit
+            ) as table:
                 images = Reader().opened(sources[table.kept :])
                 rows = scorer.rows(images, names_of_results(sources)[table.kept :])
                 total, kept = len(sources), table.kept
-                for row in tqdm(rows, "predict", total=total, initial=kept, unit="image", leave=False):
+                for row in tqdm(
+                    rows, "predict", total=total, initial=kept, unit="image", leave=False
+                ):
                     table.add(row)
         rows = results.read_table()
         summary = Summary(
@@ -131,7 +139,9 @@ def predict_in_parts(
         else:
             done = map(BlockScorer(Scorer(detector, options, results)).score, missing)
         kept = len(sources) - sum(len(block.sources) for block in missing)
-        with tqdm(desc="predict", total=len(sources), initial=kept, unit="image", leave=False) as progress:
+        with tqdm(
+            desc="predict", total=len(sources), initial=kept, unit="image", leave=False
+        ) as progress:
             for images in done:
                 progress.update(images)
         return parts.finish(about, blocks)
@@ -161,7 +171,9 @@ def main(arguments: Sequence[str]) -> None:
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     if flags.engine.engine == "ray":
         find_ray()
-        jax.config.update("jax_platforms", "cpu")  # this process only hands out work: GPUs are the workers'
+        jax.config.update(
+            "jax_platforms", "cpu"
+        )  # this process only hands out work: GPUs are the workers'
     sources = find_sources(flags.images, column=flags.column)
     detector = Detector.load(flags.run)
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
@@ -185,7 +197,8 @@ def main(arguments: Sequence[str]) -> None:
     print(table)
     if summary.broken:
         print(
-            f"{summary.broken} images could not be used: see the column error of the table", file=sys.stderr
+            f"{summary.broken} images could not be used: see the column error of the table",
+            file=sys.stderr,
         )
         sys.exit(BROKEN_IMAGES)
 

@@ -123,7 +123,9 @@ class PredictionFiles:
         Raises:
             InputError: the image's file has changed since it was scored.
         """
-        write_picture(self.pictures / f"{name}.jpg", Image.fromarray(prediction.heat_map), quality=90)
+        write_picture(
+            self.pictures / f"{name}.jpg", Image.fromarray(prediction.heat_map), quality=90
+        )
 
     def belongs_to(self, about: Mapping[str, Any]) -> bool:
         """Whether what is there belongs to the same prediction."""

@@ -16,7 +16,9 @@ from i3ad_jax.predict.results import PredictionFiles
 from i3ad_jax.predict.scorer import Options, Scorer
 from i3ad_jax.runtime.cluster import cluster, find_ray
 
-_RETRIES = 3  # of a block whose worker ended: an image that ends every process must not go on for ever
+_RETRIES = (
+    3  # of a block whose worker ended: an image that ends every process must not go on for ever
+)
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,23 @@ class Worker:
         """By the detector, which is loaded here: an error in a constructor would not come back as it is."""
         job = self._job
         if self._cores is not None:
-            os.environ["NPROC"] = str(self._cores)  # how many threads XLA makes, by default one for each core
+            os.environ["NPROC"] = str(
+                self._cores
+            )  # how many threads XLA makes, by default one for each core
         jax.config.update("jax_compilation_cache_dir", job.programs)
         if not job.folder.is_dir():
-            raise InputError(f"{job.folder}: a worker does not find it; start in a folder that all share")
+            raise InputError(
+                f"{job.folder}: a worker does not find it; start in a folder that all share"
+            )
         os.chdir(job.folder)
         results = PredictionFiles(job.out)
         if not results.about.exists():
-            raise InputError(f"--out {job.out}: a worker does not find it; name a folder that all share")
-        return BlockScorer(Scorer(replace(Detector.load(job.run), verdict=job.verdict), job.options, results))
+            raise InputError(
+                f"--out {job.out}: a worker does not find it; name a folder that all share"
+            )
+        return BlockScorer(
+            Scorer(replace(Detector.load(job.run), verdict=job.verdict), job.options, results)
+        )
 
 
 def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) -> Iterator[int]:
@@ -107,10 +117,14 @@ def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) 
             num_cpus=1, num_gpus=int(kind == "GPU"), max_restarts=-1, max_task_retries=_RETRIES
         )
         cores = 1 if kind == "CPU" else None
-        actors = [actor.remote(job, cores=cores) for _ in range(min(workers or devices, len(blocks)))]
+        actors = [
+            actor.remote(job, cores=cores) for _ in range(min(workers or devices, len(blocks)))
+        ]
         try:
             pool = ray.util.ActorPool(actors)
-            yield from pool.map_unordered(lambda worker, block: worker.score.remote(block), list(blocks))
+            yield from pool.map_unordered(
+                lambda worker, block: worker.score.remote(block), list(blocks)
+            )
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, InputError):
                 raise error.cause from None

@@ -15,7 +15,14 @@ from tqdm import tqdm
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.stored import Rows, some
 from i3ad_jax.preprocessing.tiles import Place, Tiling
-from i3ad_jax.preprocessing.units import Centre, Units, choose_centre, choose_level, explain_detail, level
+from i3ad_jax.preprocessing.units import (
+    Centre,
+    Units,
+    choose_centre,
+    choose_level,
+    explain_detail,
+    level,
+)
 from i3ad_jax.runtime.memory import check_room
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Images, Maps, to_uint8
@@ -25,7 +32,9 @@ Levelling = Literal["auto", "yes", "no"]
 Augment = Literal["none", "flip", "turn"]
 _MEASURES = ("working_size", "side", "scale", "mean_intensity")
 LEARNED_FROM = 1000  # images: the mean of more would hardly be another
-ALIGNED = 0.5  # of the variance of unseen images that the mean image explains: then objects lie alike
+ALIGNED = (
+    0.5  # of the variance of unseen images that the mean image explains: then objects lie alike
+)
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,9 @@ class Preprocessing:
             raise ValueError(f"{error} is missing") from error
         except (TypeError, OverflowError) as error:
             raise ValueError(str(error)) from error
-        if not (0 < side <= min(height, width) and 0 < scale < math.inf and math.isfinite(explained)):
+        if not (
+            0 < side <= min(height, width) and 0 < scale < math.inf and math.isfinite(explained)
+        ):
             raise ValueError("a size or the scale is out of range")
         if level is not None and not 0 < level <= 1:
             raise ValueError(f"mean_intensity {level} is not in (0, 1]")
@@ -197,12 +208,18 @@ class Preprocessing:
         Raises:
             InputError: there is no memory for so many squares.
         """
-        queue = 2 * 3 * 4 * queue_size * self.side**2  # what goes in, and one picture that comes out of it
+        queue = (
+            2 * 3 * 4 * queue_size * self.side**2
+        )  # what goes in, and one picture that comes out of it
         check_room(queue, lower={"queue_size": queue_size})
-        gains = self.units.gains(images)  # of whole images: once for an image, not for each of its tiles
+        gains = self.units.gains(
+            images
+        )  # of whole images: once for an image, not for each of its tiles
 
         def of_places(places: list[Place]) -> Any:
-            squares = self._squares(images, gains, places + places[-1:] * (queue_size - len(places)))
+            squares = self._squares(
+                images, gains, places + places[-1:] * (queue_size - len(places))
+            )
             results = function(squares, len(places))
             # By NumPy: JAX would compile a slice for every other number of places.
             return jax.tree.map(lambda x: np.asarray(x)[: len(places)], results)
@@ -225,14 +242,20 @@ class Preprocessing:
 
         pixels = self.tiling.cut(images)
         gains = jnp.broadcast_to(self.units.gains(images)[:, None], (number, tiles))
-        centre = jnp.broadcast_to(self.tiling.cut(jnp.asarray(self.units.centre)[None]), pixels.shape)
+        centre = jnp.broadcast_to(
+            self.tiling.cut(jnp.asarray(self.units.centre)[None]), pixels.shape
+        )
         maps = function(jax.tree.map(flat, self._in_units(pixels, gains, centre)))
         shape = number, tiles, self.side, self.side
         return {name: self.tiling.blend(x.reshape(shape)) for name, x in maps.items()}
 
-    def squares(self, images: UInt8[np.ndarray, "n h w 3"], *, each: int = 1, seed: int = 0) -> Squares:
+    def squares(
+        self, images: UInt8[np.ndarray, "n h w 3"], *, each: int = 1, seed: int = 0
+    ) -> Squares:
         """Squares of images: the images themselves, or `each` random tiles of every image."""
-        return self._squares(images, self.units.gains(images), self._places(len(images), each, seed))
+        return self._squares(
+            images, self.units.gains(images), self._places(len(images), each, seed)
+        )
 
     def mean_squares(self, num_images: int, *, seed: int = 0) -> Float[np.ndarray, "n s s 3"]:
         """What the mean training image shows in each of the squares of so many images, in the same units."""
@@ -258,7 +281,10 @@ class Preprocessing:
         return np.asarray(to_uint8(jnp.asarray(pixels)))
 
     def _squares(
-        self, images: UInt8[np.ndarray, "n h w 3"], gains: Float[np.ndarray, " n"], places: list[Place]
+        self,
+        images: UInt8[np.ndarray, "n h w 3"],
+        gains: Float[np.ndarray, " n"],
+        places: list[Place],
     ) -> Squares:
         # By NumPy: JAX would compile each operation at every start.
         pixels = np.stack([self._cut(images[place.image], place) for place in places])

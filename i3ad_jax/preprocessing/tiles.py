@@ -56,7 +56,10 @@ class Tiling:
 
     @cached_property
     def _windows(self) -> list[tuple[slice, slice]]:
-        return [(slice(top, top + self.side), slice(left, left + self.side)) for top, left in self.corners]
+        return [
+            (slice(top, top + self.side), slice(left, left + self.side))
+            for top, left in self.corners
+        ]
 
     @cached_property
     def _total(self) -> Float[np.ndarray, "h w"]:

@@ -48,7 +48,11 @@ class Units:
         """What is subtracted from levelled images, float32."""
         if self.subtract == "image":
             return self.mean_image
-        colour = self.mean_image.mean(axis=(0, 1)) if self.subtract == "colour" else np.zeros(3, np.float32)
+        colour = (
+            self.mean_image.mean(axis=(0, 1))
+            if self.subtract == "colour"
+            else np.zeros(3, np.float32)
+        )
         return np.broadcast_to(colour, self.mean_image.shape)
 
     @classmethod
@@ -86,7 +90,9 @@ class Units:
         return float(np.mean((self.levelled(image) - self.centre) ** 2))
 
 
-def level(pixels: UInt8[AnyArray, "*b h w 3"], gain: Float[AnyArray, "*b"]) -> Float[AnyArray, "*b h w 3"]:
+def level(
+    pixels: UInt8[AnyArray, "*b h w 3"], gain: Float[AnyArray, "*b"]
+) -> Float[AnyArray, "*b h w 3"]:
     """Levelled pixel values of images, float32."""
     return gain[..., None, None, None] * (to_float(pixels) + 1) - 1
 
@@ -126,7 +132,9 @@ def explain_detail(units: Units, held_out: UInt8[np.ndarray, "m h w 3"]) -> floa
     """
     mean = _detail(units.mean_image)
     details = (_detail(units.levelled(image)) for image in held_out)
-    unexplained, total = np.mean([(np.mean((own - mean) ** 2), np.mean(own**2)) for own in details], axis=0)
+    unexplained, total = np.mean(
+        [(np.mean((own - mean) ** 2), np.mean(own**2)) for own in details], axis=0
+    )
     return 1 - float(unexplained / total) if total > 0 else 1.0
 
 

@@ -43,7 +43,8 @@ def compare(folders: Sequence[RunFolder], *, out: Path) -> None:
     """
     runs = [read_results(folder) for folder in folders]
     reports = [
-        os.path.relpath(folder.report, out.parent) if folder.report.exists() else None for folder in folders
+        os.path.relpath(folder.report, out.parent) if folder.report.exists() else None
+        for folder in folders
     ]
     page = comparison_page(runs, reports=reports)
     with RunFolder(out.parent).writing():

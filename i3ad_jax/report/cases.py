@@ -102,7 +102,9 @@ def case_view(case: Case, *, vmax: float) -> dict[str, Any]:
 def picture(cases: list[Case]) -> Image.Image:
     """The cases side by side; from above: input, its defect outlined; anomaly map; last mask; last image."""
     vmax = max(float(case.anomaly_map.max()) for case in cases)
-    truths = [np.zeros(case.image.shape[:2], bool) if case.truth is None else case.truth for case in cases]
+    truths = [
+        np.zeros(case.image.shape[:2], bool) if case.truth is None else case.truth for case in cases
+    ]
     outlined = [
         img_as_ubyte(mark_boundaries(case.image, truth, color=(0, 1, 0), mode="inner"))
         for case, truth in zip(cases, truths, strict=True)
@@ -110,7 +112,12 @@ def picture(cases: list[Case]) -> Image.Image:
     rows = [
         np.stack(outlined),
         np.stack([pictures.overlay(case.image, case.anomaly_map, vmax=vmax) for case in cases]),
-        np.stack([np.repeat(255 * case.masks[-1, ..., None].astype(np.uint8), 3, axis=-1) for case in cases]),
+        np.stack(
+            [
+                np.repeat(255 * case.masks[-1, ..., None].astype(np.uint8), 3, axis=-1)
+                for case in cases
+            ]
+        ),
         np.stack([case.reconstructions[-1] for case in cases]),
     ]
     sheet = pictures.contact_sheet(rows)

@@ -65,11 +65,16 @@ def roc_chart(
         axes.figure.legend(loc="outside right upper")
 
     return _svg(
-        draw, title=title, size=(6.6, max(2.7, 0.5 + 0.19 * len(curves))), layout=ConstrainedLayoutEngine()
+        draw,
+        title=title,
+        size=(6.6, max(2.7, 0.5 + 0.19 * len(curves))),
+        layout=ConstrainedLayoutEngine(),
     )
 
 
-def training_chart(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], *, title: str) -> str:
+def training_chart(
+    steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], *, title: str
+) -> str:
     """SVG of one logged value over the training steps; NaN leaves a gap."""
 
     def draw(axes: Axes) -> None:

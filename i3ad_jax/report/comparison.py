@@ -76,7 +76,9 @@ def comparison_page(runs: Sequence[RunResults], *, reports: Sequence[str | None]
     return render(
         "comparison.html.jinja",
         runs=runs,
-        reports=[None if path is None else quote(path, errors="surrogateescape") for path in reports],
+        reports=[
+            None if path is None else quote(path, errors="surrogateescape") for path in reports
+        ],
         metric_names=METRICS,
         kinds=list(dict.fromkeys(kind for run in runs for kind in run.results["scores"])),
         differing=differing_settings(runs),
@@ -136,7 +138,9 @@ def disagreements(runs: Sequence[RunResults]) -> list[dict[str, Any]]:
         if len(set(own)) > 1:
             wrong = sum(outcome in ("missed", "false alarm") for outcome in own)
             values = [of_run[path] for of_run in scores]
-            rows.append({"path": path, "defect": defect, "wrong": wrong, "outcomes": own, "scores": values})
+            rows.append(
+                {"path": path, "defect": defect, "wrong": wrong, "outcomes": own, "scores": values}
+            )
     return sorted(rows, key=lambda row: -row["wrong"])
 
 
@@ -145,7 +149,12 @@ def _spreads(runs: Sequence[RunResults]) -> dict[str, list[Spread]]:
     kinds = dict.fromkeys([HEADLINE, *runs[0].results["scores"]])
     return {
         kind: [
-            Spread.of([run.results["scores"][run.headline if kind == HEADLINE else kind][m] for run in runs])
+            Spread.of(
+                [
+                    run.results["scores"][run.headline if kind == HEADLINE else kind][m]
+                    for run in runs
+                ]
+            )
             for m in METRICS
         ]
         for kind in kinds

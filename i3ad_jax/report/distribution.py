@@ -45,7 +45,9 @@ class Distribution:
     @property
     def ticks(self) -> list[float]:
         """Scores at evenly spaced places of the axis, from its left end to its right end."""
-        return [self.at(position) for position in np.linspace(self.first, self.last, TICKS).tolist()]
+        return [
+            self.at(position) for position in np.linspace(self.first, self.last, TICKS).tolist()
+        ]
 
     @property
     def peak(self) -> int:
@@ -73,5 +75,7 @@ def distribution(
     step = (high - low + 2 * margin) / POSITIONS
     first, last = math.floor((low - margin) / step), math.ceil((high + margin) / step)
     edges = np.linspace(first * step, last * step, _BARS + 1)
-    normal, anomalous = (tuple(np.histogram(places[labels == label], edges)[0].tolist()) for label in (0, 1))
+    normal, anomalous = (
+        tuple(np.histogram(places[labels == label], edges)[0].tolist()) for label in (0, 1)
+    )
     return Distribution(threshold, scale, step, first, last, normal, anomalous)

@@ -22,7 +22,10 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "setting": setting_text}
-    environment.globals |= {"asset": _asset, "score_labels": {name: s.label for name, s in SCORES.items()}}
+    environment.globals |= {
+        "asset": _asset,
+        "score_labels": {name: s.label for name, s in SCORES.items()},
+    }
     html = environment.get_template(template).render(**values)
     # A file name that is not valid Unicode reaches here as surrogates.
     return html.encode("utf-8", errors="backslashreplace").decode("utf-8")

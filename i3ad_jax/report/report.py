@@ -60,7 +60,10 @@ def report_page(
             kind: distribution(run.labels, values, threshold=run.threshold(kind))
             for kind, values in run.scores.items()
         },
-        groups=[(name, list(own)) for name, own in itertools.groupby(views, key=lambda view: view["group"])],
+        groups=[
+            (name, list(own))
+            for name, own in itertools.groupby(views, key=lambda view: view["group"])
+        ],
         states=list(states),
         last_step=max((len(case.masks) for case in cases), default=1) - 1,
         pictures=pictures or {},
@@ -102,7 +105,9 @@ def _roc_chart(run: RunResults) -> dict[str, Markup]:
 
 def _training_charts(training: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
     """SVG by title of each column of floats, in the order in which the columns first appear."""
-    names = dict.fromkeys(name for row in training for name, value in row.items() if isinstance(value, float))
+    names = dict.fromkeys(
+        name for row in training for name, value in row.items() if isinstance(value, float)
+    )
     names.pop("steps_per_second", None)
     steps = np.array([row["step"] for row in training], np.float64)
     panels = {}

@@ -38,7 +38,9 @@ def make_cases(
         detector: that was tested; without it there are no states.
     """
     chosen = choose_cases(run.labels, run.scores[run.headline], count=NUM_CASES)
-    traced = detector and detector.trace_pixels(test.images[np.array([index for index, _ in chosen])])
+    traced = detector and detector.trace_pixels(
+        test.images[np.array([index for index, _ in chosen])]
+    )
     no_state = np.zeros((0, *maps.shape[1:]), bool)
     return [
         Case(
@@ -47,7 +49,9 @@ def make_cases(
             image=test.images[index],
             truth=test.masks[index] if test.annotated[index] else None,
             anomaly_map=maps[index],
-            reconstructions=traced.reconstructions[i] if traced else np.zeros((*no_state.shape, 3), np.uint8),
+            reconstructions=traced.reconstructions[i]
+            if traced
+            else np.zeros((*no_state.shape, 3), np.uint8),
             masks=traced.masks[i] if traced else no_state,
         )
         for i, (index, group) in enumerate(chosen)

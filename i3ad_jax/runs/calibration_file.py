@@ -14,7 +14,14 @@ from i3ad_jax.data.images import Size
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.methods.state import state_digest
-from i3ad_jax.runs.files import check_digest, file_hash, read_array, read_json, write_array, write_with_digest
+from i3ad_jax.runs.files import (
+    check_digest,
+    file_hash,
+    read_array,
+    read_json,
+    write_array,
+    write_with_digest,
+)
 from i3ad_jax.runs.form import CHOICES, misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.disk import make_folder, remove
@@ -56,7 +63,9 @@ def read_calibration(
         InputError: a file is missing or damaged, or belongs to another method or other weights.
     """
     values = read_json(folder.calibration)
-    again = f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
+    again = (
+        f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
+    )
     names = method.score_names
     try:
         if problem := misfit(values, {**CHOICES, "tuned": {}, "sha256": {...: str}}):
@@ -76,7 +85,9 @@ def read_calibration(
                 for score in CALIBRATED
                 if score.name in names
             },
-            held_out_scores={name: _scores(values["held_out_scores"][name], name) for name in names},
+            held_out_scores={
+                name: _scores(values["held_out_scores"][name], name) for name in names
+            },
             held_out_peaks={
                 name: _scores(values["held_out_peaks"][name], name)
                 for name in (names if values.get("held_out_peaks") else ())
@@ -122,8 +133,12 @@ def calibration_json(calibration: Calibration) -> dict[str, Any]:
         "headline": calibration.headline,
         "planted_auroc": {name: dict(own) for name, own in calibration.planted_auroc.items()},
         "thresholds": calibration.thresholds,
-        "held_out_scores": {name: scores.tolist() for name, scores in calibration.held_out_scores.items()},
-        "held_out_peaks": {name: peaks.tolist() for name, peaks in calibration.held_out_peaks.items()},
+        "held_out_scores": {
+            name: scores.tolist() for name, scores in calibration.held_out_scores.items()
+        },
+        "held_out_peaks": {
+            name: peaks.tolist() for name, peaks in calibration.held_out_peaks.items()
+        },
     }
 
 
@@ -137,7 +152,9 @@ def _one_of(value: Any, known: Sequence[str]) -> str:
     return value
 
 
-def _read_statistics(folder: RunFolder, name: str, size: Size, hashes: Mapping[str, str]) -> Statistics:
+def _read_statistics(
+    folder: RunFolder, name: str, size: Size, hashes: Mapping[str, str]
+) -> Statistics:
     file = folder.statistics / f"{name}.npy"
     if file_hash(file) != hashes[f"{folder.statistics.name}/{file.name}"]:
         raise ValueError(f"{file.name} is not the file that was written with it")

@@ -39,7 +39,9 @@ class Checkpoints:
         self.path = path
         newest: Any = ocp.training.preservation_policies.LatestN(KEPT)
         try:
-            self._checkpointer = ocp.training.Checkpointer(str(path.absolute()), preservation_policy=newest)
+            self._checkpointer = ocp.training.Checkpointer(
+                str(path.absolute()), preservation_policy=newest
+            )
         except OSError:
             raise
         except Exception as error:  # as in `load`, from what describes a checkpoint
@@ -51,9 +53,14 @@ class Checkpoints:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        with suppress(Exception) if error else nullcontext():  # what went wrong first is what counts
+        with (
+            suppress(Exception) if error else nullcontext()
+        ):  # what went wrong first is what counts
             self._checkpointer.close()
 
     @property
@@ -112,7 +119,9 @@ class Checkpoints:
             for number in received:
                 signal.raise_signal(number)
             state = own_copy(loaded)
-        except Exception as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
+        except (
+            Exception
+        ) as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
             raise InputError(
                 f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"
             ) from error
@@ -141,7 +150,11 @@ def _reason(error: Exception) -> str:
     """What the system said, without the paths of temporary files that Orbax names before."""
     text = str(getattr(error, "strerror", None) or error)
     numbers = [int(number) for number in re.findall(r"os_error_code='(\d+)'", text)]
-    return os.strerror(numbers[-1]) if numbers else " ".join(text.split())[:200] or type(error).__name__
+    return (
+        os.strerror(numbers[-1])
+        if numbers
+        else " ".join(text.split())[:200] or type(error).__name__
+    )
 
 
 def _shapes(tree: Any) -> Shapes:

@@ -31,7 +31,9 @@ def read_json(file: Path) -> dict[str, Any]:
         with open_file(file) as opened:
             values = json.loads(opened.read().decode("utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{file}: missing; {file.parent} is no finished run, train it first") from error
+        raise InputError(
+            f"{file}: missing; {file.parent} is no finished run, train it first"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from error
     if not isinstance(values, dict):
@@ -54,7 +56,9 @@ def read_array(file: Path) -> np.ndarray:
             return np.load(opened, allow_pickle=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{file}: cannot be read ({reason}); restore it or train a new run") from error
+        raise InputError(
+            f"{file}: cannot be read ({reason}); restore it or train a new run"
+        ) from error
 
 
 def file_hash(file: Path) -> str:

@@ -36,7 +36,13 @@ def misfit(value: Any, form: Form, *, name: str = "it") -> str | None:
         return None if known else f"{value!r} is none of {', '.join(sorted(form))}"
     kinds = (int, float) if form is float else form
     if not isinstance(value, kinds) or (isinstance(value, bool) and form is not bool):
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+        words = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+            str: "text",
+            list: "a list",
+        }
         return f"{name} must be {words.get(form, form.__name__)}"
     try:
         return None if form is not float or math.isfinite(value) else f"{name} must be finite"
@@ -51,5 +57,7 @@ def _misfit_of_object(value: Any, form: Mapping[Any, Form], name: str) -> str | 
         if key not in value:
             return f"{key!r} is missing"
     known = {key: own for key, own in value.items() if key in form or ... in form}
-    problems = (misfit(own, form.get(key, form.get(...)), name=f"{key!r}") for key, own in known.items())
+    problems = (
+        misfit(own, form.get(key, form.get(...)), name=f"{key!r}") for key, own in known.items()
+    )
     return next(filter(None, problems), None)

@@ -43,9 +43,13 @@ def read_results(folder: RunFolder) -> RunResults:
         raise InputError(f"{folder.results}: {problem}; {again}")
     kinds = list(results["scores"])
     if unknown := [kind for kind in kinds if kind not in SCORES]:
-        raise InputError(f"{folder.results}: there is no score {unknown[0]} in this version; {again}")
+        raise InputError(
+            f"{folder.results}: there is no score {unknown[0]} in this version; {again}"
+        )
     if not {results["headline"], *results["thresholds"]} <= {*kinds} <= {*results["thresholds"]}:
-        raise InputError(f"{folder.results}: scores, headline and thresholds do not fit together; {again}")
+        raise InputError(
+            f"{folder.results}: scores, headline and thresholds do not fit together; {again}"
+        )
     if len({frozenset(own["per_defect"]) for own in results["scores"].values()}) != 1:
         raise InputError(f"{folder.results}: not all scores are of the same classes; {again}")
     try:
@@ -59,16 +63,24 @@ def read_results(folder: RunFolder) -> RunResults:
             kind: np.array(column, np.float64) for kind, column in zip(kinds, columns, strict=True)
         }
         found = np.array(labels, np.int64)
-        if not (np.isin(found, (0, 1)).all() and all(np.isfinite(own).all() for own in scores.values())):
+        if not (
+            np.isin(found, (0, 1)).all() and all(np.isfinite(own).all() for own in scores.values())
+        ):
             raise ValueError("a label is neither 0 nor 1, or a score is not finite")
         if content_hash(content) != results["sha256"].get(folder.scores.name):
             raise ValueError("it has changed since it was written")
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{folder.scores}: cannot be read ({error}); {again}") from error
-    if len({*labels}) == 2 and any(own["image_auroc"] is None for own in results["scores"].values()):
-        raise InputError(f"{folder.results}: 'image_auroc' is null, but there are both classes; {again}")
+    if len({*labels}) == 2 and any(
+        own["image_auroc"] is None for own in results["scores"].values()
+    ):
+        raise InputError(
+            f"{folder.results}: 'image_auroc' is null, but there are both classes; {again}"
+        )
     try:
         check_digest(results)
     except ValueError as error:
         raise InputError(f"{folder.results}: {error}; {again}") from error
-    return RunResults(str(folder.path), without_digest(results), config, paths, found, defects, scores)
+    return RunResults(
+        str(folder.path), without_digest(results), config, paths, found, defects, scores
+    )

@@ -93,7 +93,9 @@ class RunFolder:
             yield
         except OSError as error:
             where = error.filename or self.path
-            raise InputError(f"{where}: cannot be written to ({error.strerror or error})") from error
+            raise InputError(
+                f"{where}: cannot be written to ({error.strerror or error})"
+            ) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -134,7 +136,9 @@ class RunFolder:
             return self
         name = read_json(self.weights).get("run")
         if not isinstance(name, str):
-            raise InputError(f'{self.weights}: "run" must be the path of a run; evaluate the run again')
+            raise InputError(
+                f'{self.weights}: "run" must be the path of a run; evaluate the run again'
+            )
         run = RunFolder(Path(os.path.normpath(self.path / name)))
         if not run.checkpoints.is_dir():
             raise InputError(f"{self.weights}: {run.path} has no weights; put the run back there")
@@ -171,7 +175,9 @@ class RunFolder:
             return TrainingFiles.from_json(read_json(self.files))
         except InputError as error:
             message = str(error)
-            raise InputError(message if str(self.files) in message else f"{self.files}: {error}") from error
+            raise InputError(
+                message if str(self.files) in message else f"{self.files}: {error}"
+            ) from error
 
     def write_plan(self, plan: Plan) -> None:
         """Write a plan: format, files, mean image, choices with the SHA-256 of that image, and settings."""
@@ -224,7 +230,9 @@ class RunFolder:
         try:
             return VerdictSettings.from_json(read_json(self.rule))
         except SettingError as error:
-            raise InputError(f"{self.rule}: damaged ({error}); remove it for the default rule") from error
+            raise InputError(
+                f"{self.rule}: damaged ({error}); remove it for the default rule"
+            ) from error
 
     def read_format(self) -> int:
         """Return the format version of the run: 0 before formats had a number.
@@ -257,7 +265,9 @@ class RunFolder:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise InputError(f"{self.metrics}: cannot be read ({error.strerror}); remove it") from error
+            raise InputError(
+                f"{self.metrics}: cannot be read ({error.strerror}); remove it"
+            ) from error
         for line in lines:
             try:
                 row = json.loads(line)

@@ -36,7 +36,9 @@ def cluster(ray: Any) -> Iterator[None]:
             socket.create_connection((host, int(port)), timeout=_SECONDS_TO_CONNECT).close()
         ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        raise InputError(f"--engine ray: no cluster at RAY_ADDRESS {address!r} ({error})") from error
+        raise InputError(
+            f"--engine ray: no cluster at RAY_ADDRESS {address!r} ({error})"
+        ) from error
     try:
         yield
     finally:

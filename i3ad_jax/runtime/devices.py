@@ -123,7 +123,9 @@ def shard_over_devices(
         one_device, mesh=_own_mesh(devices), in_specs=each, out_specs=each, check_vma=False
     )
     results = on_all(jax.tree.map(split, images), counts)
-    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[:total], results)
+    return jax.tree.map(
+        lambda x: x.swapaxes(0, 1).reshape(rows * devices, *x.shape[2:])[:total], results
+    )
 
 
 def in_batches(

@@ -46,9 +46,13 @@ def free_memory() -> int:
     except (OSError, KeyError, ValueError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     try:
-        limit, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current")
+        )
         kept = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
-        files = int(kept["active_file"]) + int(kept["inactive_file"])  # which make room where it is needed
+        files = int(kept["active_file"]) + int(
+            kept["inactive_file"]
+        )  # which make room where it is needed
     except (OSError, ValueError, KeyError):  # no group, or "max"
         return free
     return min(free, max(limit - used + files, 0))

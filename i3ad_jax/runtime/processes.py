@@ -28,7 +28,9 @@ _LOST_LINE = (
     " then start all of them again, with --resume if the run has begun"
 )
 # What JAX's errors say when another process is lost, and not this one's memory or program at fault.
-_LOST = re.compile(r"[Gg]loo|NCCL|RCCL|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED|[Cc]oordination")
+_LOST = re.compile(
+    r"[Gg]loo|NCCL|RCCL|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED|[Cc]oordination"
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,13 @@ class Processes:
                 raise InputError(
                     "--coordinator auto: finds --num-processes and --process-id itself; leave them out"
                 )
-        elif not (found := re.fullmatch(r".+:(\d{1,5})", self.coordinator)) or int(found[1]) > LAST_PORT:
-            raise InputError(f"--coordinator {self.coordinator}: give HOST:PORT of process 0, or auto")
+        elif (
+            not (found := re.fullmatch(r".+:(\d{1,5})", self.coordinator))
+            or int(found[1]) > LAST_PORT
+        ):
+            raise InputError(
+                f"--coordinator {self.coordinator}: give HOST:PORT of process 0, or auto"
+            )
         elif self.num_processes is None or self.process_id is None:
             raise InputError(
                 f"--coordinator {self.coordinator}: needs --num-processes and --process-id (or is auto)"
@@ -126,7 +133,9 @@ def from_first(value: Any) -> Any:
 
 def arrays_of_first(arrays: Result) -> Result:
     """The pytree of arrays that process 0 gives, in all: another processor may round otherwise."""
-    return multihost_utils.broadcast_one_to_all(arrays) if jax.distributed.is_initialized() else arrays
+    return (
+        multihost_utils.broadcast_one_to_all(arrays) if jax.distributed.is_initialized() else arrays
+    )
 
 
 def agreed(function: Callable[[], Result]) -> Result:
@@ -207,10 +216,17 @@ def _relay_native_output() -> None:
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         stream.flush()
-        own = os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors=stream.errors, buffering=1)
+        own = os.fdopen(
+            os.dup(number), "w", encoding=stream.encoding, errors=stream.errors, buffering=1
+        )
         setattr(sys, name, own)
     reading = subprocess.Popen(
-        [sys.executable, "-I", relay.__file__, f"\n{_LOST_LINE}"],  # after the line of a progress bar
+        [
+            sys.executable,
+            "-I",
+            relay.__file__,
+            f"\n{_LOST_LINE}",
+        ],  # after the line of a progress bar
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for this process

@@ -21,7 +21,9 @@ from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 from i3ad_jax.shapes import AnyArray, Image, Map
 
 AnomalyMaps = dict[str, Float[np.ndarray, "n h w"]]  # by score, float32
-PlantedMaps = dict[str, Float[np.ndarray, "m h w"]]  # of copies with planted defects, in their own number
+PlantedMaps = dict[
+    str, Float[np.ndarray, "m h w"]
+]  # of copies with planted defects, in their own number
 
 
 @jax.tree_util.register_dataclass

@@ -156,7 +156,9 @@ def summarise(
         pixels = pixel_metrics(test.masks, maps[kind], chosen & test.annotated)
         whole, *per_defect = (
             {
-                **image_metrics(test.labels[images], scores[kind][images], threshold=thresholds[kind]),
+                **image_metrics(
+                    test.labels[images], scores[kind][images], threshold=thresholds[kind]
+                ),
                 "pixel_auroc": own.auroc,
                 "pixel_aupro": own.aupro,
             }

@@ -15,7 +15,9 @@ NUM_SCALES = 4  # RIAD's
 SMALLEST_SIDE = 16  # pixels; SSIM's window has 11
 
 
-def multi_scale(distance: Callable[[Image, Image], Map], image: Image, reconstruction: Image) -> Map:
+def multi_scale(
+    distance: Callable[[Image, Image], Map], image: Image, reconstruction: Image
+) -> Map:
     """The mean of the distance at the full size, at half of it, and so on: at most `NUM_SCALES` of them.
 
     A pixel of a coarser scale is the mean of four; coarse maps are enlarged linearly.

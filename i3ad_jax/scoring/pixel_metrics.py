@@ -63,7 +63,8 @@ def pixel_metrics(
         members = subsets[:, np.repeat(own, defective[own])]
         sums += _sums(masks, maps, subsets, own, members, np.outer(normal, (1.0, max_fpr)))
     return [
-        PixelMetrics(*(found / total if total else None for found, total in own)) for own in sums.tolist()
+        PixelMetrics(*(found / total if total else None for found, total in own))
+        for own in sums.tolist()
     ]
 
 
@@ -177,4 +178,6 @@ def _found(
     """
     ties = at_least - above
     reached = np.clip(width - above, 0.0, ties)
-    return (np.maximum(width - at_least, 0.0) + reached * (reached / np.maximum(2 * ties, 1))) / width
+    return (
+        np.maximum(width - at_least, 0.0) + reached * (reached / np.maximum(2 * ties, 1))
+    ) / width

@@ -45,7 +45,9 @@ def ssim_anomaly(image: Image, settings: SsimSettings) -> Callable[[Image], Map]
     """
     ssim = ssim_with(image, window=settings.ssim_window, constants=settings.ssim_constants)
     scale = 0.5 if settings.ssim_score == "half" else 1.0
-    return jax.tree_util.Partial(lambda ssim, reconstruction: scale * (1 - ssim(reconstruction)), ssim)
+    return jax.tree_util.Partial(
+        lambda ssim, reconstruction: scale * (1 - ssim(reconstruction)), ssim
+    )
 
 
 def ssim_with(
@@ -106,7 +108,11 @@ def _window_matrix(size: int, window: str) -> np.ndarray:
     As a matrix product the filter needs no padding, and costs little beside the network.
     """
     offsets = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
-    weights = np.exp(-0.5 * (offsets / GAUSSIAN_SD) ** 2) if window == "gaussian" else np.ones(WINDOW_SIZE)
+    weights = (
+        np.exp(-0.5 * (offsets / GAUSSIAN_SD) ** 2)
+        if window == "gaussian"
+        else np.ones(WINDOW_SIZE)
+    )
     weights /= weights.sum()
     sources = np.pad(np.arange(size), WINDOW_SIZE // 2, mode="symmetric")
     matrix = np.zeros((size, size))

@@ -40,7 +40,10 @@ MIN_CONTRAST = 0.2  # grey tones nearer to the image's mean are moved away by tw
 MAX_CLOUDS, MAX_GRAIN = 0.3, 0.2  # standard deviations of the smooth noise and of the white noise
 
 LINE_TONES = 0.6  # share of the lines that have a flat fill; the others have another contrast
-OFFSET_SD, LOG_GAIN_SD = 1.5, 0.6  # of brightness, in the image's standard deviations, and of contrast
+OFFSET_SD, LOG_GAIN_SD = (
+    1.5,
+    0.6,
+)  # of brightness, in the image's standard deviations, and of contrast
 MIN_SD = 0.1  # of an image, for that: on even ones too the change of brightness should show
 
 
@@ -107,7 +110,11 @@ def _blob_cover(key: PRNGKey, *, height: int, width: int) -> Map:
     angle, elongation, raggedness, steepness, soft = jax.random.uniform(scalars_key, (5,))
     angle = math.pi * angle
     along = (x * jnp.cos(angle) + y * jnp.sin(angle)) / radius
-    across = (y * jnp.cos(angle) - x * jnp.sin(angle)) / radius * _log_scale(elongation, 1.0, MAX_ELONGATION)
+    across = (
+        (y * jnp.cos(angle) - x * jnp.sin(angle))
+        / radius
+        * _log_scale(elongation, 1.0, MAX_ELONGATION)
+    )
     depth = 1 - jnp.hypot(along, across) - MAX_RAGGEDNESS * raggedness * noise
     soft_cover = jnp.clip(depth * _log_scale(steepness, MIN_STEEPNESS, MAX_STEEPNESS), 0.0, 1.0)
     return jnp.where(soft < SOFT, soft_cover, (depth > 0).astype(jnp.float32))

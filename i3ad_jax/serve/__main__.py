@@ -50,13 +50,17 @@ def main(arguments: Sequence[str]) -> None:
     token = os.environ.get(TOKEN) or None
     if token is None and not _is_loopback(flags.host):
         raise SettingError(
-            "host", flags.host, f"others could reach it: set {TOKEN} to a secret that clients must send"
+            "host",
+            flags.host,
+            f"others could reach it: set {TOKEN} to a secret that clients must send",
         )
     detector = Detector.load(flags.run)
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
     print(detector.rule.describe())
     app = create_app(detector, limits=flags.limits, token=token)
-    uvicorn.run(app, host=flags.host, port=flags.port, access_log=False, timeout_graceful_shutdown=30)
+    uvicorn.run(
+        app, host=flags.host, port=flags.port, access_log=False, timeout_graceful_shutdown=30
+    )
 
 
 def _is_loopback(host: str) -> bool:

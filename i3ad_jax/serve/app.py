@@ -112,12 +112,20 @@ class Monitoring:
     def __init__(self, batcher: Batcher) -> None:
         self.registry = prometheus.CollectorRegistry()
         own = {"registry": self.registry, "namespace": "i3ad"}
-        self.requests = prometheus.Counter("requests", "Requests answered.", ["path", "status"], **own)
+        self.requests = prometheus.Counter(
+            "requests", "Requests answered.", ["path", "status"], **own
+        )
         self.images = prometheus.Counter("images", "Images scored.", ["anomalous"], **own)
-        self.seconds = prometheus.Histogram("request_seconds", "Time to the answer.", ["path"], **own)
-        prometheus.Gauge("waiting_images", "Images that wait.", **own).set_function(lambda: batcher.waiting)
+        self.seconds = prometheus.Histogram(
+            "request_seconds", "Time to the answer.", ["path"], **own
+        )
+        prometheus.Gauge("waiting_images", "Images that wait.", **own).set_function(
+            lambda: batcher.waiting
+        )
 
-    async def __call__(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def __call__(
+        self, request: Request, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         """Middleware that counts and times a request."""
         route = request.url.path if request.url.path in _PATHS else "other"
         with self.seconds.labels(route).time():
@@ -141,14 +149,18 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         working = asyncio.create_task(batcher.work())
-        await batcher.score([_blank(detector)])  # compiles the program before the first client comes
+        await batcher.score(
+            [_blank(detector)]
+        )  # compiles the program before the first client comes
         yield
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
 
     # Their pages of documentation load scripts from elsewhere.
-    app = FastAPI(title="i3ad_jax", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="i3ad_jax", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.add_middleware(BoundedBodies, max_bytes=1_000_000 * limits.max_megabytes)
     app.middleware("http")(monitoring)
 
@@ -158,7 +170,9 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
 
     def check_token(request: Request) -> None:
         given = request.headers.get("authorization", "")
-        if token is not None and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        if token is not None and not hmac.compare_digest(
+            given.encode(), f"Bearer {token}".encode()
+        ):
             raise HTTPException(401, "needs the header Authorization: Bearer TOKEN")
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -175,7 +189,8 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
         """Counters in Prometheus's format."""
         check_token(request)
         return Response(
-            prometheus.generate_latest(monitoring.registry), media_type=prometheus.CONTENT_TYPE_LATEST
+            prometheus.generate_latest(monitoring.registry),
+            media_type=prometheus.CONTENT_TYPE_LATEST,
         )
 
     @app.post(
@@ -184,7 +199,9 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
         openapi_extra={"requestBody": _UPLOAD},
         responses={200: {"content": {"image/png": {}}}},
     )
-    async def score(request: Request, output: Literal["json", "heatmap"] = "json") -> Results | Response:
+    async def score(
+        request: Request, output: Literal["json", "heatmap"] = "json"
+    ) -> Results | Response:
         """Scores images: one as the body of the request, or several as files of a form.
 
         `output=heatmap` gives a PNG of the only image under the heat map of the score that decides.
@@ -199,7 +216,9 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
         if output == "heatmap":
             picture = await asyncio.to_thread(_heat_map, predictions[0])
             return Response(picture, media_type="image/png")
-        return await asyncio.to_thread(_results, [name for name, _ in images], predictions, detector.rule)
+        return await asyncio.to_thread(
+            _results, [name for name, _ in images], predictions, detector.rule
+        )
 
     return app
 
@@ -216,7 +235,9 @@ async def _receive(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
     return images
 
 
-async def _score(batcher: Batcher, images: list[tuple[str, bytes]], limits: Limits) -> list[Prediction]:
+async def _score(
+    batcher: Batcher, images: list[tuple[str, bytes]], limits: Limits
+) -> list[Prediction]:
     """What the detector says of the images, in time; of none of them if one cannot be used."""
     try:
         async with asyncio.timeout(limits.time_limit):

@@ -82,7 +82,9 @@ def main(arguments: Sequence[str]) -> None:
     if not is_first():
         return
     if results is None:
-        print(f"\nNo test images: trained only. Score images by python -m i3ad_jax.predict {folder.path} ...")
+        print(
+            f"\nNo test images: trained only. Score images by python -m i3ad_jax.predict {folder.path} ..."
+        )
     else:
         command_line.print_results(results, folder)
 
@@ -96,12 +98,16 @@ def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:
     if first.run is None:
         raise InputError("--resume: say which run with --run FOLDER")
     if first.config is not None:
-        raise InputError(f"--config {first.config}: a run that is resumed has its own; leave it out")
+        raise InputError(
+            f"--config {first.config}: a run that is resumed has its own; leave it out"
+        )
     folder = RunFolder(first.run)
     stored = folder.read_config()
     if folder.weights.exists():
         trained = folder.source().path
-        raise InputError(f"--run {folder.path}: holds results of a test; --run {trained} is what was trained")
+        raise InputError(
+            f"--run {folder.path}: holds results of a test; --run {trained} is what was trained"
+        )
     _check_resumable(stored.flat(), {"method": first.method or stored.method}, folder)
     flags = _parse(arguments, stored)
     _check_resumable(stored.flat(), flags.settings.flat(), folder)
@@ -114,7 +120,9 @@ def _defaults(first: DefaultsFlags) -> Config[Any, Any]:
         return default_config(first.method or "i3ad", preset=first.preset or DEFAULT_PRESET)
     for name in ("method", "preset"):
         if (value := getattr(first, name)) is not None:
-            raise InputError(f"--{name} {value}: {first.config} has its own {name}; leave one of them out")
+            raise InputError(
+                f"--{name} {value}: {first.config} has its own {name}; leave one of them out"
+            )
     try:
         return read_config_file(first.config)
     except SettingError as error:
@@ -126,7 +134,9 @@ def _defaults(first: DefaultsFlags) -> Config[Any, Any]:
 def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> Flags[Any, Any]:
     """The flags, those of the method's own settings over `config`."""
     kind = Flags[type(config.training), type(config.test)]
-    flags = command_line.parse(kind, arguments, program=PROGRAM, default=Flags(config), method=config.method)
+    flags = command_line.parse(
+        kind, arguments, program=PROGRAM, default=Flags(config), method=config.method
+    )
     source = absolute_source(flags.settings.data.data)
     return replace(flags, settings=flags.settings.with_settings({"data": source}))
 

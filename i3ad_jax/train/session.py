@@ -120,7 +120,9 @@ def train_and_test(
         return agreed(lambda: write() if is_first() else evaluation.results)
 
 
-def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size], Split]) -> Resolved:
+def _continue(
+    config: Config[Any, Any], folder: RunFolder, read: Callable[[Size], Split]
+) -> Resolved:
     """What a run started from, with `config`, its settings but for more steps.
 
     Raises:
@@ -132,8 +134,12 @@ def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size]
         raise InputError(changes[0] + (f" (and {len(changes) - 1} more)" if changes[1:] else ""))
     stored = folder.read_config()  # again, now that no other training can change it
     if config.flat().get("steps", 0) < stored.flat().get("steps", 0):
-        raise InputError(f"--run {folder.path}: has been trained for more steps meanwhile; resume it again")
-    if config != stored and is_first():  # more steps: what is there so far is not of the run any more
+        raise InputError(
+            f"--run {folder.path}: has been trained for more steps meanwhile; resume it again"
+        )
+    if (
+        config != stored and is_first()
+    ):  # more steps: what is there so far is not of the run any more
         with folder.writing():
             for file in (folder.results, folder.calibration, folder.rule):
                 remove(file)
@@ -144,9 +150,13 @@ def _continue(config: Config[Any, Any], folder: RunFolder, read: Callable[[Size]
 def _check_same(plan: Plan, folder: RunFolder) -> None:
     """Raise InputError unless this process sees the run and the data that process 0 sees."""
     if not folder.config.exists():
-        raise InputError(f"--run {folder.path}: not seen here; name a folder that all processes share")
+        raise InputError(
+            f"--run {folder.path}: not seen here; name a folder that all processes share"
+        )
     if (folder.read_config(), folder.read_files()) != (plan.asked, plan.files):
-        raise InputError(f"--data {plan.asked.data.data}: holds other images here than for process 0")
+        raise InputError(
+            f"--data {plan.asked.data.data}: holds other images here than for process 0"
+        )
 
 
 def _train(resolved: Resolved, folder: RunFolder, *, devices: int | None) -> tuple[int, State]:
@@ -155,7 +165,11 @@ def _train(resolved: Resolved, folder: RunFolder, *, devices: int | None) -> tup
     settings = plan.method.training
     by_steps = isinstance(settings, StepSettings)
     total = settings.steps if by_steps else 1
-    with folder.writing(), Checkpoints(folder.checkpoints) as checkpoints, held_signals() as received:
+    with (
+        folder.writing(),
+        Checkpoints(folder.checkpoints) as checkpoints,
+        held_signals() as received,
+    ):
         start = checkpoints.latest or 0
         state = agreed(lambda: checkpoints.load(state_shapes(plan.method)) if start else None)
         by_first(partial(folder.keep_metrics_until, start))
@@ -164,7 +178,9 @@ def _train(resolved: Resolved, folder: RunFolder, *, devices: int | None) -> tup
             resolved.images.images,
             start=start,
             state=state,
-            every=(LOG_EVERY, settings.checkpoint_every, settings.sample_every) if by_steps else (1,),
+            every=(LOG_EVERY, settings.checkpoint_every, settings.sample_every)
+            if by_steps
+            else (1,),
             devices=devices,
         )
         record, step = _Record(resolved, folder, start), Step(start, state, {})
@@ -180,7 +196,10 @@ def _train(resolved: Resolved, folder: RunFolder, *, devices: int | None) -> tup
                     _check(step, weights=saving, kept=checkpoints.latest)
                     by_first(partial(record.losses, step, examined=saving))
                     progress.set_postfix(
-                        {name.removesuffix("_loss"): f"{value:.3g}" for name, value in step.metrics.items()}
+                        {
+                            name.removesuffix("_loss"): f"{value:.3g}"
+                            for name, value in step.metrics.items()
+                        }
                     )
                 if by_steps and (step.number % settings.sample_every == 0 or step.number == total):
                     by_first(partial(record.samples, step))

@@ -149,7 +149,9 @@ class TrainingImages:
         return self._orders[epoch]
 
     def _random(self, purpose: int, number: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(purpose, number)))
+        return np.random.default_rng(
+            np.random.SeedSequence(self._seed, spawn_key=(purpose, number))
+        )
 
 
 @jax.tree_util.register_dataclass

@@ -31,7 +31,9 @@ LOG = logging.getLogger(__name__)
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
 IMAGES_AT_ONCE = 5000  # that it is given, at most: their squares are in memory together
 CHECK_EVERY = 20  # steps between looks at the losses
-CALL_SECONDS = 0.5  # that a call of the compiled program takes, about: so long may Ctrl-C and a bar wait
+CALL_SECONDS = (
+    0.5  # that a call of the compiled program takes, about: so long may Ctrl-C and a bar wait
+)
 DIVERGED = 1e4  # losses here are of order one; beyond this no training comes back
 
 
@@ -54,7 +56,9 @@ class Step(NamedTuple):
         for name, value in self.metrics.items():
             if not abs(float(value)) < DIVERGED:
                 return f"{name} = {float(value):g}"
-        if not weights or all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state)):
+        if not weights or all(
+            bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state)
+        ):
             return None
         return f"a weight = {math.nan:g}"
 
@@ -100,7 +104,9 @@ def training_steps(
         if start == 0:
             together = some(images, IMAGES_AT_ONCE)
             squares = preprocessing.squares(together, each=SQUARES_AT_ONCE, seed=seed)
-            yield Step(1, copied_to_all(devices, method.fit_at_once(np.asarray(squares.images))), {})
+            yield Step(
+                1, copied_to_all(devices, method.fit_at_once(np.asarray(squares.images))), {}
+            )
         return
     settings = method.training
     init_key, step_key = jax.random.split(jax.random.key(seed))
@@ -119,10 +125,14 @@ def training_steps(
         end = min(int(block.first) + BLOCK, settings.steps)
         if number == start and jax.process_count() > 1:
             # No step: each compiles in its own time, as a process waits for another in a program for 30 s.
-            state, _ = _run_steps(method, devices, state, block, augmentation, start, start, step_key)
+            state, _ = _run_steps(
+                method, devices, state, block, augmentation, start, start, step_key
+            )
             gathered(start)
         while number < end:
-            stop = min(number + count, end, *((number // multiple + 1) * multiple for multiple in every))
+            stop = min(
+                number + count, end, *((number // multiple + 1) * multiple for multiple in every)
+            )
             clock = time.perf_counter()
             state, metrics = jax.block_until_ready(
                 _run_steps(method, devices, state, block, augmentation, number, stop, step_key)
@@ -210,8 +220,12 @@ def _run_steps(
 
     @jax.jit  # traced once, for the shapes and for the loop
     def step(index: Int[Array, ""], state: State) -> tuple[State, Metrics]:
-        batch, to_plant = (squares[index - block.first] for squares in (block.batches, block.to_plant))
-        stepped = _step(method, state, batch, to_plant, augmentation, jax.random.fold_in(key, index))
+        batch, to_plant = (
+            squares[index - block.first] for squares in (block.batches, block.to_plant)
+        )
+        stepped = _step(
+            method, state, batch, to_plant, augmentation, jax.random.fold_in(key, index)
+        )
         return replicated(stepped, devices=devices)
 
     shapes = jax.eval_shape(step, jnp.int32(0), state)[1]
@@ -257,7 +271,9 @@ def choose_devices(batches: Mapping[str, int], asked: int | None) -> int:
             return f"JAX has {processes} to {there} here"
         if devices % processes:
             return f"must be a multiple of the {processes} processes"
-        undivided = (f"must divide {flag(name)} {size}" for name, size in batches.items() if size % devices)
+        undivided = (
+            f"must divide {flag(name)} {size}" for name, size in batches.items() if size % devices
+        )
         return next(undivided, None)
 
     if asked is None and processes > 1:

@@ -22,19 +22,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--sample", type=int, help="try so many of the cases, chosen by the seed")
     parser.add_argument("--seed", type=int, default=0, help="of the choice and the damage")
-    parser.add_argument("--only", nargs="+", default=[""], help="try the cases whose name begins so")
-    parser.add_argument("--also", action="append", default=[], help="beside a sample, a case of this name")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="try the cases whose name begins so"
+    )
+    parser.add_argument(
+        "--also", action="append", default=[], help="beside a sample, a case of this name"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
-    parser.add_argument("--keep", type=Path, help="an empty folder in which the cases' folders stay")
+    parser.add_argument(
+        "--keep", type=Path, help="an empty folder in which the cases' folders stay"
+    )
     parser.add_argument("--list", action="store_true", help="print the names alone")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="faults_") as temporary:
         material = make_material(Path(temporary))
         warm_up()
-        cases = [case for case in all_cases(material.run) if case.name.startswith((*flags.only, *flags.also))]
+        cases = [
+            case
+            for case in all_cases(material.run)
+            if case.name.startswith((*flags.only, *flags.also))
+        ]
         if flags.sample is not None:
             names = [case.name for case in cases]
-            chosen = {*random.Random(flags.seed).sample(names, min(flags.sample, len(names))), *flags.also}
+            chosen = {
+                *random.Random(flags.seed).sample(names, min(flags.sample, len(names))),
+                *flags.also,
+            }
             cases = [case for case in cases if case.name in chosen]
         if flags.list:
             print("\n".join(case.name for case in cases))
@@ -42,7 +55,12 @@ def main() -> None:
         folder = flags.keep or Path(temporary) / "cases"
         results = []
         for result in run_cases(
-            cases, folder.resolve(), material, jobs=flags.jobs, seed=flags.seed, keep=flags.keep is not None
+            cases,
+            folder.resolve(),
+            material,
+            jobs=flags.jobs,
+            seed=flags.seed,
+            keep=flags.keep is not None,
         ):
             results.append(result)
             if result.missed:

@@ -12,7 +12,15 @@ import numpy as np
 Expected = Literal["accepted", "refused", "either", "same"]
 """`same`: refused, or accepted with the very scores of the run without damage."""
 Outcome = Literal[
-    "accepted", "refused", "untidy", "unnamed", "different", "infinite", "traceback", "hang", "killed"
+    "accepted",
+    "refused",
+    "untidy",
+    "unnamed",
+    "different",
+    "infinite",
+    "traceback",
+    "hang",
+    "killed",
 ]
 
 ACCEPTED_CODES = (0, 1, 3)  # check and predict end in 1 and 3 where they used all but some images
@@ -95,7 +103,9 @@ class Result(NamedTuple):
         return self.outcome not in allowed[self.case.expected]
 
 
-def judge(case: Case, folder: Path, *, code: int, errors: str, material: Material) -> tuple[Outcome, str]:
+def judge(
+    case: Case, folder: Path, *, code: int, errors: str, material: Material
+) -> tuple[Outcome, str]:
     """The outcome of a case that has ended, and its last words.
 
     Args:

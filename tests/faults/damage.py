@@ -69,7 +69,9 @@ def damages(subject: str, folder: Path, number: int) -> Iterator[Damage]:
 
     Not of the log of the training: its rows are drawn, and nothing is computed from them.
     """
-    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size):
+    for file in sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.stat().st_size
+    ):
         for kind in ("flipped", "cut", "zeroed"):
             for place in range(0, PLACES, PLACES // number):
                 if file.name not in (".lock", "metrics.jsonl"):
@@ -81,7 +83,9 @@ def read_run(folder: Path, data: Path) -> object:
     from i3ad_jax import Detector
 
     found = Detector.load(folder).score(data / "test")
-    return [(each.name, each.scores, each.anomalous, each.anomaly_map().tobytes()) for each in found]
+    return [
+        (each.name, each.scores, each.anomalous, each.anomaly_map().tobytes()) for each in found
+    ]
 
 
 def read_half(folder: Path, data: Path) -> object:
@@ -91,7 +95,9 @@ def read_half(folder: Path, data: Path) -> object:
 
     run = RunFolder(folder)
     config = run.read_config()
-    config = dataclasses.replace(config, training=config.training.with_settings({"steps": 2 * _STEPS}))
+    config = dataclasses.replace(
+        config, training=config.training.with_settings({"steps": 2 * _STEPS})
+    )
     train_and_test(config, run, resume=True)
     rows = [{k: v for k, v in row.items() if k != "steps_per_second"} for row in run.read_metrics()]
     return (run.calibration.read_bytes(), run.scores.read_bytes(), rows)
@@ -149,7 +155,10 @@ class Subjects:
         }
         for command in (each for name in commands.keys() & set(names) for each in commands[name]):
             done = subprocess.run(
-                [sys.executable, "-m", "i3ad_jax", *command], cwd=self.base, capture_output=True, text=True
+                [sys.executable, "-m", "i3ad_jax", *command],
+                cwd=self.base,
+                capture_output=True,
+                text=True,
             )
             if done.returncode:
                 sys.exit(f"{command}: {done.stderr}")
@@ -230,7 +239,10 @@ def main() -> None:
                     sys.exit(f"{damage}: or the one beside it ended the process")
                 done.append((damage, outcome))
                 if outcome not in ("refused", "same"):
-                    print(f"{outcome}: python -m tests.faults.damage --only {str(damage)!r}", flush=True)
+                    print(
+                        f"{outcome}: python -m tests.faults.damage --only {str(damage)!r}",
+                        flush=True,
+                    )
     print(table(done))
     sys.exit(any(outcome not in ("refused", "same") for _, outcome in done))
 
@@ -242,9 +254,16 @@ def _quiet() -> None:
 
 def table(done: list[tuple[Damage, str]]) -> str:
     """Counts of outcomes by file, as a Markdown table."""
-    rows = ["| file | refused | same | different | other errors |", "| --- | ---: | ---: | ---: | ---: |"]
+    rows = [
+        "| file | refused | same | different | other errors |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     for name in (*dict.fromkeys(f"{damage.subject}/{damage.file}" for damage, _ in done), "all"):
-        own = [outcome for damage, outcome in done if name in (f"{damage.subject}/{damage.file}", "all")]
+        own = [
+            outcome
+            for damage, outcome in done
+            if name in (f"{damage.subject}/{damage.file}", "all")
+        ]
         counts = Counter(own)
         known = [counts[outcome] for outcome in ("refused", "same", "different")]
         rows.append(f"| {' | '.join(map(str, (name, *known, len(own) - sum(known))))} |")

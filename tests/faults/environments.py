@@ -49,7 +49,10 @@ def cases() -> Iterator[Case]:
             for place, expected in _PLACES.items():
                 called = "long" if len(place) > 99 else ascii(place)
                 yield Case(
-                    f"environments/{name}/out={called}", on(command, out=place), expected, prepare=_files
+                    f"environments/{name}/out={called}",
+                    on(command, out=place),
+                    expected,
+                    prepare=_files,
                 )
             if mounts:
                 moved = on(command, out="mounted/out")

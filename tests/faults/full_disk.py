@@ -122,8 +122,12 @@ def main() -> None:
     print("| command | sizes | refused | accepted | misses |\n| --- | ---: | ---: | ---: | ---: |")
     for name in dict.fromkeys(level.task for level in levels):
         own = [level for level in levels if level.task == name]
-        refused, accepted = (sum(x.outcome == kind for x in own) for kind in ("refused", "accepted"))
-        print(f"| {name} | {len(own)} | {refused} | {accepted} | {sum(bool(x.miss) for x in own)} |")
+        refused, accepted = (
+            sum(x.outcome == kind for x in own) for kind in ("refused", "accepted")
+        )
+        print(
+            f"| {name} | {len(own)} | {refused} | {accepted} | {sum(bool(x.miss) for x in own)} |"
+        )
     sys.exit(any(level.miss for level in levels))
 
 

@@ -97,7 +97,9 @@ def cases() -> Iterator[Case]:
         place = f"train/good/new{suffix}"
         yield _case(f"{name}/whole", place, content, None, expected)
         scored = ("predict", "run", "data/test/good", "--out", "out")
-        yield _case(f"{name}/predict", f"test/good/new{suffix}", content, None, "accepted", command=scored)
+        yield _case(
+            f"{name}/predict", f"test/good/new{suffix}", content, None, "accepted", command=scored
+        )
         if name not in _LARGE:
             for damage, (spoil, ends) in DAMAGE.items():
                 end = "refused" if "refused" in (expected, ends) and ends != "either" else "either"

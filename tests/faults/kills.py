@@ -65,7 +65,9 @@ class Chain:
     misses: list[str] = field(default_factory=list)
 
 
-def kill(trial: Trial, folder: Path, command: tuple[str, ...], moment: Moment, number: int) -> Ended:
+def kill(
+    trial: Trial, folder: Path, command: tuple[str, ...], moment: Moment, number: int
+) -> Ended:
     """Starts a command, sends it a signal at a moment, and waits for its end."""
 
     def before(work: Path) -> None:
@@ -134,7 +136,9 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
     if ended.code or not chain.kills:
         ended = trial.end(folder, trial.start(folder, task.next_command(work)))
     found = trial.said(work)
-    differing = sorted(name for name in found | whole.said if found.get(name) != whole.said.get(name))
+    differing = sorted(
+        name for name in found | whole.said if found.get(name) != whole.said.get(name)
+    )
     if chain.signal != signal.SIGKILL:  # the step at which it was stopped has a row, and is kept
         differing = [name for name in differing if not name.endswith("metrics.jsonl")]
     if ended.code and differing:
@@ -143,7 +147,9 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
         chain.misses.append(f"ended differently: {differing} {found.get('', '')}")
     if left := left_over(work):
         chain.misses.append(f"left behind: {left}")
-    chain.lines.append(f"{task.name} #{chain.seed}: went on: {'; '.join(chain.misses) or 'the same bits'}")
+    chain.lines.append(
+        f"{task.name} #{chain.seed}: went on: {'; '.join(chain.misses) or 'the same bits'}"
+    )
     if not chain.misses:
         shutil.rmtree(folder)
     return chain
@@ -167,7 +173,9 @@ def _with_intruder(
     if first.is_alive() and _is_locked(lock):
         said = [line for line in second.errors.splitlines() if line.startswith("error: ")]
         if second.code != 2 or len(said) != 1:  # it works there, or the folder holds a run
-            chain.misses.append(f"the second was not refused: {second.code} {second.errors[-300:]!r}")
+            chain.misses.append(
+                f"the second was not refused: {second.code} {second.errors[-300:]!r}"
+            )
         chain.lines.append(f"{chain.task.name} #{chain.seed}: the second: {said}")
     first.join(max(0, seconds - (time.monotonic() - began)))
     send(first, chain.signal)
@@ -203,7 +211,9 @@ def _how_stopped(ended: Ended, chain: Chain, *, begun: bool) -> str:
 
 def _on_disk(work: Path) -> str:
     steps = sorted(path.name for path in work.glob("out/checkpoints/*"))
-    others = sum(path.is_file() for path in work.glob("out/**/*") if "checkpoints" not in path.parts)
+    others = sum(
+        path.is_file() for path in work.glob("out/**/*") if "checkpoints" not in path.parts
+    )
     return f"{others} files" + (f", checkpoints {', '.join(steps)}" if steps else "")
 
 
@@ -222,7 +232,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--only", nargs="+", default=[""], help="tasks whose name begins so")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="commands at a time")
-    parser.add_argument("--keep", type=Path, help="an empty folder in which the folders of misses stay")
+    parser.add_argument(
+        "--keep", type=Path, help="an empty folder in which the folders of misses stay"
+    )
     flags = parser.parse_args()
     tasks = [task for task in TASKS if task.name.startswith(tuple(flags.only))]
     with tempfile.TemporaryDirectory(prefix="kills_") as temporary:
@@ -238,7 +250,9 @@ def main() -> None:
                 print(f"{task.name}: {whole.seconds:.1f} s, {whole.changes} changes to files")
             planned = list(chains(tasks, flags.kills, flags.stops, flags.seed))
             done = []
-            for chain in pool.map(_chain, [(trial, chain, wholes[chain.task]) for chain in planned]):
+            for chain in pool.map(
+                _chain, [(trial, chain, wholes[chain.task]) for chain in planned]
+            ):
                 print("\n".join(chain.lines), flush=True)
                 done.append(chain)
     print(table(done))
@@ -259,7 +273,9 @@ def table(done: list[Chain]) -> str:
         for chain in own:
             counts[chain.signal] += chain.kills
         numbers = (counts[signal.SIGKILL], counts[signal.SIGTERM], counts[signal.SIGINT])
-        rows.append(f"| {' | '.join(map(str, (name, *numbers, sum(bool(c.misses) for c in own))))} |")
+        rows.append(
+            f"| {' | '.join(map(str, (name, *numbers, sum(bool(c.misses) for c in own))))} |"
+        )
     return "\n".join(rows)
 
 

@@ -35,7 +35,9 @@ def cases() -> Iterator[Case]:
             yield _table(table, name, written(content))
 
 
-def _case(layout: LayoutName, name: str, disorder: Disorder, expected: Expected, command: str) -> Case:
+def _case(
+    layout: LayoutName, name: str, disorder: Disorder, expected: Expected, command: str
+) -> Case:
     def prepare(folder: Path, material: Material, rng: np.random.Generator) -> None:
         tree = TREES[layout](folder / "tree")
         disorder(tree)
@@ -49,7 +51,9 @@ def _case(layout: LayoutName, name: str, disorder: Disorder, expected: Expected,
     return Case(f"layouts/{layout}/{name}/{command}", arguments, expected, prepare=prepare)
 
 
-def _table(layout: LayoutName, name: str, spoil: Callable[[Path, np.random.Generator], None]) -> Case:
+def _table(
+    layout: LayoutName, name: str, spoil: Callable[[Path, np.random.Generator], None]
+) -> Case:
     def prepare(folder: Path, material: Material, rng: np.random.Generator) -> None:
         tree = TREES[layout](folder / "data")
         table = tree.source if layout == "manifest" else folder / "data/VisA/split_csv/1cls.csv"

@@ -23,7 +23,10 @@ def make_material(folder: Path) -> Material:
     write_data(data)
     for command in (on(TRAIN, out="run"), PREDICT):
         subprocess.run(
-            [sys.executable, "-m", "i3ad_jax", *command], cwd=folder, check=True, capture_output=True
+            [sys.executable, "-m", "i3ad_jax", *command],
+            cwd=folder,
+            check=True,
+            capture_output=True,
         )
     return Material(data, folder / "run", (folder / SCORES).read_bytes())
 
@@ -33,7 +36,8 @@ def set_environment(folder: Path) -> None:
     os.environ |= {
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(folder / "cache"),
+        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR")
+        or str(folder / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_NUM_CPU_DEVICES": "1",
         "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",  # exported programs name the lines that called for them

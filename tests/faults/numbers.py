@@ -14,9 +14,29 @@ from .files import copy_data
 Change = Callable[[Path], None]
 I3AD = (
     *("train", "--method", "i3ad", "--data", "data", "--preset", "quick", "--image-size", "32"),
-    *("--width", "2", "--dilations", "2", "--discriminator-width", "2", "--discriminator-depth", "2"),
+    *(
+        "--width",
+        "2",
+        "--dilations",
+        "2",
+        "--discriminator-width",
+        "2",
+        "--discriminator-depth",
+        "2",
+    ),
     *("--context-width", "2", "--latent-size", "3", "--segmenter-width", "0", "--batch-size", "3"),
-    *("--steps", "6", "--iterations", "2", "--patches", "4", "--planted-images", "4", "--run", "out"),
+    *(
+        "--steps",
+        "6",
+        "--iterations",
+        "2",
+        "--patches",
+        "4",
+        "--planted-images",
+        "4",
+        "--run",
+        "out",
+    ),
 )
 
 

@@ -43,7 +43,10 @@ class Option:
     @property
     def number(self) -> type | None:
         """int or float, alone, optional or in a tuple; None if it is no number."""
-        return next((kind for kind in (int, float) if kind in (self.kind, *typing.get_args(self.kind))), None)
+        return next(
+            (kind for kind in (int, float) if kind in (self.kind, *typing.get_args(self.kind))),
+            None,
+        )
 
     def may_be(self, value: str) -> bool:
         """Whether the bounds and what a computer has allow a value."""
@@ -61,7 +64,9 @@ class Option:
             "maximum": lambda bound: given <= bound,
             "below": lambda bound: given < bound,
         }
-        return np.isfinite(float(given)) and all(inside[name](bound) for name, bound in self.bounds.items())
+        return np.isfinite(float(given)) and all(
+            inside[name](bound) for name, bound in self.bounds.items()
+        )
 
 
 def options_of(flags: Any) -> Iterator[Option]:
@@ -107,7 +112,12 @@ def cases() -> Iterator[Case]:
         for option in options_of(kind):
             yield from _cases(option, name, command)
     for value in (*NO_NUMBERS, "-1", "65536", "1" + "0" * 30):
-        yield _case(Option("--port", int, {"minimum": 0, "maximum": 65535}), value, "serve", ("serve", "run"))
+        yield _case(
+            Option("--port", int, {"minimum": 0, "maximum": 65535}),
+            value,
+            "serve",
+            ("serve", "run"),
+        )
 
 
 def _train(method: str) -> tuple[str, ...]:

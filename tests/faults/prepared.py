@@ -18,7 +18,10 @@ from .files import DAMAGE
 MANUAL = Path("tfds/downloads/manual")
 PREPARED = "tfds/mvtec_ad/bottle/1.0.0"
 COMMAND = on(PACK, data="tfds:mvtec_ad/bottle")
-RECORDS = ("mvtec_ad-train.array_record-00000-of-00001", "mvtec_ad-test.array_record-00000-of-00001")
+RECORDS = (
+    "mvtec_ad-train.array_record-00000-of-00001",
+    "mvtec_ad-test.array_record-00000-of-00001",
+)
 # Which of them TFDS needs, or notices, is its own affair.
 OTHERS = ("dataset_info.json", "features.json", "label.labels.txt", "LICENSE")
 INSIDE = {
@@ -44,7 +47,9 @@ def cases() -> Iterator[Case]:
             yield _spoiled(file, damage)
 
 
-def _case(name: str, prepare: Prepare, expected: Expected, *, limits: dict[str, int] | None = None) -> Case:
+def _case(
+    name: str, prepare: Prepare, expected: Expected, *, limits: dict[str, int] | None = None
+) -> Case:
     return Case(
         f"prepared/{name}",
         COMMAND,

@@ -32,7 +32,13 @@ class _Running(NamedTuple):
 
 
 def run_cases(
-    cases: Sequence[Case], folder: Path, material: Material, *, jobs: int, seed: int, keep: bool = False
+    cases: Sequence[Case],
+    folder: Path,
+    material: Material,
+    *,
+    jobs: int,
+    seed: int,
+    keep: bool = False,
 ) -> Iterator[Result]:
     """What becomes of each case, in the order in which they end.
 
@@ -71,12 +77,20 @@ def _end(each: _Running, material: Material, seconds: float) -> Result:
     if hangs and each.process.pid is not None:
         os.killpg(each.process.pid, signal.SIGKILL)
     each.process.join()
-    errors = (each.folder / "stderr").read_text(errors="replace") if (each.folder / "stderr").exists() else ""
+    errors = (
+        (each.folder / "stderr").read_text(errors="replace")
+        if (each.folder / "stderr").exists()
+        else ""
+    )
     if hangs:
-        return Result(each.case, "hang", errors.strip().splitlines()[-1] if errors.strip() else "", seconds)
+        return Result(
+            each.case, "hang", errors.strip().splitlines()[-1] if errors.strip() else "", seconds
+        )
     code = each.process.exitcode
     assert code is not None
-    outcome, detail = judge(each.case, each.folder / "work", code=code, errors=errors, material=material)
+    outcome, detail = judge(
+        each.case, each.folder / "work", code=code, errors=errors, material=material
+    )
     return Result(each.case, outcome, detail, seconds)
 
 

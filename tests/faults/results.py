@@ -12,7 +12,14 @@ from PIL import Image
 from i3ad_jax.errors import InputError
 
 # Of the time and place, or of the command that was resumed.
-_OF_TIME = {"started", "seconds_per_image", "steps_per_second", "environment", "command", "git_commit"}
+_OF_TIME = {
+    "started",
+    "seconds_per_image",
+    "steps_per_second",
+    "environment",
+    "command",
+    "git_commit",
+}
 _OF_TIME |= {"digest"}  # of all that a file says, which is compared by itself
 _TEMPORARY = re.compile(r"\..*|.*\.orbax-checkpoint-tmp.*")
 _GROWING = ("metrics.jsonl", "predictions.partial.csv", "predictions.json", "report.html")
@@ -53,7 +60,11 @@ def wrong_but_readable(folder: Path, whole: Said) -> list[str]:
     """
     found = []
     for name, path in _files(folder).items():
-        if path.name not in _GROWING and whole.get(name) != _digest(path, folder) and _is_readable(path):
+        if (
+            path.name not in _GROWING
+            and whole.get(name) != _digest(path, folder)
+            and _is_readable(path)
+        ):
             found.append(name)
     return found
 
@@ -74,7 +85,8 @@ def _digest(path: Path, folder: Path) -> str:
     if path.suffix in (".json", ".jsonl"):
         try:
             rows = [
-                json.loads(row) for row in ([content] if path.suffix == ".json" else content.splitlines())
+                json.loads(row)
+                for row in ([content] if path.suffix == ".json" else content.splitlines())
             ]
             content = json.dumps(_timeless(rows)).encode()
         except ValueError:

@@ -12,7 +12,14 @@ from .case import Case, Expected, Material
 from .commands import COMMANDS, PREDICT
 from .files import DAMAGE, Damage, copy_run, written
 
-JSON_FILES = ("run.json", "config.json", "calibration.json", "plan.json", "files.json", "results.json")
+JSON_FILES = (
+    "run.json",
+    "config.json",
+    "calibration.json",
+    "plan.json",
+    "files.json",
+    "results.json",
+)
 TEXTS = {
     "list": "[]",
     "null": "null",
@@ -81,11 +88,18 @@ def _strayed(stray: str, name: str) -> Case:
             shutil.rmtree(checkpoints)
         STRAY[stray](checkpoints, rng)
 
-    return Case(f"runs/checkpoints/{stray}/{name}", _COMMANDS[name], _expected(name), prepare=prepare)
+    return Case(
+        f"runs/checkpoints/{stray}/{name}", _COMMANDS[name], _expected(name), prepare=prepare
+    )
 
 
 def _commands_that_read(file: str) -> tuple[str, ...]:
-    if file in ("results.json", "scores.csv", "environment.json", "metrics.jsonl") or file.startswith("maps"):
+    if file in (
+        "results.json",
+        "scores.csv",
+        "environment.json",
+        "metrics.jsonl",
+    ) or file.startswith("maps"):
         return ("report",)
     if file == "files.json":
         return ("predict", "resume", "export")
@@ -129,11 +143,15 @@ def _changed(file: str, place: tuple[str | int, ...], kind: str, name: str) -> C
             del inside[last]
         else:
             inside[last] = VALUES[kind]
-        text = json.dumps(values).replace(json.dumps(10**400), "1e400" if len(above) % 2 else "1" + "0" * 400)
+        text = json.dumps(values).replace(
+            json.dumps(10**400), "1e400" if len(above) % 2 else "1" + "0" * 400
+        )
         (folder / "run" / file).write_text(text)
 
     where = ".".join(map(str, place))
-    return Case(f"runs/{file}/{where}={kind}/{name}", _COMMANDS[name], _expected(name), prepare=prepare)
+    return Case(
+        f"runs/{file}/{where}={kind}/{name}", _COMMANDS[name], _expected(name), prepare=prepare
+    )
 
 
 def _expected(name: str) -> Expected:
@@ -142,7 +160,11 @@ def _expected(name: str) -> Expected:
 
 def _places(values: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """Every key and, of lists, the first place, down to the leaves."""
-    keys = list(values) if isinstance(values, dict) else range(isinstance(values, list) and len(values) > 0)
+    keys = (
+        list(values)
+        if isinstance(values, dict)
+        else range(isinstance(values, list) and len(values) > 0)
+    )
     for key in keys:
         yield (*above, key)
         yield from _places(values[key], (*above, key))

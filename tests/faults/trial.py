@@ -72,19 +72,28 @@ class Trial:
         return folder
 
     def start(
-        self, folder: Path, command: tuple[str, ...], before: Callable[[Path], None] = lambda work: None
+        self,
+        folder: Path,
+        command: tuple[str, ...],
+        before: Callable[[Path], None] = lambda work: None,
     ) -> BaseProcess:
         """Starts a command of `i3ad` in a fork; `before` is called there with its working folder."""
 
         def prepare(work: Path, material: Material, rng: np.random.Generator) -> None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
+            signal.signal(
+                signal.SIGINT, signal.default_int_handler
+            )  # shells have background jobs ignore it
             before(work)
 
         (folder / "stderr").unlink(missing_ok=True)
         case = Case(
-            "", tuple(str(self.data) if word == "data" else word for word in command), prepare=prepare
+            "",
+            tuple(str(self.data) if word == "data" else word for word in command),
+            prepare=prepare,
         )
-        process = FORK.Process(target=run_case, args=(case, folder, Material(self.data, self.run, b""), 0))
+        process = FORK.Process(
+            target=run_case, args=(case, folder, Material(self.data, self.run, b""), 0)
+        )
         process.start()
         return process
 
@@ -97,7 +106,9 @@ class Trial:
             return Ended(-signal.SIGALRM, "hangs")
         errors = folder / "stderr"
         assert process.exitcode is not None
-        return Ended(process.exitcode, errors.read_text(errors="replace") if errors.exists() else "")
+        return Ended(
+            process.exitcode, errors.read_text(errors="replace") if errors.exists() else ""
+        )
 
     def said(self, work: Path) -> Said:
         """What the folder says, found out in a fork."""
@@ -112,7 +123,9 @@ class Trial:
         """Runs a task twice without a stop; it has to end in the same bits."""
         first, second = (self._whole(task, number) for number in range(2))
         if first.said != second.said:
-            differing = sorted(name for name in first.said if first.said[name] != second.said.get(name))
+            differing = sorted(
+                name for name in first.said if first.said[name] != second.said.get(name)
+            )
             sys.exit(f"{task.name}: does not end in the same bits by itself: {differing}")
         return second
 
@@ -126,7 +139,9 @@ class Trial:
         changes = count.read_text().splitlines()
         files = (path for path in work.rglob("*") if "run" not in path.parts and path.is_file())
         size = sum(file.lstat().st_blocks * 512 for file in files)
-        return Whole(self.said(work), seconds, len(changes), sum(map(begins_checkpoint, changes)), size)
+        return Whole(
+            self.said(work), seconds, len(changes), sum(map(begins_checkpoint, changes)), size
+        )
 
     def _must(self, task: Task, ended: Ended) -> None:
         if ended.code:

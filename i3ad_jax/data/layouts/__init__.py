@@ -63,10 +63,18 @@ def find_layout(root: Path, *, name: LayoutName = "auto") -> Layout:
         return layout
     matching = {name: layout for name, layout in LAYOUTS.items() if layout.matches(root)}
     signs = [{*layout.signs} for layout in matching.values()]
-    found = {name: layout for name, layout in matching.items() if not any({*layout.signs} < s for s in signs)}
+    found = {
+        name: layout
+        for name, layout in matching.items()
+        if not any({*layout.signs} < s for s in signs)
+    }
     if not found:
         known = "; ".join(f"{name} ({', '.join(layout.signs)})" for name, layout in LAYOUTS.items())
-        raise InputError(f"--data {root}: of no known layout; looked for {known}. Name one by --layout")
+        raise InputError(
+            f"--data {root}: of no known layout; looked for {known}. Name one by --layout"
+        )
     if len(found) > 1:
-        raise InputError(f"--data {root}: could be {' or '.join(found)}; name the layout by --layout")
+        raise InputError(
+            f"--data {root}: could be {' or '.join(found)}; name the layout by --layout"
+        )
     return next(iter(found.values()))

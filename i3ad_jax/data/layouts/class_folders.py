@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from i3ad_jax.data.dataset import NORMAL
-from i3ad_jax.data.layouts.layout import Layout, Listing, Mismatch, Report, by_path, list_folder, refuse
+from i3ad_jax.data.layouts.layout import (
+    Layout,
+    Listing,
+    Mismatch,
+    Report,
+    by_path,
+    list_folder,
+    refuse,
+)
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
 
@@ -85,7 +93,9 @@ class ClassFolders(Layout):
             ]
         )
 
-    def pair_masks(self, root: Path, images: list[Path], report: Report) -> dict[Path, tuple[Path, ...]]:
+    def pair_masks(
+        self, root: Path, images: list[Path], report: Report
+    ) -> dict[Path, tuple[Path, ...]]:
         """The masks of each test image that has any, found by class and stem.
 
         Args:

@@ -33,7 +33,9 @@ class KolektorSdd(Layout):
         folders = [folder for folder in list_folder(root)[1] if folder.name.startswith("kos")]
         items = [_labelled(root, folder, "_label") for folder in folders]
         first = max(len(items) * 4 // 5, 1)
-        train, rest = ([s for item in part for s in item] for part in (items[:first], items[first:]))
+        train, rest = (
+            [s for item in part for s in item] for part in (items[:first], items[first:])
+        )
         return _listing(root, train, rest + [sample for sample in train if sample.defect != NORMAL])
 
 
@@ -44,7 +46,9 @@ class KolektorSdd2(Layout):
 
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
-        return _listing(root, *(_labelled(root, root / split, "_GT") for split in ("train", "test")))
+        return _listing(
+            root, *(_labelled(root, root / split, "_GT") for split in ("train", "test"))
+        )
 
 
 def _listing(root: Path, train: list[Sample], test: list[Sample]) -> Listing:
@@ -69,7 +73,9 @@ def _labelled(root: Path, folder: Path, ending: str) -> list[Sample]:
         if stem not in stems:
             raise InputError(f"{mask}: no image {stem} beside it; rename or remove the mask")
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes
-        defective = pool.map(lambda image: read_mask(masks[image.stem], any_nonzero=True).any(), images)
+        defective = pool.map(
+            lambda image: read_mask(masks[image.stem], any_nonzero=True).any(), images
+        )
         return [
             Sample(
                 image.relative_to(root).as_posix(),

@@ -32,7 +32,9 @@ class Mismatch(NamedTuple):
         problem: the same for people, with what to do.
     """
 
-    kind: Literal["loose_image", "loose_mask", "mask_without_image", "ambiguous_mask", "second_mask"]
+    kind: Literal[
+        "loose_image", "loose_mask", "mask_without_image", "ambiguous_mask", "second_mask"
+    ]
     file: Path
     problem: str
 
@@ -113,13 +115,16 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     try:
         visible = sorted(
-            (path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name
+            (path for path in folder.iterdir() if not path.name.startswith(".")),
+            key=lambda path: path.name,
         )
         folders = [path for path in visible if path.is_dir()]
     except FileNotFoundError:
         return [], []
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+        raise InputError(
+            f"{folder}: cannot be listed ({error.strerror}); check its permissions"
+        ) from error
     images = [path for path in visible if path.suffix.lower() in SUFFIXES and path not in folders]
     for path in (*images, *folders):
         check_name(path)

@@ -54,7 +54,9 @@ class Manifest(Layout):
         """See `Layout`."""
         read = read_parquet if root.suffix.lower() == ".parquet" else read_csv
         cells = read(root, ("path", "split", "label"), optional=("mask",))
-        rows = (Row(where, c["path"], c["split"], c["label"], c.get("mask", "")) for where, c in cells)
+        rows = (
+            Row(where, c["path"], c["split"], c["label"], c.get("mask", "")) for where, c in cells
+        )
         return list_rows(rows, root, folder=root.parent, normal=(NORMAL, "0"))
 
 
@@ -83,7 +85,9 @@ def list_rows(
     listed: dict[str, str] = {}
     for where, path, split, label, mask in rows:
         if not path or not label:
-            raise InputError(f"{where}: {'label' if path else 'path'} is empty; fill it in or remove the row")
+            raise InputError(
+                f"{where}: {'label' if path else 'path'} is empty; fill it in or remove the row"
+            )
         if split not in splits:
             raise InputError(f"{where}: split {split!r} is unknown; give train or test")
         defect = NORMAL if label in normal else label
@@ -93,7 +97,9 @@ def list_rows(
             )
         for name in filter(None, (path, mask)):
             if not os.path.isfile(folder / name):  # noqa: PTH113 (Path.is_file raises where a name is too long)
-                raise InputError(f"{where}: {folder / name}: no such file; correct the row or add the file")
+                raise InputError(
+                    f"{where}: {folder / name}: no such file; correct the row or add the file"
+                )
         path = posixpath.normpath(path)
         if path in listed:
             raise InputError(f"{where}: {path} is in {listed[path]} too; remove one")
@@ -101,7 +107,9 @@ def list_rows(
         masks = (folder / mask,) if mask else ()
         splits[split].append(Sample(path, defect, folder / path, masks, any_nonzero))
     if not splits["train"]:
-        raise InputError(f"{table}: no row of the split train; list the normal images to learn from")
+        raise InputError(
+            f"{table}: no row of the split train; list the normal images to learn from"
+        )
     return Listing(by_path(splits["train"]), by_path(splits["test"]))
 
 
@@ -123,7 +131,9 @@ def read_csv(
             for row in reader:
                 where = f"{file}: line {reader.line_num}"
                 if None in row:
-                    raise InputError(f"{where}: more cells than columns; quote a cell with a comma in it")
+                    raise InputError(
+                        f"{where}: more cells than columns; quote a cell with a comma in it"
+                    )
                 yield where, {name: (row[name] or "").strip() for name in found}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(file, error) from error
@@ -142,7 +152,9 @@ def read_parquet(
         import pyarrow
         from pyarrow import parquet, types
     except ImportError as error:
-        raise InputError(f"{file}: needs pyarrow; pip install 'i3ad_jax[parquet]', or give a CSV") from error
+        raise InputError(
+            f"{file}: needs pyarrow; pip install 'i3ad_jax[parquet]', or give a CSV"
+        ) from error
     try:
         with open_file(file) as content, parquet.ParquetFile(content) as opened:
             names = _present(file, opened.schema_arrow.names, columns, optional)
@@ -153,13 +165,17 @@ def read_parquet(
         kind: Any = field.type.value_type if types.is_dictionary(field.type) else field.type
         text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
         if not (text or types.is_integer(kind) or types.is_null(kind)):
-            raise InputError(f"{file}: column {field.name} holds {kind}; give text or whole numbers")
+            raise InputError(
+                f"{file}: column {field.name} holds {kind}; give text or whole numbers"
+            )
     for number, row in enumerate(table.to_pylist(), start=1):
         cells = {name: "" if value is None else str(value).strip() for name, value in row.items()}
         yield f"{file}: row {number}", cells
 
 
-def _present(file: Path, found: list[str], columns: Sequence[str], optional: Sequence[str]) -> list[str]:
+def _present(
+    file: Path, found: list[str], columns: Sequence[str], optional: Sequence[str]
+) -> list[str]:
     """All of `columns`, and those of `optional` that are there."""
     for name in columns:
         if name not in found:

@@ -25,7 +25,9 @@ class MvtecLoco(ClassFolders):
     train: tuple[str, ...] = (f"train/{NORMAL}", f"validation/{NORMAL}")
     any_nonzero: ClassVar[bool] = True
 
-    def pair_masks(self, root: Path, images: list[Path], report: Report) -> dict[Path, tuple[Path, ...]]:
+    def pair_masks(
+        self, root: Path, images: list[Path], report: Report
+    ) -> dict[Path, tuple[Path, ...]]:
         """See `ClassFolders`; all masks in the folder of an image are its own."""
         owners: dict[tuple[str, str], Path] = {}
         for image in images:
@@ -45,7 +47,9 @@ class MvtecLoco(ClassFolders):
             for place in own:
                 found, _ = list_folder(place)
                 if (folder.name, place.name) not in owners:
-                    problem = f"no image of that name in {self.test}/{folder.name}; rename or remove it"
+                    problem = (
+                        f"no image of that name in {self.test}/{folder.name}; rename or remove it"
+                    )
                     report(Mismatch("mask_without_image", place, problem))
                 elif not found:
                     problem = "no masks; put them there or remove the folder"

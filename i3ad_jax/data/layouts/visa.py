@@ -35,17 +35,25 @@ class Visa(Layout):
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
         if exists(root, SPLIT):
-            raise InputError(f"{root}: holds the categories of VisA; name one of them, such as {root}/candle")
+            raise InputError(
+                f"{root}: holds the categories of VisA; name one of them, such as {root}/candle"
+            )
         root = Path(os.path.abspath(root))  # noqa: PTH100 (has a name even if it is ".", and keeps links)
         table = root.parent / SPLIT
         if not exists(root.parent, SPLIT):
-            raise InputError(f"{table}: no such file; the split of {root} is read from it: put it there")
+            raise InputError(
+                f"{table}: no such file; the split of {root} is read from it: put it there"
+            )
         rows, objects = [], set()
         for where, cells in read_csv(table, ("object", "split", "label", "image", "mask")):
             objects.add(cells["object"])
             if cells["object"] == root.name:
-                rows.append(Row(where, cells["image"], cells["split"], cells["label"], cells["mask"]))
+                rows.append(
+                    Row(where, cells["image"], cells["split"], cells["label"], cells["mask"])
+                )
         if not rows:
             known = ", ".join(sorted(objects)) or "none"
-            raise InputError(f"{table}: no rows of {root.name}; name the folder after one of: {known}")
+            raise InputError(
+                f"{table}: no rows of {root.name}; name the folder after one of: {known}"
+            )
         return list_rows(rows, table, folder=root.parent, normal=("normal",), any_nonzero=True)
