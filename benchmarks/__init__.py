@@ -1,1 +1,4 @@
-"""Side by side with PyTorch, and against what the machine can do. `README.md` here explains the figures."""
+"""Benchmarks against PyTorch and against the limits of the machine.
+
+`README.md` in this folder explains the figures.
+"""

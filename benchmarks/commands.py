@@ -1,4 +1,7 @@
-"""`python -m benchmarks.commands`: what people wait for, whole commands from start to exit, by version."""
+"""`python -m benchmarks.commands`: time whole commands, from start to exit, by version.
+
+These are the times that users wait for.
+"""
 
 import sys
 import tempfile
@@ -34,14 +37,15 @@ GRAIN = 5.0  # of 255, standard deviation: smooth pictures are written much fast
 class Flags:
     """Time train and predict as processes, and write commands.json and .md to OUT.
 
-    With --against the same commands of another installation take turns with this one's, and the ratio of
-    each is printed: what is below 1 has become slower.
+    With --against the same commands of another installation take turns with this one's, and the
+    ratio of each is printed: a ratio below 1 means that the command has become slower.
     """
 
     out: Path = Path("commands")
     """Folder for the table."""
     data: str = "textures:weave"
-    """What to train on, in any form that train takes; the photographs are its test images in other sizes."""
+    """Training data, in any form that train takes; the photographs are its test images in other
+    sizes."""
     against: Path | None = None
     """The Python of another environment, in which another version is installed."""
     images: int = 500
@@ -62,7 +66,7 @@ class Installation:
     cache: Path
 
     def command(self, name: str, *arguments: str | Path, cache: Path | None = None) -> Cost:
-        """What `python -m i3ad_jax.NAME` takes, with its own compiled programs or those in `cache`."""
+        """Measure `python -m i3ad_jax.NAME` with its own compiled programs or those in `cache`."""
         command = [self.python, "-m", f"i3ad_jax.{name}", *arguments]
         return cost_of(command, environment=clean_environment(cache or self.cache))
 

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.gpu`: all that only a GPU can tell, in 20 minutes, the most telling first."""
+"""`python -m benchmarks.gpu`: all measurements that need a GPU, the most important first.
+
+They take 20 minutes.
+"""
 
 import gc
 import os
@@ -33,8 +36,8 @@ from benchmarks.timing_table import (
 from benchmarks.training_speed import GAN_ALONE, time_steps
 from i3ad_jax import command_line
 from i3ad_jax.config import default_config
+from i3ad_jax.cpu.space_to_depth import few_channels
 from i3ad_jax.errors import InputError
-from i3ad_jax.nn.convolution import few_channels
 
 PROGRAM = "python -m benchmarks.gpu"
 BATCHES = (64, 16, 1, 4, 256)  # the most telling first, the longest last
@@ -75,17 +78,18 @@ DIRECT = "fixed, without space-to-depth"
 
 @dataclass(frozen=True)
 class Flags:
-    """Time loop, early exit and training on a GPU, beside PyTorch, and write gpu.json and .md to OUT.
+    """Time loop, early exit and training on a GPU, beside PyTorch; write gpu.json and .md to OUT.
 
-    Rows are written as they come, the most telling first: what was measured stays when a lease ends early.
-    What fails, as where memory ends, is a row with the reason.
+    Rows are written as they come, the most important first: what was measured stays when a lease
+    ends early. A measurement that fails, for example for lack of memory, becomes a row with the
+    reason.
     """
 
     out: Path = Path("gpu")
     """Folder for the table."""
     run: Path | None = None
-    """A run of I3AD trained with --view whole --levelling no --centre none: rows for the early exit on its
-    test images."""
+    """A run of I3AD trained with --view whole --levelling no --centre none: rows for the early exit
+    on its test images."""
     minutes: float = 20.0
     """After these nothing new is begun; what is left out stands below the table."""
     dry_run: bool = False
@@ -93,7 +97,10 @@ class Flags:
 
 
 class Job(NamedTuple):
-    """Some rows of the table: `work` is "loop", "early exit" (its batch: the slots) or training a preset."""
+    """Rows of the table that are measured together.
+
+    `work` is "loop", "early exit" (its batch: the slots) or training a preset.
+    """
 
     work: str
     dtype: str
@@ -111,9 +118,8 @@ def main(arguments: Sequence[str]) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if not flags.dry_run and (jax.default_backend() != "gpu" or not torch.cuda.is_available()):
         raise InputError("there is no GPU that JAX and PyTorch both see; --dry-run does without")
-    torch.backends.cudnn.benchmark = (
-        True  # XLA too tries out which of cuDNN's algorithms is fastest
-    )
+    # XLA too tries out which of cuDNN's algorithms is fastest.
+    torch.backends.cudnn.benchmark = True
     bench = Bench.prepare(flags)
     jobs = plan(DRY_BATCHES if flags.dry_run else BATCHES, exits=bool(flags.run))
 
@@ -131,7 +137,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def plan(batches: Sequence[int], *, exits: bool) -> list[Job]:
-    """All jobs, the most important first: what the targets are about, then one batch of all else."""
+    """Return all jobs, most important first: those of the targets, then one batch of the rest."""
     best, *others = PRECISIONS
     first, *later = batches
     return [
@@ -173,7 +179,8 @@ def carry_out(
 
 def attempt(job: Job, measure: Callable[[Job], list[Row]]) -> list[Row]:
     """The rows of a job; one with the reason if it fails."""
-    torch.compiler.reset()  # after eight shapes of a network it would no longer compile it, without a word
+    # After eight shapes of a network PyTorch would silently no longer compile it.
+    torch.compiler.reset()
     gc.collect()
     torch.cuda.empty_cache()
     try:
@@ -240,7 +247,7 @@ class Bench:
 
     @property
     def rounds(self) -> int:
-        """Times that each variant is clocked, if it takes no longer than `CLOCKED_SECONDS` allows."""
+        """Number of times that each variant is clocked, as far as `CLOCKED_SECONDS` allows."""
         return 1 if self.dry_run else ROUNDS
 
     def measure(self, job: Job) -> list[Row]:
@@ -261,7 +268,10 @@ class Bench:
         return time_steps(config, job.batch, rounds=2 * self.rounds)
 
     def time_loop(self, job: Job) -> list[Row]:
-        """Rows of all variants of the loop of fixed length, clocked in turns; those that fail without."""
+        """Return the rows of all variants of the loop of fixed length, clocked in turns.
+
+        The row of a variant that fails has no times.
+        """
         subject = self.subject.computing_in(network_dtype(job.dtype))
         # To compile takes most of a dry run: it does so in one dtype.
         eager = self.dry_run and job.dtype != "bfloat16"

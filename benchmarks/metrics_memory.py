@@ -1,4 +1,7 @@
-"""`python -m benchmarks.metrics_memory`: seconds and memory of exact metrics of more maps than fit in it."""
+"""`python -m benchmarks.metrics_memory`: cost of exact metrics of more maps than memory holds.
+
+The cost is seconds and memory.
+"""
 
 import sys
 import tempfile
@@ -31,17 +34,16 @@ COLUMNS = (
     "difference",
 )
 WRITTEN = 1000  # maps that are drawn together
-SHIFT = (
-    0.3  # by which the score of what is anomalous is higher, in widths of the scores' distribution
-)
+# Difference of anomalous and normal scores, in widths of the scores' distribution.
+SHIFT = 0.3
 
 
 @dataclass(frozen=True)
 class Flags:
-    """Measure random maps and scores in files, each in a process of its own, and write the table to OUT.
+    """Measure random maps and scores in files, each in its own process; write the table to OUT.
 
-    Each map has one square of defective pixels. `difference` is to scikit-learn on the first 1,000 maps, and
-    to SciPy's rank-sum test on all image scores.
+    Each map has one square of defective pixels. `difference` is to scikit-learn on the first 1,000
+    maps, and to SciPy's rank-sum test on all image scores.
     """
 
     out: Path = Path("metrics_memory")
@@ -84,7 +86,7 @@ def measure(flags: Flags, folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def trial(what: str, folder: Path) -> dict[str, Any]:
-    """The metrics, their seconds without those of the start, and the peak memory of the whole process."""
+    """Return the metrics, their seconds without the start, and the whole process's peak memory."""
     cost = cost_of(
         [sys.executable, "-m", "benchmarks.metrics_trial", what, folder],
         environment={**clean_environment(folder), "PYTHONPATH": str(Path(__file__).parents[1])},

@@ -1,4 +1,7 @@
-"""One measurement of metrics, in a process that does nothing else, so that its peak memory is theirs."""
+"""One measurement of metrics, in a process that does nothing else.
+
+The peak memory of the process is thus that of the metrics.
+"""
 
 import sys
 import time

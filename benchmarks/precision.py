@@ -1,4 +1,4 @@
-"""The arithmetic of a GPU's tensor cores in both frameworks: what float32 products are rounded to."""
+"""Arithmetic of a GPU's tensor cores in both frameworks: the rounding of float32 products."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import torch
 
-# By the name in the tables: the type that the networks compute in, and JAX's precision of float32 products.
-# In bfloat16 that is JAX's default, as users have it; SSIM asks for full precision itself.
+# By the name in the tables: the type that the networks compute in, and JAX's precision of float32
+# products. In bfloat16 that is JAX's default, as users have it; SSIM itself asks for full
+# precision.
 PRECISIONS = {
     "bfloat16": ("bfloat16", None),
     "tf32": ("float32", "tensorfloat32"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from i3ad_jax.errors import InputError
 
-# Linux counts to a process's peak the memory of the one that started it: a small one starts the command.
+# Linux counts the memory of the parent to a process's peak: a small one starts the command.
 _START = """
 import os, sys, time
 start = time.perf_counter()
@@ -52,7 +52,10 @@ def cost_of(command: Sequence[str | Path], *, environment: Mapping[str, str]) ->
 
 
 def clean_environment(cache: Path) -> dict[str, str]:
-    """The variables of this process without those that mix installations; compiled programs go to `cache`."""
+    """Return the variables of this process without those that mix installations.
+
+    Compiled programs go to `cache`.
+    """
     mixing = {"PYTHONPATH", "JAX_COMPILATION_CACHE_DIR"}
     kept = {name: value for name, value in os.environ.items() if name not in mixing}
     return {**kept, "XDG_CACHE_HOME": str(cache)}

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.reading`: whether training waits for images that are read as they are needed."""
+"""`python -m benchmarks.reading`: compare training on images in memory and read as needed.
+
+This shows whether training waits for images that are read.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from i3ad_jax.config import default_config
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.errors import InputError
 from i3ad_jax.plan import Plan, resolve
-from i3ad_jax.training.steps import steps_of_plan
+from i3ad_jax.training.steps import training_steps
 
 PROGRAM = "python -m benchmarks.reading"
 COLUMNS = ("images", "number", "steps_per_second", "ratio_to_memory")
@@ -24,9 +27,9 @@ STEPS = 100  # that are clocked together: five reads ahead
 
 @dataclass(frozen=True)
 class Flags:
-    """Train on images in memory and on the same ones in a file, in turns; write reading.json and .md to OUT.
+    """Train on images in memory and in a file, in turns; write reading.json and .md to OUT.
 
-    Both take the same steps, so their losses have to be the same too.
+    Both use the same images and take the same steps, so their losses must be the same too.
     """
 
     data: tyro.conf.Positional[str]
@@ -72,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def steps(plan: Plan, images: Rows, losses: list[Any]) -> Callable[[], None]:
     """Return a training that takes `STEPS` more steps at each call, and appends its last losses."""
-    training = steps_of_plan(plan, images, every=(STEPS,))
+    training = training_steps(plan, images, every=(STEPS,))
 
     def run() -> None:
         step = next(step for step in training if step.number % STEPS == 0)

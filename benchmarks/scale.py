@@ -1,4 +1,7 @@
-"""`python -m benchmarks.scale`: what scoring many images takes, by a model of a trial of some of them."""
+"""`python -m benchmarks.scale`: estimate the cost of scoring many images.
+
+The estimate is a model of a trial with a sample of them.
+"""
 
 import sys
 import tempfile
@@ -35,9 +38,10 @@ Bottleneck = Literal["cores", "accelerator", "reading files", "network"]
 
 @dataclass(frozen=True)
 class Flags:
-    """Measure what an image of a folder costs a run; write to OUT what 10,000 to 10,000,000,000 would cost.
+    """Measure a run's cost per image of a folder; write estimates for many images to OUT.
 
-    With --check the folder's images are scored by `i3ad predict` too, beside what the model says of them.
+    The estimates are for 10,000 to 10,000,000,000 images. With --check `i3ad predict` scores the
+    folder's images too, beside the model's estimate of them.
     """
 
     run: tyro.conf.Positional[Path]

@@ -32,9 +32,10 @@ BATCH, ITERATIONS, QUEUE = 4, 3, 16  # where an axis does not say otherwise
 
 @dataclass(frozen=True)
 class Flags:
-    """Time the loop of fixed length along one axis at a time, and write scaling.json, .md and .png to OUT.
+    """Time the loop of fixed length along one axis at a time; write scaling.json, .md, .png to OUT.
 
-    On a CPU several devices are simulated on the same cores: that shows that it works, not that it is faster.
+    On a CPU several devices are simulated on the same cores: that shows that it works, not that it
+    is faster.
     """
 
     out: Path = Path("scaling")
@@ -48,8 +49,9 @@ class Flags:
     iterations: tuple[int, ...] = (0, 1, 3, 10, 30)
     """Mask updates, for four images."""
     devices: tuple[int, ...] = (1,)
-    """Devices that share a queue of 16 images. On a CPU they are simulated and share its threads, which slows
-    the other axes: measure more than one apart, with --batches --sizes --iterations left empty."""
+    """Devices that share a queue of 16 images. On a CPU they are simulated and share its threads,
+    which slows the other axes: measure more than one apart, with --batches --sizes --iterations
+    left empty."""
     rounds: int = 3
     """Times that each point is measured."""
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.serving`: latency, memory and answers of the HTTP service under many clients."""
+"""`python -m benchmarks.serving`: latency, memory and answers of the service with many clients."""
 
 import http.client
 import io
@@ -37,10 +37,11 @@ STARTED = 60  # seconds within which the service must answer
 
 @dataclass(frozen=True)
 class Flags:
-    """Start `i3ad serve`, send it images from many clients at once, and write serving.json and .md to OUT.
+    """Start `i3ad serve`, send it images from many clients; write serving.json and .md to OUT.
 
-    Clients and service share this machine's cores. `chunk_ms` is what the detector takes for as many images
-    as it scores at once, without HTTP; `largest_difference` is between an answer and Detector.score.
+    All clients send at once. Clients and service share this machine's cores. `chunk_ms` is the time
+    that the detector takes for as many images as it scores at once, without HTTP;
+    `largest_difference` is between an answer and Detector.score.
     """
 
     run: tyro.conf.Positional[Path]
@@ -65,7 +66,8 @@ class Load:
         seconds: from a request's first byte to its answer's last, by the request's number.
         differences: of the scores to those expected, relative where they are above 1.
         failures: status, or the error, of each request that was not answered by scores.
-        warm_bytes, compilations_warm: the service's memory, and what it had compiled, after `WARM` requests.
+        warm_bytes, compilations_warm: the service's memory, and what it had compiled, after `WARM`
+            requests.
     """
 
     seconds: list[float] = field(default_factory=list)

@@ -27,9 +27,10 @@ SLOW = 3.0  # a variant this many times slower than the fastest in its first rou
 def paired(
     variants: dict[str, Callable[[], Any]], *, rounds: int, label: str
 ) -> dict[str, list[float]]:
-    """Seconds of each call, A B C A B C ..., so that a change of the machine's speed meets all alike.
+    """Return the seconds of each call, in the order A B C A B C ...
 
-    A variant must have run before, or its compilation is clocked too, and must return only with its result.
+    A change of the machine's speed thus affects all variants alike. A variant must have run before,
+    or its compilation is clocked too, and must return only with its result.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     with tqdm(total=rounds * len(variants), desc=label, unit="run") as progress:
@@ -38,9 +39,8 @@ def paired(
                 fastest = min((times[0] for times in seconds.values() if times), default=np.inf)
                 if not (number and seconds[name][0] > SLOW * fastest):
                     gc.collect()
-                    time.sleep(
-                        PAUSE if jax.default_backend() == "cpu" else 0
-                    )  # a GPU's clock would fall
+                    # A GPU's clock would fall.
+                    time.sleep(PAUSE if jax.default_backend() == "cpu" else 0)
                     start = time.perf_counter()
                     run()
                     seconds[name].append(time.perf_counter() - start)
@@ -57,7 +57,7 @@ def median_seconds(
 
 
 def resident_growth(function: Callable[[], Any]) -> int | None:
-    """Bytes by which the process's resident memory rose at most during a call; None outside Linux."""
+    """Return the peak rise in bytes of resident memory during a call; None outside Linux."""
     reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
     if not reset.exists():
         return None
@@ -92,7 +92,8 @@ def bytes_needed(program: Any) -> int:
 def matmul_rate(dtype: str) -> float:
     """Operations a second of a large matrix product, the better of JAX and PyTorch.
 
-    Of random numbers: a GPU multiplies constants faster, with less power. There one after the other, since
+    Of random numbers: a GPU multiplies constants faster, with less power. There one after the
+        other, since
     its clock rises only under work.
     """
     size, times = (8192, 20) if jax.default_backend() == "gpu" else (2048, 1)
@@ -137,7 +138,10 @@ def synchronise(result: Any) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure is worth nothing without: what a run records, processor, PyTorch, driver and flags."""
+    """Return what a run records, processor, PyTorch, driver and flags.
+
+    A figure is worth nothing without them.
+    """
     return {
         **environment(),
         "processor": processor(),

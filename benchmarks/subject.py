@@ -20,7 +20,7 @@ from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
-from i3ad_jax.inpainting.queue import refine_queue
+from i3ad_jax.inpainting.queue import queue_loops, refine_queue
 from i3ad_jax.inpainting.refine import State as LoopState
 from i3ad_jax.inpainting.refine import refine
 from i3ad_jax.methods.anogan import Anogan, first_latent
@@ -46,7 +46,7 @@ ITERATIONS = {
 
 
 class TorchWay(NamedTuple):
-    """How PyTorch runs a network: `torch.compile`'s mode, None without it, and the layout of the arrays."""
+    """PyTorch's way to run a network: `torch.compile`'s mode, None without it, and array layout."""
 
     mode: str | None
     layout: torch.memory_format = torch.channels_last
@@ -131,28 +131,30 @@ class Subject:
         """I3AD's queue as a function of weights, images and their count; `slots` on each device."""
         method = self.method
         assert isinstance(method, I3AD)
-        options = {"slots": slots, "u": self.u, "settings": method.test.refine}
 
         def run(state: State, images: Images, count: Any) -> LoopState:
             def shard(images: Images, count: Any) -> LoopState:
                 scores = jax.vmap(method.anomaly_score)(Squares.of_pixels(images))
-                return refine_queue(
-                    method.inpaint(state), images, count=count, scores=scores, **options
-                )
+                loops = queue_loops(images, scores=scores, u=self.u, settings=method.test.refine)
+                return refine_queue(method.inpaint(state), loops, count=count, slots=slots)
 
             return shard_over_devices(shard, images, count=count, devices=devices)
 
         return run
 
     def compile(self, loop: Callable[..., Any], *arguments: Any, state: State = None) -> Any:
-        """The loop compiled for arguments of these shapes; `state`: the weights where they lie elsewhere."""
+        """Return the loop compiled for arguments of these shapes.
+
+        `state`: the weights, if they are elsewhere.
+        """
         state = self.state if state is None else state
         return jax.jit(loop, compiler_options=compiler_options()).lower(state, *arguments).compile()
 
     def operations(self) -> float:
-        """Floating-point operations of all iterations for one image, as XLA counts those of one on a CPU.
+        """Return the floating-point operations of all iterations for one image.
 
-        A GPU's client counts none before it compiles, and then not those that it leaves to libraries.
+        XLA counts those of one iteration on a CPU. A GPU's client counts none before it compiles,
+        and then not those that it leaves to libraries.
 
         Raises:
             RuntimeError: JAX was told to do without the CPU.
@@ -236,7 +238,7 @@ def _test_images(config: Config) -> np.ndarray:
 
 def _torch_module(module: Any, way: TorchWay) -> Any:
     module = module.to(device=torch_device(), memory_format=way.layout)
-    # Shapes and strides are fixed; as symbols those of AnoGAN's features take the compiler ten minutes.
+    # Shapes and strides are fixed; as symbols AnoGAN's features take the compiler ten minutes.
     return torch.compile(module, dynamic=False, mode=way.mode) if way.mode else module
 
 

@@ -27,7 +27,7 @@ def write(
     *,
     notes: Mapping[str, Any],
 ) -> str:
-    """Writes NAME.json, a list of the rows, and NAME.md, a table with the notes below; gives the latter."""
+    """Write the rows to NAME.json and a table with notes to NAME.md; return the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     text = _markdown(columns, rows, notes)
     write_json(folder / f"{name}.json", list(rows))

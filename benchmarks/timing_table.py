@@ -35,12 +35,11 @@ from i3ad_jax.runtime.devices import copied_to, devices_for
 
 PROGRAM = "python -m benchmarks.timing_table"
 QUICK_ITERATIONS = 4
-CHECKED_ITERATIONS = (
-    1  # later ones repeat the work, and rounding that has moved a mask's pixel grows in them
-)
+# Later ones repeat the work, and rounding that has moved a mask's pixel grows in them.
+CHECKED_ITERATIONS = 1
 PAPER_SIZE = 256
-# Mean absolute difference of two loops' SSIM maps. Rounding alone moves pixels whose score is next to u in or
-# out of a mask, and what is inpainted there differs.
+# Mean absolute difference of two loops' SSIM maps. Rounding alone moves pixels whose score is next
+# to u in or out of a mask, and what is inpainted there differs.
 MAPS_AGREE = {"float32": 2e-3, "tf32": 5e-2, "bfloat16": 5e-2}
 PAPER_MACHINE = "PyTorch 1.5, Quadro RTX 8000 (the paper's Table 2, not measured here)"
 PAPER = {"framework": PAPER_MACHINE, "variant": "paper"}
@@ -55,23 +54,24 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Flags:
-    """Time the test-time loop in JAX and in PyTorch, in turns, and write timing_table.json and .md to OUT.
+    """Time the test-time loop in JAX and PyTorch, in turns; write timing_table.json, .md to OUT.
 
-    Nothing else should run on the machine meanwhile. The timing is refused where the two do not give the
-    same maps.
+    Nothing else should run on the machine meanwhile. The timing is refused where the two do not
+    give the same maps.
     """
 
     out: Path = Path("timing_table")
     """Folder for the table."""
     run: Path | None = None
-    """A run of I3AD trained with --view whole --levelling no --centre none: its weights, image size, u and
-    test images, and rows for the early exit. Without it, the paper's networks (256 x 256) with weights as
-    they are drawn."""
+    """A run of I3AD trained with --view whole --levelling no --centre none: its weights, image
+    size, u and test images, and rows for the early exit. Without it, the paper's networks
+    (256 x 256) with random weights."""
     methods: tuple[str, ...] = ("i3ad", "l2_ae_projection")
-    """Methods to time without a run: i3ad, l2_ae_projection, anogan (minutes for each image on a CPU)."""
+    """Methods to time without a run: i3ad, l2_ae_projection, anogan (minutes for each image on a
+    CPU)."""
     image_size: int = PAPER_SIZE
-    """Side of the images in pixels without a run. At another than the paper's, the notes say how many
-    operations an image takes at both."""
+    """Side of the images in pixels without a run. At another than the paper's, the notes say how
+    many operations an image takes at both."""
     batches: tuple[int, ...] = ()
     """Images that go through the loop together; by default 1 and 4, on a GPU 1, 16 and 64."""
     rounds: int = 3
@@ -143,8 +143,8 @@ def main(arguments: Sequence[str]) -> None:
         operations = subject.operations()
         least = {dtype: operations / limit for dtype, limit in limits.items()}
         for batch in batches:
-            # Few CPUs compute in bfloat16: where it is emulated, one batch of it is long enough. The
-            # baselines compute in float32 alone.
+            # Few CPUs compute in bfloat16: where it is emulated, one batch of it is long enough.
+            # The baselines compute in float32 alone.
             both = batch == batches[0] or jax.default_backend() == "gpu"
             dtypes = (
                 ("float32", "bfloat16") if both and subject.method.name == "i3ad" else ("float32",)
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str]) -> None:
             rows += time_fixed(subject, batch, dtypes=dtypes, rounds=rounds, least=least)
     if flags.run:
         for slots in (*batches, 2 * batches[-1]):
-            # On one device, to compare with the loop of fixed length; on all, as the commands have it.
+            # On one device, to compare with the loop of fixed length; on all, as in the commands.
             counts = {1, devices_for(len(subjects[0].images), together=slots)}
             rows += [
                 time_queue(subjects[0], slots, devices=n, rounds=rounds) for n in sorted(counts)
@@ -183,7 +183,8 @@ def first_runs(
     subject: Subject, batch: int, dtypes: Sequence[str]
 ) -> tuple[dict[str, First], dict[str, Variant]]:
     """All variants of the loop of fixed length, and the first run of each, by the same names."""
-    torch.compiler.reset()  # after eight shapes of a network it would no longer compile it, without a word
+    # After eight shapes of a network PyTorch would silently no longer compile it.
+    torch.compiler.reset()
     both = (*_torch_variants(subject, batch, dtypes), *_jax_variants(subject, batch, dtypes))
     variants = {f"{variant.framework} {variant.name} {variant.dtype}": variant for variant in both}
     names = tqdm(
@@ -254,7 +255,7 @@ def time_queue(subject: Subject, slots: int, *, devices: int, rounds: int) -> Ro
 
 
 def compare(rows: list[Row]) -> None:
-    """Adds to each measured row how many times as fast it is as PyTorch's best at its batch and dtype.
+    """Add to each measured row its speed relative to PyTorch's best at its batch and dtype.
 
     A queue is compared with PyTorch's best at any batch.
     """

@@ -1,4 +1,4 @@
-"""The networks and test-time optimisers of iterative projection and AnoGAN, reimplemented in PyTorch.
+"""Networks and test-time optimisers of iterative projection and AnoGAN, reimplemented in PyTorch.
 
 Arrays are `b c h w`. Modules carry the names that they have in flax, so weights are copied by name.
 """
@@ -190,9 +190,8 @@ NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "
 
 def _stride_2_kernel(taps: Tensor, layer: nn.Module) -> Tensor:
     """The 4 x 4 kernel that `nn.layers.DownsampleConv` or `UpsampleConv` has as a matrix."""
-    if isinstance(
-        layer, nn.ConvTranspose2d
-    ):  # rows: 2 x 2 input pixels; columns: 2 x 2 output pixels
+    if isinstance(layer, nn.ConvTranspose2d):
+        # Rows: 2 x 2 input pixels; columns: 2 x 2 output pixels.
         taps = taps.reshape(2, 2, layer.in_channels, 2, 2, layer.out_channels)
         # The first pixel of a window has the kernel's last taps.
         return taps.flip(0, 1).permute(2, 5, 0, 3, 1, 4).reshape(*layer.weight.shape).contiguous()

@@ -1,4 +1,4 @@
-"""The test-time loop in PyTorch, as one would write it there: a Python loop over batched operations.
+"""Test-time loop in idiomatic PyTorch: a Python loop over batched operations.
 
 Arrays are `b c h w`. What does not change from one iteration to the next is computed once.
 """
@@ -14,8 +14,8 @@ from benchmarks.precision import arithmetic
 from i3ad_jax.scoring.ssim import GAUSSIAN_SD, WINDOW_SIZE
 
 C1, C2 = 0.01**2, 0.03**2
-# Images of the checkerboard pass that go through the network together, or as many as in the loop: more do not
-# fill a GPU better, but take four times the loop's memory and another compilation.
+# Images of the checkerboard pass that go through the network together, or as many as in the loop:
+# more do not fill a GPU better, but take four times the loop's memory and another compilation.
 TOGETHER = 64
 Generator = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -23,7 +23,8 @@ Generator = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class Ssim:
     """SSIM with reference images, Gaussian window, mirrored borders.
 
-    In full float32 whatever the networks compute in, as ours: variances are differences of large numbers.
+    In full float32 whatever the networks compute in, as ours: variances are differences of large
+        numbers.
     """
 
     def __init__(self, references: Tensor) -> None:
@@ -73,7 +74,10 @@ def checkerboards(images: Tensor, patches: int) -> Tensor:
 def refine(
     generate: Generator, images: Tensor, *, u: float, iterations: int, patches: int
 ) -> Tensor:
-    """The SSIM maps, `b h w`, after all iterations; pixels outside the mask are the previous image's."""
+    """Return the SSIM maps, `b h w`, after all iterations.
+
+    Pixels outside the mask are those of the previous image.
+    """
     masks = checkerboards(images, patches)
     every_image, every_mask = images.repeat_interleave(4, dim=0), masks.repeat(len(images), 1, 1, 1)
     parts = (x.split(max(TOGETHER, len(images))) for x in (every_image, every_mask))

@@ -1,6 +1,7 @@
-"""The networks of `i3ad_jax.nn`, reimplemented in PyTorch: a reference for tests and a baseline for speed.
+"""Networks of `i3ad_jax.nn` in PyTorch: a reference for tests and a baseline for speed.
 
-Arrays are `b c h w` here. Modules carry the names that they have in flax, so weights are copied by name.
+Arrays are `b c h w` here. Modules carry the names that they have in flax, so weights are copied by
+name.
 """
 
 import math
@@ -17,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Conv(nn.Conv2d):
-    """A convolution with XLA's SAME padding: ceil(size / stride) outputs, the odd pixel of padding last."""
+    """Convolution with XLA's SAME padding: ceil(size / stride) outputs, odd padding pixel last."""
 
     def __init__(
         self,
@@ -194,7 +195,8 @@ def load_discriminator(
 ) -> PatchDiscriminator:
     """The discriminator with the weights of flax's `PatchDiscriminator`, in evaluation mode.
 
-    Flax takes a step of the power iteration in every call, PyTorch only in training mode: it is taken here.
+    Flax takes a step of the power iteration in every call, PyTorch only in training mode: it is
+        taken here.
     """
     discriminator = PatchDiscriminator(params["conv_0"]["bias"].size, len(params))
     weights = {}

@@ -1,6 +1,7 @@
 """One training step in PyTorch, as `i3ad_jax.methods.i3ad.I3AD.step` does it.
 
-Masks and the discounted weights of the reconstruction loss are given: there a data loader would draw them
+Masks and the discounted weights of the reconstruction loss are given: there a data loader would
+    draw them
 beside the training. Ours draws them inside its step.
 """
 
@@ -19,7 +20,10 @@ from i3ad_jax.methods.inpainting_gan import GanSettings, GanState
 def training_step(
     state: GanState, settings: GanSettings, *, compiled: bool, device: str
 ) -> Callable[[Tensor, Tensor, Tensor], Mapping[str, Tensor]]:
-    """A function that updates both networks on images, masks and weights, `b c h w`, and gives the losses."""
+    """Return a function that updates both networks and returns the losses.
+
+    Its arguments are images, masks and weights, `b c h w`.
+    """
     host = jax.device_get(state)
     generator = load_generator(host.generator)
     discriminator = load_discriminator(host.discriminator, host.spectral).train()

@@ -48,11 +48,11 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Flags:
-    """Time training steps in JAX and in PyTorch, in turns, and write training_speed.json and .md to OUT.
+    """Time training steps in JAX and PyTorch, in turns; write training_speed.json and .md to OUT.
 
-    The step is the GAN's, without the segmenter and the moving average. Ours draws its masks in the step;
-    PyTorch's are drawn beforehand and not clocked. Ten steps are clocked at a time, one call of ours and ten
-    of PyTorch's.
+    The step is the GAN's, without the segmenter and the moving average. Ours draws its masks in the
+    step; PyTorch's are drawn beforehand and not clocked. Ten steps are clocked at a time, one call
+    of ours and ten of PyTorch's.
     """
 
     out: Path = Path("training_speed")

@@ -1,4 +1,4 @@
-"""`python -m experiments.automatic`: what training chooses by itself, held against its other values."""
+"""`python -m experiments.automatic`: compare training's own choices with the other values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,15 +39,15 @@ Measured = Mapping[str, Mapping[str, list[float]]]
 
 @dataclass(frozen=True)
 class AutomaticFlags(Flags):
-    """I3AD as `train` sets it up by itself, and with each of its own choices made otherwise, one at a time.
+    """I3AD as `train` sets it up by itself, and with its own choices changed, one at a time.
 
-    Trains a run for each seed and alternative: minutes each. The view, the generator, the levelling of
-    exposure and what images are centred by are held against their other values; the headline score against
-    whichever score is the best on the test images.
+    Trains a run for each seed and alternative: minutes each. The view, the generator, the levelling
+    of exposure and the centring of images are compared with their other values; the headline score
+    is compared with whichever score is the best on the test images.
     """
 
     choices: tuple[Choice, ...] = tuple(VALUES)
-    """Those to make otherwise. Tiles of large images can take an hour where whole ones take minutes."""
+    """Choices to change. Tiles of large images can take an hour where whole ones take minutes."""
 
 
 def choices_of(run: Loaded) -> dict[str, str]:
@@ -56,7 +56,7 @@ def choices_of(run: Loaded) -> dict[str, str]:
 
 
 def alternatives(chosen: Mapping[str, str], choices: Sequence[Choice]) -> dict[str, dict[str, str]]:
-    """Changes of the settings by their name: one choice at a time, every value that was not chosen."""
+    """Return changes of the settings by name: each value not chosen, one choice at a time."""
     return {
         f"{name} {value}": {name: value}
         for name in choices
@@ -66,7 +66,7 @@ def alternatives(chosen: Mapping[str, str], choices: Sequence[Choice]) -> dict[s
 
 
 def conclude(measured: Measured, chosen: Mapping[str, str]) -> str:
-    """What the choices lost against the best alternative, and the headline against the best score."""
+    """Summarise the losses of the choices to the best alternative, of the headline to the best."""
     own = measured[CHOSEN]
     best = max(measured, key=lambda name: fmean(measured[name]["image AUROC"]))
     gap = difference(measured[best]["image AUROC"], own["image AUROC"])
@@ -78,8 +78,9 @@ def conclude(measured: Measured, chosen: Mapping[str, str]) -> str:
         else f"the best other value, {best}, does better by {gap}"
     )
     return (
-        f"Chosen: {values}. Image AUROC of the headline is {over_seeds(own['image AUROC'])}; {than}."
-        f" The headline lies {lost} below the run's best score, which only test images tell."
+        f"Chosen: {values}. Image AUROC of the headline is {over_seeds(own['image AUROC'])};"
+        f" {than}. The headline lies {lost} below the run's best score, which only test images"
+        " tell."
     )
 
 
@@ -98,8 +99,9 @@ def report(measured: Measured, chosen: Mapping[str, str]) -> Finding:
         title="What training chooses by itself, one choice at a time",
         conclusion=conclude(measured, chosen),
         parts=[
-            "Mean ± standard deviation over seeds; of the headline score, but for the best score's AUROC,"
-            " which only test images tell. The change is that of the first column, seed by seed.",
+            "Mean ± standard deviation over seeds; of the headline score, but for the best score's"
+            " AUROC, which only test images tell. The change is that of the first column, seed by"
+            " seed.",
             markdown.table(["alternative", *FIGURES, "change"], rows),
         ],
         header=["alternative", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))],

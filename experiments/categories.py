@@ -32,16 +32,16 @@ def categories(entries: Sequence[str]) -> dict[str, str]:
 
 
 def category_name(folder: str) -> str:
-    """The name of the category in a folder of this name: the paper's where it is one, else the folder's."""
+    """Return the category's name: the paper's if the folder's name is one, else the folder's."""
     name = folder.removeprefix("mvtec_")
     return name if name in PAPER_ROWS["total"] else folder
 
 
 def table_rows(categories: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The categories that each row of a table averages over: the categories one by one, then the means.
+    """Return the categories that each row averages over: single categories, then the means.
 
-    Categories stand in the paper's order, then the built-in textures, then others as they come. The others
-    are part of the total alone.
+    Categories are in the paper's order, then the built-in textures, then others as they come. The
+    others are part of the total alone.
     """
     order = (*PAPER_ROWS["total"], *BUILT_IN)
     listed = sorted(categories, key=lambda name: order.index(name) if name in order else len(order))
@@ -72,8 +72,8 @@ def _expand(entry: str) -> list[tuple[str, str]]:
     found = [root] if _has_labels(root) else [path for path in inside if _has_labels(path)]
     if not found:
         raise InputError(
-            f"--data {entry}: neither it nor a folder in it is of a layout that has test images; see"
-            " docs/own-images.md"
+            f"--data {entry}: neither it nor a folder in it is of a layout that has test images;"
+            " see docs/own-images.md"
         )
     return [
         (category_name(path.stem if path.is_file() else path.resolve().name), str(path))

@@ -1,4 +1,4 @@
-"""`python -m experiments.checkerboard`: AUROC by iteration from checkerboards of several sizes (Figure 4)."""
+"""`python -m experiments.checkerboard`: AUROC by iteration and checkerboard size (Figure 4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Curves = Mapping[int, Mapping[tuple[str, str], Float[np.ndarray, "seeds t"]]]
 
 @dataclass(frozen=True)
 class Flags(LoopFlags):
-    """AUROC after each iteration, started from checkerboards of several sizes: the paper's Figure 4.
+    """AUROC after each iteration from checkerboards of several sizes: the paper's Figure 4.
 
     u is the same for all of them.
     """
@@ -71,8 +71,8 @@ def conclude(curves: Curves, *, smallest: int) -> str:
         start, end = (over_seeds(spreads[:, i].tolist()) for i in (0, -1))
         last = spreads.shape[1] - 1
         sentences.append(
-            f"The mean of the {metric} AUROC of L2 and SSIM spreads by {start} over the checkerboards after"
-            f" the checkerboard pass and by {end} after {last} iterations."
+            f"The mean of the {metric} AUROC of L2 and SSIM spreads by {start} over the"
+            f" checkerboards after the checkerboard pass and by {end} after {last} iterations."
         )
         if len(curves) > 2:
             others = {patches: of for patches, of in curves.items() if patches != smallest}

@@ -1,4 +1,7 @@
-"""`python -m experiments.choices`: what the paper leaves open in the test-time loop, one choice at a time."""
+"""`python -m experiments.choices`: vary the test-time loop where the paper leaves it open.
+
+One choice is changed at a time.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +31,8 @@ OPEN: Mapping[str, Sequence[Any]] = {
     "shrink": (False, True),
     "stop_tolerance": (0.0, 0.01, 0.1),
 }
-# What changes the scores, or the images that the rule for u looks at; the others change when masks shrink.
+# Settings that change the scores, or the images that the rule for u looks at; the others change
+# when masks shrink.
 NEW_U = {"base", "ssim_constants", "ssim_window", "ssim_score"}
 
 # Choice: name of a figure: its value for each seed.
@@ -39,8 +43,8 @@ Measured = Mapping[str, Mapping[str, list[float]]]
 class Flags(StudyFlags):
     """AUROC and iterations with each choice that the paper leaves open, changed one at a time.
 
-    Where the choice changes scores or what is inpainted, the rule chooses u anew, on the run's held-out
-    normal images.
+    Where the choice changes scores or what is inpainted, the rule chooses u anew, on the run's
+    held-out normal images.
     """
 
 
@@ -105,13 +109,13 @@ def conclude(measured: Measured) -> str:
             continue
         first, *rest = sorted(sizes, key=lambda name: -sizes[name])
         sentences.append(
-            f"{metric} AUROC, L2 and SSIM averaged, is {over_seeds(measured[STORED][figure])} {STORED};"
-            f" it changes most with {first}, by {_signed(changes[first])}"
+            f"{metric} AUROC, L2 and SSIM averaged, is {over_seeds(measured[STORED][figure])}"
+            f" {STORED}; it changes most with {first}, by {_signed(changes[first])}"
             + (f", and by at most {sizes[rest[0]]:.3f} with any other choice." if rest else ".")
         )
     sentences.append(
-        f"{STORED}, a normal image takes {over_seeds(measured[STORED]['iterations_normal'])} iterations and"
-        f" an anomalous one {over_seeds(measured[STORED]['iterations_anomalous'])}."
+        f"{STORED}, a normal image takes {over_seeds(measured[STORED]['iterations_normal'])}"
+        f" iterations and an anomalous one {over_seeds(measured[STORED]['iterations_anomalous'])}."
     )
     return " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
 
@@ -153,8 +157,8 @@ def report(measured: Measured) -> Finding:
         title="What the paper leaves open, one choice at a time",
         conclusion=conclude(measured),
         parts=[
-            "Mean ± standard deviation over seeds; AUROC after all iterations unless a column says otherwise."
-            " The change is that of the column before, seed by seed.",
+            "Mean ± standard deviation over seeds; AUROC after all iterations unless a column says"
+            " otherwise. The change is that of the column before, seed by seed.",
             markdown.table(["choice", *shown.values(), "change of image mean"], rows),
         ],
         header=["choice", *(f"{key}_{part}" for key in keys for part in ("mean", "sd"))],

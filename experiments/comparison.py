@@ -18,7 +18,7 @@ from i3ad_jax.scoring.maps import SCORES
 # Name in the tables: name in results.json.
 METRICS = {"image_auroc": "image_auroc", "pixel_auroc": "pixel_auroc", "aupro": "pixel_aupro"}
 _NAMES = ("category", "method", "score")
-# Besides the scores themselves: the one that a run chose without test images, and whichever was the best.
+# Besides the scores themselves: the one that a run chose without test images, and the best one.
 HEADLINE, BEST = "headline", "best"
 
 
@@ -40,7 +40,7 @@ Results = Mapping[Run, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper: its title, the metric it shows and its columns, pairs of method and score."""
+    """Table of the paper: its title, its metric and its columns, pairs of method and score."""
 
     title: str
     metric: str
@@ -72,7 +72,7 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean over seeds, its standard deviation, and the paper's figure; None where there is none."""
+    """Mean over seeds, its standard deviation, and the paper's figure; None where missing."""
 
     mean: float | None = None
     sd: float | None = None
@@ -107,8 +107,8 @@ def compare(
         results: of the finished runs.
         row: its name.
         members: its categories, of `table_rows`.
-        method, score, metric: what the cell shows, as `results.json` names it; a score may be `HEADLINE` or
-            `BEST`, another one in each run.
+        method, score, metric: what the cell shows, as `results.json` names it; a score may be
+            `HEADLINE` or `BEST`, another one in each run.
         table: the paper's table to compare with; 0 for none.
     """
     measured: dict[str, dict[int, float]] = {}
@@ -154,7 +154,7 @@ def table_markdown(
 def all_methods_csv(
     results: Results, rows: Mapping[str, Sequence[str]]
 ) -> tuple[list[str], list[list[Any]]]:
-    """Header and lines of a CSV file of every method, score and metric of `METRICS` that was measured."""
+    """Return header and lines of a CSV file of all measured methods, scores and `METRICS`."""
     figures = [f"{name}_{part}" for name in METRICS for part in ("mean", "sd")]
     lines = [
         [*names, *(part for cell in cells for part in (cell.mean, cell.sd))]
@@ -173,7 +173,10 @@ def all_methods_markdown(
 
 @cache
 def paper_values() -> dict[tuple[int, str, str, str], float]:
-    """The AUROC that the paper prints, by table, row, method and score; what it leaves open is missing."""
+    """Return the AUROC that the paper prints, by table, row, method and score.
+
+    Cells that the paper leaves empty are missing.
+    """
     with Path(__file__).with_name("paper_values.csv").open(newline="", encoding="utf-8") as file:
         return {
             (int(line["table"]), line["category"], line["method"], line["score"]): float(
@@ -210,7 +213,7 @@ def figure_of(values: Mapping[str, Any], score: str, metric: str) -> float | Non
 
 
 def _paper_mean(row: str, categories: Iterable[str], *, key: tuple[int, str, str]) -> float | None:
-    """The paper's figure for the same categories: the printed one, or else the mean of printed ones.
+    """Return the paper's figure for the same categories: printed, or else the mean of printed ones.
 
     None where the paper lacks one of them.
     """
@@ -226,7 +229,7 @@ def _paper_mean(row: str, categories: Iterable[str], *, key: tuple[int, str, str
 def _all_cells(
     results: Results, rows: Mapping[str, Sequence[str]]
 ) -> list[tuple[tuple[str, str, str], list[Cell]]]:
-    """Row, method and score, and their cell of each of `METRICS`; what has no figure is left out."""
+    """Return row, method and score with their cells of `METRICS`, where they have a figure."""
     lines = []
     methods = dict.fromkeys(run.method for run in results)
     for (row, members), method, score in product(rows.items(), methods, (HEADLINE, BEST, *SCORES)):

@@ -1,7 +1,7 @@
-"""`python -m experiments.cracked_surfaces`: made surfaces with thin cracks, a data set that wants tiles.
+"""`python -m experiments.cracked_surfaces`: synthetic surfaces with thin cracks.
 
-All share their shading; grain, specks and exposure are each one's own. Made as small as a network's input,
-those with a crack look like the others.
+This dataset requires tiles: resized to a network's input, the surfaces with a crack look like the
+others. All share their shading; each has its own grain, specks and exposure.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ Surface = Float[np.ndarray, "h w"]
 
 @dataclass(frozen=True)
 class Flags:
-    """Write 150 normal images to learn from, 40 to test on and 40 with a crack, in MVTec AD's layout."""
+    """Write 150 normal training, 40 normal and 40 cracked test images, in MVTec AD's layout."""
 
     out: Path
     """A new folder for the data set."""

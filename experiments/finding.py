@@ -70,7 +70,7 @@ def difference(values: Sequence[float], others: Sequence[float]) -> Cell:
 def draw_rows(
     axes: Axes, measured: Mapping[str, Mapping[str, Sequence[float]]], labels: Mapping[str, str]
 ) -> None:
-    """A row for each key of `measured`, from above; in it the two figures that `labels` names, over seeds."""
+    """Draw a row for each key of `measured`, from the top: the figures in `labels`, over seeds."""
     place = np.arange(len(measured))[::-1]
     for shift, (name, label) in zip((0.12, -0.12), labels.items(), strict=True):
         values = np.array([figures[name] for figures in measured.values()])

@@ -1,4 +1,4 @@
-"""`python -m experiments.qualitative`: the pictures of the paper's Figures 3, 6 and 7 for one data set."""
+"""`python -m experiments.qualitative`: pictures as in Figures 3, 6 and 7, for one dataset."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -35,15 +35,16 @@ CELL = 0.85  # inches of a picture's side
 
 @dataclass(frozen=True)
 class Flags(StudyFlags):
-    """One picture: inputs with their truth, each method's reconstructions and heat maps, and I3AD's masks.
+    """Picture of inputs with truth, each method's reconstructions and heat maps, I3AD's masks.
 
-    A row for the normal images and for each class of defects: the image whose score is the median of its
-    class in the run of i3ad.
+    A row for the normal images and for each class of defects: the image whose score is the median
+    of its class in the run of i3ad.
     """
 
     runs: tuple[Path, ...] = ()
-    """Folders of trained runs on the same data, one of each method to be shown, i3ad among them. Without any,
-    the runs of l2_ae, l2_ae_projection and i3ad in OUT/runs, which are trained where they are missing."""
+    """Folders of trained runs on the same data, one of each method to be shown, i3ad among them.
+    Without any, the runs of l2_ae, l2_ae_projection and i3ad in OUT/runs, which are trained where
+    they are missing."""
     seeds: tuple[int, ...] = (0,)
     """Without --runs: the seed of all runs; one."""
 
@@ -56,8 +57,8 @@ def load_methods(chosen: Sequence[RunFolder]) -> Subject:
     """Runs of several methods on the same data.
 
     Raises:
-        InputError: a run is not finished or shows other images than the first, or a method has two runs, or
-            i3ad none.
+        InputError: a run is not finished or shows other images than the first, or a method has two
+            runs, or i3ad none.
     """
     configs = [folder.read_config() for folder in chosen]
     methods = [config.method for config in configs]
@@ -76,7 +77,7 @@ def load_methods(chosen: Sequence[RunFolder]) -> Subject:
 
 
 def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.ndarray, " k"]:
-    """Positions of the image with the median score (the lower of two) of each class, the normal one first."""
+    """Return the position of each class's median score (the lower of two), the normal one first."""
     defects = np.array(test.defects)
     classes = [NORMAL, *sorted({*test.defects} - {NORMAL})]
     members = [np.flatnonzero(defects == name) for name in classes]
@@ -86,7 +87,7 @@ def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.nd
 
 
 def draw(figure: Figure, test: Split, traces: Traces, *, patches: int, side: int) -> None:
-    """The checkerboard pass of a square of this side of one image above, then a row for each image."""
+    """Draw one image's checkerboard pass, a square of this side, and below a row for each image."""
     above, below = figure.subfigures(2, 1, height_ratios=(1.15, len(test)), squeeze=False)[:, 0]
     ours = traces["i3ad"]
     square = np.s_[:side, :side]  # the first one of an image in tiles
@@ -148,7 +149,7 @@ def _grey(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def contrasts(test: Split, traces: Traces) -> list[tuple[str, str, str, float, float, float]]:
-    """Path, defect and method, with the mean SSIM score inside the truth, outside, and their ratio."""
+    """Return path, defect, method, mean SSIM score inside and outside the truth, and the ratio."""
     lines = []
     for i, (method, traced) in product(
         np.flatnonzero(test.masks[:].any(axis=(1, 2))), traces.items()
@@ -193,8 +194,9 @@ def report(subject: Subject) -> Finding:
         title="Reconstructions, heat maps and masks",
         conclusion=conclude(subject, lines),
         parts=[
-            "One image of each class: the one with the median SSIM score of i3ad. Truth in green; heat maps"
-            f" are 1 - SSIM from 0 to {HEAT_LIMIT:g}. Above, the checkerboard pass of the last image.",
+            "One image of each class: the one with the median SSIM score of i3ad. Truth in green;"
+            f" heat maps are 1 - SSIM from 0 to {HEAT_LIMIT:g}. Above, the checkerboard pass of the"
+            " last image.",
             markdown.table(header, rows),
         ],
         header=header,

@@ -1,4 +1,4 @@
-"""The runs that experiments train: their settings, where they lie, and training those that are missing."""
+"""Runs of the experiments: their settings, their folders, and training those that are missing."""
 
 import sys
 import time
@@ -31,7 +31,7 @@ def plan(
     preset: str,
     steps: int | None,
 ) -> dict[Run, Config]:
-    """The settings of every run, in the order in which they are trained: all of one seed, then the next.
+    """Return the settings of all runs in the order of training: all of one seed, then the next.
 
     A projection brings the autoencoder with it whose weights it takes.
 
@@ -49,9 +49,8 @@ def plan(
     if unknown:
         raise InputError(f"--methods {unknown[0]}: unknown; choose from {', '.join(METHODS)}")
     wanted = {*methods, *(METHODS[name].weights_of for name in methods)}
-    ordered = [
-        name for name in METHODS if name in wanted
-    ]  # an autoencoder stands before its projection
+    # An autoencoder stands before its projection.
+    ordered = [name for name in METHODS if name in wanted]
     planned, found = {}, categories(data)
     defaults = {method: default_config(method, preset=preset) for method in ordered}
     by_steps = [method for method in ordered if "steps" in defaults[method].flat()]
@@ -74,7 +73,8 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
     """The results of the runs that are done.
 
     Raises:
-        InputError: a run there, done or not, has other settings than the plan; or `out` cannot be written to.
+        InputError: a run there, done or not, has other settings than the plan; or `out` cannot be
+            written to.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -101,8 +101,8 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
     """Trains, or goes on training, and tests; returns what `results.json` holds.
 
     Raises:
-        InputError: a setting or the data cannot be used, training diverged, or the run takes the weights of
-            one that is not finished.
+        InputError: a setting or the data cannot be used, training diverged, or the run takes the
+            weights of one that is not finished.
         Interrupted: on Ctrl-C or SIGTERM during training, after saving.
     """
     folder, config = run_folder(out, run), planned[run]
@@ -117,7 +117,7 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
                 raise InputError(
                     f"takes the weights of {autoencoder}, which is not finished; see there"
                 )
-            evaluate_run(source, config, data=config.data.data, out=folder, command=sys.argv)
+            evaluate_run(source, config, data=config.data, out=folder, command=sys.argv)
         else:
             train_and_test(config, folder, resume=folder.config.exists(), command=sys.argv)
     return read_json(folder.results)

@@ -1,4 +1,7 @@
-"""`python -m experiments.scores`: the paper's plain score beside calibrated ones, from existing runs."""
+"""`python -m experiments.scores`: compare plain and calibrated scores of finished runs.
+
+The plain score is the paper's.
+"""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -43,18 +46,19 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Flags(study.Flags):
-    """Compare image scores from the maps of finished runs; write scores.csv, .md, .png and .svg to OUT.
+    """Compare image scores of finished runs' maps; write scores.csv, .md, .png and .svg to OUT.
 
-    The paper's score is the mean of a map; others take the highest pixels, or the map in units of what
-    held-out normal images show, or both. The headline is what each run chose by planted defects.
+    The paper's score is the mean of a map; others take the highest pixels, or the map in units of
+    the deviation of held-out normal images, or both. The headline is what each run chose by
+    synthetic defects.
     """
 
     runs: tuple[Path, ...] = ()
-    """Runs, or folders in which to look for them: any data, methods and seeds. Without any, runs of i3ad and
-    pca in OUT/runs, which are trained where they are missing."""
+    """Runs, or folders in which to look for them: any data, methods and seeds. Without any, runs of
+    i3ad and pca in OUT/runs, which are trained where they are missing."""
     without: Path | None = None
-    """Text file with names of test images without suffix, one a line, as NAME or CLASS/NAME: data that has
-    them is measured without them too."""
+    """Text file with names of test images without suffix, one a line, as NAME or CLASS/NAME: data
+    that has them is measured without them too."""
 
 
 class Key(NamedTuple):
@@ -99,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
-    """The finished runs at or below each of the paths, sorted; other tests inside a run's folder are not.
+    """Return the finished runs at or below the paths, sorted, without other tests in their folders.
 
     Raises:
         InputError: there is none.
@@ -159,13 +163,13 @@ def _listed(file: Path | None) -> set[str]:
 
 
 def _names(path: str) -> set[str]:
-    """What `--without` may call an image: its name without suffix, with any number of folders before it."""
+    """Return an image's names for `--without`: no suffix, any number of folders before the name."""
     parts = PurePath(path).with_suffix("").parts
     return {"/".join(parts[first:]) for first in range(len(parts))}
 
 
 def _parts(kept: Bool[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Which test images are measured together: all, and where some are to be left out, the others."""
+    """Return the sets of test images to measure: all and, if any are left out, the others."""
     parts = {ALL: np.ones_like(kept)}
     return parts if kept.all() else {**parts, f"without {(~kept).sum()} listed": kept}
 
@@ -200,8 +204,9 @@ def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
         for (key, score), cells in rows.items()
     ]
     conclusion = [
-        f"- {key.data} ({key.images} images), {key.method}: image AUROC {rows[key, PLAIN][0]} by the mean of"
-        f" SSIM, {rows[key, HEADLINE][0]} by the headline score; gain {gain(measured[key], 'image_auroc')}"
+        f"- {key.data} ({key.images} images), {key.method}: image AUROC {rows[key, PLAIN][0]} by"
+        f" the mean of SSIM, {rows[key, HEADLINE][0]} by the headline score; gain"
+        f" {gain(measured[key], 'image_auroc')}"
         for key in sorted(measured)
     ]
     try:
@@ -229,9 +234,10 @@ def _markdown(
     notes = {
         "command": f"{PROGRAM} {shlex.join(arguments)}",
         "seeds": sorted({seed for seeds in measured.values() for seed in seeds}),
-        "scores": "mean: of all pixels, as in the paper; chosen: by the pooling, headline: by the score and"
-        " pooling that tell planted defects from held-out normal images best in each run; calibrated: of the"
-        " map in standard deviations from what held-out normal images show; MS-SSIM: SSIM at several sizes",
+        "scores": "mean: of all pixels, as in the paper; chosen: by the pooling, headline: by the"
+        " score and pooling that tell planted defects from held-out normal images best in each run;"
+        " calibrated: of the map in standard deviations from what held-out normal images show;"
+        " MS-SSIM: SSIM at several sizes",
         "cells": "mean ± standard deviation over seeds; a gain is taken seed by seed",
         **environment(),
     }
@@ -240,7 +246,7 @@ def _markdown(
 
 
 def _figure(measured: Measured) -> Figure:
-    """Image AUROC of each score: a panel for each data set, a dot for each seed, a bar at their mean."""
+    """Draw the image AUROC of each score: a panel a dataset, a dot a seed, a bar at the mean."""
     panels = list(dict.fromkeys((key.data, key.images) for key in sorted(measured)))
     methods = sorted({key.method for key in measured})
     places = np.arange(len(SCORES))

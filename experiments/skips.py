@@ -40,12 +40,13 @@ class Flags(StudyFlags):
     """
 
     runs: tuple[Path, ...] = ()
-    """Folders of trained runs of unet that differ by nothing but seed and skip connections, some without any.
-    Without this flag, the runs in OUT/skips-..., which are trained where they are missing: minutes each."""
+    """Folders of trained runs of unet that differ by nothing but seed and skip connections, some
+    without any. Without this flag, the runs in OUT/skips-..., which are trained where they are
+    missing: minutes each."""
 
 
 def folders(flags: Flags) -> list[RunFolder]:
-    """The runs that the flags name; without any, one of each network for each seed, trained where missing.
+    """Return the runs in the flags, or else one of each network and seed, trained where missing.
 
     Raises:
         InputError: a flag makes no sense, or a run cannot be trained.
@@ -67,8 +68,8 @@ def load_networks(chosen: Sequence[RunFolder]) -> Subject:
     """The runs with their data.
 
     Raises:
-        InputError: one is not finished or not of unet, they differ by more than seed and skip connections,
-            none is without skip connections, or there is no test image with a mask.
+        InputError: one is not finished or not of unet, they differ by more than seed and skip
+            connections, none is without skip connections, or there is no test image with a mask.
     """
     runs = [Loaded.of(folder) for folder in chosen]
     first = runs[0].detector.config
@@ -79,7 +80,8 @@ def load_networks(chosen: Sequence[RunFolder]) -> Subject:
         )
         if config.method != "unet" or config.with_settings(may_differ) != first:
             raise InputError(
-                f"--runs {run.folder.path}: give runs of unet that differ by seed and skip connections alone"
+                f"--runs {run.folder.path}: give runs of unet that differ by seed and skip"
+                " connections alone"
             )
     if all(map(_skips, runs)):
         raise InputError(
@@ -94,7 +96,10 @@ def load_networks(chosen: Sequence[RunFolder]) -> Subject:
 
 
 def measure(subject: Subject) -> Measured:
-    """Image and pixel AUROC of each run; its mean squared error on normal images' pixels and on defects'."""
+    """Return image and pixel AUROC and mean squared errors of each run.
+
+    The errors are those on pixels of normal images and on pixels of defects.
+    """
     test, found = subject.data.test, {}
     for run in sorted(subject.runs, key=_skips):
         scores = read_json(run.folder.results)["scores"]
@@ -121,22 +126,24 @@ def conclude(measured: Measured) -> str:
     }
     none = means[NONE]
     sentences = [
-        f"Without skip connections a pixel of a defect has {_ratio(none):.1f} times the error of one of a"
-        f" normal image; image AUROC is {none['l2_image']:.3f} (L2) and {none['ssim_image']:.3f} (SSIM)."
+        f"Without skip connections a pixel of a defect has {_ratio(none):.1f} times the error of"
+        f" one of a normal image; image AUROC is {none['l2_image']:.3f} (L2) and"
+        f" {none['ssim_image']:.3f} (SSIM)."
     ]
     for skips, figures in means.items():
         if skips != NONE:
             share = figures["defect_error"] / none["defect_error"]
             l2, ssim = (figures[f"{kind}_image"] - none[f"{kind}_image"] for kind in SCORES)
             sentences.append(
-                f"With skip {skips} the error of defects is {share:.2g} of that and {_ratio(figures):.1f}"
-                f" times that of normal images; image AUROC changes by {l2:+.3f} and {ssim:+.3f}."
+                f"With skip {skips} the error of defects is {share:.2g} of that and"
+                f" {_ratio(figures):.1f} times that of normal images; image AUROC changes by"
+                f" {l2:+.3f} and {ssim:+.3f}."
             )
     return " ".join(sentences)
 
 
 def reconstructions(subject: Subject) -> UInt8[np.ndarray, "h w 3"]:
-    """A test image of each kind, and below them their reconstructions by the first run of each network.
+    """Return a test image of each kind above its reconstructions by each network's first run.
 
     Networks stand in the order of `measure`.
     """
@@ -192,8 +199,8 @@ def report(measured: Measured, sheet: UInt8[np.ndarray, "h w 3"]) -> Finding:
         title="Skip connections of the U-Net",
         conclusion=conclude(measured),
         parts=[
-            "Mean ± standard deviation over seeds. Errors are squared, of intensities in [-1, 1]: of the"
-            " pixels of normal test images, and of those of defects.",
+            "Mean ± standard deviation over seeds. Errors are squared, of intensities in [-1, 1]:"
+            " of the pixels of normal test images, and of those of defects.",
             markdown.table(["skips", *shown], [[skips, *line] for skips, line in cells.items()]),
         ],
         header=["skips", *(f"{key}_{part}" for key in keys for part in ("mean", "sd"))],

@@ -26,8 +26,9 @@ Measured = Mapping[str, Float[np.ndarray, "seeds t"]]
 
 @dataclass(frozen=True)
 class Flags(LoopFlags):
-    """At each iteration: scores of normal and of anomalous pixels and their ratio, the masks' area, and
-    whether masks shrink.
+    """Scores of normal and of anomalous pixels, their ratio and the masks' area, by iteration.
+
+    The study also shows whether masks shrink.
     """
 
 
@@ -42,9 +43,9 @@ def measure(subject: Subject) -> Measured:
 
 
 def signal_to_noise(test: Split, traced: Trajectories) -> dict[str, Float[np.ndarray, " t"]]:
-    """For each score its mean over defect-free pixels, over defective pixels, and the second by the first.
+    """Return each score's mean over defect-free pixels, over defective pixels, and their ratio.
 
-    Pixels of annotated images, normal ones included.
+    The ratio is the second divided by the first. Pixels of annotated images, normal ones included.
     """
     figures = {}
     truth = test.masks[test.annotated]
@@ -61,7 +62,7 @@ def signal_to_noise(test: Split, traced: Trajectories) -> dict[str, Float[np.nda
 
 
 def areas(test: Split, masks: Bool[np.ndarray, "n t h w"]) -> dict[str, Float[np.ndarray, " t"]]:
-    """For normal and for anomalous images the masked area in percent, and the fraction without a mask."""
+    """Return masked area in percent and fraction without a mask, of normal and anomalous images."""
     area = 100 * masks.mean(axis=(2, 3))
     empty = area == 0
     figures = {}
@@ -80,9 +81,11 @@ def nesting(masks: Bool[np.ndarray, "n t h w"]) -> dict[str, Float[np.ndarray, "
     The first mask of a score follows the checkerboard pass, which covers everything.
 
     Returns:
-        `changed`: fraction of images whose mask is not the one before. `subset`: fraction of images whose
-        mask lies within the one before; `subset_changed`: of those that changed. `inside`: fraction of all
-        masked pixels that were masked before; `inside_changed`: of those in images whose mask changed.
+        `changed`: fraction of images whose mask is not the one before. `subset`: fraction of images
+            whose
+        mask lies within the one before; `subset_changed`: of those that changed. `inside`: fraction
+        of all masked pixels that were masked before; `inside_changed`: of those in images whose
+        mask changed.
     """
     before, now = masks[:, 1:-1], masks[:, 2:]
     changed = (before != now).any(axis=(2, 3))
@@ -120,20 +123,21 @@ def conclude(measured: Measured) -> str:
     ]:
         rise = over_seeds((measured[ratio][:, -1] / measured[ratio][:, 0]).tolist())
         sentences.append(
-            f"The {ratio.removesuffix('_ratio')} score of an anomalous pixel is {at(ratio, 0)} times that of"
-            f" a normal one after the checkerboard pass and {at(ratio, -1)} times after {last} iterations: a"
-            f" factor of {rise}."
+            f"The {ratio.removesuffix('_ratio')} score of an anomalous pixel is {at(ratio, 0)}"
+            f" times that of a normal one after the checkerboard pass and {at(ratio, -1)} times"
+            f" after {last} iterations: a factor of {rise}."
         )
     sentences.append(
         f"The first mask covers {at('area_normal', min(1, last))} % of a normal image, the last one"
-        f" {at('area_normal', -1)} %; {at('empty_normal', -1)} of the normal images have none at the end. Of"
-        f" an anomalous image the last mask covers {at('area_anomalous', -1)} %."
+        f" {at('area_normal', -1)} %; {at('empty_normal', -1)} of the normal images have none at"
+        f" the end. Of an anomalous image the last mask covers {at('area_anomalous', -1)} %."
     )
     if last >= 2:
         sentences.append(
-            f"Of the second masks {at('subset', 2)} lie within the first, and {at('inside', 2)} of their"
-            f" pixels; from one iteration to the next on average {mean('subset')} and {mean('inside')}. At"
-            f" the last iteration {at('changed', -1)} of the masks still change."
+            f"Of the second masks {at('subset', 2)} lie within the first, and {at('inside', 2)} of"
+            f" their pixels; from one iteration to the next on average {mean('subset')} and"
+            f" {mean('inside')}. At the last iteration {at('changed', -1)} of the masks"
+            " still change."
         )
     return " ".join(sentences)
 
@@ -193,11 +197,12 @@ def report(measured: Measured) -> Finding:
         title="Signal, noise and masks by iteration",
         conclusion=conclude(measured),
         parts=[
-            "Mean ± standard deviation over seeds. `normal` and `anomalous` of a score: its mean over"
-            " defect-free and over defective pixels. `area`: percent of the pixels that are masked; `empty`:"
-            " fraction of images without a mask. `changed`: fraction of images whose mask is not the one"
-            " before. `subset`: fraction of images whose mask lies within the one before, and of those whose"
-            " mask changed. `inside`: the same of masked pixels.",
+            "Mean ± standard deviation over seeds. `normal` and `anomalous` of a score: its mean"
+            " over defect-free and over defective pixels. `area`: percent of the pixels that are"
+            " masked; `empty`: fraction of images without a mask. `changed`: fraction of images"
+            " whose mask is not the one before. `subset`: fraction of images whose mask lies within"
+            " the one before, and of those whose mask changed. `inside`: the same of masked"
+            " pixels.",
             *tables,
         ],
         header=["iteration", *(f"{name}_{part}" for name in names for part in ("mean", "sd"))],

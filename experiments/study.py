@@ -20,7 +20,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.train.session import Interrupted
+from i3ad_jax.training.recorded import Interrupted
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Flags:
     out: Path
     """Folder for the figure (.png, .svg), the numbers (.csv) and the conclusion (.md)."""
     runs: tuple[Path, ...] = ()
-    """Folders of trained runs that differ by nothing but their seed. Without any, the runs in OUT/runs, which
-    are trained where they are missing: minutes each."""
+    """Folders of trained runs that differ by nothing but their seed. Without any, the runs in
+    OUT/runs, which are trained where they are missing: minutes each."""
     data: str = "textures:weave"
     """Without --runs: what to train on, in any form that train takes."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -47,7 +47,7 @@ class LoopFlags(Flags):
     """The same for a study of one loop under either reading of the paper."""
 
     base: Literal["previous", "original"] | None = None
-    """What pixels outside the mask are taken from, as in train; by default as the runs have it. Another base
+    """Source of the pixels outside the mask, as in train; by default that of the runs. Another base
     has another u, chosen by the rule on the runs' held-out normal images."""
 
 
@@ -108,7 +108,7 @@ def settings(flags: Flags) -> Config:
 
 
 def folders(flags: Flags, *, methods: Sequence[str] = ("i3ad",)) -> list[RunFolder]:
-    """The runs that the flags name; without any, those of OUT/runs, trained here where they are missing.
+    """Return the runs in the flags, or else those of OUT/runs, trained here where missing.
 
     Raises:
         InputError: a flag makes no sense, or a run cannot be trained.
@@ -171,8 +171,8 @@ def load_seeds(
         base: of the loop, if not the runs' own; u is then chosen anew.
 
     Raises:
-        InputError: a run is not finished, is of another method or differs from the first, two have one seed,
-            or the test images are not of both classes.
+        InputError: a run is not finished, is of another method or differs from the first, two have
+            one seed, or the test images are not of both classes.
     """
     first = chosen[0].read_config()
     configs = [folder.read_config() for folder in chosen]
@@ -202,7 +202,8 @@ def recalibrated(detector: Detector, data: Dataset, **settings: Any) -> Detector
     """Return the detector with other settings, for the test alone, calibrated with them.
 
     Raises:
-        InputError: a setting cannot be used, or a calibration image is missing from the data or has changed.
+        InputError: a setting cannot be used, or a calibration image is missing from the data or has
+            changed.
     """
     plan, held_out = (
         with_settings(detector, **settings).plan,
@@ -216,7 +217,8 @@ def recalibrated(detector: Detector, data: Dataset, **settings: Any) -> Detector
 def with_settings(detector: Detector, **settings: Any) -> Detector:
     """Return the detector with other settings, for the test alone, and the calibration that it has.
 
-    A study may change what the weights were trained with, such as the patches of the checkerboard, too.
+    A study may change what the weights were trained with, such as the patches of the checkerboard,
+    too.
 
     Raises:
         InputError: a setting cannot be used.

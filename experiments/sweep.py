@@ -13,7 +13,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runtime.cluster import cluster, find_ray
-from i3ad_jax.train.session import Interrupted
+from i3ad_jax.training.recorded import Interrupted
 
 Engine = Literal["here", "ray"]
 _RETRIES = 3  # of a run whose process ended; it goes on from its newest checkpoint
@@ -40,8 +40,8 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Trains and tests runs, and gives each when it has ended: in order, or on Ray as they end.
 
-    On Ray a run has a GPU for itself, or where there is none a machine; one that takes the weights of another
-    waits for it.
+    On Ray a run has a GPU for itself, or where there is none a machine; one that takes the weights
+    of another waits for it.
 
     Args:
         missing: the runs to make.

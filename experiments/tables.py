@@ -1,4 +1,4 @@
-"""`python -m experiments.tables`: tables 1, 3, 4 and 5 of the paper, measured here beside the paper's."""
+"""`python -m experiments.tables`: measure tables 1, 3, 4 and 5, beside the paper's values."""
 
 import signal
 import sys
@@ -26,27 +26,28 @@ from i3ad_jax.config import Config
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import write_csv, write_text
-from i3ad_jax.train.session import Interrupted
+from i3ad_jax.training.recorded import Interrupted
 
 PROGRAM = "python -m experiments.tables"
 HOW_TO_READ = {
     "cells": "mean ± standard deviation over seeds (the paper's figure, ours less the paper's)",
     "figures in brackets": "printed in the paper, not measured here",
-    "means": "over the categories that the column has; the paper's over the same categories, where it has"
-    " them all (its printed mean where they are all of its own)",
+    "means": "over the categories that the column has; the paper's over the same categories, where"
+    " it has them all (its printed mean where they are all of its own)",
 }
 
 
 @dataclass(frozen=True)
 class Flags:
-    """Train and test what is missing in OUT, and write table1, 3, 4, 5 and all_methods (.csv and .md) there.
+    """Train and test what is missing; write table1, 3, 4, 5 and all_methods (.csv, .md) to OUT.
 
-    Give the same command again to go on where it stopped. A run that fails is left out and noted; the exit
-    code is then 1; failures.log has the details.
+    Give the same command again to resume it where it stopped. A run that fails is left out and
+    noted; the exit code is then 1; failures.log has the details.
     """
 
     data: tuple[str, ...]
-    """Categories: any form that train takes, a folder of such folders, or textures for all built-in ones."""
+    """Categories: any form that train takes, a folder of such folders, or textures for all built-in
+    ones."""
     out: Path
     """Folder for the tables; the runs are in its subfolder runs."""
     methods: tuple[str, ...] = tuple(METHODS)
@@ -58,8 +59,9 @@ class Flags:
     steps: int | None = None
     """Training steps of every method that learns by steps; by default those of the preset."""
     engine: Engine = "here"
-    """here: one run after the other. ray: as tasks of this machine, or of the Ray cluster that RAY_ADDRESS
-    names, one on each GPU or machine at a time; OUT and the data must be in folders that all share."""
+    """here: one run after the other. ray: as tasks of this machine, or of the Ray cluster that
+    RAY_ADDRESS names, one on each GPU or machine at a time; OUT and the data must be in folders
+    that all share."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,8 @@ def main(arguments: Sequence[str]) -> None:
     session = Session(flags, planned, finished(planned, flags.out), {}, environment())
     session.write()
     missing = [run for run in planned if run not in session.results]
-    following = iter(
-        [*missing, "end"] if flags.engine == "here" else []
-    )  # on Ray several are at work
+    # On Ray several are at work.
+    following = iter([*missing, "end"] if flags.engine == "here" else [])
     with tqdm(initial=len(session.results), total=len(planned), unit="run") as progress:
         progress.set_description(worked_on := str(next(following, "runs")))
         try:

@@ -1,4 +1,4 @@
-"""`python -m experiments.threshold`: AUROC by the threshold u, and where the rule for u lands (Figure 5)."""
+"""`python -m experiments.threshold`: AUROC by the threshold u, and the rule's choice (Figure 5)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ CLOSE = 0.01  # AUROC: the rule is good if it comes this near to the best u
 
 @dataclass(frozen=True)
 class Flags(LoopFlags):
-    """AUROC with each u that the rule chooses from, and the rule's own choice: the paper's Figure 5.
+    """AUROC with each u that the rule can choose, and with its own choice: the paper's Figure 5.
 
     The rule looks at each run's held-out normal images alone; training applied it.
     """
@@ -77,14 +77,8 @@ def measure(subject: Subject) -> Curves:
     with tqdm(total=len(detectors) * len(candidates), unit="run") as progress:
         for detector, u in product(detectors, candidates):
             progress.set_description(f"u = {u:.2f}")
-            maps = plain_anomaly_maps(
-                detector.method,
-                detector.state,
-                {"u": u},
-                test.images[:],
-                preprocessing=detector.preprocessing,
-                step=detector.calibration.step,
-            )
+            trained = detector.plan.trained(detector.state, step=detector.calibration.step)
+            maps = plain_anomaly_maps(trained, {"u": u}, test.images[:])
             found.append(auroc(test, {score: maps[score] for score in SCORES}))
             progress.update()
     shape = (len(detectors), len(candidates))
@@ -103,9 +97,9 @@ def conclude(curves: Curves) -> str:
     sentences = [f"The rule chose u = {chosen} on held-out normal images."]
     if missed := int((curves.errors.min(axis=1) >= curves.tolerance).sum()):
         sentences.append(
-            f"In {missed} of {len(curves.errors)} runs no u has an L1 error below {curves.tolerance:g}: it"
-            " took the one with the smallest, from which the largest differs by"
-            f" {np.ptp(curves.errors, axis=1).max():.2g} at most."
+            f"In {missed} of {len(curves.errors)} runs no u has an L1 error below"
+            f" {curves.tolerance:g}: it took the one with the smallest, from which the largest"
+            f" differs by {np.ptp(curves.errors, axis=1).max():.2g} at most."
         )
     for metric in METRICS:
         gap = curves.gaps((metric, MEAN))
@@ -115,15 +109,15 @@ def conclude(curves: Curves) -> str:
         best = markdown.listed([f"{curves.candidates[i]:.2f}" for i in areas.argmax(axis=1)])
         verdict = "within" if gap.mean <= CLOSE else "not within"
         sentences.append(
-            f"Its {metric} AUROC, L2 and SSIM averaged, is {curves.at_choice((metric, MEAN))}: {gap} less"
-            f" than with the best u ({best}), {verdict} {CLOSE}; from the worst to the best u it rises by"
-            f" {over_seeds((areas.max(axis=1) - areas.min(axis=1)).tolist())}."
+            f"Its {metric} AUROC, L2 and SSIM averaged, is {curves.at_choice((metric, MEAN))}:"
+            f" {gap} less than with the best u ({best}), {verdict} {CLOSE}; from the worst to the"
+            f" best u it rises by {over_seeds((areas.max(axis=1) - areas.min(axis=1)).tolist())}."
         )
     return " ".join(sentences)
 
 
 def draw(figure: Figure, curves: Curves) -> None:
-    """A panel for each metric, with the rule's choices, and one for the error that the rule looks at."""
+    """Draw a panel for each metric, with the rule's choices, and one for the rule's error."""
     us, panels = curves.candidates, figure.subplots(1, len(METRICS) + 1)
     for axes, metric in zip(panels, METRICS, strict=False):
         for (of, score), areas in curves.auroc.items():
@@ -165,7 +159,8 @@ def report(curves: Curves) -> Finding:
         title="AUROC by the threshold u of the mask",
         conclusion=conclude(curves),
         parts=[
-            "AUROC, mean ± standard deviation over seeds. The best u is each seed's own, for each column.",
+            "AUROC, mean ± standard deviation over seeds. The best u is each seed's own, for each"
+            " column.",
             markdown.table(["u", "L1 error", *columns], rows),
         ],
         header=["u", "l1_error_mean", "l1_error_sd", *header],

@@ -26,7 +26,7 @@ MEAN = "mean"  # of the AUROC of these two, as Figure 4 (a) has it
 
 
 class Trajectories(NamedTuple):
-    """States of the loop: after the checkerboard pass, then after each iteration (t = iterations + 1).
+    """States of the loop: after the checkerboard pass and each iteration (t = iterations + 1).
 
     Attributes:
         maps: the anomaly maps of each score, float32.
@@ -40,7 +40,9 @@ class Trajectories(NamedTuple):
 
 
 def trajectories(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Trajectories:
-    """The states of all images, by as few queues as memory allows; each square costs its own iterations.
+    """Return the states of all images, by as few queues as memory allows.
+
+    Each square costs its own iterations.
 
     Args:
         detector: of I3AD.
@@ -49,7 +51,7 @@ def trajectories(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Tr
     method, preprocessing = detector.method, detector.preprocessing
     assert isinstance(method, I3AD)
     squares = len(images) * len(preprocessing.tiling.corners)
-    # Image, mask and score of each state; a queue's end, where its slowest square runs alone, is dear.
+    # Image, mask and score of each state; a queue's end, its slowest square alone, is expensive.
     bytes_per_square = 4 * (3 + 1 + 1) * preprocessing.side**2 * (method.test.refine.iterations + 1)
     size = max(1, min(squares, MEMORY // bytes_per_square))
     devices = devices_for(size, together=method.throughput.test_batch_size)

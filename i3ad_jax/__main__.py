@@ -31,7 +31,8 @@ def main() -> None:
 
         print(f"i3ad_jax {__version__}")
     elif name in COMMANDS:
-        # Imports make a million objects that stay: looking for garbage among them takes a fifth of a start.
+        # Imports make a million objects that stay: looking for garbage among them takes a fifth of
+        # a start.
         gc.set_threshold(100_000)
         # Packages cannot be interrupted while they are imported: Ctrl-C ends the process at once.
         if (interrupt := signal.getsignal(signal.SIGINT)) is signal.default_int_handler:
@@ -57,7 +58,8 @@ def _help() -> str:
             "",
             *(f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()),
             "",
-            "i3ad COMMAND --help lists the options of a command; i3ad --version prints the version.",
+            "i3ad COMMAND --help lists the options of a command;"
+            " i3ad --version prints the version.",
         ]
     )
 

@@ -112,7 +112,7 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
 
 
 def run(command: Callable[[Sequence[str]], None]) -> None:
-    """Runs a command on the process's arguments and exits: 0, or 2 after one line about a wrong input.
+    """Run a command on the process's arguments and exit: 0, or 2 after one line about wrong input.
 
     SIGTERM and Ctrl-C are one line too, and 128 and the signal's number.
     """
@@ -126,7 +126,7 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
     try:
         for argument in sys.argv[1:]:
             check_name(argument)
-        _set_up_jax()
+        set_up_jax()
         command(sys.argv[1:])
     except InputError as error:
         sys.unraisablehook = lambda _: (
@@ -180,7 +180,7 @@ def _interrupt(number: int, _: Any) -> None:
 
 
 def _silence_libtiff() -> None:
-    """Keeps Pillow's copy of libtiff from printing what is wrong with a file, which the error says too."""
+    """Keep Pillow's libtiff from printing what is wrong with a file: the error says it too."""
     with suppress(OSError, AttributeError):  # another build of Pillow may have none, or hide it
         library = ctypes.CDLL(Image.core.__file__)
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
@@ -190,7 +190,10 @@ def _silence_libtiff() -> None:
 
 
 def _print_unraisable(error: "sys.UnraisableHookArgs") -> None:
-    """As Python does, but for what TensorStore's threads say once Orbax has given up a damaged checkpoint."""
+    """Print an unraisable error as Python does, with one exception.
+
+    What TensorStore's threads say once Orbax has given up a damaged checkpoint is left out.
+    """
     if str(error.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(error)
 
@@ -206,7 +209,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _first_paragraph(box: str) -> str:
-    """tyro's error on one line: what stands between its title and the next rule.
+    """Format tyro's error on one line: what stands between its title and the next rule.
 
     Around it is a box, or nothing where the terminal's encoding is not UTF-8.
     """
@@ -218,8 +221,8 @@ def _first_paragraph(box: str) -> str:
     return " ".join(takewhile(lambda line: not is_rule(line), dropwhile(is_rule, lines)))
 
 
-def _set_up_jax() -> None:
-    """Keeps compiled programs in the user's cache folder, so that a second start is quick; uses all cores."""
+def set_up_jax() -> None:
+    """Cache compiled programs in the user's cache folder, for a quick restart; use all cores."""
     use_every_core()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         # By the XDG specification an empty variable counts as not set.

@@ -32,11 +32,12 @@ class Config(Settings, Generic[Training, Test]):
     """
 
     method: str
-    """What to train: i3ad, l2_ae, ssim_ae, l2_ae_projection, ssim_ae_projection, anogan, f_anogan, aegan,
-    unet or pca. Each has settings of its own: see --method NAME --help."""
+    """What to train: i3ad, l2_ae, ssim_ae, l2_ae_projection, ssim_ae_projection, anogan, f_anogan,
+    aegan, unet or pca. Each has settings of its own: see --method NAME --help."""
     preset: str
-    """Defaults of all other settings: standard (whole images of 64 x 64, some minutes on two CPU cores, or
-    tiles of this size, longer), quick (whole images, fewer steps) or paper (256 x 256)."""
+    """Defaults of all other settings: standard (whole images of 64 x 64, some minutes on two CPU
+    cores, or tiles of this size, longer), quick (whole images, fewer steps) or paper (256 x
+    256)."""
     training: Training
     test: Test
     data: DataSettings = field(default_factory=DataSettings)
@@ -63,7 +64,7 @@ class Config(Settings, Generic[Training, Test]):
                 raise SettingError(name, side, error.problem) from None
 
     def possible_sides(self) -> dict[str, int]:
-        """Side in pixels of the networks' input, by the name of the setting; both while `view` is "auto"."""
+        """Sides in pixels of the networks' input, by setting; both while `view` is "auto"."""
         whole, tiles = {"image_size": self.data.image_size}, {"tile": self.preprocessing.tile}
         return {"whole": whole, "tiles": tiles, "auto": whole | tiles}[self.preprocessing.view]
 
@@ -104,8 +105,8 @@ class Config(Settings, Generic[Training, Test]):
             changes: settings of the test by name.
 
         Raises:
-            SettingError: the method cannot take the weights, a value makes no sense, or the weights depend
-                on the setting.
+            SettingError: the method cannot take the weights, a value makes no sense, or the weights
+                depend on the setting.
         """
         config = self if method == self.method else self.for_method(method)
         if misplaced := changes.keys() & self.trained_with():
@@ -120,7 +121,7 @@ class Config(Settings, Generic[Training, Test]):
         return fixed | METHODS[self.method].trained_with(self.training)
 
     def check_weights_of(self, trained: "Config[Any, Any]") -> None:
-        """Raise SettingError if the weights of a run with settings `trained` depend on one that differs.
+        """Raise SettingError if the weights of a run with settings `trained` need one that differs.
 
         The method may differ, if `for_method` allows it.
         """
@@ -130,7 +131,9 @@ class Config(Settings, Generic[Training, Test]):
                 raise misplaced_setting(name, own[name], method=self.method)
 
     def for_method(self, method: str) -> "Config[Any, Any]":
-        """The settings of another method that takes the same weights, with its preset's for the test.
+        """Return the settings of another method that takes the same weights.
+
+        Those of the test are that method's, by its preset.
 
         Raises:
             SettingError: there is no such method, or it cannot take them.
@@ -168,7 +171,10 @@ def default_config(method: str, *, preset: str = DEFAULT_PRESET) -> Config[Any, 
 
 
 def misplaced_setting(name: str, value: Any, *, method: str) -> SettingError:
-    """The error of a setting that the method does not have, which names those that do; or not for a test."""
+    """Return the error of a setting that the method does not have.
+
+    It names the methods that have it, or says that the setting is not one for a test.
+    """
     owners = [other for other in METHODS if name in default_config(other).flat()]
     if method in owners:
         return SettingError(name, value, "the weights depend on it; train a new run")
@@ -177,7 +183,10 @@ def misplaced_setting(name: str, value: Any, *, method: str) -> SettingError:
 
 
 def _presets(method: Any, preset: Any) -> tuple[Settings, Settings]:
-    """Training and test settings of a method under a preset; those of quick where it has none of its own."""
+    """Return a method's training and test settings under a preset.
+
+    Those of quick where the method has none of its own for the preset.
+    """
     for name, value, known in (("method", method, METHODS), ("preset", preset, PRESETS)):
         if not isinstance(value, str) or value not in known:
             raise SettingError(name, value, f"unknown; one of {', '.join(known)}")

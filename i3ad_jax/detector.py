@@ -1,13 +1,15 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """`Detector`: a method, its settings, its weights and its calibration in one object."""
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,24 +19,28 @@ from jaxtyping import Integer, UInt8
 from i3ad_jax.calibration.calibration import calibrate
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
 from i3ad_jax.calibration.verdict import Rule, VerdictSettings
-from i3ad_jax.config import DEFAULT_PRESET, default_config
+from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
+from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.images import Size
 from i3ad_jax.data.inputs import (
     ImagesLike,
     as_labelled_split,
     as_split,
     readable_again,
 )
+from i3ad_jax.data.layouts import AUTO
 from i3ad_jax.data.load import ARRAYS, absolute_source, load_dataset
 from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import Evaluation
 from i3ad_jax.inference import Inference
-from i3ad_jax.plan import Plan, resolve
+from i3ad_jax.plan import Plan, Resolved, resolve
 from i3ad_jax.runs.calibration_file import read_calibration, write_calibration
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.weights import load_weights
 from i3ad_jax.runtime.devices import own_copy
-from i3ad_jax.training.steps import Step, last_step
+from i3ad_jax.training.recorded import check_resumable, continued, recorded_steps
+from i3ad_jax.training.steps import Step, checked_steps, num_steps
 
 LOG = logging.getLogger(__name__)
 
@@ -63,14 +69,15 @@ class Detector(Inference):
     """A trained and calibrated detector.
 
     Attributes:
-        plan: settings, what the networks see of an image, and the images of training and calibration.
+        plan: settings, what the networks see of an image, and the images of training and
+            calibration.
         state: weights, and the state of the optimisers.
         calibration: what the calibration images taught.
         verdict: settings of the rule that decides, saved with the detector.
     """
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913 (flat options, as in scikit-learn)
         cls,
         images: ImagesLike,
         *,
@@ -78,29 +85,38 @@ class Detector(Inference):
         preset: str = DEFAULT_PRESET,
         devices: int | None = None,
         callbacks: Sequence[Callback] = (),
+        folder: str | Path | None = None,
+        resume: bool = False,
         progress: bool = False,
         **settings: int | float | bool | str | tuple[int, ...] | None,
     ) -> "Detector":
         """Train and calibrate on normal images alone.
 
-        The logger `i3ad_jax` gets the plan and the losses, level INFO. `LearnedLittleWarning` is issued where
-        the network learned less than the simplest replacement of it.
+        The logger `i3ad_jax` gets the plan and the losses, level INFO. `LearnedLittleWarning` is
+        issued where the network learned less than the simplest replacement of it.
 
         Args:
-            images: a data set as `--data` takes it, of which only the normal training images are used; or the
-                images themselves, as `score` takes them.
+            images: a data set as `--data` takes it, of which only the normal training images are
+                used; or the images themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
-            devices: that share every batch of the training, by default one; on a CPU one has all cores.
-            callbacks: functions that are called with `TrainingProgress`, every 20 steps or more often and at
-                the end; an exception that one raises ends the training.
+            devices: that share every batch of the training, by default one; on a CPU one has all
+                cores.
+            callbacks: functions that are called with `TrainingProgress`, every 20 steps or more
+                often and at the end; an exception that one raises ends the training.
+            folder: a new run folder for the plan, checkpoints, losses and the calibrated detector,
+                so that an interrupted training can be resumed; by default nothing is written.
+            resume: continue the run in `folder`, if there is one, from its newest checkpoint: with
+                the same images and settings, of which only `steps` may grow.
             progress: show progress bars.
             settings: any other option of `python -m i3ad_jax.train`, with underscores for dashes.
 
         Raises:
-            InputError: a setting or an image cannot be used, or training diverged.
+            InputError: a setting, an image or the folder cannot be used, or training diverged.
+            Interrupted: with `folder`, on Ctrl-C or SIGTERM, after a checkpoint.
         """
         config = default_config(method, preset=preset).with_settings(settings)
+        read: Callable[[Size], Split]
         if isinstance(images, str | Path):
             config = config.with_settings({"data": absolute_source(str(images))})
             read = lambda size: config.data.load(size=size, progress=progress).train  # noqa: E731
@@ -108,31 +124,27 @@ class Detector(Inference):
             config = config.with_settings({"data": ARRAYS})
             given = readable_again(images)
             read = lambda size: as_split(given, size=size, aspect=config.data.aspect)  # noqa: E731
-        resolved = resolve(config, read)
-        plan, held_out = resolved.plan, resolved.held_out.images[:]
-        for line in plan.describe():
-            LOG.info(line)
-        total = getattr(plan.method.training, "steps", 1)
-
-        def on_step(step: Step) -> None:
-            losses = {name: float(value) for name, value in step.metrics.items()}
-            so_far = partial(cls._so_far, plan, step, held_out)
-            for callback in callbacks:
-                callback(TrainingProgress(step.number, total, losses, so_far))
-
-        last = last_step(
-            plan, resolved.images.images, devices=devices, progress=progress, on_step=on_step
-        )
-        detector = cls.calibrated(plan, last.state, held_out, step=last.number, progress=progress)
+        with ExitStack() as stack:
+            if folder is None:
+                resolved, run = resolve(config, read), None
+                steps = checked_steps(
+                    resolved.plan, resolved.images.images, devices=devices, progress=progress
+                )
+            else:
+                run = RunFolder(Path(folder))
+                resolved = _begin_or_continue(config, run, read, resume=resume, stack=stack)
+                steps = recorded_steps(resolved, run, devices=devices, progress=progress)
+            plan, held_out = resolved.plan, resolved.held_out.images[:]
+            for line in plan.describe():
+                LOG.info(line)
+            last = _follow(plan, steps, held_out, callbacks)
+            state = own_copy(last.state)
+            detector = cls.calibrated(plan, state, held_out, step=last.number, progress=progress)
+            if run is not None:
+                write_calibration(detector.calibration, run)
         if detector.calibration.problem:
             warnings.warn(detector.calibration.problem, LearnedLittleWarning, stacklevel=2)
         return detector
-
-    @classmethod
-    def _so_far(cls, plan: Plan, step: Step, held_out: UInt8[np.ndarray, "n h w 3"]) -> "Detector":
-        """The detector after a step; the next step takes the memory of the state, so it is copied."""
-        state = jax.tree.map(jnp.copy, own_copy(step.state))
-        return cls.calibrated(plan, state, held_out, step=step.number)
 
     @classmethod
     def calibrated(
@@ -144,18 +156,15 @@ class Detector(Inference):
         step: int,
         progress: bool = False,
     ) -> "Detector":
-        """A detector of weights that were trained for `step` steps, calibrated on held-out normal images.
+        """Return a detector of weights trained for `step` steps, calibrated on held-out images.
 
-        The images are of the working size.
+        These are normal images. The images are of the working size.
         """
         calibration = calibrate(
-            plan.method,
-            state,
+            plan.trained(state, step=step),
             held_out,
-            preprocessing=plan.preprocessing,
             scoring=plan.config.scoring,
             seed=plan.config.seed,
-            step=step,
             progress=progress,
         )
         return cls(plan, state, calibration)
@@ -166,8 +175,8 @@ class Detector(Inference):
         """Return the threshold that a fraction of the calibration images exceeds.
 
         Args:
-            false_alarm_rate: this fraction, in (0, 1). With n images, rates below 1 / n are extrapolated to
-                the highest score.
+            false_alarm_rate: this fraction, in (0, 1). With n images, rates below 1 / n are
+                extrapolated to the highest score.
             score: name of a score; by default the one that decides.
 
         Raises:
@@ -187,12 +196,13 @@ class Detector(Inference):
 
         Args:
             score: name of the score that decides; by default the run's selected score.
-            false_alarm_rate: fraction of the calibration images that the threshold calls anomalous, in
-                (0, 1); by default 0.05.
+            false_alarm_rate: fraction of the calibration images that the threshold calls anomalous,
+                in (0, 1); by default 0.05.
             threshold: the threshold itself, in the units of the score; instead of a rate.
 
         Raises:
-            InputError: there is no such score, or the rate is outside (0, 1) or given with a threshold.
+            InputError: there is no such score, or the rate is outside (0, 1) or given with a
+                threshold.
         """
         if false_alarm_rate is not None and threshold is not None:
             raise InputError("false_alarm_rate and threshold: give one of them")
@@ -217,7 +227,8 @@ class Detector(Inference):
 
         Args:
             held_out: normal images that served no training step, as `score` takes them.
-            method: another method that takes these weights, such as l2_ae_projection for those of l2_ae.
+            method: another method that takes these weights, such as l2_ae_projection for those of
+                l2_ae.
             progress: show progress bars.
             settings: options of `python -m i3ad_jax.evaluate`, with underscores for dashes.
 
@@ -245,11 +256,12 @@ class Detector(Inference):
         """Measure the detector on labelled images.
 
         Args:
-            data: a data set as `--data` takes it, whose test images and masks are used; or images, as
-                `score` takes them, with `labels`.
-            labels: for each image 0 or "good" if it is normal, else 1 or the name of its defect class.
-            masks: for each image the defective pixels, in the size of the image, or None if they are not
-                known; of a normal image nothing is needed.
+            data: a data set as `--data` takes it, whose test images and masks are used; or images,
+                as `score` takes them, with `labels`.
+            labels: for each image 0 or "good" if it is normal, else 1 or the name of its defect
+                class.
+            masks: for each image the defective pixels, in the size of the image, or None if they
+                are not known; of a normal image nothing is needed.
             progress: show a progress bar.
 
         Raises:
@@ -259,7 +271,9 @@ class Detector(Inference):
         if labels is None:
             if not isinstance(data, str | Path):
                 raise InputError("labels: give a label for each image, or the path of a data set")
-            found = load_dataset(str(data), size=size, aspect=aspect, progress=progress)
+            own, source = self.config.data, absolute_source(str(data))
+            layout = own.layout if source == own.data else AUTO
+            found = load_dataset(source, size=size, aspect=aspect, layout=layout, progress=progress)
             name, test = found.name, found.test
         else:
             name, test = "images", as_labelled_split(data, labels, masks, size=size, aspect=aspect)
@@ -301,8 +315,9 @@ class Detector(Inference):
         side, (height, width) = self.preprocessing.side, self.preprocessing.size
         seen = "whole images" if (side, side) == (height, width) else f"tiles of {side} x {side}"
         return (
-            f"Detector({self.config.method}, {seen} of {height} x {width}, {len(self.files.trained)} trained,"
-            f" {len(self.files.held_out)} calibrated, {self.rule.score} > {self.rule.threshold:.4g})"
+            f"Detector({self.config.method}, {seen} of {height} x {width},"
+            f" {len(self.files.trained)} trained, {len(self.files.held_out)} calibrated,"
+            f" {self.rule.score} > {self.rule.threshold:.4g})"
         )
 
     def _repr_html_(self) -> str:
@@ -311,3 +326,47 @@ class Detector(Inference):
             lines.append(self.calibration.problem)
         items = "".join(f"<li>{escape(line)}</li>" for line in lines)
         return f"<p>Detector: {escape(self.config.method)}</p><ul>{items}</ul>"
+
+
+def _begin_or_continue(
+    config: Config[Any, Any],
+    run: RunFolder,
+    read: Callable[[Size], Split],
+    *,
+    resume: bool,
+    stack: ExitStack,
+) -> Resolved:
+    """Return the plan of a new run, or of one to be continued, whose folder `stack` locks."""
+    if resume and run.config.exists():
+        check_resumable(run.read_config().flat(), config.flat(), run)
+        stack.enter_context(run.lock())
+        return continued(config, run, read)
+    run.check_free()
+    resolved = resolve(config, read)
+    stack.enter_context(run.lock())
+    run.create(resolved.plan)
+    return resolved
+
+
+def _follow(
+    plan: Plan,
+    steps: Iterator[Step],
+    held_out: UInt8[np.ndarray, "n h w 3"],
+    callbacks: Sequence[Callback],
+) -> Step:
+    """Take all steps, call the callbacks, and return the last step."""
+    total, last = num_steps(plan.method), None
+
+    def so_far(step: Step) -> Detector:
+        # The next step takes the memory of the state.
+        state = jax.tree.map(jnp.copy, own_copy(step.state))
+        return Detector.calibrated(plan, state, held_out, step=step.number)
+
+    for last in steps:
+        losses = {name: float(value) for name, value in last.metrics.items()}
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        LOG.info("step %d of %d: %s", last.number, total, shown)
+        for callback in callbacks:
+            callback(TrainingProgress(last.number, total, losses, partial(so_far, last)))
+    assert last is not None  # there is at least one step
+    return last

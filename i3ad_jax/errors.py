@@ -36,8 +36,8 @@ class ChangedFilesWarning(UserWarning):
 
 
 class LearnedLittleWarning(UserWarning):
-    """A training ended with less than the simplest replacement of the network knows; results mean little."""
+    """A training learned less than the simplest replacement of the network; results mean little."""
 
 
 class IncompleteReportWarning(UserWarning):
-    """A report that was written once more lacks what is not there any more; the message says what."""
+    """A rewritten report lacks what is not there any more; the message names it."""

@@ -1,13 +1,15 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """`AnomalyDetector`: a `Detector` with the interface of scikit-learn and PyOD."""
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import validation
 
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
 from i3ad_jax.config import DEFAULT_PRESET
@@ -22,8 +24,9 @@ Labels = Sequence[int] | Int[np.ndarray, " n"]
 class AnomalyDetector(BaseEstimator):
     """An anomaly detector for images, fitted on normal images alone.
 
-    As in PyOD, higher scores are more anomalous and an anomaly is 1. (The outlier detectors of scikit-learn
-    have it the other way round: lower, and -1.) X is images, not a table: whatever `Detector.score` takes.
+    As in PyOD, higher scores are more anomalous and an anomaly is 1. (The outlier detectors of
+    scikit-learn have it the other way round: lower, and -1.) X is images, not a table: whatever
+    `Detector.score` takes.
 
     Args:
         method: one of `i3ad_jax.methods.METHODS`.
@@ -31,15 +34,16 @@ class AnomalyDetector(BaseEstimator):
         contamination: fraction of normal images that the threshold calls anomalous, in (0, 1).
         selected_score: score that decides; None is the one that synthetic defects select.
         progress: show progress bars.
-        settings: other options of `python -m i3ad_jax.train`, such as `seed` and `steps`, with underscores
-            for dashes; `get_params` and `set_params` name them too, as `GridSearchCV` needs.
+        settings: other options of `python -m i3ad_jax.train`, such as `seed` and `steps`, with
+            underscores for dashes; `get_params` and `set_params` name them too, as `GridSearchCV`
+            needs.
 
     Attributes:
         detector_: the fitted `Detector`, which also returns anomaly maps and saves itself.
         score_: name of the score that decides.
         threshold_: an image with a higher score is anomalous.
-        decision_scores_: scores of the images in `fit`, float64 `n`. Those that were trained on score lower
-            than new ones; the threshold comes from the calibration images among them.
+        decision_scores_: scores of the images in `fit`, float64 `n`. Those that were trained on
+            score lower than new ones; the threshold comes from the calibration images among them.
         labels_: 1 for each of these images above the threshold, else 0.
     """
 
@@ -71,10 +75,16 @@ class AnomalyDetector(BaseEstimator):
         """Return the parameters by name, every given setting among them."""
         return {**super().get_params(deep), **self._settings}
 
+    @classmethod
+    def _parameter_names(cls) -> set[str]:
+        """Return the parameters of `__init__` by name, without `settings`."""
+        parameters = signature(cls).parameters.values()
+        return {x.name for x in parameters if x.kind is not x.VAR_KEYWORD}
+
     @property
     def _settings(self) -> dict[str, Any]:
-        """Settings that were given: what is neither a parameter of `__init__` nor fitted nor private."""
-        own = self._get_param_names()
+        """Return the given settings: attributes not of `__init__`, not fitted and not private."""
+        own = self._parameter_names()
         return {
             name: x
             for name, x in vars(self).items()
@@ -82,8 +92,8 @@ class AnomalyDetector(BaseEstimator):
         }
 
     def set_params(self, **parameters: Any) -> "AnomalyDetector":
-        """Change parameters or settings by name; `fit` refuses those that the method does not have."""
-        own = {*self._get_param_names()}
+        """Change parameters or settings by name; `fit` refuses those the method does not have."""
+        own = self._parameter_names()
         super().set_params(**{name: value for name, value in parameters.items() if name in own})
         for name in parameters.keys() - own:
             setattr(self, name, parameters[name])
@@ -131,11 +141,11 @@ class AnomalyDetector(BaseEstimator):
             NotFittedError: before `fit`.
             InputError: an image cannot be used.
         """
-        check_is_fitted(self, "detector_")
+        validation.check_is_fitted(self, "detector_")
         return np.array([found.score for found in self.detector_.stream(X)], np.float64)
 
     def predict(self, X: ImagesLike) -> Int[np.ndarray, " n"]:  # noqa: N803
-        """Return 1 for each anomalous image, whose score is above `threshold_`, and 0 for a normal one.
+        """Return 1 for each anomalous image, scored above `threshold_`, and 0 for a normal one.
 
         Raises:
             NotFittedError: before `fit`.
@@ -144,9 +154,10 @@ class AnomalyDetector(BaseEstimator):
         return (self.decision_function(X) > self.threshold_).astype(np.int64)
 
     def predict_proba(self, X: ImagesLike) -> Float[np.ndarray, "n 2"]:  # noqa: N803
-        """Return for each image 1 - p and p: its score between the least and largest of `decision_scores_`.
+        """Return 1 - p and p of each image, p its score scaled to the range of `decision_scores_`.
 
-        As PyOD's method "linear", clipped to [0, 1]: an order, not a calibrated probability.
+        p is the score between the least and the largest of `decision_scores_`. As PyOD's method
+        "linear", clipped to [0, 1]: an order, not a calibrated probability.
 
         Raises:
             NotFittedError: before `fit`.

@@ -1,8 +1,10 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """`Evaluation`: metrics of a detector on labelled images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -55,7 +57,8 @@ class Evaluation:
         Args:
             name: of the data.
             test: labelled images.
-            maps, scores: of these images, by the name of the score.
+            maps: of these images, by the name of the score.
+            scores: of these images, by the name of the score.
             rule: that decides.
             thresholds: of every other score.
         """
@@ -75,8 +78,8 @@ class Evaluation:
         """Return one metric.
 
         Args:
-            name: image_auroc, image_ap, f1, recall_at_1, recall_at_5, recall_at_10 (recall at a false-alarm
-                rate of so many per cent), pixel_auroc or pixel_aupro.
+            name: image_auroc, image_ap, f1, recall_at_1, recall_at_5, recall_at_10 (recall at a
+                false-alarm rate of so many per cent), pixel_auroc or pixel_aupro.
             score: name of the score; by default the one that decides.
             defect: a defect class, measured against all normal images; by default all.
 
@@ -120,7 +123,7 @@ class Evaluation:
             InputError: pandas is not installed.
         """
         try:
-            import pandas  # pyright: ignore[reportMissingImports]
+            pandas = import_module("pandas")
         except ImportError as error:
             raise InputError("to_dataframe: needs pandas; pip install pandas") from error
         return pandas.DataFrame(list(self.rows()))
@@ -140,8 +143,8 @@ class Evaluation:
         shown = "unknown" if auroc is None else f"{auroc:.4f}"
         anomalous, normal = (int((self.labels == label).sum()) for label in (1, 0))
         return (
-            f"Evaluation({self.name}, {len(self.paths)} images, {self.rule.score}: image AUROC {shown};"
-            f" above {self.rule.threshold:.4g}: {found.misses} of {anomalous} missed,"
+            f"Evaluation({self.name}, {len(self.paths)} images, {self.rule.score}: image AUROC"
+            f" {shown}; above {self.rule.threshold:.4g}: {found.misses} of {anomalous} missed,"
             f" {found.false_alarms} of {normal} false alarms)"
         )
 

@@ -1,3 +1,4 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """`Inference`: the half of a detector that scores images."""
 
 import math
@@ -23,6 +24,7 @@ from i3ad_jax.plan import Plan
 from i3ad_jax.prediction import Prediction, Trace
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runtime.memory import allowed
+from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.scoring.maps import AnomalyMaps
 
 
@@ -64,9 +66,9 @@ class Inference:
         """Scores, anomaly maps and verdicts.
 
         Args:
-            images: a path of a file or folder, the content of a file as bytes, an array of any size (uint8 or
-                uint16; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch `n h w c`), a Pillow picture, or an
-                iterable of these.
+            images: a path of a file or folder, the content of a file as bytes, an array of any size
+                (uint8 or uint16; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch `n h w c`), a
+                Pillow picture, or an iterable of these.
 
         Raises:
             InputError: an image cannot be used; the message names its path or position.
@@ -81,9 +83,10 @@ class Inference:
             yield found
 
     def attempt(self, images: ImagesLike) -> Iterator[Prediction | Broken]:
-        """As `stream`; but an image that cannot be used yields what is wrong with it, and the others follow.
+        """Yield predictions as `stream` does, and for each unusable image what is wrong with it.
 
-        Two lists of `chunk` images in the working size are in memory at a time.
+        The images after it follow. Two lists of `chunk` images in the working size are in memory at
+        a time.
         """
         for pictures in try_pictures(
             images, size=self.preprocessing.size, aspect=self.config.data.aspect, chunk=self.chunk
@@ -100,8 +103,8 @@ class Inference:
 
         Args:
             split: images of the working size.
-            memory: bytes that the maps may take in memory, by default half of what is free; more are kept
-                in a temporary file.
+            memory: bytes that the maps may take in memory, by default half of what is free; more
+                are kept in a temporary file.
             progress: show a progress bar.
         """
         together = self.preprocessing.tiling.images_for(self.config.throughput.queue_size)
@@ -158,18 +161,11 @@ class Inference:
         return self.trace_pixels(self._resized(images))
 
     def anomaly_maps(
-        self, images: UInt8[np.ndarray, "n h w 3"], *, bar: tqdm | None = None
+        self, images: UInt8[np.ndarray, "n h w 3"], *, bar: ProgressBar | None = None
     ) -> AnomalyMaps:
-        """The map of every score for images of the working size; each moves the bar on, if there is one."""
-        plain = plain_anomaly_maps(
-            self.method,
-            self.state,
-            self.calibration.tuned,
-            images,
-            preprocessing=self.preprocessing,
-            step=self.calibration.step,
-            bar=bar,
-        )
+        """Return every score's map for images of the working size; each moves `bar`, if any."""
+        trained = self.plan.trained(self.state, step=self.calibration.step)
+        plain = plain_anomaly_maps(trained, self.calibration.tuned, images, bar=bar)
         return self.calibration.complete(plain)
 
     def trace_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Trace:

@@ -29,7 +29,8 @@ def overlay(
     level = np.round(heat * 255).astype(np.uint8)
     colours, transparency = _heat_colours()
     grey = image.mean(axis=-1, dtype=np.float32)
-    # Two lookups of 256 levels instead of arithmetic in float64: an image may have 12 million pixels.
+    # Two lookups of 256 levels instead of arithmetic in float64: an image may have 12 million
+    # pixels.
     return np.round(colours[level] + (transparency[level] * grey)[..., None]).astype(np.uint8)
 
 

@@ -1,4 +1,5 @@
-"""`resolve`: from the settings asked for and normal images to a `Plan`, where nothing is automatic."""
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+"""`resolve`: from given settings and normal images to a `Plan`, where nothing is automatic."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +14,8 @@ from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size, working_size
 from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.methods.method import Method
-from i3ad_jax.methods.state import state_shapes
+from i3ad_jax.methods.method import Method, State
+from i3ad_jax.methods.state import Trained, state_shapes
 from i3ad_jax.preprocessing.preprocessing import ALIGNED, Preprocessing
 from i3ad_jax.runtime.memory import check_room
 from i3ad_jax.settings import SettingError, flag
@@ -40,7 +41,8 @@ class Plan:
 
     Attributes:
         asked: settings as the user gave them.
-        choices: settings that decide what networks see and which ones are used; all others are in `asked`.
+        choices: settings that decide what networks see and which ones are used; all others are in
+            `asked`.
         preprocessing: mapping from pixels to the networks' input.
         files: images to train on, and images reserved for calibration.
     """
@@ -61,6 +63,10 @@ class Plan:
     def method(self) -> Method:
         """The method with its networks."""
         return self.config.build()
+
+    def trained(self, state: State, *, step: int) -> Trained:
+        """Return the method with weights that `step` training steps led to."""
+        return Trained(self.method, state, self.preprocessing, step)
 
     def with_asked(self, asked: Config[Any, Any]) -> "Plan":
         """Return the plan of other test settings, with the same choices."""
@@ -84,14 +90,15 @@ class Plan:
         subtracted = {"none": "nothing", "colour": "mean colour", "image": "mean image"}
         lines.append(
             f"brightness {brightness} ({self.choices['levelling'].reason});"
-            f" {subtracted[preprocessing.units.subtract]} subtracted ({self.choices['centre'].reason})"
+            f" {subtracted[preprocessing.units.subtract]} subtracted"
+            f" ({self.choices['centre'].reason})"
         )
         trained, held_out = len(self.files.trained), len(self.files.held_out)
         lines.append(f"{trained} images train {config.method}, {held_out} calibrate")
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the settings asked for, the mean image and the files as JSON values."""
+        """Return all but the given settings, the mean image and the files as JSON values."""
         return {
             "choices": {name: choice._asdict() for name, choice in self.choices.items()},
             "preprocessing": self.preprocessing.to_json(),
@@ -106,7 +113,8 @@ class Plan:
         """Return the plan that `to_json` described.
 
         Raises:
-            ValueError: a value is missing or cannot be used. The message is one line without a file name.
+            ValueError: a value is missing or cannot be used. The message is one line without a file
+                name.
         """
         try:
             choices = {name: Choice(**choice) for name, choice in values["choices"].items()}
@@ -127,7 +135,7 @@ class Plan:
         return plan
 
     def check_memory(self) -> None:
-        """Raise InputError if the weights and the images of a training step cannot fit in memory."""
+        """Raise InputError if the weights and images of a training step do not fit in memory."""
         training: Any = self.method.training
         (side,) = self.config.possible_sides()
         sizes = {side: self.method.image_size}
@@ -162,8 +170,8 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
     whole = (data.image_size, data.image_size)
 
     def divide(size: Size) -> tuple[TrainingFiles, Split, Split]:
-        # Again for each size: an image that never was a file is recorded by its pixels. The division is
-        # the same.
+        # Again for each size: an image that never was a file is recorded by its pixels. The
+        # division is the same.
         train = read(size)
         files = TrainingFiles.choose(train, fraction=data.held_out, seed=config.seed)
         return files, *files.select(train)
@@ -193,10 +201,11 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
 def choose_view(
     config: Config[Any, Any], small: Preprocessing | None, original_sizes: Sequence[Size]
 ) -> tuple[Choice, Size, int]:
-    """Choose between whole images and tiles; return the choice, the working size and the networks' side.
+    """Choose whole images or tiles; return the choice, the working size and the networks' side.
 
-    Whole images where they are partly alike and lose little when made small, or are alike in detail. Else
-    tiles: surfaces whose shading alone is the same in all images have defects that a small image loses.
+    Whole images where they are partly alike and lose little when made small, or are alike in
+    detail. Else tiles: surfaces whose shading alone is the same in all images have defects that a
+    small image loses.
 
     Args:
         config: settings asked for.

@@ -1,3 +1,4 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """Results of a detector: `Prediction` of one image, `Trace` of the loop's states."""
 
 from collections.abc import Mapping, Sequence
@@ -78,8 +79,9 @@ class Prediction:
     def regions(self) -> list[Region]:
         """Regions of the map above the pixel threshold, the one with the highest peak first.
 
-        The pixel threshold comes from calibration images, of which about as many have a region as are called
-        anomalous. An anomalous image can be without a region, and a normal one can have one.
+        The pixel threshold comes from calibration images, of which about as many have a region as
+        are called anomalous. An anomalous image can be without a region, and a normal one can have
+        one.
 
         Raises:
             InputError: the run was calibrated by a version without pixel thresholds.

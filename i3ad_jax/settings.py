@@ -1,7 +1,8 @@
-"""Settings: frozen dataclasses that are checked however they arrive, from flags, from JSON or from Python.
+"""Settings: frozen dataclasses that are checked whether from flags, JSON or Python.
 
-A field's bounds stand beside its default. The commands turn each field into a flag of the same name; the
-text below a field is that flag's help. Each part of the package keeps the settings that it owns.
+A field's bounds stand beside its default. The commands turn each field into a flag of the same
+name; the text below a field is that flag's help. Each part of the package keeps the settings that
+it owns.
 """
 
 import dataclasses
@@ -39,7 +40,10 @@ def setting(
     maximum: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A field of `Settings` with bounds of each number in it: minimum <= value, above < value and so on."""
+    """Return a field of `Settings` with bounds of each number in it: minimum <= value, and so on.
+
+    `above` and `below` are the strict ones: above < value.
+    """
     bounds = {"minimum": minimum, "above": above, "maximum": maximum, "below": below}
     stated = {name: bound for name, bound in bounds.items() if bound is not None}
     return dataclasses.field(default=default, metadata=stated)
@@ -50,8 +54,8 @@ class Settings:
     """Base of all settings: numbers, strings, tuples of numbers, and other settings; hashable.
 
     Raises:
-        SettingError: on construction, where a value has another type than its field, is infinite or not a
-            number, or lies outside its bounds.
+        SettingError: on construction, where a value has another type than its field, is infinite or
+            not a number, or lies outside its bounds.
     """
 
     def __post_init__(self) -> None:
@@ -72,7 +76,7 @@ class Settings:
         return dataclasses.asdict(self, dict_factory=_json_object)
 
     def flat(self) -> dict[str, Any]:
-        """Every setting by its name, which is its flag's too; those of nested settings among them."""
+        """Return every setting by its name, which is its flag's too, nested settings included."""
         flat: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -160,9 +164,7 @@ def _typed(value: Any, hint: Any) -> Any:
         (hint,) = (option for option in options if option is not type(None))
         return _typed(value, hint)
     if origin is Literal:
-        if type(value) in {type(option) for option in options} and value in options:
-            return value
-        raise _WrongTypeError(f"one of {', '.join(map(str, options))}")
+        return _one_of(value, options)
     if origin is tuple:
         if not isinstance(value, tuple | list):
             raise _WrongTypeError("a list of numbers")
@@ -172,17 +174,29 @@ def _typed(value: Any, hint: Any) -> Any:
     if hint is int and isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     if hint is float and isinstance(value, Real) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise _WrongTypeError("a finite number")
-        return number
+        return _finite(value)
     if issubclass(hint, str | Settings) and isinstance(value, hint):
         return value
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     raise _WrongTypeError(names.get(hint, hint.__name__))
+
+
+def _one_of(value: Any, options: tuple[Any, ...]) -> Any:
+    """Return `value` if it is one of the options of a literal, and of the type of one."""
+    if type(value) in {type(option) for option in options} and value in options:
+        return value
+    raise _WrongTypeError(f"one of {', '.join(map(str, options))}")
+
+
+def _finite(value: Real) -> float:
+    """Return `value` as a finite float."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise _WrongTypeError("a finite number")
+    return number
 
 
 def _outside(value: Any, bounds: Mapping[str, float]) -> str | None:

@@ -14,7 +14,6 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
-from made_up_plan import made_up_plan
 from PIL import Image
 
 from benchmarks.networks import build
@@ -22,11 +21,14 @@ from i3ad_jax import Detector, command_line
 from i3ad_jax.calibration.calibration import Calibration
 from i3ad_jax.calibration.standardisation import Statistics
 from i3ad_jax.config import default_config
-from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.methods.state import fresh_state, state_digest
+from i3ad_jax.pack import __main__ as pack
 from i3ad_jax.scoring.maps import CALIBRATED, PLAIN, SCORES
 from i3ad_jax.settings import flag
 from i3ad_jax.train import __main__ as train
+from tests.support.cloth import write_cloth
+from tests.support.made_up_plan import made_up_plan
+from tests.support.power_cut import Disk
 
 # A folder of real data sets in MVTec layout.
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -87,9 +89,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _flags_of_quick_compilation() -> str:
-    """The older emitters of fused loops compile in two thirds of the time; nothing where XLA lacks the flag.
+    """Return the flags of the older loop emitters, which compile in two thirds of the time.
 
-    XLA ends a process that gives it a flag which it does not know, so another one has to try.
+    Return an empty string where XLA does not know the flag. XLA ends a process that passes an
+    unknown flag, so a process of its own tries it.
     """
     flags = "--xla_cpu_use_fusion_emitters=false"
     tried = [sys.executable, "-c", "import jax; jax.jit(lambda: 0)()"]
@@ -98,7 +101,7 @@ def _flags_of_quick_compilation() -> str:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves out files whose tests are all slow unless slow tests are asked for: imports take time too."""
+    """Ignore files of slow tests alone unless slow tests are selected: imports take time too."""
     if collection_path.suffix != ".py" or config.option.markexpr != "not slow":
         return None
     return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text() or None
@@ -106,7 +109,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests compile far more than they compute: compile each program once a session, and lightly."""
+    """Compile each program once a session, and lightly: tests compile more than they compute."""
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(_common_folder(tmp_path_factory) / "cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -114,7 +117,7 @@ def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded_programs() -> Iterator[None]:
-    """Lets compiled programs go before a process has the 65,530 memory maps of Linux: XLA would crash."""
+    """Free compiled programs before XLA crashes at the 65,530 memory maps that Linux allows."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
@@ -189,8 +192,21 @@ def _make_tiny_folder(root: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_folder(shared: Shared) -> Path:
-    """A data set in MVTec layout: 8 training images, 3 normal and 3 defective test images with masks."""
+    """Dataset in MVTec layout: 8 training images, 3 normal and 3 defective ones with masks."""
     return shared("tiny", _make_tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def cloth(shared: Shared) -> Path:
+    """The built-in cloth as files, without any fault; copy it before changing it."""
+    return shared("cloth", write_cloth)
+
+
+@pytest.fixture(scope="session")
+def packed(shared: Shared, tiny_folder: Path) -> Path:
+    """The packed data of `tiny_folder`, as whole images; copy it before changing it."""
+    options = ("--view", "whole", "--image-size", "32")
+    return shared("packed", lambda out: pack.main([str(tiny_folder), "--out", str(out), *options]))
 
 
 @pytest.fixture(scope="session")
@@ -215,7 +231,7 @@ def tiny_flags(flags_of: FlagsOf) -> list[str]:
 
 @pytest.fixture(scope="session")
 def run_of(shared: Shared, flags_of: FlagsOf) -> RunOf:
-    """Gives the finished run of a method's smallest training; tests that change it copy it first."""
+    """Give the finished run of a method's smallest training; copy it before changing it."""
 
     def find(method: str) -> Path:
         return shared(
@@ -267,12 +283,6 @@ def _make_untrained_run(run: Path) -> None:
     Detector(made_up_plan(config), state, calibration).save(run)
 
 
-def read_all(data: Dataset) -> Dataset:
-    """Reads both splits, which else waits until they are used."""
-    assert min(len(data.train), len(data.test)) >= 0
-    return data
-
-
 @contextmanager
 def unreadable(path: Path) -> Iterator[None]:
     """Closes a path to everybody. The root user, who may read all, is another user meanwhile."""
@@ -293,6 +303,12 @@ def unreadable(path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """A record of everything below `tmp_path` that is synced in the test."""
+    return Disk(tmp_path, monkeypatch)
+
+
+@pytest.fixture
 def compiled() -> Iterator[list[str]]:
     """What JAX has traced, lowered and compiled so far in the test."""
     events: list[str] = []
@@ -309,7 +325,7 @@ def compiled() -> Iterator[list[str]]:
 @pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
     """Runs a command as a process would; gives its one line of error (bars aside), exit code 2."""
-    monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
+    monkeypatch.setattr(command_line, "set_up_jax", lambda: None)
 
     def run(main: Callable[[Sequence[str]], None], arguments: Sequence[object]) -> str:
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])

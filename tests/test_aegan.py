@@ -3,14 +3,14 @@
 import jax
 import numpy as np
 import pytest
-from batches import without_defects
-from small_gan import SmallAegan, SmallI3AD, untrained_gan
 
 from i3ad_jax.methods.i3ad import I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanSettings, GanState
 from i3ad_jax.methods.method import ComputeSettings
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
+from tests.support.batches import without_defects
+from tests.support.small_gan import SmallAegan, SmallI3AD, untrained_gan
 
 SETTINGS = GanSettings(
     width=2,
@@ -34,7 +34,7 @@ def state() -> GanState:
 
 
 def test_the_two_can_swap_their_states(state: GanState) -> None:
-    """I3AD's weights work in AEGAN, whose step is I3AD's with masks of ones and inputs without holes."""
+    """I3AD's weights work in AEGAN, whose step is I3AD's with full masks and unmasked inputs."""
     assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(AEGAN.init, KEY))
     stepped, losses = jax.device_get(jax.jit(AEGAN.step)(state, without_defects(IMAGES), KEY))
     step = jax.jit(

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from batches import without_defects
 from jax import lax
 
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods.anogan import Anogan, AnoganState, LatentGanSettings, LatentSearchSettings
 from i3ad_jax.methods.state import fresh_state
-from i3ad_jax.nn.dcgan import Generator, ImageEncoder, widths
+from i3ad_jax.nn.dcgan import Generator, ImageEncoder
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
+from tests.support.batches import without_defects
 
 SETTINGS = LatentGanSettings(
     width=2, latent_size=4, generator_learning_rate=1e-3, discriminator_learning_rate=2e-3
@@ -40,31 +40,6 @@ def stepped(state: AnoganState) -> tuple[AnoganState, Any]:
 def run_search(state: AnoganState, image: Any, count: Any) -> Any:
     begun = METHOD.begin(state, image)
     return lax.fori_loop(0, count, lambda _, search: METHOD.improve(state, image, search), begun)
-
-
-@pytest.mark.parametrize(
-    ("size", "bottom", "expected"),
-    [
-        (32, 4, [3, 6, 12]),
-        (40, 5, [3, 6, 12]),
-        (64, 4, [3, 6, 12, 24]),
-        (256, 4, [3, 6, 12, 24, 24, 24]),
-    ],
-)
-def test_networks_halve_and_double_any_size(size: int, bottom: int, expected: list[int]) -> None:
-    assert widths(3, size) == expected
-    generator, encoder = Generator(3, size), ImageEncoder(3, outputs=7)
-    images, learned = jax.eval_shape(
-        lambda key: generator.init_with_output(key, jnp.zeros((2, 5))), KEY
-    )
-    assert images.shape == (2, size, size, 3)
-    assert learned["params"]["bottom"]["kernel"].shape == (5, bottom * bottom * expected[-1])
-    (features, outputs), learned = jax.eval_shape(
-        lambda key: encoder.init_with_output(key, jnp.zeros((2, size, size, 3))), KEY
-    )
-    assert features.shape == (2, bottom * bottom * expected[-1])
-    assert outputs.shape == (2, 7)
-    assert set(learned) == {"params"}
 
 
 @pytest.mark.slow

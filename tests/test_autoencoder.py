@@ -1,4 +1,4 @@
-"""The autoencoders and the U-Net: shapes, the one way through the latent vector, and what they can learn."""
+"""The autoencoders and the U-Net: shapes, the latent bottleneck, and what they can learn."""
 
 from typing import Any
 
@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from batches import without_defects
-from random_weights import random_weights
 from skimage.metrics import structural_similarity
 
 from i3ad_jax.errors import InputError
@@ -25,6 +23,8 @@ from i3ad_jax.nn.unet import UNet
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.shapes import Image
+from tests.support.batches import without_defects
+from tests.support.random_weights import random_weights
 
 
 def build(kind: type[AutoencoderMethod], *, size: int = 32, **settings: Any) -> AutoencoderMethod:
@@ -81,7 +81,7 @@ def reconstruct(method: AutoencoderMethod, state: Any, images: np.ndarray) -> np
 
 
 def rank_of_gradients(method: AutoencoderMethod) -> int:
-    """How many of eight random combinations of output pixels depend on the image in ways of their own."""
+    """Count random combinations of output pixels, of eight, that depend on the image each alone."""
     state = untrained(method)
     image = stripes(1, size=method.image_size)[0]
     combinations = np.random.default_rng(1).normal(size=(8, *image.shape)).astype(np.float32)

@@ -1,14 +1,14 @@
-"""The study of what training chooses by itself: its alternatives, its figures, and the command as a whole."""
+"""The study of automatic choices: its alternatives, its figures, and the whole command."""
 
 import csv
 from pathlib import Path
 
 import pytest
-from conftest import Fails, tiny_settings
 
 from experiments import automatic, runs
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.runs.files import read_json
+from tests.conftest import Fails, tiny_settings
 
 CHOSEN = {"view": "whole", "generator": "context", "levelling": "no", "centre": "image"}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Fails, FlagsOf
 from PIL import Image
 
 from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.train import __main__ as train
+from tests.conftest import Fails, FlagsOf
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The benchmark commands on the smallest input. What they measure is not tested, only that they do."""
+"""The benchmark commands on the smallest input: that they measure, not the results."""
 
 import json
 import socket
@@ -129,7 +129,8 @@ def test_a_run_that_does_not_see_pixel_values(tmp_path: Path, tiny_run: Path) ->
 
 @compiles
 def test_training_speed(tmp_path: Path) -> None:
-    torch.compiler.reset()  # or the networks of another test, of other sizes, make this one's sizes symbols
+    # or the networks of another test, of other sizes, make this one's sizes symbols
+    torch.compiler.reset()
     training_speed.main(["--batch", "1", "--rounds", "1", "--out", str(tmp_path)])
     rows = json.loads((tmp_path / "training_speed.json").read_text())
     assert rows[0]["framework"] == "JAX"
@@ -167,7 +168,7 @@ def test_scale(tmp_path: Path, pca_run: Path, tiny_folder: Path) -> None:
         assert row["node_hours"] == row["machines"] * row["hours"]
 
 
-def test_what_an_image_costs_is_the_sum_on_the_same_cores_and_else_the_larger() -> None:
+def test_cost_of_an_image_is_a_sum_on_the_same_cores_and_else_a_maximum() -> None:
     costs = {"start": 5.0, "read": 0.002, "score": 0.006, "bytes": 1e5}
     one, other = (scale.Costs(**costs, shared=shared) for shared in (True, False))
     assert one.seconds(1000, machines=1, network=1e8) == pytest.approx(5 + 8)

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_results import DEFECTS, LABELS, make_run
-from test_report import make_case, make_page, make_pictures
-from test_serve import LIMITS, png, serving
 
 from i3ad_jax.detector import Detector
 from i3ad_jax.report.comparison import comparison_page
 from i3ad_jax.report.distribution import distribution
+from tests.support.report_parts import make_case, make_page, make_pictures
+from tests.support.run_results import DEFECTS, LABELS, make_run
+from tests.support.service import LIMITS, png, serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_SECONDS = 30
@@ -35,7 +35,7 @@ def qt_browser() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    script = Path(__file__).with_name("qt_browser.py")
+    script = Path(__file__).parent / "support/qt_browser.py"
     process = subprocess.Popen([sys.executable, script, str(port)], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -395,7 +395,8 @@ def give_by_dropping(page: Any, content: bytes) -> None:
         """bytes => {
             const data = new DataTransfer();
             data.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }));
-            const drop = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+            const flags = { bubbles: true, cancelable: true };
+            const drop = new DragEvent("drop", { dataTransfer: data, ...flags });
             document.querySelector(".drop").dispatchEvent(drop);
         }""",
         list(content),

@@ -1,110 +1,40 @@
 """What is found in a data set before training: 20 planted faults, and nothing in a clean one."""
 
-import io
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Fails
-from PIL import Image, ImageEnhance
+from PIL import Image
 
-from benchmarks.networks import build
 from i3ad_jax.check import __main__ as check
 from i3ad_jax.check import checks, cost, inspection
-from i3ad_jax.check.choices import predict_choices
-from i3ad_jax.check.cost import Cost, estimate, step_operations
 from i3ad_jax.check.findings import SEVERITIES, Finding
 from i3ad_jax.check.inspection import Inspection, inspect_data
-from i3ad_jax.check.records import read_records
-from i3ad_jax.check.repeats import NEAR, signatures
-from i3ad_jax.config import DEFAULT_PRESET, PRESETS, Config, default_config
-from i3ad_jax.data.dataset import NORMAL, Dataset
-from i3ad_jax.data.textures import TEXTURES, make_textures
-from i3ad_jax.plan import resolve
+from i3ad_jax.config import PRESETS
+from tests.conftest import Fails
+from tests.support.cloth import SIZE, small_config
+from tests.support.copies import darker, smaller
 
-SIZE = (72, 96)
 Expected = set[tuple[str, str]]
-
-
-def write(dataset: Dataset, root: Path, *, train: int, normal: int, of_a_defect: int) -> Path:
-    """Some images of a data set as files in MVTec layout."""
-    wanted = {"train": train, NORMAL: normal}
-    for name, split in (("train", dataset.train), ("test", dataset.test)):
-        for path, defect, image, mask in zip(
-            split.paths, split.defects, split.images, split.masks, strict=True
-        ):
-            limit = wanted["train"] if name == "train" else wanted.get(defect, of_a_defect)
-            if int(Path(path).stem) >= limit:
-                continue
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(root / path)
-            if defect != NORMAL:
-                file = root / "ground_truth" / defect / f"{Path(path).stem}_mask.png"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(mask).save(file)
-    return root
-
-
-def small(method: str, *, preset: str = DEFAULT_PRESET) -> Config[Any, Any]:
-    """The steps of a preset with one small network, whose operations are counted in a second."""
-    sizes = {"generator": "context", "width": 2, "discriminator_depth": 2, "segmenter_width": 0}
-    steps = default_config(method, preset=preset).training.steps
-    return default_config(method).with_settings({**sizes, "steps": steps})
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_estimates() -> Iterator[None]:
     """Estimates the cost of small networks, by the speed of a small matrix product."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inspection, "default_config", small)
-        patch.setattr(cost, "_PRODUCT", 64)
+        patch.setattr(inspection, "default_config", small_config)
+        patch.setattr(cost, "PRODUCT_SIZE", 64)
         yield
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in cloth as files."""
-    root = tmp_path_factory.mktemp("clean") / "cloth"
-    return write(make_textures("weave", size=SIZE), root, train=40, normal=12, of_a_defect=3)
 
 
 def rewrite(file: Path, change: Callable[[Image.Image], Image.Image]) -> None:
     with Image.open(file) as opened:
         picture = change(opened.convert("RGB"))
     picture.save(file)
-
-
-def as_jpeg(picture: Image.Image) -> Image.Image:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=50)
-    return Image.open(file).convert("RGB")
-
-
-def darker(picture: Image.Image) -> Image.Image:
-    return ImageEnhance.Brightness(picture).enhance(0.85)
-
-
-def smaller(picture: Image.Image) -> Image.Image:
-    return picture.resize(
-        (picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.BICUBIC
-    )
-
-
-def more_contrast(picture: Image.Image) -> Image.Image:
-    return ImageEnhance.Contrast(picture).enhance(1.2)
-
-
-def noisier(picture: Image.Image) -> Image.Image:
-    noise = np.random.default_rng(0).normal(0, 5, (picture.height, picture.width, 3))
-    return Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
-
-
-COPIES = (as_jpeg, darker, smaller, more_contrast, noisier)
 
 
 def not_an_image(root: Path) -> Expected:
@@ -247,36 +177,15 @@ def found(findings: Iterable[Finding]) -> Expected:
     return {(finding.kind, " ".join(finding.files)) for finding in findings}
 
 
-def test_every_planted_fault_is_found_and_nothing_else(clean: Path, tmp_path: Path) -> None:
-    root = shutil.copytree(clean, tmp_path / "spoilt")
+def test_every_planted_fault_is_found_and_nothing_else(cloth: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(cloth, tmp_path / "spoilt")
     planted = [plant(root) for plant in FAULTS]
     assert len(set().union(*planted)) == sum(map(len, planted)) >= 20
     assert found(inspect_data(root).findings) == set().union(*planted)
 
 
-def test_nothing_is_found_in_a_clean_data_set(clean: Path) -> None:
-    assert inspect_data(clean).findings == ()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", TEXTURES)
-def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> None:
-    """The threshold is between: all pairs of 312 pictures, and five sorts of copies of every 40th."""
-    dataset = make_textures(kind, size=(128, 128))
-    images = np.concatenate([dataset.train.images[:], dataset.test.images[:]])
-    originals = range(7, len(images), 40)
-    copies = [change(Image.fromarray(images[i])) for i in originals for change in COPIES]
-    everything = [*(Image.fromarray(image) for image in images), *copies]
-    small = np.stack(
-        [np.asarray(x.resize((64, 64), Image.Resampling.BILINEAR)) for x in everything]
-    )
-    vectors = signatures(small)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
-    different = vectors[: len(images)] @ vectors[: len(images)].T
-    np.fill_diagonal(different, 0)
-    assert different.max() < NEAR
-    owners = np.repeat(vectors[list(originals)], len(COPIES), axis=0)
-    assert (owners * vectors[len(images) :]).sum(axis=1).min() >= NEAR
+def test_nothing_is_found_in_a_clean_data_set(cloth: Path) -> None:
+    assert inspect_data(cloth).findings == ()
 
 
 @pytest.mark.slow
@@ -305,53 +214,14 @@ def test_real_tiles_have_the_faults_that_are_known(real_data: Callable[[str], Pa
     assert len(leaked & known) >= 0.9 * len(known)
 
 
-def test_what_a_training_would_choose_is_what_it_chooses(clean: Path) -> None:
-    config = default_config("i3ad").with_settings({"data": str(clean)})
-    read = lambda size: config.data.load(size=size).train  # noqa: E731
-    whole = resolve(config.with_settings({"view": "whole"}), read)
-    choices = predict_choices(config, read_records(clean).readable("train"))
-    assert choices.reasons == dict(whole.plan.preprocessing.reasons)
-    actual = resolve(config, read).plan
-    assert choices.config == config.with_settings(
-        {name: actual.choices[name].value for name in ("view", "generator")}
-    )
-    assert choices.size == actual.preprocessing.size
-
-
-def test_cost_is_that_of_all_steps(clean: Path) -> None:
-    config, images = small("i3ad"), read_records(clean).readable("train")
-    choices = predict_choices(config, images)
-    once = estimate(choices, 40, rate=1e11)
-    longer = predict_choices(config.with_settings({"steps": 2 * config.training.steps}), images)
-    twice = estimate(longer, 40, rate=1e11)
-    height, width = choices.size
-    assert once.seconds is not None
-    assert twice.seconds == pytest.approx(2 * once.seconds)
-    assert estimate(choices, 40, rate=2e11).seconds == pytest.approx(once.seconds / 2)
-    assert (
-        estimate(choices, 50, rate=None).bytes_at_least - once.bytes_at_least
-        == 10 * height * width * 3
-    )
-    more = choices.config.with_settings({"batch_size": 2 * config.training.batch_size, "steps": 1})
-    assert once.operations < step_operations(build(more))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "unknown"), (90, "90 seconds"), (300, "5 minutes"), (1e6, "12 days")],
-)
-def test_duration_is_readable(seconds: float | None, text: str) -> None:
-    assert Cost(1, 1.0, seconds, 0).duration == text
-
-
 @pytest.fixture(scope="module")
-def spoilt(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A data set of a few images with two faults and a name that needs escaping, and where its check is."""
+def spoilt(cloth: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Make a small dataset with two faults and a name that needs escaping; check it."""
     folder = tmp_path_factory.mktemp("spoilt")
     root = folder / "<b>cloth"
     for part in ("train/good", "test/good", "test/blob", "ground_truth/blob"):
         (root / part).mkdir(parents=True)
-        for file in sorted((clean / part).iterdir())[:5]:
+        for file in sorted((cloth / part).iterdir())[:5]:
             shutil.copy(file, root / part)
     not_an_image(root)
     empty_mask(root)
@@ -368,7 +238,7 @@ def test_json_has_all_findings_and_counts(spoilt: tuple[Path, Path]) -> None:
     assert values["figures"]["modes"] == {"RGB": 12}
     assert values["figures"]["heights"] == {"least": 72, "median": 72, "most": 72}
     steps = {name: preset["steps"] for name, preset in values["presets"].items()}
-    assert steps == {name: small("i3ad", preset=name).training.steps for name in PRESETS}
+    assert steps == {name: small_config("i3ad", preset=name).training.steps for name in PRESETS}
     assert len(set(steps.values())) == len(steps) == 3
 
 
@@ -384,10 +254,10 @@ def test_page_is_one_file_that_loads_nothing(spoilt: tuple[Path, Path]) -> None:
 
 
 def test_clean_data_set_ends_with_0_and_says_so(
-    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cloth: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    check.main([str(clean)])
+    check.main([str(cloth)])
     out = capsys.readouterr().out
     assert "0 error(s), 0 warning(s), 0 note(s): nothing" in out
     assert "train images:       40 (40 good)" in out
@@ -413,19 +283,19 @@ def test_broken_images_alone_are_reported_too(tmp_path: Path) -> None:
 NOTES = ("no_test_images",)
 
 
-def test_normal_images_alone_are_fine(clean: Path, tmp_path: Path) -> None:
-    shutil.copytree(clean / "train", tmp_path / "train")
+def test_normal_images_alone_are_fine(cloth: Path, tmp_path: Path) -> None:
+    shutil.copytree(cloth / "train", tmp_path / "train")
     findings = inspect_data(tmp_path).findings
     assert found(findings) == {(kind, "") for kind in NOTES}
-    shutil.copytree(clean / "test/blob", tmp_path / "test/blob")
+    shutil.copytree(cloth / "test/blob", tmp_path / "test/blob")
     assert found(inspect_data(tmp_path).findings) == {("no_masks", ""), ("one_sided_test", "")}
 
 
-def test_masks_in_a_folder_for_each_image_are_checked_too(clean: Path, tmp_path: Path) -> None:
+def test_masks_in_a_folder_for_each_image_are_checked_too(cloth: Path, tmp_path: Path) -> None:
     """The layout of MVTec LOCO AD."""
-    shutil.copytree(clean / "train", tmp_path / "train")
-    shutil.copytree(clean / "test/good", tmp_path / "test/good")
-    shutil.copytree(clean / "test/blob", tmp_path / "test/logical_anomalies")
+    shutil.copytree(cloth / "train", tmp_path / "train")
+    shutil.copytree(cloth / "test/good", tmp_path / "test/good")
+    shutil.copytree(cloth / "test/blob", tmp_path / "test/logical_anomalies")
     for stem in ("000", "001", "002", "9"):
         folder = tmp_path / "ground_truth/logical_anomalies" / stem
         folder.mkdir(parents=True)
@@ -438,21 +308,21 @@ def test_masks_in_a_folder_for_each_image_are_checked_too(clean: Path, tmp_path:
     assert inspection.figures()["masks"] == 6
 
 
-def test_different_proportions_are_a_note(clean: Path, tmp_path: Path) -> None:
-    root = shutil.copytree(clean, tmp_path / "data")
+def test_different_proportions_are_a_note(cloth: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(cloth, tmp_path / "data")
     rewrite(root / "train/good/000.png", lambda picture: picture.crop((0, 0, 40, 72)))
     assert found(inspect_data(root).findings) == {("different_proportions", "train/good/000.png")}
 
 
-def test_a_check_is_a_function_in_a_list(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_is_a_function_in_a_list(cloth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     note = Finding("note", "mine", (), "there is a fourth image")
     mine = lambda records: [note] if len(records.images) > 3 else []  # noqa: E731
     monkeypatch.setattr("i3ad_jax.check.inspection.CHECKS", [*checks.CHECKS, mine])
-    assert inspect_data(clean).findings == (note,)
+    assert inspect_data(cloth).findings == (note,)
 
 
-def test_errors_come_first(clean: Path, tmp_path: Path) -> None:
-    root = shutil.copytree(clean, tmp_path / "data")
+def test_errors_come_first(cloth: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(cloth, tmp_path / "data")
     for plant in (smaller_copy_to_train_on, leak_of_a_jpeg, empty_mask):
         plant(root)
     inspection: Inspection = inspect_data(root)

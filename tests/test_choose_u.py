@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_inpainting import blur, random_image
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings, choose_u
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, State, refine
@@ -16,6 +15,7 @@ from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
+from tests.support.toy_inpainting import blur, random_image
 
 CANDIDATES = [0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50]
 
@@ -113,7 +113,7 @@ def test_both_loops_give_the_rule_the_same_errors() -> None:
 
 
 def test_the_rule_looks_at_a_random_sample() -> None:
-    """Of 10 images the first 4 are flat, all others alike: an error tells how many of these are in 4."""
+    """Of 10 images the first 4 are flat, all others alike: the error counts these among any 4."""
     flat, rough = np.full_like(ROUGH[0], 0.6), ROUGH[0]
     images = np.stack([flat] * 4 + [rough] * 6)
     easy, hard = (errors_of(METHOD, image[None])["0.50"] for image in (flat, rough))

@@ -1,4 +1,4 @@
-"""What the commands share, as real processes: the compilation cache, one-line errors, every core."""
+"""Behaviour that commands share, in real processes: compilation cache, one-line errors, cores."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import jax
 import pytest
-from conftest import FlagsOf
 
 from i3ad_jax import command_line
 from i3ad_jax.runtime.disk import whole
 from i3ad_jax.train import __main__ as train
+from tests.conftest import Fails, FlagsOf
 
 COMPILE = """
 import sys
@@ -36,7 +36,7 @@ CACHE_VARIABLES = (
 def run_process(
     *arguments: object, folder: Path, environment: dict[str, str] | None = None, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """A process of Python in `folder` whose home is `folder/home`, free of the user's own choices."""
+    """Run Python in `folder` with `folder/home` as its home, free of the user's own choices."""
     (folder / "home").mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name not in CACHE_VARIABLES}
     done = subprocess.run(
@@ -67,7 +67,7 @@ def run_process(
     ],
     ids=str,
 )
-def test_compiled_programs_are_kept_where_the_user_says_and_every_core_is_a_device(
+def test_compilation_cache_is_the_user_s_and_every_core_is_a_device(
     tmp_path: Path, environment: dict[str, str], cache: str, devices: int
 ) -> None:
     given = {name: value.format(folder=tmp_path) for name, value in environment.items()}
@@ -76,7 +76,8 @@ def test_compiled_programs_are_kept_where_the_user_says_and_every_core_is_a_devi
     )
     assert done.stdout.split() == ["2", str(devices)]
     assert any((tmp_path / cache).iterdir())
-    # Nowhere else: a folder named like the package, in the working directory, would be imported in its place.
+    # Nowhere else: a folder named like the package, in the working directory, would be imported in
+    # its place.
     assert {
         file.relative_to(tmp_path).parts[0] for file in tmp_path.rglob("*") if file.is_file()
     } == {cache.split("/")[0]}
@@ -105,7 +106,7 @@ def test_the_cache_follows_the_xdg_specification(
     before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     try:
         jax.config.update("jax_compilation_cache_dir", str(tmp_path / "as it was"))
-        command_line._set_up_jax()
+        command_line.set_up_jax()
         found = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
@@ -218,7 +219,7 @@ def test_a_stopped_command_is_one_line_and_clears_up(
             temporary.touch()
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
+    monkeypatch.setattr(command_line, "set_up_jax", lambda: None)
     monkeypatch.setattr(sys, "argv", ["command"])
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
@@ -231,3 +232,28 @@ def test_a_stopped_command_is_one_line_and_clears_up(
     assert stop.value.code == 128 + number
     assert capsys.readouterr().err == "error: interrupted\n"
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (MemoryError(), "--batch-size"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), "--batch-size"),
+        (OSError(28, "No space left on device", "file"), "file: No space left"),
+        (OSError(28, "No space left on device"), "No space left"),
+    ],
+    ids=str,
+)
+def test_what_the_machine_lacks_is_one_line(fails: Fails, error: Exception, named: str) -> None:
+    def command(_: object) -> None:
+        raise error
+
+    assert named in fails(command, [])
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback(fails: Fails) -> None:
+    def command(_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        fails(command, [])

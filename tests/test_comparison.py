@@ -4,8 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from html_page import Page
-from run_results import DEFECTS, KINDS, LABELS, make_run
 
 from i3ad_jax.errors import InputError
 from i3ad_jax.report.comparison import (
@@ -16,6 +14,8 @@ from i3ad_jax.report.comparison import (
     found_alone,
     same_but_for_seed,
 )
+from tests.support.html_page import Page
+from tests.support.run_results import DEFECTS, KINDS, LABELS, make_run
 
 HOSTILE = """</script><script>alert('1')</script> & "quoted" $x_1$"""
 

@@ -42,7 +42,7 @@ def inpaint(weights: Any, images: Any, masks: Any) -> Any:
 
 
 def test_all_of_an_image_passes_the_vector(weights: Any) -> None:
-    """However many pixels change, the output moves in as many directions as the vector has numbers."""
+    """Whatever pixels change, the output moves in as many directions as the vector has numbers."""
     jacobian = jax.jit(
         jax.jacobian(lambda image: inpaint(weights, image[None], MASKS[:1]).ravel())
     )(IMAGES[0])

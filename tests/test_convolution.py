@@ -10,8 +10,10 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from i3ad_jax.nn import convolution
-from i3ad_jax.nn.convolution import Conv, convolve, few_channels
+from i3ad_jax.cpu import kernel_gradient
+from i3ad_jax.cpu.convolution import convolve
+from i3ad_jax.cpu.space_to_depth import few_channels
+from i3ad_jax.nn.convolution import Conv
 
 
 def reference(x: Any, kernel: Any, *, strides: Any, padding: Any, dilation: Any) -> Any:
@@ -32,7 +34,9 @@ def reference(x: Any, kernel: Any, *, strides: Any, padding: Any, dilation: Any)
         (3, (2, 1), ((0, 3), (2, 2)), (1, 2)),
     ],
 )
-@pytest.mark.parametrize("stacked", [0, pytest.param(convolution.STACKED, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stacked", [0, pytest.param(kernel_gradient.STACKED, marks=pytest.mark.slow)]
+)
 def test_gradients(
     taps: int,
     strides: Any,
@@ -41,7 +45,7 @@ def test_gradients(
     stacked: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(convolution, "STACKED", stacked)
+    monkeypatch.setattr(kernel_gradient, "STACKED", stacked)
     rng = np.random.default_rng(0)
     x, kernel = (
         rng.normal(size=shape).astype(np.float32) for shape in ((2, 12, 16, 3), (taps, taps, 3, 4))

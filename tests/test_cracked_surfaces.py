@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Fails
 from PIL import Image
 
 from experiments import cracked_surfaces
 from i3ad_jax.data.folder import read_folder
+from tests.conftest import Fails
 
 
 def test_a_data_set_with_thin_cracks(

@@ -6,36 +6,40 @@ from pathlib import Path
 
 import jax
 import pytest
-from conftest import Fails
 
 from i3ad_jax.train import __main__ as train
+from tests.conftest import Fails
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
 # Four simulated devices need a process of their own.
 TRAINING = """
 import sys
+from dataclasses import replace
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np
-from conftest import tiny_settings
-from made_up_plan import made_up_plan
+from tests.conftest import tiny_settings
+from tests.support.made_up_plan import made_up_plan
 from i3ad_jax.config import default_config
 from i3ad_jax.training.steps import training_steps
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 
 method = sys.argv[1]
 sizes = {"batch_size": 8, "segmenter_batch_size": 4, "steps": 4}
-settings = {**tiny_settings(method), **sizes}
+settings = {**tiny_settings(method), **sizes, "augment": "turn"}
 own = default_config(method).flat()
-config = default_config(method).with_settings({name: x for name, x in settings.items() if name in own})
+config = default_config(method).with_settings(
+    {name: x for name, x in settings.items() if name in own}
+)
 images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
-options = {"preprocessing": Preprocessing.learn(images[:15], images[15:], side=32), "seed": 0}
+preprocessing = Preprocessing.learn(images[:15], images[15:], side=32)
+plan = replace(made_up_plan(config), preprocessing=preprocessing)
 
 def steps(devices, **start):
-    method = made_up_plan(config).method
-    for step in training_steps(method, images, devices=devices, augment="turn", **options, **start):
-        yield step.number, jax.device_get(step.state), {name: float(x) for name, x in step.metrics.items()}
+    for step in training_steps(plan, images, devices=devices, **start):
+        losses = {name: float(x) for name, x in step.metrics.items()}
+        yield step.number, jax.device_get(step.state), losses
         on = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(step.state)}
         assert on == {devices}
 
@@ -47,12 +51,13 @@ def agree(found, expected):
             scale = max(1, np.abs(y).max()) if np.size(y) else 1
             np.testing.assert_allclose(x, y, rtol=0, atol=ATOL * scale)
 
-# Adam's first steps are of one size in the direction of each gradient's sign: of what is 0 but for rounding,
-# that is the direction of the rounding.
+# Adam's first steps are of one size in the direction of each gradient's sign: of what is 0 but for
+# rounding, that is the direction of the rounding.
 ATOL = 2e-3
 one, four = list(steps(1)), list(steps(4))
 agree(four, one)
-agree(list(steps(4, start=2, state=one[1][1])), one[2:])  # and go on from what another number has learned
+# and go on from what another number has learned
+agree(list(steps(4, start=2, state=one[1][1])), one[2:])
 agree(list(steps(1, start=2, state=four[1][1])), one[2:])
 """
 
@@ -60,7 +65,7 @@ agree(list(steps(1, start=2, state=four[1][1])), one[2:])
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["i3ad", "l2_ae"])
 def test_four_devices_learn_what_one_learns(method: str) -> None:
-    subprocess.run([sys.executable, "-c", TRAINING, method], check=True, cwd=HERE)
+    subprocess.run([sys.executable, "-c", TRAINING, method], check=True, cwd=ROOT)
 
 
 def test_devices_that_are_not_there_and_batches_they_do_not_divide(

@@ -1,4 +1,4 @@
-"""Planted defects: the mask is right, the damage is visible, and it is the same at every resolution."""
+"""Synthetic defects: their masks are right, they are visible, and alike at every resolution."""
 
 import numpy as np
 import pytest

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from i3ad_jax.nn import layers
 from i3ad_jax.nn.dense import Dense
-from i3ad_jax.nn.layers import Conv2x2
 
 
 def random(*shape: int) -> jax.Array:
@@ -36,14 +34,3 @@ def test_dense_equals_flaxs(shape: tuple[int, ...], use_bias: bool) -> None:
     params = flaxs.init(jax.random.key(0), x)
     found, expected = (values_and_gradients(module, params, x, weights) for module in (ours, flaxs))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), found, expected)
-
-
-def test_both_ways_of_a_2_x_2_convolution_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, weights = random(2, 6, 5, 3), random(2, 5, 4, 4)
-    params = Conv2x2(4).init(jax.random.key(0), x)
-    product = values_and_gradients(Conv2x2(4), params, x, weights)
-    monkeypatch.setattr(layers, "WINDOWS", 0)
-    convolution = values_and_gradients(Conv2x2(4), params, x, weights)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), product, convolution
-    )

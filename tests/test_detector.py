@@ -1,4 +1,4 @@
-"""The Python API: one object that is trained, scores whatever holds an image, and is a run on disk."""
+"""The Python API: one object that is trained, scores images of any kind, and is a run on disk."""
 
 import csv
 import inspect
@@ -22,7 +22,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import Fails, FlagsOf, tiny_settings
 from PIL import Image
 
 import i3ad_jax
@@ -35,6 +34,7 @@ from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.calibration_file import calibration_json
 from i3ad_jax.scoring.maps import image_scores
 from i3ad_jax.train import __main__ as train
+from tests.conftest import Fails, FlagsOf, tiny_settings
 
 README = Path(__file__).parents[1] / "README.md"
 RNG = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def read_table(file: Path) -> list[dict[str, str]]:
 # Training
 
 
-def test_fit_gives_the_bits_of_the_command_from_a_folder_from_paths_and_from_arrays(
+def test_fit_on_folder_paths_or_arrays_gives_the_bits_of_the_command(
     tiny_folder: Path, tmp_path: Path, flags_of: FlagsOf
 ) -> None:
     train.main([*flags_of("l2_ae"), "--seed", "3", "--run", str(tmp_path / "run")])
@@ -220,7 +220,7 @@ def test_a_training_that_diverges_is_an_input_error(tiny_folder: Path) -> None:
 # What leaves no trace
 
 
-def test_fit_and_score_touch_neither_signals_nor_jax_s_settings_nor_files_nor_the_terminal(
+def test_fit_and_score_leave_signals_jax_settings_files_and_terminal_alone(
     tiny_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -516,7 +516,7 @@ def test_a_detector_of_tiles_gives_whole_images(tiny_folder: Path, tmp_path: Pat
 # Recalibration
 
 
-def test_recalibration_is_that_of_evaluate_and_leaves_the_detector_as_it_was(
+def test_recalibration_equals_evaluate_and_leaves_the_detector_unchanged(
     pca_run: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
     found = Detector.load(pca_run)

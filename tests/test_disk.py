@@ -4,10 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import FlagsOf
-from power_cut import Disk, Files, content
 
 from i3ad_jax.data.packed import read_packed
 from i3ad_jax.evaluate import __main__ as evaluate
@@ -15,15 +12,11 @@ from i3ad_jax.export import __main__ as export
 from i3ad_jax.pack import __main__ as pack
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.checkpoint import Checkpoints
-from i3ad_jax.runs.files import append_line, write_array, write_csv, write_json, write_text
+from i3ad_jax.runs.files import write_text
 from i3ad_jax.runtime.disk import make_folder, put, remove, whole
 from i3ad_jax.train import __main__ as train
-from i3ad_jax.train import session
-
-
-@pytest.fixture
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(tmp_path, monkeypatch)
+from tests.conftest import FlagsOf
+from tests.support.power_cut import Disk, Files, content
 
 
 def without_lock(files: Files) -> Files:
@@ -58,16 +51,6 @@ def test_a_file_is_the_old_or_the_new_one_whenever_power_is_cut(
     assert disk.kept == {"file": b"new"}
 
 
-def test_every_writer_of_small_files_waits_for_the_disk(disk: Disk, tmp_path: Path) -> None:
-    write_text(tmp_path / "text", "text")
-    write_json(tmp_path / "json", {"a": 1})
-    write_array(tmp_path / "array.npy", np.arange(5))
-    write_csv(tmp_path / "csv", ["a"], [[1]])
-    assert disk.kept == content(tmp_path)
-    append_line(tmp_path / "log", {"a": 1})
-    assert "log" not in disk.kept  # lines wait for the next checkpoint
-
-
 def test_folders_are_there_with_all_above_them_and_what_is_removed_is_gone(
     disk: Disk, tmp_path: Path
 ) -> None:
@@ -83,7 +66,7 @@ def test_folders_are_there_with_all_above_them_and_what_is_removed_is_gone(
     assert disk.kept == {"a/b/moved/d/file": b"text"}
 
 
-def test_a_finished_run_is_there_after_a_cut_and_no_checkpoint_is_ahead_of_the_log(
+def test_finished_run_survives_a_cut_and_no_checkpoint_is_ahead_of_the_log(
     disk: Disk, tmp_path: Path, flags_of: FlagsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved, save = [], Checkpoints.save
@@ -92,7 +75,7 @@ def test_a_finished_run_is_there_after_a_cut_and_no_checkpoint_is_ahead_of_the_l
         saved.append((step, disk.kept["run/metrics.jsonl"].decode().splitlines()[-1]))
         save(checkpoints, step, state)
 
-    monkeypatch.setattr(session.Checkpoints, "save", note)
+    monkeypatch.setattr(Checkpoints, "save", note)
     train.main([*flags_of("l2_ae"), "--run", str(tmp_path / "run")])
     assert [step for step, _ in saved] == [2, 4, 6]
     assert all(f'"step": {step},' in line for step, line in saved)
@@ -104,20 +87,6 @@ def test_a_finished_run_is_there_after_a_cut_and_no_checkpoint_is_ahead_of_the_l
         assert empty <= {"run/metrics.jsonl"}  # it is, before the first step
     evaluate.main([str(tmp_path / "run"), "--standardise", "none"])
     assert without_lock(disk.kept) == without_lock(content(tmp_path))
-
-
-def test_a_saved_checkpoint_is_there_after_a_cut_and_loads(disk: Disk, tmp_path: Path) -> None:
-    state = {"a": np.random.default_rng(0).random(9999, np.float32)}
-    make_folder(tmp_path / "run")
-    with Checkpoints(tmp_path / "run/checkpoints") as checkpoints:
-        checkpoints.save(3, state)
-        kept = disk.kept
-    assert kept == content(tmp_path)
-    for name, own in kept.items():
-        (tmp_path / "again" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "again" / name).write_bytes(own)
-    with Checkpoints(tmp_path / "again/run/checkpoints") as checkpoints:
-        np.testing.assert_array_equal(checkpoints.load(state)["a"], state["a"])
 
 
 def test_packed_data_is_whole_or_not_packed_whenever_power_is_cut(

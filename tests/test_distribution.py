@@ -1,4 +1,4 @@
-"""The slider reaches every count that a threshold can give, and its middle is exactly the default."""
+"""The slider reaches every count that a threshold can give; its middle is the default."""
 
 import numpy as np
 import pytest

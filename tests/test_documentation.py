@@ -2,20 +2,23 @@
 
 import io
 import re
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from conftest import tiny_settings
 
 from i3ad_jax import Detector, __main__
 from i3ad_jax.config import default_config
 from i3ad_jax.data.layouts import LAYOUTS
 from i3ad_jax.methods import METHODS
 from i3ad_jax.scoring.maps import COMBINED, PLAIN
+from tests.conftest import tiny_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,7 +71,7 @@ def test_examples_in_python_run(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
-    of_callbacks, of_estimator = examples
+    of_callbacks, of_resumption, of_estimator, of_scores = examples
     monkeypatch.chdir(tmp_path)
     Path("my_part").symlink_to(tiny_folder)
     Path("new_images").symlink_to(tiny_folder / "test")
@@ -78,9 +81,16 @@ def test_examples_in_python_run(
     with redirect_stdout(printed):
         changed = of_callbacks.replace('"my_part", callbacks', f'"my_part", {small}, callbacks')
         exec(changed.replace("% 500", "% 5"), {"Detector": Detector})
+        changed = of_resumption.replace('"my_part", folder', f'"my_part", {small}, folder')
+        if find_spec("tensorboardX") is None:
+            changed = changed.replace('to_tensorboard("runs/board")', "")
+        exec(changed, {"Detector": Detector})
         exec(of_estimator.replace("components=20", "components=4"), {})
     assert printed.getvalue().startswith("5 {")
     assert Path("runs/estimator/calibration.json").exists()
+    assert Path("runs/my_part/calibration.json").exists()
+    # In a process of its own: the table of scores is the process's.
+    subprocess.run([sys.executable, "-c", of_scores], check=True)
 
 
 @cache

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import tiny_settings
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
@@ -15,6 +14,7 @@ from sklearn.utils import estimator_checks as checks
 
 from i3ad_jax import AnomalyDetector, InputError
 from i3ad_jax.data.textures import make_textures
+from tests.conftest import tiny_settings
 
 TEXTURES = make_textures("weave", size=(32, 32))
 NORMAL = TEXTURES.train.images[:12]
@@ -26,8 +26,8 @@ def fitted() -> AnomalyDetector:
     return AnomalyDetector("pca", **SETTINGS).fit(NORMAL)
 
 
-# scikit-learn's own checks that need no table of numbers. The others, which check_estimator would run, fit on
-# 2-D arrays of features; an image has two dimensions of pixels and one of colour.
+# scikit-learn's own checks that need no table of numbers. The others, which check_estimator would
+# run, fit on 2-D arrays of features; an image has two dimensions of pixels and one of colour.
 @pytest.mark.parametrize(
     "check",
     [

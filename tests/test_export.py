@@ -1,4 +1,4 @@
-"""A run as one program: exported, loaded by a process that has no package, and compared with the run."""
+"""A run as one program: exported, loaded without the package, and compared with the run."""
 
 import hashlib
 import json
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Fails, FlagsOf
 from PIL import Image
 
 from i3ad_jax import Detector
@@ -26,6 +25,7 @@ from i3ad_jax.export.stablehlo import ALLOWED
 from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.scoring.maps import PLAIN, SCORES
 from i3ad_jax.train import __main__ as train
+from tests.conftest import Fails, FlagsOf
 
 # As a user would run the loader, but that the package cannot be imported.
 WITHOUT_PACKAGE = """
@@ -228,7 +228,7 @@ def test_a_wrong_input_is_one_line_and_writes_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {"full", "uncalibrated"}
 
 
-def test_held_out_images_that_changed_are_refused_and_others_can_take_their_place(
+def test_changed_held_out_images_are_refused_and_can_be_replaced(
     fails: Fails, pca_run: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
     data = shutil.copytree(tiny_folder, tmp_path / "data")

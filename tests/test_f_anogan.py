@@ -1,4 +1,4 @@
-"""f-AnoGAN, as small as it can be: the penalty, the two parts of the training, what the encoder learns."""
+"""f-AnoGAN at its smallest: the penalty, the two parts of the training, the encoder."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,9 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from batches import without_defects
-from random_weights import random_weights
-from test_nn import halve
 
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods.f_anogan import FAnogan, FAnoganSettings, FAnoganState, gradient_norms
@@ -17,6 +14,9 @@ from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
+from tests.support.batches import without_defects
+from tests.support.layers import halve
+from tests.support.random_weights import random_weights
 
 SETTINGS = FAnoganSettings(
     width=4,
@@ -202,8 +202,10 @@ def test_metrics_of_a_training_are_finite_scalars(trained: tuple[FAnoganState, l
 @pytest.mark.slow
 @pytest.mark.parametrize("weight", [10.0, 100.0])
 def test_penalty_holds_the_gradient_near_1(fresh: FAnoganState, weight: float) -> None:
-    """What the critic gains by a norm n is W n, W the distance of real and generated images; less the penalty
-    of weight L that is most at n = 1 + W / (2 L). The loss, L (n - 1)**2 - W n, tells W.
+    """The gradient's norm settles where the critic gains most.
+
+    A norm n gains W n, where W is the distance of real and generated images; less the penalty of
+    weight L that is most at n = 1 + W / (2 L). The loss, L (n - 1)**2 - W n, tells W.
     """
     method = replace(METHOD, training=replace(SETTINGS, gradient_penalty=weight))
     step, state, history = jax.jit(method.step), fresh, []

@@ -1,4 +1,4 @@
-"""Commands that are killed, full disks, damage in place and clocks that jump: a quick slice of the trials."""
+"""Killed commands, full disks, damage in place and clock jumps: a quick slice of the trials."""
 
 import gc
 import os
@@ -11,12 +11,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from faults.damage import Subjects, damages, spoil
 
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.train import __main__ as train
+from tests.faults.damage import Subjects, damages, spoil
 
 ROOT = Path(__file__).parents[1]
 
@@ -96,7 +96,7 @@ def backwards(monkeypatch: pytest.MonkeyPatch, stopped: Path) -> None:  # noqa: 
 
 
 @pytest.mark.usefixtures("backwards")
-def test_files_from_the_future_and_a_clock_that_goes_backwards_change_nothing(
+def test_future_file_times_and_a_clock_going_backwards_change_nothing(
     whole: Path, stopped: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
     run, images = stopped, shutil.copytree(tiny_folder / "test", tmp_path / "images")

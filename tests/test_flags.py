@@ -1,4 +1,4 @@
-"""The commands' flags are the settings of the method at hand: no more in the help, no others accepted."""
+"""The commands' flags are the method's settings: the help shows no others, none is accepted."""
 
 import json
 import re
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import Fails, FlagsOf
 
 from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.evaluate import __main__ as evaluate
@@ -15,6 +14,7 @@ from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.settings import flag
 from i3ad_jax.train import __main__ as train
+from tests.conftest import Fails, FlagsOf
 
 Main = Callable[[Sequence[str]], None]
 # Of a line of the help that begins with an option. A switch has its opposite beside it.
@@ -55,7 +55,7 @@ def test_help_of_train_shows_the_method_s_settings_and_no_others(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_help_of_evaluate_shows_the_settings_of_the_test_of_the_run_s_method(
+def test_help_of_evaluate_shows_the_test_settings_of_the_run_s_method(
     method: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     config = default_config(method)
@@ -160,7 +160,7 @@ def test_evaluate_refuses_settings_of_other_methods_by_their_flag(
     assert message in fails(evaluate.main, [run, *arguments.split()])
 
 
-def test_evaluate_says_of_a_setting_of_the_training_that_the_weights_depend_on_it(
+def test_evaluate_refuses_training_settings_because_weights_depend_on_them(
     fails: Fails, tmp_path: Path
 ) -> None:
     run = put_config(tmp_path, default_config("i3ad"))
@@ -169,13 +169,25 @@ def test_evaluate_says_of_a_setting_of_the_training_that_the_weights_depend_on_i
         assert f"{flag(name)} 8: the weights depend on it; train a new run" in message
 
 
-def test_the_fixed_loop_can_be_chosen(tmp_path: Path, flags_of: FlagsOf) -> None:
-    trained, _ = train._settings([*flags_of("i3ad"), "--loop", "fixed"])
-    _, stored, tested, _ = evaluate._settings(
-        [str(put_config(tmp_path, default_config("i3ad"))), "--loop", "fixed"]
-    )
-    assert stored.flat()["loop"] == "queue"
-    assert trained.settings.flat()["loop"] == tested.flat()["loop"] == "fixed"
+def test_the_fixed_loop_can_be_chosen(
+    tmp_path: Path, flags_of: FlagsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Config] = []
+
+    def train_and_test(config: Config, *_: object, **__: object) -> None:
+        found.append(config)
+
+    def evaluate_run(_: object, config: Config, **__: object) -> dict[str, object]:
+        found.append(config)
+        return {"method": "i3ad", "data": "tiny", "scores": {}}
+
+    monkeypatch.setattr(train, "train_and_test", train_and_test)
+    monkeypatch.setattr(evaluate, "evaluate_run", evaluate_run)
+    run = put_config(tmp_path, default_config("i3ad"))
+    train.main([*flags_of("i3ad"), "--loop", "fixed"])
+    evaluate.main([str(run), "--loop", "fixed"])
+    assert RunFolder(run).read_config().flat()["loop"] == "queue"
+    assert [config.flat()["loop"] for config in found] == ["fixed", "fixed"]
 
 
 def test_settings_of_a_file_are_overridden_by_options(
@@ -183,10 +195,12 @@ def test_settings_of_a_file_are_overridden_by_options(
 ) -> None:
     stored = RunFolder(pca_run).read_config()
     file = str(pca_run / "config.json")
-    flags, _ = train._settings(["--config", file])
-    assert flags.settings == stored
-    flags, _ = train._settings(["--config", file, "--components", "1"])
-    assert flags.settings == stored.with_settings({"components": 1})
+    for number, (options, settings) in enumerate(
+        [((), {}), (("--components", "1"), {"components": 1})]
+    ):
+        run = tmp_path / str(number)
+        train.main(["--config", file, *options, "--run", str(run)])
+        assert RunFolder(run).read_config() == stored.with_settings(settings)
     for name, value in (("method", "l2_ae"), ("preset", "paper")):
         message = fails(train.main, ["--config", file, f"--{name}", value])
         assert f"--{name} {value}: {file} has its own {name}; leave one of them out" in message

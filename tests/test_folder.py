@@ -2,18 +2,17 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import read_all, unreadable
 from PIL import Image
 
-from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import preprocess, preprocess_mask, read_image, read_mask
-from i3ad_jax.data.samples import Sample, read_sample
 from i3ad_jax.errors import InputError
+from tests.conftest import unreadable
+from tests.support.loading import read_all
 
 SIZE = 32
 
@@ -353,36 +352,6 @@ def test_the_digest_does_not_depend_on_the_folder_or_the_training_images(tmp_pat
     assert first.digest == second.digest == Dataset("other", first.train, first.test).digest
 
 
-def test_arrays_make_a_split_of_normal_images():
-    images = np.random.default_rng(0).integers(0, 256, (11, 3, 4, 3)).astype(np.uint8)
-    split = Split.of_normal_images(images)
-    np.testing.assert_array_equal(split.images, images)
-    assert split.paths == tuple(str(i) for i in range(11))
-    assert set(split.defects) == {"good"}
-    assert split.original_sizes == ((3, 4),) * 11
-    assert split.masks.shape == (11, 3, 4)
-    assert not split.masks[:].any()
-    assert split.annotated.all()
-    assert split.hashes == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
-    strided = Split.of_normal_images(np.asfortranarray(images))
-    assert strided.hashes == split.hashes
-
-
-@pytest.mark.parametrize(
-    "images",
-    [
-        np.zeros((2, 4, 4, 3), np.float32),
-        np.zeros((4, 4, 3), np.uint8),
-        np.zeros((2, 4, 4), np.uint8),
-        np.zeros((2, 4, 4, 1), np.uint8),
-        [[0]],
-    ],
-)
-def test_arrays_of_another_type_or_shape_are_refused(images):
-    with pytest.raises(InputError, match=r"^images: must .*, not "):
-        Split.of_normal_images(images)
-
-
 def test_mvtec_bottle(real_data):
     data = read_folder(real_data("mvtec_bottle"), size=(SIZE, SIZE), aspect="stretch")
     classes, counts = np.unique(data.test.defects, return_counts=True)
@@ -401,22 +370,3 @@ def test_magnetic_tile(real_data):
     empty = (data.test.labels == 1) & ~data.test.masks[:].any(axis=(1, 2))
     assert {data.test.defects[i] for i in np.flatnonzero(empty)} == {"uneven"}
     assert empty.sum() == 4
-
-
-def test_a_file_is_read_once(tmp_path):
-    write_image(tmp_path / "a.png", seed=0)
-    reads = []
-
-    class Counted:
-        def read_bytes(self) -> bytes:
-            reads.append(1)
-            return (tmp_path / "a.png").read_bytes()
-
-    counted: Any = Counted()
-    image, mask, image_hash = read_sample(Sample("a.png", "good", counted))
-    assert len(reads) == 1
-    np.testing.assert_array_equal(image, read_image(tmp_path / "a.png"))
-    assert (mask, image_hash) == (
-        None,
-        hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest(),
-    )

@@ -1,4 +1,4 @@
-"""Runs of every format are read: each folder of `formats` holds one, written by the version of its time."""
+"""Runs of every format can be read: each folder of `formats` has one, written by its version."""
 
 import csv
 import shutil
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Fails
 
 from i3ad_jax import Detector
 from i3ad_jax.evaluate import __main__ as evaluate
@@ -14,6 +13,7 @@ from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.runs.formats import FORMAT
 from i3ad_jax.runs.run_folder import RunFolder
+from tests.conftest import Fails
 
 RUNS = sorted(Path(__file__).with_name("formats").iterdir())
 

@@ -1,4 +1,4 @@
-"""The plan of what a GPU measures; the command itself at the smallest sizes, where there is none."""
+"""The plan of the GPU measurements, and the command at the smallest sizes without a GPU."""
 
 import json
 from pathlib import Path

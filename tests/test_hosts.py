@@ -1,10 +1,9 @@
-"""Processes that train together, each with its own devices: they learn and score what one device does."""
+"""Processes that train together, each with its own devices, learn and score as one device."""
 
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,23 +13,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import Fails, FlagsOf
 
 from i3ad_jax.detector import Detector
 from i3ad_jax.runs.calibration_file import calibration_json
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.runtime.relay import relayed
 from i3ad_jax.train import __main__ as train
+from tests.conftest import FlagsOf
+from tests.support.ports import free_port
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 ATOL = 2e-3  # of weights: see test_data_parallel.py
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 class Hosts:
@@ -64,7 +57,7 @@ class Hosts:
                         str(i),
                     ),
                 ],
-                cwd=HERE.parent,
+                cwd=ROOT,
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -185,7 +178,7 @@ def wait_for_step(run: Path, step: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_host_ends_the_other_and_a_restart_goes_on_to_the_same_bits(
+def test_killed_host_ends_the_other_and_a_restart_reaches_the_same_bits(
     flags: list[str], hosts: Hosts, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -227,97 +220,8 @@ def test_what_is_wrong_for_one_host_is_said_by_all(
     assert not run.exists()
 
 
-# Asserts in each of two processes what both have to find, and gives its number.
-EXCHANGE = """
-import sys
-import numpy as np
-from i3ad_jax.errors import InputError
-from i3ad_jax.runtime.processes import (
-    Processes, agreed, arrays_of_first, by_first, from_first, gathered, is_first, shared_among
-)
-
-own = int(sys.argv[2])
-Processes(sys.argv[1], 2, own).join()
-assert is_first() == (own == 0)
-assert gathered(own + 5) == [5, 6]
-assert from_first({"a": own}) == {"a": 0}
-assert arrays_of_first(np.array([own])).tolist() == [0]
-rows, seen = np.arange(131.0), []
-squares = shared_among(lambda part: (seen.append(len(part)), part**2)[1], rows)
-np.testing.assert_array_equal(squares, rows**2)
-assert seen == [66]
-by_first(lambda: print("written", own))
-assert agreed(lambda: own) == own
-
-def refuse():
-    if own == 1:
-        raise InputError("no such file")
-
-try:
-    agreed(refuse)
-except InputError as error:
-    print(own, error)
-"""
-
-
-@pytest.mark.slow
-def test_processes_exchange_values_and_fail_together() -> None:
-    where = f"127.0.0.1:{free_port()}"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", EXCHANGE, where, str(number)], stdout=subprocess.PIPE, text=True
-        )
-        for number in range(2)
-    ]
-    printed = [process.communicate(timeout=120)[0] for process in started]
-    assert printed == ["written 0\n0 process 1 of 2: no such file\n", "1 no such file\n"]
-    assert [process.returncode for process in started] == [0, 0]
-
-
-@pytest.mark.parametrize(
-    ("given", "problem"),
-    [
-        (["--num-processes", "2"], "need --coordinator"),
-        (["--coordinator", "host"], "HOST:PORT"),
-        (["--coordinator", "host:65536", "--num-processes", "2", "--process-id", "0"], "HOST:PORT"),
-        (
-            ["--coordinator", "host:1234", "--process-id", "0"],
-            "needs --num-processes and --process-id",
-        ),
-        (
-            ["--coordinator", "host:1234", "--num-processes", "2", "--process-id", "2"],
-            "must be 0 to 1",
-        ),
-        (["--coordinator", "auto", "--num-processes", "2"], "leave them out"),
-    ],
-)
-def test_flags_of_processes_that_do_not_fit_together(
-    given: list[str], problem: str, fails: Fails, tmp_path: Path
-) -> None:
-    assert problem in fails(train.main, ["--run", tmp_path / "run", *given])
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_port_that_is_taken(fails: Fails) -> None:
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
-        where = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id", "0"]
-        assert f"port {port} cannot be used" in fails(train.main, where)
-
-
-def test_relay_leaves_out_the_coordination_service() -> None:
-    service = b"E1126 15:07:28.560142   20711 coordination_service.cc:1549] tasks are unhealthy:\n"
-    other = b"W1126 15:07:28.560142   20711 cuda_executor.cc:12] little memory\n"
-    fatal = b"F1126 15:07:28.560910   20722 client.h:80] the JAX distributed service detected fatal errors.\n"
-    stack = b"*** Check failure stack trace: ***\n"
-    assert [*relayed([service, b"1\n", other, b"left\n", service], b"lost\n")] == [other, b"left\n"]
-    greetings = [b"[Gloo] Rank [Gloo] Rank 1 is connected to 3 peer ranks. \n", b"3\n", b"\n"]
-    assert [*relayed([*greetings, other], b"lost\n")] == [other]
-    assert [*relayed([other, fatal, stack, other], b"lost\n")] == [other, b"lost\n"]
-    assert [*relayed([b"error: own\n", fatal, stack], b"lost\n")] == [b"error: own\n"]
-
-
-# Eight simulated devices need a process of their own. The shape of what each collective gives, by its kind.
+# Eight simulated devices need a process of their own. The shape of what each collective gives, by
+# its kind.
 COLLECTIVES = """
 import json
 import re
@@ -326,10 +230,10 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_disable_most_optimizations", True)  # quick to compile
 import numpy as np
-from conftest import tiny_settings
-from made_up_plan import made_up_plan
+from tests.conftest import tiny_settings
+from tests.support.made_up_plan import made_up_plan
 from i3ad_jax.config import default_config
-from i3ad_jax.training.steps import _run_steps
+from i3ad_jax.training.steps import Training, run_steps
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.training.batches import Augmentation, TrainingImages
@@ -341,16 +245,18 @@ config = config.with_settings({name: x for name, x in settings.items() if name i
 method = made_up_plan(config).method
 images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
 preprocessing = Preprocessing.learn(images[:15], images[15:], side=32)
-program = jax.jit(_run_steps.__wrapped__, static_argnums=(0, 1))
+program = jax.jit(run_steps.__wrapped__)
 KINDS = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast"
 
 def collectives(devices):
-    drawn = TrainingImages(images, preprocessing, batch_size=8, num_planted=method.num_planted, seed=0)
+    sizes = {"batch_size": 8, "num_planted": method.num_planted}
+    drawn = TrainingImages(images, preprocessing, **sizes, seed=0)
     block = next(drawn.blocks(0, 1, devices=devices))
     state, augmentation = copied_to_all(
         devices, (fresh_state(jax.random.key(0), method), Augmentation.of(preprocessing, "turn"))
     )
-    lowered = program.lower(method, devices, state, block, augmentation, 0, 2, jax.random.key(1))
+    training = Training(method, devices, augmentation, jax.random.key(1))
+    lowered = program.lower(training, state, block, 0, 2)
     found = re.findall(rf"= (\\(.*?\\)|\\S+) ({KINDS})(?:-start)?\\(", lowered.compile().as_text())
     return [[kind, re.findall(r"\\[([0-9,]*)\\]", shapes)] for shapes, kind in found]
 
@@ -371,7 +277,7 @@ def test_devices_exchange_one_sum_of_gradients_for_each_network(
     method: str, networks: int, others: list[list[object]]
 ) -> None:
     command = [sys.executable, "-c", COLLECTIVES, method]
-    found = subprocess.run(command, check=True, cwd=HERE, stdout=subprocess.PIPE, text=True).stdout
+    found = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
     for collectives in json.loads(found):
         assert len([kind for kind, _ in collectives if kind == "all-reduce"]) == networks
         assert [each for each in collectives if each[0] != "all-reduce"] == others

@@ -11,7 +11,6 @@ import numpy as np
 import optax
 import pytest
 from sklearn.metrics import roc_auc_score
-from small_gan import SmallI3AD
 
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
@@ -26,6 +25,7 @@ from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.segmentation.planting import Planted
+from tests.support.small_gan import SmallI3AD
 
 SETTINGS = I3adSettings(
     width=2,
@@ -55,7 +55,7 @@ KEY = jax.random.key(1)
 
 @pytest.fixture(scope="module", params=[SmallI3AD, pytest.param(I3AD, marks=pytest.mark.slow)])
 def method(request: pytest.FixtureRequest) -> I3AD:
-    """With a generator of two layers, which says the same of the step; with the real one it is slow."""
+    """Two layers as the generator show the same of the step; with the real one it is slow."""
     return request.param(*OPTIONS)
 
 
@@ -98,10 +98,11 @@ def discriminate(weights: Any, spectral: Any, images: Any, masks: Any) -> Any:
 
 
 def assert_same_weights(actual: Any, expected: Any) -> None:
-    """Compare with the step that `adam_step` gives, except where a gradient is as small as Adam's epsilon.
+    """Compare with the result of `adam_step`, except where a gradient is near Adam's epsilon.
 
-    That is 1e-8: there a part in a thousand of a step is the gradient's rounding. Elsewhere the two differ by
-    at most 1.2e-5 of a step, as measured with the instructions of SSE4.2, AVX2 and AVX-512.
+    That is 1e-8: there a part in a thousand of a step is the gradient's rounding. Elsewhere the two
+    differ by at most 1.2e-5 of a step, as measured with the instructions of SSE4.2, AVX2 and
+    AVX-512.
     """
     tolerance = 1e-4 * SETTINGS.generator_learning_rate
     num_clear = num_weights = 0
@@ -145,7 +146,7 @@ def expected_steps(method: I3AD, gan: GanState, stepped: GanState) -> tuple[Any,
 def test_each_network_takes_one_adam_step(
     method: I3AD, state: I3adState, stepped: tuple[I3adState, Any]
 ) -> None:
-    """The discriminator on real and filled images, then the generator against the new discriminator."""
+    """The discriminator on real and filled images, then the generator against the new one."""
     discriminator, generator = jax.device_get(expected_steps(method, state.gan, stepped[0].gan))
     assert_same_weights(stepped[0].gan.discriminator, discriminator)
     assert_same_weights(stepped[0].gan.generator, generator)

@@ -1,4 +1,4 @@
-"""The rule for u, anomaly maps and traces of the method, with a small generator of random weights."""
+"""The rule for u, anomaly maps and traces of I3AD, with a small generator of random weights."""
 
 import json
 from dataclasses import replace
@@ -8,19 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import LARGEST_GAIN, random_weights
-from toy_inpainting import blur, random_image
 
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES, ThresholdSettings
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, Trajectory
 from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
-from i3ad_jax.methods.method import Predicted, Tuned
+from i3ad_jax.methods.method import Predicted, Queue, Tuned
 from i3ad_jax.methods.segmentation_head import SegmenterSettings, SegmenterState
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings, copied_to
 from i3ad_jax.scoring.ssim import SsimSettings
+from tests.support.random_weights import LARGEST_GAIN, random_weights
+from tests.support.toy_inpainting import blur, random_image
 
 TEST = I3adTestSettings(
     refine=LoopSettings(iterations=3, patches=4, base="original"),
@@ -38,8 +38,9 @@ METHOD = I3AD(
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
 SQUARES = Squares.of_pixels(jnp.asarray(IMAGES))
 U = {"u": 0.45}
-# Two programs round differently: images, maps and scores then differ by up to 4e-7 with the instructions of
-# SSE4.2, AVX2 and AVX-512, and by up to 8e-7 where one of them computes in other units.
+# Two programs round differently: images, maps and scores then differ by up to 4e-7 with the
+# instructions of SSE4.2, AVX2 and AVX-512, and by up to 8e-7 where one of them computes in other
+# units.
 TOLERANCE, TOLERANCE_OF_UNITS = 2e-6, 5e-6
 
 
@@ -70,7 +71,8 @@ def test_u_by_the_rule(state: I3adState) -> None:
     assert json.loads(json.dumps(tuned)) == tuned
     errors = tuned["u_errors"]
     assert list(errors) == [f"{u:.2f}" for u in U_CANDIDATES["original"]]
-    # No candidate comes near the tolerance: what is reconstructed has nothing to do with these images.
+    # No candidate comes near the tolerance: what is reconstructed has nothing to do with these
+    # images.
     assert min(errors.values()) > 3 * METHOD.test.threshold.u_tolerance
     assert tuned["u"] == float(min(errors, key=errors.get)) == 0.5
     assert tuned["u_reason"].startswith("no u")
@@ -226,11 +228,15 @@ def test_the_test_time_program_moves_nothing_between_host_and_device(
     loop: Any, state: I3adState
 ) -> None:
     method = replace(METHOD, test=replace(TEST, loop=loop))
-    weights, u, squares, count = copied_to(1, (state, method.parameters(U), SQUARES, jnp.int32(2)))
+    arguments = copied_to(1, (state, method.parameters(U), SQUARES, jnp.int32(2)))
+
+    @jax.jit
+    def program(state: I3adState, u: Any, squares: Squares, count: Any) -> Any:
+        queue = Queue(squares, count, 2)
+        return method.examine(state, u, queue), method.trajectories(state, u, queue)
+
     with jax.transfer_guard("disallow"):
-        predicted = method._predict(1, weights, u, squares, count)
-        states = method._trace(1, weights, u, squares, count)
-        jax.block_until_ready((predicted, states))
+        predicted, states = jax.block_until_ready(program(*arguments))
         with pytest.raises(
             Exception, match="Disallowed host-to-device transfer"
         ):  # the guard is awake

@@ -302,7 +302,7 @@ def test_pad_fits_the_whole_picture_into_a_rectangle(size, margins):
         ((40, 20), slice(None), slice(11, 21)),
     ],
 )
-def test_crop_is_stretch_of_the_largest_central_part_of_the_same_proportions(size, rows, columns):
+def test_crop_is_stretch_of_the_largest_central_part_in_proportion(size, rows, columns):
     wide = RNG.integers(0, 256, (20, 33, 3)).astype(np.uint8)
     cropped = preprocess(Image.fromarray(wide), size=size, aspect="crop")
     centre = Image.fromarray(wide[rows, columns])

@@ -13,7 +13,8 @@ from i3ad_jax.data.textures import make_textures
 pytestmark = pytest.mark.slow
 LIMIT = 2 * 2**30  # bytes
 
-# The peak is by /proc: getrusage's is that of the process that started this one where it was larger.
+# The peak is by /proc: getrusage's is that of the process that started this one where it was
+# larger.
 SCORE = """
 import sys
 from pathlib import Path
@@ -27,7 +28,8 @@ assert detector.preprocessing.size == (3000, 4000)
 (found,) = detector.score(np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8))
 assert found.small_maps["combined"].shape == (3000, 4000)
 assert np.isfinite(found.anomaly_map(score="combined")).all()
-(peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+lines = Path("/proc/self/status").read_text().splitlines()
+(peak,) = [line for line in lines if line.startswith("VmHWM:")]
 print(1024 * int(peak.split()[1]))
 """
 

@@ -1,4 +1,4 @@
-"""The loader that is copied beside an exported program: pictures as the package reads them, one hash."""
+"""The loader beside an exported program: images as the package reads them, checksums."""
 
 import shutil
 import subprocess

@@ -7,16 +7,16 @@ import sys
 from importlib import import_module
 
 import pytest
-from conftest import Fails
 
 import i3ad_jax
 from i3ad_jax import __main__, command_line
+from tests.conftest import Fails
 
 
 def test_every_command_is_a_module_of_that_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
+    monkeypatch.setattr(command_line, "set_up_jax", lambda: None)
     for name in __main__.COMMANDS:
         assert f"python -m i3ad_jax.{name}" == import_module(f"i3ad_jax.{name}.__main__").PROGRAM
         monkeypatch.setattr(sys, "argv", ["i3ad", name, "--help"])
@@ -38,7 +38,8 @@ def test_help_and_version_import_no_jax() -> None:
 def test_ctrl_c_while_packages_are_imported_is_no_traceback() -> None:
     program = (
         "import os, signal, sys\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background it is ignored
+        # in the background it is ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Interrupting:\n"
         "  def find_spec(self, name, *_):\n"
         "    if name == 'i3ad_jax.command_line': os.kill(os.getpid(), signal.SIGINT)\n"
@@ -54,7 +55,10 @@ def test_ctrl_c_while_packages_are_imported_is_no_traceback() -> None:
 
 @pytest.mark.slow
 def test_what_testing_a_run_needs_is_imported_and_no_more() -> None:
-    slow = "import sys, i3ad_jax.predict; print(*{'sklearn', 'scipy.stats', 'tensorflow'} & set(sys.modules))"
+    slow = (
+        "import sys, i3ad_jax.predict; "
+        "print(*{'sklearn', 'scipy.stats', 'tensorflow'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", slow], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
 

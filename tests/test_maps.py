@@ -75,7 +75,7 @@ def test_calibrated_rows_come_from_plain_ones() -> None:
 
 
 def test_no_other_module_spells_a_score() -> None:
-    """A new score is a function and a row: the rest goes by the table. SSIM is what is shown by default."""
+    """A new score is a function and a row: only the table names scores, and SSIM by default."""
     needs = {row.needs for row in PLAIN}  # what a method gives, which is called so too
     names, spelt = SCORES.keys() - {"ssim"} - needs, []
     for file in Path(i3ad_jax.__file__).parent.rglob("*.py"):

@@ -1,4 +1,4 @@
-"""What all methods have in common: settings that identify them, and the way from flags to verdicts."""
+"""Behaviour that all methods share: settings that identify them, from flags to predictions."""
 
 import csv
 import json
@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import FlagsOf, RunOf, tiny_settings
-from random_weights import random_weights
 
 from benchmarks.networks import build
 from i3ad_jax.config import PRESETS, default_config
@@ -21,6 +19,8 @@ from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.train import __main__ as train
+from tests.conftest import FlagsOf, RunOf, tiny_settings
+from tests.support.random_weights import random_weights
 
 BASELINES = [name for name in METHODS if name != "i3ad"]
 QUICK = ("l2_ae", "pca")  # to train; one learns by steps, the other at once
@@ -121,7 +121,7 @@ def test_projection_takes_the_autoencoders_run(run_of: RunOf, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_projection_of_its_own_training_scores_what_that_of_the_autoencoder_does(
+def test_projection_trained_alone_scores_like_that_of_the_autoencoder(
     run_of: RunOf, tmp_path: Path
 ) -> None:
     options = ["--method", "l2_ae_projection", "--projection-steps", "3", "--out", str(tmp_path)]

@@ -1,19 +1,10 @@
-"""Metrics against brute-force oracles, scikit-learn and the properties their definitions promise."""
-
-import itertools
-from typing import ClassVar
+"""Metrics against brute-force oracles, scikit-learn and properties of their definitions."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from i3ad_jax.data.dataset import Split
-from i3ad_jax.data.stored import StoredArray
-from i3ad_jax.scoring import pixel_metrics as blocks
 from i3ad_jax.scoring.metrics import (
     image_auroc,
     image_metrics,
@@ -22,46 +13,7 @@ from i3ad_jax.scoring.metrics import (
     roc_points,
     summarise,
 )
-from i3ad_jax.scoring.pixel_metrics import pixel_metrics
-
-
-def close(value):
-    """Equal up to the rounding of float64 sums."""
-    return pytest.approx(value, rel=0.0, abs=1e-12)
-
-
-def random_case(seed, *, levels=None, shape=(3, 9, 11)):
-    """Masks of a few blocks and maps that are a little higher there; `levels` forces ties."""
-    rng = np.random.default_rng(seed)
-    masks = np.zeros(shape, bool)
-    for image in masks[1:]:
-        for _ in range(3):
-            y, x = rng.integers(0, 8, 2)
-            image[y : y + rng.integers(1, 4), x : x + rng.integers(1, 4)] = True
-    maps = rng.normal(size=shape) + masks
-    if levels is not None:
-        maps = np.round(maps * levels) / levels
-    return masks, maps.astype(np.float32)
-
-
-def aupro_by_thresholds(masks, maps, max_fpr):
-    """The definition: one threshold and one region at a time, then one piece of the curve at a time."""
-    regions = []
-    for index, mask in enumerate(masks):
-        labelled, count = ndimage.label(mask, structure=np.ones((3, 3)))  # pyright: ignore
-        regions += [(index, labelled == region) for region in range(1, count + 1)]
-    curve: list = [(0.0, 0.0)]
-    for threshold in np.unique(maps)[::-1]:
-        found = maps >= threshold
-        overlap = np.mean([found[index][region].mean() for index, region in regions])
-        curve.append((found[~masks].mean(), overlap))
-    area = 0.0
-    for (x0, y0), (x1, y1) in itertools.pairwise(curve):
-        if x0 < max_fpr and x1 > x0:
-            end = min(x1, max_fpr)
-            height_at_end = y0 + (y1 - y0) * (end - x0) / (x1 - x0)
-            area += (end - x0) * (y0 + height_at_end) / 2
-    return area / max_fpr
+from tests.support.metric_cases import aupro_by_thresholds, close, random_case
 
 
 def auroc_by_pairs(labels, scores):
@@ -262,106 +214,3 @@ def test_images_without_a_mask_take_no_part_in_pixel_metrics():
     assert summary["per_defect"]["cut"]["pixel_auroc"] is None
     assert summary["per_defect"]["cut"]["pixel_aupro"] is None
     assert summary["per_defect"]["cut"]["image_auroc"] is not None
-
-
-class CountedRows(StoredArray):
-    """An array in a file; counts the pixels of each read."""
-
-    reads: ClassVar[list[int]] = []
-
-    def __getitem__(self, index):
-        rows = super().__getitem__(index)
-        self.reads.append(rows.size)
-        return rows
-
-
-def counted(array):
-    """The array in a file; what was read so far is forgotten."""
-    CountedRows.reads.clear()
-    stored = CountedRows.in_temporary_file(array.shape, array.dtype)
-    if len(array):
-        stored[:] = array
-    return stored
-
-
-def measured(masks, maps, subsets, *, pixels_at_once, defective_at_once, max_fpr):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "_PIXELS_AT_ONCE", pixels_at_once)
-        patch.setattr(blocks, "_DEFECTIVE_AT_ONCE", defective_at_once)
-        return pixel_metrics(masks, maps, subsets, max_fpr=max_fpr)
-
-
-@st.composite
-def cases(draw):
-    """Masks, maps and subsets: of one class alone, constant, with and without ties, whatever comes."""
-    shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 4), st.integers(1, 4)))
-    share = draw(st.sampled_from([0.0, 0.2, 0.7, 1.0]))
-    masks = np.random.default_rng(draw(st.integers(0, 99))).random(shape) < share
-    levels = st.one_of(
-        st.floats(-2, 2, width=32),
-        st.sampled_from([-1.0, -0.0, 0.0, 0.5]),
-        st.just(3.0),
-    )
-    element = draw(st.sampled_from([levels, st.sampled_from([0.0, 1.0]), st.just(1.0)]))
-    maps = draw(arrays(np.float32, shape, elements=element))
-    subsets = draw(arrays(bool, (draw(st.integers(1, 3)), len(masks))))
-    return masks, maps, subsets
-
-
-@given(cases(), st.integers(1, 100), st.integers(1, 20), st.sampled_from([0.05, 0.3, 1.0]))
-def test_any_blocks_of_any_images_give_what_whole_arrays_do(
-    case, pixels_at_once, defective_at_once, max_fpr
-):
-    masks, maps, subsets = case
-    blocked = measured(
-        counted(masks),
-        counted(maps),
-        subsets,
-        pixels_at_once=pixels_at_once,
-        defective_at_once=defective_at_once,
-        max_fpr=max_fpr,
-    )
-    for subset, (auroc, aupro) in zip(subsets, blocked, strict=True):
-        own, scores = masks[subset], maps[subset]
-        if own.all() or not own.any():
-            assert (auroc, aupro) == (None, None)
-        else:
-            assert auroc == close(roc_auc_score(own.ravel(), scores.ravel()))
-            assert aupro == close(aupro_by_thresholds(own, scores, max_fpr))
-
-
-@given(cases(), st.integers(1, 100), st.sampled_from([1, 7, 2**22]))
-def test_the_size_of_blocks_changes_no_bit(case, pixels_at_once, defective_at_once):
-    whole, blocked = (
-        measured(*case, pixels_at_once=size, defective_at_once=defective_at_once, max_fpr=0.3)
-        for size in (2**24, pixels_at_once)
-    )
-    assert blocked == whole
-
-
-def test_no_read_is_larger_than_a_block_and_images_outside_all_subsets_are_not_read():
-    masks, maps = random_case(7, shape=(40, 9, 11))
-    maps[0] = np.nan  # would be refused
-    stored = counted(masks), counted(maps)
-    subsets = np.arange(40) > np.array([[0], [9]])
-    one, other = measured(*stored, subsets, pixels_at_once=300, defective_at_once=50, max_fpr=0.3)
-    assert one.auroc == close(pixel_auroc(masks[1:], maps[1:]))
-    assert one.aupro == close(pixel_aupro(masks[1:], maps[1:]))
-    assert other.auroc == close(pixel_auroc(masks[10:], maps[10:]))
-    assert max(CountedRows.reads) <= 300
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_scores_that_are_not_finite_are_refused_in_every_block(bad):
-    for image in range(3):
-        masks, maps = random_case(0)
-        maps[image, 4, 4] = bad
-        with pytest.raises(ValueError, match="finite"):
-            measured(
-                masks,
-                maps,
-                np.ones((1, 3), bool),
-                pixels_at_once=1,
-                defective_at_once=1,
-                max_fpr=0.3,
-            )

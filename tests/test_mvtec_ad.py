@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import read_all
 from PIL import Image
 
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.errors import InputError
+from tests.support.loading import read_all
 
 tfds = pytest.importorskip("tensorflow_datasets")
 

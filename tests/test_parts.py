@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Fails
 from hypothesis import given
 from hypothesis import strategies as st
 
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.predict.parts import cut, images_a_part
 from i3ad_jax.runs.files import read_json, write_json
+from tests.conftest import Fails
 
 
 @given(images=st.integers(1, 3_000_000), chunk=st.integers(1, 200))

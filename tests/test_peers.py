@@ -1,4 +1,4 @@
-"""The peers on tiny images: what was written here against independent code, the others' through their own."""
+"""The peers on tiny images: code written here against independent code, others' by their own."""
 
 import json
 import sys

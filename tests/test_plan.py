@@ -1,4 +1,4 @@
-"""From normal images to what a training starts from: the view that suits them, and which are held out."""
+"""Plans of trainings from normal images: the view that suits them, and the calibration set."""
 
 import ast
 from collections.abc import Callable
@@ -42,7 +42,7 @@ PICTURES = {"objects": objects(), "surfaces": surfaces()}
 
 
 class Source:
-    """Reads pictures in a working size, as a data set would, and remembers which sizes were asked for."""
+    """Reads images in a working size, as a dataset does, and records the requested sizes."""
 
     def __init__(self, pictures: list[Image.Image]) -> None:
         self.pictures, self.sizes = pictures, list[Size]()
@@ -202,7 +202,7 @@ def test_what_a_plan_says_of_itself() -> None:
     assert units.startswith("brightness normalised (--levelling yes)")
 
 
-def test_a_plan_that_does_not_fit_in_memory_is_refused_before_images_are_read() -> None:
+def test_plan_that_exceeds_memory_is_refused_before_images_are_read() -> None:
     source = Source(PICTURES["surfaces"])
     huge = {"image_size": 32, "tile": 9600, "batch_size": 65_536}
     with pytest.raises(InputError, match=r"^--tile 9600 or --batch-size 65536.*GiB of memory"):

@@ -77,7 +77,8 @@ def test_masks_mark_what_changed_visibly(examples: Examples) -> None:
     mean = convolve(change, np.full((1, 5, 5), 1 / 25), mode="constant")
     visible = np.maximum(change, mean)
     assert visible[marked].min() > VISIBLE - 1e-5
-    # Where a visible change is not marked, it is the faint rim: at most a tenth of the widest change.
+    # Where a visible change is not marked, it is the faint rim: at most a tenth of the widest
+    # change.
     assert change[~marked].max() <= 0.1 * 2
     # All that is marked is within the defect; neighbours of its outline are not.
     assert (change[marked] > 0).mean() > 0.999

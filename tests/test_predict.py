@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Fails, FlagsOf
 from PIL import Image
 from scipy.stats import binomtest
 
@@ -22,6 +21,7 @@ from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.predict import results as prediction_files
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.train import __main__ as train
+from tests.conftest import Fails, FlagsOf
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -173,7 +173,7 @@ def test_names_of_results_are_unique() -> None:
 
 
 KILLED = """
-import os, signal, sys
+import os, pathlib, signal, sys
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.predict import results as prediction_files
 
@@ -185,8 +185,9 @@ def add_and_die(table, row):
     left -= 1
     add(table, row)
     if left == 0:
-        table._file.write("half a ro")
-        table._file.flush()
+        out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+        with (out / "predictions.partial.csv").open("a") as file:
+            file.write("half a ro")
         os.kill(os.getpid(), signal.SIGKILL)
 
 prediction_files.GrowingTable.add = add_and_die

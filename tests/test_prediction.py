@@ -46,7 +46,7 @@ def test_regions_are_where_the_map_is_above_the_threshold(predictions: list[Pred
     assert number > 0
 
 
-def test_as_many_calibration_images_have_a_region_as_false_alarms_are_asked_for(
+def test_share_of_calibration_images_with_a_region_is_the_false_alarm_rate(
     detector: Detector,
 ) -> None:
     peaks = detector.calibration.held_out_peaks[detector.rule.score]

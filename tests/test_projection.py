@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_weights
 
 from i3ad_jax.methods.autoencoder import AutoencoderSettings, AutoencoderState
 from i3ad_jax.methods.projection import (
@@ -19,6 +18,7 @@ from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.maps import Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
+from tests.support.random_weights import random_weights
 
 SIDE = 16
 ARGUMENTS = (
@@ -64,8 +64,8 @@ def test_gradient_equals_finite_differences(
         image, moved = jnp.asarray(IMAGES[0], jnp.float64), IMAGES[1].astype(np.float64)
         energy = jax.jit(jax.value_and_grad(lambda x: method.energy(weights, image, x)))
         gradient = np.asarray(energy(moved)[1])
-        # Along the gradient the difference is the largest: SSIM is float32 inside, whatever comes in. A
-        # random part keeps the direction from being right for a gradient that is wrong.
+        # Along the gradient the difference is the largest: SSIM is float32 inside, whatever comes
+        # in. A random part keeps the direction from being right for a gradient that is wrong.
         for seed in range(3):
             noise = np.random.default_rng(seed).normal(size=moved.shape)
             direction = gradient / np.linalg.norm(gradient) + noise / np.linalg.norm(noise)
@@ -83,7 +83,7 @@ def test_step_moves_each_pixel_by_its_squared_error(
 
     @jax.jit
     def parts(y: Any) -> Any:
-        """Gradient by intensities y = (x + 1) / 2, squared error in them, and what the step gives."""
+        """Gradient by intensities y = (x + 1) / 2, squared error in them, and the step's result."""
         gradient = jax.grad(lambda y: method.energy(state, image, 2 * y - 1))(y)
         return (
             gradient,

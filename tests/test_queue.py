@@ -16,20 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies
-from toy_inpainting import blur, random_image
 
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
-from i3ad_jax.inpainting.queue import refine_queue, trace_queue
+from i3ad_jax.inpainting.queue import queue_loops, refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, refine, trace
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
+from tests.support.toy_inpainting import blur, random_image
 
 SETTINGS = LoopSettings(iterations=8, patches=4)
 SSIM = SsimSettings()
 CAPACITY = 7
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 NEAR_U = 2e-5  # where a score is as near as this to u, rounding decides the mask
 
-# Users get the bits of XLA's newer emitters of fused loops, not of those by which tests compile quickly.
+# Users get the bits of XLA's newer emitters of fused loops, not of those by which tests compile
+# quickly.
 quickly = "xla_cpu_use_fusion_emitters" in os.environ.get("XLA_FLAGS", "")
 exactly = partial(
     jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True} if quickly else {}
@@ -50,7 +51,7 @@ def slow(*values: Any) -> list[Any]:
 
 drawn = hypothesis.given(seed=strategies.integers(0, 10**6), u=strategies.floats(0.02, 1.2))
 five = hypothesis.settings(max_examples=5)
-loops = pytest.mark.parametrize("settings", [SETTINGS, *slow(*OTHER_LOOPS)])
+all_settings = pytest.mark.parametrize("settings", [SETTINGS, *slow(*OTHER_LOOPS)])
 # An odd number tells the iterations that are left from those that are done.
 lengths = pytest.mark.parametrize("iterations", [31, *slow(30)])
 
@@ -74,8 +75,8 @@ def batch(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blu
 def queue(
     images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
 ) -> Any:
-    options = {"scores": scores_of(images), "u": u, "settings": settings}
-    return refine_queue(inpaint, images, count=count, slots=slots, **options)
+    loops = queue_loops(images, scores=scores_of(images), u=u, settings=settings)
+    return refine_queue(inpaint, loops, count=count, slots=slots)
 
 
 exact_batch = exactly(batch, static_argnames=("settings", "inpaint"))
@@ -94,8 +95,8 @@ def states(images: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = bl
 def queue_states(
     images: Any, count: Any, u: Any, *, slots: int, settings: LoopSettings, inpaint: Inpaint = blur
 ) -> Any:
-    options = {"scores": scores_of(images), "u": u, "settings": settings}
-    return trace_queue(inpaint, images, count=count, slots=slots, **options)
+    loops = queue_loops(images, scores=scores_of(images), u=u, settings=settings)
+    return trace_queue(inpaint, loops, count=count, slots=slots)
 
 
 def of_fixed_loop(images: Any, u: float, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
@@ -109,7 +110,7 @@ def is_clear(fixed: Any, u: float) -> bool:
 
 
 def of_queue(images: Any, count: int, u: float, **options: Any) -> Any:
-    """The last states as NumPy arrays. The same u for each image: a program for all u takes one of each."""
+    """The last states as NumPy arrays, with the same u for each image."""
     each = np.broadcast_to(np.float32(u), len(images))
     return jax.device_get(quick_queue(images, count, each, **options))
 
@@ -134,10 +135,10 @@ def counting(inpaint: Inpaint) -> tuple[Inpaint, Callable[[], int]]:
     return counted, count
 
 
-@loops
+@all_settings
 @five
 @drawn
-def test_a_queue_with_a_slot_for_each_image_gives_the_bits_of_the_fixed_loop(
+def test_queue_with_a_slot_for_each_image_gives_the_bits_of_the_fixed_loop(
     seed: int, u: float, settings: LoopSettings
 ) -> None:
     images = random_images(seed)
@@ -152,7 +153,7 @@ def test_a_queue_with_a_slot_for_each_image_gives_the_bits_of_the_fixed_loop(
 
 
 def alternate(masked: Any, mask: Any) -> Any:
-    """Fills holes by one of two patterns, according to their number: masks enter period-2 cycles."""
+    """Fills holes by one of two patterns, chosen by their number: masks enter period-2 cycles."""
     y, x = jnp.mgrid[: masked.shape[0], : masked.shape[1]]
     patterns = jnp.sin(jnp.stack([y * x, 1.7 * y + x * x]) * 0.9)
     return jnp.broadcast_to(patterns[jnp.int32(mask.sum()) % 2][..., None], masked.shape)
@@ -192,7 +193,7 @@ def test_a_period_2_cycle_ends_with_the_bits_of_the_fixed_loop(iterations: int) 
 
 
 @lengths
-def test_the_trace_of_a_period_2_cycle_alternates_to_its_end_but_is_not_computed(
+def test_trace_of_a_period_2_cycle_alternates_to_its_end_without_inpainting(
     iterations: int,
 ) -> None:
     images, settings = random_images(0), replace(SETTINGS, base="original", iterations=iterations)
@@ -213,7 +214,7 @@ def test_the_trace_of_a_period_2_cycle_alternates_to_its_end_but_is_not_computed
 
 
 @pytest.mark.parametrize("slots", [3, *slow(1)])
-@loops
+@all_settings
 @five
 @hypothesis.given(
     seed=strategies.integers(0, 10**6),
@@ -276,8 +277,8 @@ def test_another_count_or_threshold_is_the_same_program() -> None:
 
     @jax.jit
     def run(images: Any, count: Any, u: Any) -> Any:
-        options = {"scores": scores_of(images), "u": u, "settings": SETTINGS}
-        return refine_queue(counted, images, count=count, slots=3, **options)
+        loops = queue_loops(images, scores=scores_of(images), u=u, settings=SETTINGS)
+        return refine_queue(counted, loops, count=count, slots=3)
 
     for count, u in ((CAPACITY, 0.3), (2, 0.6)):
         run(random_images(0), count=count, u=u)
@@ -286,7 +287,7 @@ def test_another_count_or_threshold_is_the_same_program() -> None:
 
 
 def test_the_cost_follows_the_mean() -> None:
-    """Calls of `inpaint`: the work divided by the slots, and a tail while the slowest image ends alone."""
+    """Calls of `inpaint`: the work divided by the slots, and a tail for the slowest image."""
     images = np.concatenate([random_images(seed) for seed in range(0, 70, 7)])
     settings = replace(SETTINGS, iterations=30, base="original")
     inpaint, count = counting(blur)
@@ -312,7 +313,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 3)
 from functools import partial
 import numpy as np
-from test_queue import SETTINGS, queue, random_images
+from tests.test_queue import SETTINGS, queue, random_images
 from i3ad_jax.runtime.devices import shard_over_devices
 images = random_images(0)
 run = lambda images, count: queue(images, count, 0.3, slots=2, settings=SETTINGS)
@@ -325,4 +326,4 @@ for count in (2, 7):
     np.testing.assert_array_equal(three.iterations[:count], one.iterations[:count])
     np.testing.assert_allclose(three.image, one.image, rtol=0, atol=1e-5)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

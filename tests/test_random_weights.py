@@ -1,4 +1,4 @@
-"""The networks of tests do not amplify rounding, so that programs can be compared within small tolerances."""
+"""The networks of tests do not amplify rounding, so small tolerances suffice."""
 
 from functools import partial
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import tiny_settings
-from random_weights import LARGEST_GAIN, amplification, random_weights
 
 from benchmarks.networks import build
 from i3ad_jax.config import default_config
 from i3ad_jax.nn.inpainter import Inpainter
+from tests.conftest import tiny_settings
+from tests.support.random_weights import LARGEST_GAIN, amplification, random_weights
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
 

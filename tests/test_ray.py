@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from conftest import FlagsOf
 from PIL import Image
 
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.train import __main__ as train
+from tests.conftest import FlagsOf
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="pip install -e '.[ray]'")

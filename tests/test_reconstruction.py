@@ -1,4 +1,4 @@
-"""What a reconstruction becomes: maps, queues, traces, with a toy method whose results are known."""
+"""Maps, queues and traces of reconstructions, with a toy method whose results are known."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 
 @dataclass(frozen=True)
 class Halving(ReconstructionMethod):
-    """Halves an image in each of 60 iterations down to a floor; its features are the image's mean colour."""
+    """Halves an image in each of 60 iterations down to a floor; its feature is the mean colour."""
 
     name: ClassVar[str] = "halving"
 

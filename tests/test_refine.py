@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies
-from plain_loop import Plain, distance, distance_by_skimage, plain_loop
-from random_weights import random_weights
-from toy_inpainting import blur, random_image
 
 from i3ad_jax import inpainting
-from i3ad_jax.inpainting.queue import refine_queue, trace_queue
+from i3ad_jax.inpainting.queue import queue_loops, refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import Inpaint, Loop, LoopSettings, refine, trace
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
+from tests.support.plain_loop import Plain, distance, distance_by_skimage, plain_loop
+from tests.support.random_weights import random_weights
+from tests.support.toy_inpainting import blur, random_image
 
 SETTINGS = LoopSettings(iterations=8, patches=4)
 BOTH_BASES = [replace(SETTINGS, base="previous"), replace(SETTINGS, base="original")]
@@ -73,9 +73,8 @@ def by_queue(
     ssim: SsimSettings = SSIM,
 ) -> Any:
     scores = jax.vmap(lambda image: ssim_anomaly(image, ssim))(image[None])
-    state = refine_queue(
-        inpaint, image[None], count=1, slots=1, scores=scores, u=u, settings=settings
-    )
+    loops = queue_loops(image[None], scores=scores, u=u, settings=settings)
+    state = refine_queue(inpaint, loops, count=1, slots=1)
     return jax.tree.map(itemgetter(0), state)
 
 
@@ -87,9 +86,8 @@ def fixed_trace(image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint 
 @partial(jax.jit, static_argnames=("inpaint", "settings"))
 def queue_trace(image: Any, u: Any, *, settings: LoopSettings, inpaint: Inpaint = blur) -> Any:
     scores = jax.vmap(lambda image: ssim_anomaly(image, SSIM))(image[None])
-    found = trace_queue(
-        inpaint, image[None], count=1, slots=1, scores=scores, u=u, settings=settings
-    )
+    loops = queue_loops(image[None], scores=scores, u=u, settings=settings)
+    found = trace_queue(inpaint, loops, count=1, slots=1)
     return jax.tree.map(itemgetter(0), found)
 
 
@@ -162,12 +160,14 @@ def test_a_network_and_a_batch_equal_the_plain_loop_too() -> None:
 
     def all_of_them(images: Any) -> Any:
         scores = jax.vmap(lambda image: ssim_anomaly(image, SSIM))(images)
-        return refine_queue(NETWORK, images, count=3, slots=2, scores=scores, **options)
+        loops = queue_loops(images, scores=scores, **options)
+        return refine_queue(NETWORK, loops, count=3, slots=2)
 
     batched, queued = jax.jit(jax.vmap(one))(SQUARE_IMAGES), jax.jit(all_of_them)(SQUARE_IMAGES)
     for index, image in enumerate(SQUARE_IMAGES):
         plain = plain_loop(jax.jit(NETWORK), image, u=0.7, settings=BOTH_BASES[1])
-        # Masks are the same to the pixel, images but for rounding: a batch may add in another order.
+        # Masks are the same to the pixel, images but for rounding: a batch may add in another
+        # order.
         assert_equals_plain(by_fixed(image, 0.7, settings=BOTH_BASES[1], inpaint=NETWORK), plain)
         for batch in (batched, queued):
             assert_equals_plain(jax.tree.map(itemgetter(index), batch), plain)

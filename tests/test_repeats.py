@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pytest
 from PIL import Image, ImageEnhance
 
 from i3ad_jax.check.records import SIDE, Pixels, Record
-from i3ad_jax.check.repeats import similar_images
+from i3ad_jax.check.repeats import NEAR, signatures, similar_images
 from i3ad_jax.data.images import preprocess
+from i3ad_jax.data.textures import TEXTURES, make_textures
+from tests.support.copies import COPIES
 
 NUM_IMAGES = 120
 
@@ -94,3 +97,24 @@ def test_copies_are_found_among_few_images() -> None:
     assert (
         similar([pictures[0], copy]) == []
     )  # nothing tells what these two have in common against others
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", TEXTURES)
+def test_pictures_of_one_surface_differ_and_their_copies_do_not(kind: str) -> None:
+    """The threshold separates all pairs of 312 images from five kinds of copies of every 40th."""
+    dataset = make_textures(kind, size=(128, 128))
+    images = np.concatenate([dataset.train.images[:], dataset.test.images[:]])
+    originals = range(7, len(images), 40)
+    copies = [change(Image.fromarray(images[i])) for i in originals for change in COPIES]
+    everything = [*(Image.fromarray(image) for image in images), *copies]
+    small = np.stack(
+        [np.asarray(x.resize((64, 64), Image.Resampling.BILINEAR)) for x in everything]
+    )
+    vectors = signatures(small)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    different = vectors[: len(images)] @ vectors[: len(images)].T
+    np.fill_diagonal(different, 0)
+    assert different.max() < NEAR
+    owners = np.repeat(vectors[list(originals)], len(COPIES), axis=0)
+    assert (owners * vectors[len(images) :]).sum(axis=1).min() >= NEAR

@@ -6,59 +6,19 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from html_page import Page
 from PIL import Image
-from run_results import DEFECTS, KINDS, LABELS, make_run
 
-from i3ad_jax.report.cases import Case
-from i3ad_jax.report.report import report_page
-from i3ad_jax.report.thumbnails import thumbnails
-from i3ad_jax.runs.run_results import RunResults
+from tests.support.html_page import Page
+from tests.support.report_parts import make_case, make_page, make_pictures
+from tests.support.run_results import DEFECTS, KINDS, LABELS, make_run
 
 HOSTILE = """test/</script><script>alert('1')</script> & "quoted" {{ 7 * 6 }} <!--.png"""
 TRAINING = [
     {"step": step, "generator_loss": 1.0 / step, "steps_per_second": 2.0} for step in (1, 2, 3)
 ]
-
-
-def make_case(index: int = 0, *, size: int = 16, states: int = 4, **changes: Any) -> Case:
-    rng = np.random.default_rng(index)
-    shape = (size, size)
-    masks = rng.random((states, *shape)) < 0.3
-    masks[:1] = True
-    values = {
-        "index": index,
-        "group": "Anomalous",
-        "image": rng.integers(0, 256, (*shape, 3), np.uint8),
-        "truth": rng.random(shape) < 0.2,
-        "anomaly_map": rng.random(shape, np.float32),
-        "reconstructions": rng.integers(0, 256, (states, *shape, 3), np.uint8),
-        "masks": masks,
-    }
-    return Case(**{**values, **changes})
-
-
-def make_page(run: RunResults | None = None, **changes: Any) -> str:
-    """A report; without training curves, which take time, unless asked for."""
-    values: dict[str, Any] = {
-        "environment": {"test": {"jax": "1.2.3"}},
-        "training": [],
-        "states": ["checkerboard pass", *(f"iteration {i}" for i in range(1, 5))],
-        "cases": [make_case(index) for index in (0, 4, 5)],
-    }
-    return report_page(run or make_run(), **{**values, **changes})
-
-
-def make_pictures(count: int, **options: Any) -> dict[int, Any]:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (count, 16, 16, 3), np.uint8)
-    return thumbnails(
-        images, rng.random((count, 16, 16), np.float32), range(count), vmax=1.0, **options
-    )
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +81,8 @@ def test_what_to_look_at_is_the_worst_mistake_of_each_kind() -> None:
     run = make_run(scores=dict.fromkeys(KINDS, scores))
     page = Page(make_page(run, cases=[make_case(5)]))
     links = [link for link in page.attributes("href") if re.match(r"#(case|image)-\d+$", link)]
-    # Missed, from the lowest score; false alarms, from the highest; the one that is a case leads there.
+    # Missed, from the lowest score; false alarms, from the highest; the one that is a case leads
+    # there.
     assert links[:5] == ["#case-5", "#image-8", "#image-4", "#image-3", "#image-0"]
 
 
@@ -156,15 +117,6 @@ def test_row_opens_a_case_or_else_a_picture_or_else_nothing() -> None:
     assert page.attributes("href").count("#case-4") >= 1
     assert len(page.named("button", **{"class": "open"})) == 5
     assert "those of 6 of 9 images are here" in " ".join(page.lines)
-
-
-def test_pictures_keep_to_their_budget() -> None:
-    everything = make_pictures(9)
-    assert list(everything) == list(range(9))
-    lengths = [len(own.input) + len(own.heat) for own in everything.values()]
-    some = make_pictures(9, budget=sum(lengths[:4]))
-    assert some == {index: everything[index] for index in range(4)}
-    assert make_pictures(9, budget=0) == {}
 
 
 def test_embedded_pictures_decode_to_the_size_their_layout_needs() -> None:
@@ -220,8 +172,9 @@ def test_names_from_data_are_escaped() -> None:
     assert "<script>alert" not in html
     own = [attributes for tag, attributes in page.elements if tag == "script"]
     assert own == [{"type": "application/json", "id": "values"}, {}, {}, {}, {}]
-    # Title, heading, warning, what is missing; group, path and class of the case; path and class of its row,
-    # its class in the filter and in the table of classes; setting and value; perhaps among the worst.
+    # Title, heading, warning, what is missing; group, path and class of the case; path and class of
+    # its row, its class in the filter and in the table of classes; setting and value; perhaps among
+    # the worst.
     assert sum(HOSTILE in text for text in page.texts) >= 13
     assert f"Iteration of {HOSTILE}" in page.attributes("aria-label")
     assert HOSTILE in page.attributes("data-path")

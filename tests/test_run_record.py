@@ -1,10 +1,9 @@
-"""What a run's files say stays true: no result rests on other images, settings or weights in silence."""
+"""A run's files stay true: no result silently rests on other images, settings or weights."""
 
 import csv
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -14,44 +13,23 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import Fails, FlagsOf, tiny_settings
 from PIL import Image
 
-from benchmarks.networks import build
 from i3ad_jax import Detector, command_line
-from i3ad_jax.config import default_config
-from i3ad_jax.errors import ChangedFilesWarning, InputError
+from i3ad_jax.errors import ChangedFilesWarning
 from i3ad_jax.evaluate import __main__ as evaluate
-from i3ad_jax.evaluate.tested_run import write_evaluation
 from i3ad_jax.predict import __main__ as predict
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints
-from i3ad_jax.runs.files import file_hash, without_digest, write_with_digest
+from i3ad_jax.runs.files import file_hash
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.train import __main__ as train
-from i3ad_jax.train import session
-from i3ad_jax.training import steps as fit
-from i3ad_jax.training.batches import BLOCK
-from i3ad_jax.training.steps import training_steps
+from tests.conftest import Fails, FlagsOf
+from tests.support.json_files import edit, read
 
 RECALIBRATE = (
     "--standardise",
     "global",
 )  # a setting of the test that makes evaluate calibrate anew
-
-
-def read(file: Path) -> Any:
-    return json.loads(file.read_text())
-
-
-def edit(file: Path, change: Callable[[Any], object], *, new_digest: bool = False) -> None:
-    """Changes what a JSON file holds, with the digest of what it held or a new one."""
-    values = read(file)
-    change(values)
-    if new_digest:
-        write_with_digest(file, without_digest(values))
-    else:
-        file.write_text(json.dumps(values))
 
 
 def content(folder: Path) -> dict[Path, bytes]:
@@ -87,7 +65,7 @@ def other_data(tiny_folder: Path, tmp_path: Path) -> Path:
     return root
 
 
-# a: which images were trained on and held out
+# Which images were trained on and held out
 
 
 def add(_: Path, data: Path) -> str:
@@ -96,7 +74,7 @@ def add(_: Path, data: Path) -> str:
 
 
 def damage_first(part: str, *, remove: bool) -> Callable[[Path, Path], str]:
-    """Changes or removes the first file of a part of the list; gives what the message has to say."""
+    """Change or remove the first file of a part of the list; return text of the message."""
 
     def damage(run: Path, data: Path) -> str:
         path = next(iter(read(run / "files.json")[part]))
@@ -141,7 +119,7 @@ def test_resume_refuses_other_training_images_and_names_the_file(
     "change",
     [add, *(pytest.param(x, marks=pytest.mark.slow) for x in (change_trained, remove_trained))],
 )
-def test_evaluate_goes_by_the_recorded_held_out_images_and_names_what_else_changed(
+def test_evaluate_uses_the_recorded_held_out_images_and_names_changes(
     run: Path, data: Path, tmp_path: Path, change: Callable[[Path, Path], str]
 ) -> None:
     evaluate.main([str(run), *RECALIBRATE, "--out", str(tmp_path / "before")])
@@ -166,7 +144,7 @@ def test_the_command_warns_in_one_line(
 ) -> None:
     named = add(run, data)
     monkeypatch.setattr(sys, "argv", ["evaluate", str(run), *RECALIBRATE])
-    monkeypatch.setattr(command_line, "_set_up_jax", lambda: None)
+    monkeypatch.setattr(command_line, "set_up_jax", lambda: None)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         command_line.run(evaluate.main)
@@ -174,7 +152,7 @@ def test_the_command_warns_in_one_line(
     assert line.startswith(f"warning: {named}")
 
 
-# b: which data set
+# Which data set
 
 
 def test_a_relative_data_set_means_the_same_from_every_working_directory(
@@ -193,10 +171,10 @@ def test_a_relative_data_set_means_the_same_from_every_working_directory(
     assert (run / "scores.csv").read_bytes() == before[0]
 
 
-# c: every results folder is complete by itself
+# Every results folder is complete by itself
 
 
-def test_results_of_a_second_test_have_its_own_settings_and_calibration_beside_them(
+def test_results_of_a_second_test_keep_its_own_settings_and_calibration(
     run: Path, other_data: Path
 ) -> None:
     evaluate.main([str(run), *RECALIBRATE])
@@ -306,13 +284,13 @@ def test_old_results_never_stand_beside_new_settings(fails: Fails, run: Path) ->
     assert not (run / "evaluation/results.json").exists()
 
 
-# d: no test overwrites a run
+# No test overwrites a run
 
 
 @pytest.mark.parametrize(
     "way", ["{run}", "./run", "run", "link", "{run}/../run", "run/evaluation/..", "link/../run/."]
 )
-def test_results_of_other_settings_do_not_overwrite_the_run_by_whatever_path(
+def test_results_of_other_settings_do_not_overwrite_the_run_by_any_path(
     fails: Fails, run: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.chdir(run.parent)
@@ -337,84 +315,7 @@ def test_results_do_not_overwrite_another_run(fails: Fails, run: Path, tmp_path:
     assert content(other) == before
 
 
-# e: one training in a folder at a time
-
-
-def test_a_second_training_in_the_folder_is_refused(
-    fails: Fails, run: Path, tmp_path: Path, flags_of: FlagsOf
-) -> None:
-    before = content(run)
-    with RunFolder(run).lock():
-        assert f"{run}: another command" in fails(train.main, ["--run", run, "--resume"])
-    assert content(run) == before
-    new = tmp_path / "new"
-    with RunFolder(new).lock():
-        assert f"{new}: another command" in fails(train.main, [*flags_of("pca"), "--run", new])
-    assert [file.name for file in new.iterdir()] == [".lock"]
-    with RunFolder(new).lock(), pytest.raises(InputError, match="another command"):
-        Detector.load(run).save(new)
-
-
-def test_the_lock_holds_until_the_results_are_written(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refused = []
-
-    def write_and_try(*arguments: Any, **keywords: Any) -> Any:
-        with pytest.raises(InputError, match="another command"), RunFolder(run).lock():
-            pass
-        refused.append(True)
-        return write_evaluation(*arguments, **keywords)
-
-    monkeypatch.setattr(session, "write_evaluation", write_and_try)
-    train.main(["--run", str(run), "--resume"])
-    assert refused == [True]
-    with RunFolder(run).lock():
-        pass
-
-
-def test_the_lock_holds_between_processes_and_ends_with_its_process(
-    fails: Fails, run: Path
-) -> None:
-    hold = (
-        "import pathlib, sys\n"
-        "from i3ad_jax.runs.run_folder import RunFolder\n"
-        "with RunFolder(pathlib.Path(sys.argv[1])).lock():\n"
-        "    print('held', flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    command = [sys.executable, "-c", hold, str(run)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        assert "another command works in this folder" in fails(
-            train.main, ["--run", run, "--resume"]
-        )
-        process.kill()
-    train.main(["--run", str(run), "--resume"])
-
-
-def test_what_killed_processes_were_writing_goes_with_the_next_lock(run: Path) -> None:
-    before = content(run)
-    (run / ".12.config.json").write_text("{")
-    (run / "maps/.345.l2.npy").touch()
-    (run / "checkpoints/2.orbax-checkpoint-tmp/state.orbax-checkpoint-tmp").mkdir(parents=True)
-    with RunFolder(run).lock():
-        assert content(run) == before
-        assert not (run / "checkpoints/2.orbax-checkpoint-tmp").exists()
-
-
-def test_what_a_command_is_writing_in_a_run_below_stays(run: Path) -> None:
-    (run / ".12.config.json").write_text("{")
-    (run / "checkpoints/2.orbax-checkpoint-tmp").mkdir()
-    before = sorted(run.rglob("*"))
-    with RunFolder(run.parent).lock():
-        assert sorted(run.rglob("*")) == before
-
-
-# f: a calibration that cannot be right
+# A calibration that cannot be right
 
 
 def damage_array(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], str]:
@@ -628,42 +529,6 @@ def test_weights_of_another_training_with_as_many_steps_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def state_or_error(run: Path) -> Any:
-    try:
-        return Detector.load(run).state
-    except InputError as error:
-        return str(error)
-
-
-@pytest.mark.parametrize("method", ["pca", pytest.param("i3ad", marks=pytest.mark.slow)])
-def test_weights_with_a_flipped_bit_are_refused_or_the_same(
-    pca_run: Path, tiny_run: Path, tmp_path: Path, method: str
-) -> None:
-    finished = {"pca": pca_run, "i3ad": tiny_run}[method]
-    newest = max((finished / "checkpoints").glob("[0-9]*"), key=lambda folder: int(folder.name))
-    largest = max(newest.glob("**/d/*"), key=lambda file: file.stat().st_size)
-    good, refused = largest.read_bytes(), 0
-    expected = jax.tree.leaves(Detector.load(finished).state)
-    for place in np.linspace(0, len(good) - 1, 6).astype(int):
-        run = shutil.copytree(finished, tmp_path / str(place))
-        file = run / largest.relative_to(finished)
-        file.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
-        found = state_or_error(run)
-        if isinstance(found, str):
-            assert str(run) in found
-            refused += 1
-        else:
-            jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(found), expected)
-    assert refused >= 3
-
-
-def test_a_checkpoint_that_is_described_wrongly_is_refused(tiny_run: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    for file in run.glob("checkpoints/*/_CHECKPOINT_METADATA"):
-        file.write_text(file.read_text().replace('"commit_', '"commjt_'))
-    assert f"{run / 'checkpoints'}: holds a damaged checkpoint" in str(state_or_error(run))
-
-
 @pytest.mark.parametrize(
     "u",
     [
@@ -691,7 +556,7 @@ def test_a_missing_u_is_refused(fails: Fails, tiny_run: Path, tmp_path: Path, da
     assert "'u' is missing" in fails(predict.main, [run, data / "test", "--out", tmp_path / "out"])
 
 
-# g: settings and weights
+# Settings and weights
 
 
 @pytest.mark.parametrize(
@@ -734,92 +599,10 @@ def test_weights_of_another_method_are_not_called_damaged(
         assert "delete this" not in message
 
 
-def truncate(checkpoint: Path) -> None:
-    for file in checkpoint.rglob("*"):
-        if file.is_file() and file.stat().st_size > 100:
-            file.write_bytes(file.read_bytes()[:50])
-
-
-def empty(checkpoint: Path) -> None:
-    shutil.rmtree(checkpoint)
-    checkpoint.mkdir()
-
-
-def without_sha256(checkpoint: Path) -> None:
-    edit(checkpoint / "_CHECKPOINT_METADATA", lambda values: values["custom_metadata"].clear())
-
-
-def with_another_sha256(checkpoint: Path) -> None:
-    edit(
-        checkpoint / "_CHECKPOINT_METADATA",
-        lambda values: values["custom_metadata"].update(sha256="0" * 64),
-    )
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        truncate,
-        with_another_sha256,
-        *(pytest.param(x, marks=pytest.mark.slow) for x in (empty, without_sha256)),
-    ],
-)
-def test_to_delete_a_damaged_checkpoint_is_advised_only_where_an_older_one_is_left(
-    fails: Fails, run: Path, damage: Callable[[Path], None]
-) -> None:
-    state = Detector.load(run).state
-    damage(run / "checkpoints/1")
-    message = fails(evaluate.main, [run])
-    assert f"{run / 'checkpoints/1'}: damaged checkpoint" in message
-    assert "delete this" not in message
-    shutil.rmtree(run / "checkpoints")
-    with Checkpoints(run / "checkpoints") as checkpoints:
-        checkpoints.save(1, state)
-        checkpoints.save(2, state)
-    damage(run / "checkpoints/2")
-    message = fails(evaluate.main, [run])
-    assert f"{run / 'checkpoints/2'}: damaged checkpoint" in message
-    assert "delete this folder to use the one before it" in message
-    shutil.rmtree(run / "checkpoints/2")
-    evaluate.main([str(run)])
-
-
-# i: the training set
-
-
-def test_the_training_set_stays_on_the_host_and_its_squares_in_bytes() -> None:
-    config = default_config("l2_ae").with_settings({**tiny_settings("l2_ae"), "steps": 2})
-    method, block = build(config), config.training.batch_size * BLOCK * 32 * 32 * 3
-    images = np.random.default_rng(0).integers(0, 256, (10 * BLOCK, 32, 32, 3)).astype(np.uint8)
-    preprocessing = Preprocessing.learn(images[:60], images[60:], side=32)
-    for _ in training_steps(method, images, preprocessing=preprocessing, seed=0):
-        large = [array for array in jax.live_arrays() if array.size >= block]
-        assert [(array.dtype, array.size) for array in large] == [(np.uint8, block)]
-
-
-def test_how_many_steps_are_one_call_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = default_config("l2_ae").with_settings({**tiny_settings("l2_ae"), "steps": 7})
-    images = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3)).astype(np.uint8)
-    preprocessing = Preprocessing.learn(images[:6], images[6:], side=32)
-    monkeypatch.setattr(fit, "CALL_SECONDS", 1e6)
-
-    def numbers_and_end(every: tuple[int, ...]) -> tuple[list[int], Any]:
-        steps = training_steps(
-            build(config), images, preprocessing=preprocessing, seed=0, every=every
-        )
-        found = [(step.number, jax.device_get(step.state)) for step in steps]
-        return [number for number, _ in found], found[-1][1]
-
-    one_by_one, expected = numbers_and_end((1,))
-    together, state = numbers_and_end((3, 5))
-    assert (one_by_one, together) == ([1, 2, 3, 4, 5, 6, 7], [1, 3, 5, 6, 7])
-    jax.tree.map(np.testing.assert_array_equal, state, expected)
-
-
 # Runs of an earlier version
 
 
-def test_a_run_of_an_earlier_version_is_refused_in_one_line_that_says_how_to_go_on(
+def test_run_of_an_earlier_version_is_refused_with_advice_in_one_line(
     fails: Fails, tmp_path: Path, data: Path
 ) -> None:
     run = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""`python -m i3ad_jax.report`: the same report from the folder alone, less what is gone, and several runs."""
+"""`python -m i3ad_jax.report`: reports from run folders, complete or not, one or several."""
 
 import csv
 import json
@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from html_page import Page
 from PIL import Image
 
+from i3ad_jax.detector import Detector
 from i3ad_jax.errors import IncompleteReportWarning
 from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.report import __main__ as report
-from i3ad_jax.runs.files import without_digest, write_with_digest
+from i3ad_jax.runs.files import read_json, without_digest, write_with_digest
+from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.train import __main__ as train
+from tests.support.html_page import Page
 
 Fails = Callable[..., str]
 
@@ -35,6 +37,23 @@ def seeds(
     other = tmp_path_factory.mktemp("runs") / "other seed"
     train.main([*flags_of("pca"), "--seed", "1", "--run", str(other)])
     return [pca_run, other]
+
+
+def test_report_shows_the_plan_and_the_rule_that_the_run_keeps(run: Path) -> None:
+    ruled = Detector.load(run).with_rule(score="l2", false_alarm_rate=0.5)
+    RunFolder(run).write_verdict(ruled.verdict)
+    evaluate.main([str(run)])
+    results, page = read_json(run / "results.json"), Page((run / "report.html").read_text())
+    assert (results["headline"], results["rule"]) == ("l2", ruled.rule.describe())
+    assert results["thresholds"] == {
+        **ruled.calibration.thresholds,
+        "l2": float(np.median(ruled.calibration.held_out_scores["l2"])),
+    }
+    shown = " ".join(page.lines)
+    assert ruled.rule.describe()[1:] in shown
+    for line in ruled.plan.describe():
+        assert line in shown
+    assert "Headline score: L2" in shown
 
 
 def test_report_of_a_run_is_sound_and_counts_what_numpy_counts(pca_run: Path) -> None:

@@ -1,7 +1,7 @@
 """Nothing in the code runs what data says: no pickle, no eval, no shell.
 
-import-linter keeps pickle out of the package too, by its graph of imports; this reads the source, so it sees
-calls and their arguments, and the experiments and benchmarks as well.
+import-linter keeps pickle out of the package too, by its graph of imports; this reads the source,
+so it sees calls and their arguments, and the experiments and benchmarks as well.
 """
 
 import ast

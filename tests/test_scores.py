@@ -1,4 +1,4 @@
-"""The table of plain and calibrated scores, from runs of principal components on a tiny data set."""
+"""The table of plain and calibrated scores, from runs of pca on a tiny dataset."""
 
 import csv
 import json

@@ -6,53 +6,32 @@ import json
 import re
 import socket
 import struct
-import threading
-import time
 import uuid
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
-from conftest import Fails
 from PIL import Image
 
 from i3ad_jax.detector import Detector
 from i3ad_jax.pictures import overlay
 from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.serve import __main__ as serve
-from i3ad_jax.serve.app import Limits, create_app
+from i3ad_jax.serve.app import Limits
+from tests.conftest import Fails
+from tests.support.service import LIMITS, png, serving
 
-LIMITS = Limits(max_megabytes=1, max_megapixels=1, max_waiting=40, time_limit=1.5)
 Answer = tuple[int, Any]
 
 
 @pytest.fixture(scope="module")
 def detector(pca_run: Path) -> Detector:
     return Detector.load(pca_run).with_rule(score="l2")
-
-
-@contextmanager
-def serving(detector: Detector, limits: Limits, token: str | None = None) -> Iterator[int]:
-    """The port of a server that runs during the block."""
-    app = create_app(detector, limits=limits, token=token)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +55,8 @@ def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) ->
 def form(files: list[tuple[str, bytes]], field: str = "images") -> tuple[bytes, str]:
     boundary = uuid.uuid4().hex
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'.encode()
+        f"--{boundary}\r\n".encode()
+        + f'Content-Disposition: form-data; name="{field}"; filename="{name}"\r\n'.encode()
         + b"Content-Type: image/png\r\n\r\n"
         + content
         + b"\r\n"
@@ -85,14 +65,6 @@ def form(files: list[tuple[str, bytes]], field: str = "images") -> tuple[bytes, 
     return b"".join(
         parts
     ) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
-
-
-def png(seed: int, size: tuple[int, int] = (40, 48)) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(
-        file, "png"
-    )
-    return file.getvalue()
 
 
 def png_that_says(width: int, height: int) -> bytes:

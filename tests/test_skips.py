@@ -1,4 +1,4 @@
-"""The study of the U-Net's skip connections: its arithmetic by hand, its command with tiny networks."""
+"""The study of the U-Net's skip connections: arithmetic by hand, command with tiny networks."""
 
 import csv
 from pathlib import Path

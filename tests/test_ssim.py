@@ -11,8 +11,8 @@ from skimage.metrics import structural_similarity
 
 from i3ad_jax.scoring.ssim import ssim_with
 
-# A float32 variance is off in its last digits. That shows only where an image is flat: c2 = 9e-4 is then
-# all that divides it.
+# A float32 variance is off in its last digits. That shows only where an image is flat: c2 = 9e-4 is
+# then all that divides it.
 TOLERANCE, TOLERANCE_WHERE_FLAT = 2e-6, 2e-5
 
 WINDOWS = {

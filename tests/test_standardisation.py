@@ -18,9 +18,7 @@ def test_global_statistics_are_of_all_pixels_together() -> None:
     np.testing.assert_allclose(found.sd, MAPS.std(), rtol=1e-6)
 
 
-def test_pixel_statistics_are_of_a_weighted_sample_of_neighbours_and_one_image_of_all_pixels() -> (
-    None
-):
+def test_pixel_statistics_weight_a_sample_of_neighbours_and_one_image() -> None:
     found = statistics(MAPS, "pixel")
     for place in np.ndindex(5, 7):
         share = np.zeros((5, 7))

@@ -11,8 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import Fails
-from made_up_plan import made_up_plan
 from sklearn.metrics import roc_auc_score
 
 from experiments import checkerboard, choices, qualitative, runs, snr, study, threshold
@@ -25,6 +23,8 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.choose_u import U_CANDIDATES
 from i3ad_jax.runs.files import read_json, without_digest, write_json, write_with_digest
 from i3ad_jax.runs.run_folder import RunFolder
+from tests.conftest import Fails
+from tests.support.made_up_plan import made_up_plan
 
 RNG = np.random.default_rng(0)
 

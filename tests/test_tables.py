@@ -1,4 +1,4 @@
-"""The command for the paper's tables: its arithmetic by hand, its runs by pca, which takes seconds."""
+"""The command for the paper's tables: arithmetic by hand, runs by pca, which takes seconds."""
 
 import csv
 import json
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_plan import made_up_plan
 from PIL import Image
 
 from experiments import runs, tables
@@ -24,11 +23,13 @@ from experiments.comparison import (
     table_markdown,
 )
 from i3ad_jax.config import Config
+from i3ad_jax.data.load import DataSettings
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.train.session import Interrupted
+from i3ad_jax.training.recorded import Interrupted
+from tests.support.made_up_plan import made_up_plan
 
 
 def outcome(ssim: float | None, l2: float | None = 0.5) -> dict[str, Any]:
@@ -250,7 +251,7 @@ def test_wrong_flags(tmp_path: Path, flags: str, message: str) -> None:
 
 @pytest.fixture(scope="session")
 def two_categories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two categories: `mvtec_tile`, enough images for pca's components, and `scarce`, too few."""
+    """A folder of two categories: `mvtec_tile` and `scarce`, too few images for components."""
     root = tmp_path_factory.mktemp("categories")
     rng = np.random.default_rng(0)
     for name, count in (("mvtec_tile", 40), ("scarce", 3)):
@@ -357,11 +358,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config]]:
         return finish(folder)
 
     def evaluate_run(
-        source: RunFolder, config: Config, *, data: str, out: RunFolder, command: Sequence[str]
+        source: RunFolder,
+        config: Config,
+        *,
+        data: DataSettings,
+        out: RunFolder,
+        command: Sequence[str],
     ) -> dict:
         calls.append((f"evaluate {source.path.name}", config))
         assert source.read_config().for_method(config.method) == config
-        assert data == config.data.data
+        assert data == config.data
         out.create(made_up_plan(config), command=command)
         return finish(out)
 

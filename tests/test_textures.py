@@ -116,7 +116,7 @@ def test_a_defect_stands_out_from_the_noise(kind, defect):
 def test_brick_trains_on_the_left_half_and_tests_on_the_right(monkeypatch):
     halves = np.zeros((512, 512), np.uint8)
     halves[:, 256:] = 200
-    monkeypatch.setattr(textures, "_brick_wall", lambda: halves)
+    monkeypatch.setattr(textures, "brick_wall", lambda: halves)
     dataset = make_textures("brick", size=(SIZE, SIZE))
     assert dataset.train.images[:].max() < 30  # Noise alone.
     assert dataset.test.images[dataset.test.labels == 0].min() > 100

@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import binomtest
 
 from i3ad_jax.calibration.thresholds import defect_threshold, false_alarms
-from i3ad_jax.calibration.verdict import Rule
 
 
 @pytest.mark.parametrize("quantile", [0.01, 0.5, 0.95])
@@ -22,12 +21,3 @@ def test_the_interval_is_scipy_s(above: int, count: int) -> None:
     found = false_alarms(np.arange(count, dtype=float), threshold=count - above - 0.5)
     expected = binomtest(above, count).proportion_ci(0.95, method="exact")
     assert found == pytest.approx((above / count, expected.low, expected.high))
-
-
-def test_a_score_of_exactly_the_threshold_is_normal() -> None:
-    """As for the rate of false alarms, which counts the scores above it."""
-    rule = Rule(
-        "l2", 0.5, "given by --threshold", false_alarms(np.array([0.4, 0.5, 0.6]), 0.5), None
-    )
-    assert [rule.is_anomalous({"l2": score}) for score in (0.4, 0.5, 0.6)] == [False, False, True]
-    assert rule.false_alarms.rate == 1 / 3

@@ -1,4 +1,4 @@
-"""Tiles: that they cover an image, and that what is put together of them is what the whole image gives."""
+"""Tiles cover an image, and their results combine to those of the whole image."""
 
 import tracemalloc
 from itertools import pairwise
@@ -122,5 +122,6 @@ def test_memory_is_that_of_the_results_and_one_call() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # Results of the last call live until there are those of the next; a third call is room for sums.
+    # Results of the last call live until there are those of the next; a third call is room for
+    # sums.
     assert peak < found.nbytes + total + 3 * call

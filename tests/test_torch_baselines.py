@@ -1,10 +1,9 @@
-"""The baselines' networks and optimisers against the same in PyTorch: benchmarks compare like with like."""
+"""The baselines' networks and optimisers equal PyTorch's: benchmarks compare like with like."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_weights
 
 from benchmarks.networks import build
 from i3ad_jax.config import default_config
@@ -15,6 +14,7 @@ from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.shapes import Image, Map, Maps
+from tests.support.random_weights import random_weights
 
 torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks import torch_baselines  # noqa: E402  (it needs torch)

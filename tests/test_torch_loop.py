@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import LARGEST_GAIN, random_weights
-from toy_inpainting import random_image
 
 from i3ad_jax.inpainting.refine import LoopSettings, refine
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly, ssim_with
+from tests.support.random_weights import LARGEST_GAIN, random_weights
+from tests.support.toy_inpainting import random_image
 
 torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks import torch_loop  # noqa: E402  (it needs torch)

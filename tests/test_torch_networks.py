@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from random_weights import random_weights
 
 from i3ad_jax.inpainting.losses import discounted_l1_loss, generator_hinge_loss
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
+from tests.support.random_weights import random_weights
 
 torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks import torch_networks  # noqa: E402  (it needs torch)
@@ -109,7 +109,8 @@ def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
     )
     for name, parameter in generator.named_parameters():
         if name == "attention.key.bias":
-            continue  # moves all keys alike, which softmax does not see: a gradient of 0 but for rounding
+            # moves all keys alike, which softmax does not see: a gradient of 0 except for rounding
+            continue
         assert parameter.grad is not None
         wanted = expected[name].detach().numpy()
         tolerance = 1e-4 * np.abs(wanted).max()

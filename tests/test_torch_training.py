@@ -5,13 +5,13 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from batches import without_defects
-from random_weights import LARGEST_GAIN, random_weights
 
 from i3ad_jax.config import default_config
 from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.masks import brush_masks
 from i3ad_jax.methods.state import fresh_state
+from tests.support.batches import without_defects
+from tests.support.random_weights import LARGEST_GAIN, random_weights
 
 torch = pytest.importorskip("torch", reason="pip install -e '.[test-all]'")
 from benchmarks.torch_training import training_step  # noqa: E402  (it needs torch)

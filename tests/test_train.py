@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import itertools
 import json
 import os
 import shutil
@@ -10,28 +9,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from conftest import FlagsOf, RunOf, tiny_settings
 
-from benchmarks.networks import build
-from i3ad_jax.config import PRESETS, Config, default_config
+from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError, LearnedLittleWarning
-from i3ad_jax.evaluate import __main__ as evaluate
-from i3ad_jax.methods import METHODS
 from i3ad_jax.methods.state import state_shapes
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.weights import load_weights
 from i3ad_jax.scoring.maps import image_scores
 from i3ad_jax.train import __main__ as train
 from i3ad_jax.train import session
-from i3ad_jax.training.steps import Step, training_steps
+from i3ad_jax.training import recorded
+from i3ad_jax.training.steps import Step
+from tests.conftest import FlagsOf, RunOf, tiny_settings
 
 # One method that compiles in a second; I3AD among the slow tests.
 QUICK_AND_FULL = pytest.mark.parametrize(
@@ -136,14 +133,6 @@ def test_a_training_that_learns_nothing_says_so(tiny_folder: Path, tmp_path: Pat
     assert json.loads((tmp_path / "run/results.json").read_text())["learned"]["problem"] == problem
 
 
-def test_config_survives_json() -> None:
-    for preset, method in itertools.product(PRESETS, METHODS):
-        config = default_config(method, preset=preset)
-        stored = json.loads(json.dumps(config.to_json()))
-        assert stored == config.to_json()
-        assert Config.from_json(stored) == config
-
-
 @QUICK_AND_FULL
 def test_same_seed_same_bits_other_seed_other_bits(
     run_of: RunOf, flags_of: FlagsOf, method: str, tmp_path: Path
@@ -154,24 +143,6 @@ def test_same_seed_same_bits_other_seed_other_bits(
     assert (first / "scores.csv").read_text() == (tmp_path / "same/scores.csv").read_text()
     train.main([*flags_of(method), "--run", str(tmp_path / "other"), "--seed", "1"])
     assert (first / "scores.csv").read_text() != (tmp_path / "other/scores.csv").read_text()
-
-
-def test_the_seed_draws_the_initial_weights() -> None:
-    """All images are alike here, so that nothing else of a training depends on the seed."""
-    config = default_config("l2_ae").with_settings(tiny_settings("l2_ae"))
-    images = np.repeat(
-        np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8), 6, axis=0
-    )
-    preprocessing = Preprocessing.learn(images, images, side=32, levelling="no", centre="none")
-
-    def first_weights(seed: int) -> list[np.ndarray]:
-        step = next(training_steps(build(config), images, preprocessing=preprocessing, seed=seed))
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(step.state.weights)]
-
-    first, same, other = (first_weights(seed) for seed in (3, 3, 4))
-    for x, y, z in zip(first, same, other, strict=True):
-        np.testing.assert_array_equal(x, y)
-        assert x.ndim == 1 or np.abs(x - z).max() > 1e-3  # biases start at 0
 
 
 @QUICK_AND_FULL
@@ -200,14 +171,15 @@ def test_signal_saves_and_says_how_to_resume(
     number: signal.Signals,
 ) -> None:
     run = tmp_path / "run"
-    real_check = session._check
+    training_steps = recorded.training_steps
 
-    def check_and_interrupt(step: Step, **kwargs: Any) -> None:
-        real_check(step, **kwargs)
-        if step.number == 2:
-            os.kill(os.getpid(), number)
+    def interrupted_steps(*args: Any, **kwargs: Any) -> Iterator[Step]:
+        for step in training_steps(*args, **kwargs):
+            if step.number == 2:
+                os.kill(os.getpid(), number)
+            yield step
 
-    monkeypatch.setattr(session, "_check", check_and_interrupt)
+    monkeypatch.setattr(recorded, "training_steps", interrupted_steps)
     with pytest.raises(SystemExit) as stop:
         train.main([*flags_of(method), "--run", str(run)])
     assert stop.value.code == 128 + number
@@ -237,36 +209,6 @@ def test_divergence_keeps_the_last_checkpoint(run_of: RunOf, tmp_path: Path) -> 
         train.main(["--run", str(run), "--resume", "--steps", "8"])
     for left, right in zip(kept, final_state(run), strict=True):
         np.testing.assert_array_equal(left, right)
-
-
-def test_evaluate_repeats_the_run(tiny_run: Path, tmp_path: Path) -> None:
-    evaluate.main([str(tiny_run), "--out", str(tmp_path / "again")])
-    assert (tmp_path / "again/scores.csv").read_text() == (tiny_run / "scores.csv").read_text()
-
-
-@pytest.mark.slow
-def test_the_batch_size_of_the_test_changes_no_map(tiny_run: Path, tmp_path: Path) -> None:
-    evaluate.main([str(tiny_run), "--out", str(tmp_path), "--test-batch-size", "1"])
-    together, singly = (np.load(folder / "maps/ssim.npy") for folder in (tiny_run, tmp_path))
-    # A barely trained network passes rounding on as it is: 1e-6 was measured on AVX-512 and SSE4.2.
-    np.testing.assert_allclose(together, singly, rtol=0, atol=5e-6)
-
-
-@pytest.mark.slow
-def test_evaluate_with_other_settings_leaves_the_run_alone(tiny_run: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    before = (run / "results.json").read_bytes()
-    evaluate.main([str(run), "--u", "0.3", "--iterations", "1"])
-    results = json.loads((run / "evaluation/results.json").read_text())
-    assert (results["u"], results["iterations"]) == (0.3, 1)
-    assert (run / "results.json").read_bytes() == before
-
-
-@pytest.mark.slow
-def test_evaluate_in_bfloat16(tiny_run: Path, tmp_path: Path) -> None:
-    evaluate.main([str(tiny_run), "--out", str(tmp_path), "--dtype", "bfloat16"])
-    single, half = (np.load(folder / "maps/ssim.npy") for folder in (tiny_run, tmp_path))
-    assert 0 < np.abs(single - half).mean() < 0.02
 
 
 @pytest.mark.slow

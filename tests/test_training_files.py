@@ -155,7 +155,7 @@ def test_a_missing_image_is_refused_by_name(root, recorded, trained_path, held_o
     assert refusal(recorded.select_held_out, read(root)).startswith(f"{held_out_path}: missing ")
 
 
-def test_a_renamed_image_is_missing_under_its_old_name_and_added_under_its_new_one(
+def test_renamed_image_is_missing_by_its_old_name_and_added_by_its_new_one(
     root, recorded, held_out_path
 ):
     (root / held_out_path).rename(root / "train/good/a.png")

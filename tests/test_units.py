@@ -1,4 +1,6 @@
-"""Units of the data: what levelling, centring and scaling do to images, and when they are chosen."""
+"""Units of the data: effects of levelling, centring and scaling, and when they are chosen."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,16 @@ import numpy as np
 import pytest
 
 from i3ad_jax.data.textures import make_textures
-from i3ad_jax.preprocessing.units import Centre, Units, choose_centre, choose_level, level
+from i3ad_jax.preprocessing.units import (
+    Centre,
+    Units,
+    choose_centre,
+    choose_level,
+    from_units,
+    level,
+    to_units,
+    unlevelled,
+)
 from i3ad_jax.shapes import to_float
 
 RNG = np.random.default_rng(0)
@@ -52,6 +63,19 @@ def test_levelling_is_the_same_on_the_device() -> None:
     units = Units.of(images, level=True, centre="none")
     expected = np.stack([units.levelled(image) for image in images])
     np.testing.assert_allclose(levelled(images, units), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("centre", CENTRES)
+@pytest.mark.parametrize("xp", [np, jnp], ids=["numpy", "jax"])
+def test_units_lead_back_to_the_pixels_they_came_from(xp: Any, centre: Centre) -> None:
+    images = surfaces(RNG.uniform(0.2, 0.7, 3))
+    units = Units.of(images, level=True, centre=centre)
+    pixels, gains = xp.asarray(images), xp.asarray(units.gains(images))
+    subtracted = xp.asarray(units.centre)
+    values = to_units(level(pixels, gains), subtracted, units.scale)
+    assert values.dtype == np.float32
+    back = unlevelled(from_units(values, subtracted, units.scale), gains)
+    np.testing.assert_allclose(back, to_float(pixels), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("levels", [True, False])
@@ -102,7 +126,8 @@ def test_images_of_differing_exposure_are_levelled() -> None:
 
 def test_images_of_one_exposure_are_left_alone() -> None:
     one_exposure = surfaces(np.full(20, 0.5))
-    # What is dark here is the object, of which there is more or less: the grain is that of all images.
+    # What is dark here is the object, of which there is more or less: the grain is that of all
+    # images.
     dark_objects = RNG.normal(0.8, 0.02, (20, *SIZE, 3))
     for image, rows in zip(dark_objects, np.arange(20), strict=True):
         image[:rows] -= 0.5

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.peers`: others' detectors and ours, same images, same cores, same minutes."""
+"""`python -m benchmarks.peers`: compare other detectors with ours on the same images.
+
+All have the same cores and the same minutes.
+"""
 
 import json
 import sys
@@ -52,8 +55,10 @@ HOW_TO_READ = {
     "cells": "mean ± standard deviation over seeds; a dash where a peer gives no maps",
     "side, seconds": "of every image in pixels; after which training by steps ends, if not before",
     "ms": "milliseconds an image, in calls of one image, and at the best of 1, 8 and 32",
-    "peak_megabytes": "resident memory of the whole process at its peak, imports and compilers included",
-    "model_megabytes": "as the package itself saves it: anomalib's and ours hold the optimisers' states too",
+    "peak_megabytes": "resident memory of the whole process at its peak, imports and compilers"
+    " included",
+    "model_megabytes": "as the package itself saves it: anomalib's and ours hold the optimisers'"
+    " states too",
     "install_megabytes": "all files of the package and of all that it requires, as installed here",
 }
 
@@ -62,9 +67,9 @@ HOW_TO_READ = {
 class Flags:
     """Train and test detectors on the same images, and write peers.json and .md to OUT.
 
-    A trial becomes a line of OUT/trials.jsonl as soon as it is finished. Give the same command again to go
-    on where it stopped; one with other data, peers or seeds adds to the table. A peer that fails is left out
-    and noted; the exit code is then 1.
+    A trial becomes a line of OUT/trials.jsonl as soon as it is finished. Give the same command
+    again to go on where it stopped; one with other data, peers or seeds adds to the table. A peer
+    that fails is left out and noted; the exit code is then 1.
     """
 
     out: Path = Path("peers")
@@ -180,7 +185,7 @@ def read_trials(table: Path) -> list[dict[str, Any]]:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each peer on each data: the mean of what was measured, with its deviation over seeds."""
+    """Return a row for each peer on each dataset: means and deviations over seeds."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in GROUP), []).append(row)

@@ -1,7 +1,8 @@
-"""anomalib's models that need no download, trained as its documentation says: a data module and an engine.
+"""anomalib's models that need no download, trained as its documentation describes.
 
-Of version 2.7 GANomaly and DRAEM alone learn from nothing. All others start from weights that they fetch;
-those with `pre_trained=False` can do without, on features of random weights.
+Its documentation uses a data module and an engine. In version 2.7 only GANomaly and DRAEM learn
+from scratch. All others start from downloaded weights; those with `pre_trained=False` can do
+without, on features of random weights.
 """
 
 import tempfile
@@ -18,7 +19,7 @@ from skimage import data as skimage_data
 
 from benchmarks.peers.peer import Scores
 
-# Of those that come with scikit-image: natural photographs, but for its bricks, which are a data set here.
+# Natural photographs that come with scikit-image, except its bricks, which are a dataset here.
 PHOTOGRAPHS = (
     "astronaut",
     "camera",
@@ -73,7 +74,7 @@ def fit_draem(images: np.ndarray, *, seed: int, seconds: float) -> AnomalibModel
 
 
 def fit_patchcore_random(images: np.ndarray, *, seed: int, seconds: float) -> AnomalibModel:  # noqa: ARG001
-    """PatchCore (Roth et al. 2022) on the features of a network that was never trained: one epoch."""
+    """PatchCore (Roth et al. 2022), one epoch, on the features of an untrained network."""
     return _fit("Patchcore", images, seed=seed, seconds=None, pre_trained=False)
 
 
@@ -89,7 +90,7 @@ def _fit(
     kind, side = getattr(models, name), images.shape[1]
     model = kind(
         pre_processor=kind.configure_pre_processor((side, side)),
-        # Scores are ranked as they are: what scales them, measures them or draws them has nothing to do.
+        # Scores are ranked as they are: scaling, measuring and drawing them is not needed.
         post_processor=False,
         evaluator=False,
         visualizer=False,
@@ -106,8 +107,8 @@ def _fit(
             normal_dir="good",
             test_split_mode="none",
             val_split_mode="none",
-            # By default eight processes, started again for each epoch: on two cores they take longer than
-            # to read these small files here.
+            # By default eight processes, started again for each epoch: on two cores they take
+            # longer than to read these small files here.
             num_workers=0,
         )
         engine = engines.Engine(

@@ -14,7 +14,7 @@ from i3ad_jax.data.load import ARRAYS
 from i3ad_jax.errors import InputError
 from i3ad_jax.plan import resolve
 from i3ad_jax.runtime.devices import use_every_core
-from i3ad_jax.training.steps import CHECK_EVERY, steps_of_plan
+from i3ad_jax.training.steps import LOG_EVERY, training_steps
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
     plan = resolved.plan
     total = plan.config.training.steps
     end = time.perf_counter() + seconds
-    steps = steps_of_plan(plan, resolved.images.images, every=(CHECK_EVERY,))
+    steps = training_steps(plan, resolved.images.images, every=(LOG_EVERY,))
     step = next(step for step in steps if step.number == total or time.perf_counter() > end)
     if problem := step.problem():
         raise InputError(f"training diverged at step {step.number} ({problem})")

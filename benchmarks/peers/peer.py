@@ -1,4 +1,7 @@
-"""What a peer is, and which there are. The packages of a peer are imported by its own module alone."""
+"""Definition and list of the peers.
+
+Only a peer's own module imports its packages.
+"""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -29,7 +32,7 @@ class Fitted(Protocol):
     """A peer after its training."""
 
     def score(self, images: np.ndarray) -> Scores:
-        """Scores of RGB images, float32 in [0, 1], `n h w 3`; `n` is the batch that they are computed in."""
+        """Score RGB images, float32 in [0, 1], `n h w 3`, in one batch of `n`."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -44,7 +47,8 @@ class Fit(Protocol):
         """A peer that was trained on normal images.
 
         Args:
-            images: RGB, float32 in [0, 1], `n h w 3`, square, the side a multiple of `SIDE_MULTIPLE`.
+            images: RGB, float32 in [0, 1], `n h w 3`, square, the side a multiple of
+                `SIDE_MULTIPLE`.
             seed: of whatever is random.
             seconds: training by steps ends after so many, if not before.
         """
@@ -104,20 +108,22 @@ PEERS = {
     "riad": Peer(
         "riad:fit",
         ("torch",),
-        note="written here after the paper, its schedule after a public reimplementation; made for 256 x 256"
-        " pixels",
+        note="written here after the paper, its schedule after a public reimplementation; made for"
+        " 256 x 256 pixels",
     ),
     "anomalib_ganomaly": _anomalib("fit_ganomaly"),
     "anomalib_draem": _anomalib(
         "fit_draem",
         "scikit-image",
-        note="defects from scikit-image's photographs in place of the textures that it would download",
+        note="defects from scikit-image's photographs in place of the textures that it would"
+        " download",
     ),
     "anomalib_patchcore_random": _anomalib(
         "fit_patchcore_random",
         note="pre_trained=False: features of random weights, not what PatchCore is known for;"
         " MALLOC_MMAP_THRESHOLD_ set, without which it takes ten times the memory",
-        # Choosing its coreset shreds glibc's heap: 13 GB for 200 images, 1.3 GB with large arrays outside it.
+        # Choosing its coreset fragments glibc's heap: 13 GB for 200 images, 1.3 GB with large
+        # arrays outside it.
         environment=(("MALLOC_MMAP_THRESHOLD_", str(2**20)),),
     ),
     "pyod_ecod": _pyod("ecod", note=f"{_DETERMINISTIC}; scores depend on the images scored beside"),

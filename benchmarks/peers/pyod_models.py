@@ -45,7 +45,7 @@ def fit_knn(images: np.ndarray, *, seed: int, seconds: float) -> OutlierDetector
 
 def fit_auto_encoder(images: np.ndarray, *, seed: int, seconds: float) -> OutlierDetector:  # noqa: ARG001
     """A network with layers of 64 and 32; its ten epochs take seconds."""
-    # PyOD drops an incomplete batch: with fewer images than a batch holds it would not train at all.
+    # PyOD drops an incomplete batch: with fewer images than a batch it would not train at all.
     batch_size = min(AUTO_ENCODER_BATCH, len(images))
     return _fitted(
         images, "auto_encoder", "AutoEncoder", random_state=seed, batch_size=batch_size, verbose=0

@@ -1,8 +1,11 @@
-"""RIAD in PyTorch, after its paper: Zavrtanik, Kristan, Skocaj 2021, Reconstruction by inpainting for visual
-anomaly detection, Pattern Recognition 112.
+"""RIAD in PyTorch, after its paper.
 
-The cells of a grid are divided at random into sets; an image is reconstructed from as many copies of it, each
-without the cells of one set, which a U-Net fills in. Arrays are `b c h w`, intensities in [0, 1].
+The paper: Zavrtanik, Kristan, Skocaj 2021, Reconstruction by inpainting for visual anomaly
+detection, Pattern Recognition 112.
+
+The cells of a grid are divided at random into sets. An image is reconstructed from one copy for
+each set, without the cells of that set, which a U-Net fills in. Arrays are `b c h w`, intensities
+in [0, 1].
 """
 
 import time
@@ -23,14 +26,17 @@ SCALES = 4  # of MSGMS
 GMS_CONSTANT = 0.0026  # of Xue et al. 2014 (170 for intensities up to 255), for intensities up to 1
 SMOOTHING = 21  # side in pixels of the mean filter over anomaly maps
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the U-Net from level to level
-# The schedule of plutoyuxie's reimplementation on GitHub, without its weight decay and early stopping.
+# Schedule of plutoyuxie's reimplementation on GitHub, without weight decay and early stopping.
 EPOCHS, SLOWER_AFTER = 300, 250
 LEARNING_RATE = 1e-4
 BATCH = 8  # not checked against the paper; the reimplementation takes 4
 
 
 class UNet(nn.Module):
-    """Two convolutions a level; halved by maxima, doubled by transposed convolutions; all levels skip."""
+    """U-Net with two convolutions a level and a skip connection at each level.
+
+    Max pooling halves the resolution; transposed convolutions double it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +68,7 @@ class Riad:
     seed: int
 
     def score(self, images: np.ndarray) -> Scores:
-        """As `Fitted.score`: MSGMS of the reconstructions, averaged over the grids, smoothed; its maximum."""
+        """Return the MSGMS of the reconstructions, grids averaged and smoothed, and its maximum."""
         generator = torch.Generator().manual_seed(self.seed)
         with torch.inference_mode():
             x = _as_tensor(images)
@@ -140,8 +146,8 @@ def reconstruct(network: UNet, images: Tensor, masks: Tensor) -> Tensor:
 def msgms(x: Tensor, y: Tensor) -> Tensor:
     """Multi-scale gradient magnitude similarity of two images' mean channels, in (0, 1]: `b h w`.
 
-    At each scale, half the size of the one before, the images' Prewitt gradients are compared; the maps are
-    brought to the images' size and averaged.
+    At each scale, half the size of the one before, the images' Prewitt gradients are compared; the
+    maps are brought to the images' size and averaged.
     """
     size, maps = x.shape[2:], []
     x, y = x.mean(dim=1, keepdim=True), y.mean(dim=1, keepdim=True)

@@ -38,7 +38,7 @@ class SupportVectors:
     model: OneClassSVM
 
     def score(self, images: np.ndarray) -> Scores:
-        """As `Fitted.score`; scikit-learn's own scores are lower where an image is more anomalous."""
+        """Negate scikit-learn's scores, which are lower where an image is more anomalous."""
         return Scores(-self.model.decision_function(_as_rows(images)), None)
 
     def save(self, folder: Path) -> None:
@@ -47,7 +47,7 @@ class SupportVectors:
 
 
 def fit_pca(images: np.ndarray, *, seed: int, seconds: float) -> ReconstructionByPca:  # noqa: ARG001
-    """The default keeps as many components as there are images: what they do not span is anomalous."""
+    """Fit PCA with its default, as many components as images; the rest is anomalous."""
     return ReconstructionByPca(PCA(random_state=seed).fit(_as_rows(images)))
 
 

@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> None:
     """Fits, scores, clocks and saves; writes `scores.npz` and `trial.json` to the folder OUT.
 
     Args:
-        arguments: the peer's name, the seed, the seconds for training, a file with the arrays `train` and
-            `test`, uint8 `n h w 3`, and OUT.
+        arguments: the peer's name, the seed, the seconds for training, a file with the arrays
+            `train` and `test`, uint8 `n h w 3`, and OUT.
     """
     name, seed, seconds, data, out = arguments
     sys.addaudithook(refuse_network)
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
 
 
 def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook that lets no connection out of the machine: nothing is downloaded behind one's back.
+    """Refuse connections to other machines, as an audit hook: nothing is downloaded unnoticed.
 
     Raises:
         PermissionError: a name is looked up, or a socket connected to an Internet address.
@@ -69,7 +69,8 @@ def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
 def milliseconds_an_image(fitted: Fitted, images: np.ndarray, batch: int) -> float:
     """In calls of `batch` images, after one that is not clocked.
 
-    The mean: some peers take longer for some images. The images are random ones, the same for all peers, and
+    The mean: some peers take longer for some images. The images are random ones, the same for all
+        peers, and
     repeat where there are too few.
     """
     order = np.random.default_rng(0).permutation(len(images))

@@ -1,4 +1,7 @@
-"""Calibrated maps of held-out normal images, as if each were new, and of copies with planted defects."""
+"""Calibrated maps of held-out normal images and of copies with synthetic defects.
+
+Each held-out image is calibrated as if it were new: without its own part in the statistics.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +31,7 @@ from i3ad_jax.shapes import AnyArray
 def add_calibrated(
     normal: AnomalyMaps, planted: PlantedMaps, chosen: np.ndarray, scoring: ScoringSettings
 ) -> dict[str, tuple[Statistics, dict[str, Any]]]:
-    """Adds calibrated and combined maps to plain ones; gives the statistics, and how they were made.
+    """Add calibrated and combined maps to plain ones; return the statistics and their origin.
 
     Args:
         normal: maps of held-out images, each of which is standardised by all others.
@@ -47,7 +50,8 @@ def add_calibrated(
         unseen = np.stack([other.standardise(own) for other, own in pairs])
         pairs = zip([others[i] for i in chosen], planted[score.source], strict=True)
         copies = np.stack([other.standardise(own) for other, own in pairs])
-        # In units of the image score too: else the map with the heaviest tail would rule the combined one.
+        # In units of the image score too: else the map with the heaviest tail would rule the
+        # combined one.
         scores = image_scores(unseen, POOLINGS[0])
         shift, factor = (
             (0.0, 1.0) if how == "none" else (float(scores.mean()), float(scores.std()) or 1.0)

@@ -16,10 +16,9 @@ from i3ad_jax.calibration.standardisation import ScoringSettings, Statistics
 from i3ad_jax.calibration.thresholds import defect_threshold
 from i3ad_jax.data.defects import damage
 from i3ad_jax.errors import DivergenceError
-from i3ad_jax.methods.method import Method, State
-from i3ad_jax.methods.state import state_digest
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.methods.state import Trained, state_digest
 from i3ad_jax.runtime.processes import from_first, shared_among
+from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.scoring.maps import (
     CALIBRATED,
     COMBINED,
@@ -38,16 +37,20 @@ class Calibration:
     Attributes:
         step: number of training steps of the weights that it was made with.
         weights: their `state_digest`.
-        learned: how well held-out images are reconstructed, as `Learned.as_metrics`; empty for some methods.
+        learned: how well held-out images are reconstructed, as `Learned.as_metrics`; empty for some
+            methods.
         problem: what is wrong with that, in one line; None if nothing.
         tuned: what the method's test-time procedure takes from them, such as u.
         standardise: by the name of each calibrated score, how its map is standardised, and why.
         pooling: by the name of each score, how an image score is made of its map.
         headline: the name of the score to trust: see `choose_headline`.
-        planted_auroc: image AUROC of planted defects, by score and pooling: what both were chosen by.
-        statistics: of the maps that calibrated scores are made of, by the name of the calibrated score.
+        planted_auroc: image AUROC of planted defects, by score and pooling: what both were chosen
+            by.
+        statistics: of the maps that calibrated scores are made of, by the name of the calibrated
+            score.
         held_out_scores: of the calibration images, by the name of each score.
-        held_out_peaks: maxima of these images' maps, by the same names; empty for a run of version 0.1.
+        held_out_peaks: maxima of these images' maps, by the same names; empty for a run of version
+            0.1.
     """
 
     step: int
@@ -71,7 +74,10 @@ class Calibration:
     def complete(
         self, maps: dict[str, Float[AnyArray, "n h w"]]
     ) -> dict[str, Float[AnyArray, "n h w"]]:
-        """The maps, and after them those of the calibrated scores, in the order of the table of scores."""
+        """Return the maps and, after them, those of the calibrated scores, in the table's order.
+
+        The table is the one of the scores.
+        """
         calibrated = {
             score.name: self.statistics[score.name].standardise(maps[score.source])
             for score in CALIBRATED
@@ -87,23 +93,21 @@ class Calibration:
 
 
 def calibrate(
-    method: Method,
-    state: State,
+    trained: Trained,
     held_out: UInt8[np.ndarray, "n h w 3"],
     *,
-    preprocessing: Preprocessing,
     scoring: ScoringSettings,
     seed: int,
-    step: int,
     progress: bool = False,
 ) -> Calibration:
     """The calibration by held-out normal images, at least one.
 
-    Calibrated scores of these images are standardised by all others: by statistics that it had a part in, an
-    image would look more normal than a new one. So are those of the copies with planted defects, by which
-    poolings and the headline score are chosen.
+    Calibrated scores of these images are standardised by all others: by statistics that it had a
+    part in, an image would look more normal than a new one. So are those of the copies with planted
+    defects, by which poolings and the headline score are chosen.
     """
-    learned = examine(method, state, held_out, preprocessing)
+    method, state, preprocessing, step = trained
+    learned = examine(trained, held_out)
     tuned = method.tune(
         state, preprocessing.squares(held_out, seed=seed), seed=seed, progress=progress
     )
@@ -111,9 +115,7 @@ def calibrate(
 
     def plain(images: np.ndarray, label: str) -> AnomalyMaps:
         with tqdm(desc=label, total=len(images), unit="image", disable=not progress) as bar:
-            return plain_anomaly_maps(
-                method, state, tuned, images, preprocessing=preprocessing, step=step, bar=bar
-            )
+            return plain_anomaly_maps(trained, tuned, images, bar=bar)
 
     rng = np.random.default_rng(seed)
     chosen = np.resize(
@@ -140,22 +142,21 @@ def calibrate(
 
 
 def plain_anomaly_maps(
-    method: Method,
-    state: State,
+    trained: Trained,
     tuned: Mapping[str, Any],
     images: UInt8[np.ndarray, "n h w 3"],
     *,
-    preprocessing: Preprocessing,
-    step: int,
-    bar: tqdm | None = None,
+    bar: ProgressBar | None = None,
 ) -> AnomalyMaps:
-    """Maps of all images by the scores that are not calibrated; each moves the bar on, if there is one.
+    """Return the maps of all images by the scores that are not calibrated.
 
-    Several processes share the images; each calls this and gets all maps.
+    Each image moves the bar on, if there is one. Several processes share the images; each calls
+    this and gets all maps.
 
     Raises:
         DivergenceError: a map is not finite: finite weights can still be too large to compute with.
     """
+    method, state, preprocessing, step = trained
     reached = 0 if bar is None else bar.n + len(images)
     maps: Any = shared_among(
         lambda own: preprocessing.apply(

@@ -1,8 +1,8 @@
 """Which pooling and which score to trust, by the defects planted in held-out normal images.
 
-Planted defects are few, and not those that will come: what finds a few more of them is taken only where
-chance would hardly explain it. Otherwise stays what is least partial: all calibrated maps together, pooled so
-that neither a single pixel nor the whole image decides.
+Planted defects are few, and not those that will come: what finds a few more of them is taken only
+where chance would hardly explain it. Otherwise stays what is least partial: all calibrated maps
+together, pooled so that neither a single pixel nor the whole image decides.
 """
 
 import math
@@ -33,7 +33,8 @@ def choose_poolings(
     Args:
         normal: maps of held-out images.
         planted: maps of copies with a planted defect.
-        pooling: of the scores that are not plain; "auto" chooses it. Plain scores are means, as in the paper.
+        pooling: of the scores that are not plain; "auto" chooses it. Plain scores are means, as in
+            the paper.
     """
     from sklearn.metrics import roc_auc_score  # slow to import, and loading a run needs none of it
 
@@ -59,11 +60,12 @@ def choose_headline(
 ) -> str:
     """The score to trust: the combined one unless another finds clearly more planted defects.
 
-    That of a segmentation network alone never is: it learned from planted defects, so those planted here say
-    too much for it.
+    That of a segmentation network alone never is: it learned from planted defects, so those planted
+    here say too much for it.
 
     Args:
-        pooling, auroc: as `choose_poolings` gives them.
+        pooling: of each score, as `choose_poolings` gives it.
+        auroc: by score and pooling, as `choose_poolings` gives it.
         count: of the normal images or of the planted defects, whichever are fewer.
     """
     names = [name for name in pooling if SCORES[name].needs != "segmentation"]
@@ -74,7 +76,8 @@ def choose_headline(
 def clearly_best(auroc: Mapping[Choice, float], count: int) -> Choice:
     """The first choice, or the best one if it is better by more than a standard error.
 
-    The standard error is that of a proportion among `count` images, which an AUROC's does not exceed.
+    The standard error is that of a proportion among `count` images, which an AUROC's does not
+    exceed.
     """
     first, best = next(iter(auroc)), max(auroc, key=auroc.__getitem__)
     error = math.sqrt(auroc[first] * (1 - auroc[first]) / count)

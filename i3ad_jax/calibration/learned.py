@@ -1,7 +1,7 @@
-"""Whether a method has learned anything: its reconstructions of held-out normal images against simple ones.
+"""Test of learning: a method's reconstructions of held-out normal images against simple ones.
 
-Two replacements know nothing of an image but what takes no network to see: the mean training image, and the
-nearest known pixels of each hole. What reconstructs no better than they do has not learned.
+Two replacements know nothing of an image but what takes no network to see: the mean training image,
+and the nearest known pixels of each hole. What reconstructs no better than they do has not learned.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from i3ad_jax.inpainting.masks import checkerboard_masks
-from i3ad_jax.methods.method import Method, State
-from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.methods.state import Trained
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.shapes import Images, Masks
 
@@ -25,14 +24,16 @@ ADVICE = "results mean little (train longer, or on more images)"
 
 @dataclass(frozen=True)
 class Learned:
-    """How well held-out normal images are reconstructed. Errors are mean absolute ones, of all pixels.
+    """Reconstruction quality of held-out normal images.
+
+    Errors are mean absolute ones, over all pixels.
 
     Attributes:
         l1: the reconstructions' error.
         mean_image_l1: the error of the mean training image in place of every image.
         fill_l1: the error of `neighbour_fill_pass`; None for a method that sees every pixel.
-        spread: standard deviation over reconstructions, averaged over pixels and channels, by that over
-            images; None where the images do not differ.
+        spread: standard deviation over reconstructions, averaged over pixels and channels, by that
+            over images; None where the images do not differ.
     """
 
     l1: float
@@ -51,7 +52,7 @@ class Learned:
         return None if self.fill_l1 is None else _ratio(self.l1, self.fill_l1)
 
     def as_metrics(self) -> dict[str, float]:
-        """The error, its ratios, and the spread, by the names of a run's metrics; None is left out."""
+        """Return the error, its ratios and the spread by a run's metric names; None is left out."""
         values = {
             "held_out_l1": self.l1,
             "held_out_l1_to_mean_image": self.to_mean_image,
@@ -64,14 +65,15 @@ class Learned:
         """One line for people if the method has learned too little to detect anything, else None.
 
         Args:
-            aligned: whether images show the same thing at the same place, so that their mean is a picture of
-                it. Where they do not, only the neighbour fill is worth a comparison.
+            aligned: whether images show the same thing at the same place, so that their mean is a
+                picture of it. Where they do not, only the neighbour fill is worth a comparison.
         """
         ratio = self.to_mean_image if aligned else self.to_fill
         if aligned and self.spread is not None and self.spread < COLLAPSED:
             return (
-                "the method gives almost the same picture for every image: on held-out normal images its "
-                f"reconstructions vary {self.spread:.2f} times as much as the images do; {ADVICE}"
+                "the method gives almost the same picture for every image: on held-out normal "
+                f"images its reconstructions vary {self.spread:.2f} times as much as the images "
+                f"do; {ADVICE}"
             )
         if ratio is None or ratio < 1:
             return None
@@ -79,18 +81,17 @@ class Learned:
             "the mean training image knows" if aligned else "the nearest pixels of each hole tell"
         )
         return (
-            f"the method has learned less than {known}: its error on held-out normal images is {ratio:.2f} "
-            f"times as large; {ADVICE}"
+            f"the method has learned less than {known}: its error on held-out normal images is "
+            f"{ratio:.2f} times as large; {ADVICE}"
         )
 
 
-def examine(
-    method: Method,
-    state: State,
-    held_out: UInt8[np.ndarray, "n h w 3"],
-    preprocessing: Preprocessing,
-) -> Learned | None:
-    """What a square of each of these normal images says of the training; None for a method with a search."""
+def examine(trained: Trained, held_out: UInt8[np.ndarray, "n h w 3"]) -> Learned | None:
+    """Return the evidence of learning from one square of each of these normal images.
+
+    None for a method with a search.
+    """
+    method, state, preprocessing, _ = trained
     chosen = held_out[:EXAMINED]
     images = preprocessing.squares(chosen).images
     reconstructions = method.reconstruct_once(state, images)
@@ -126,7 +127,7 @@ def measure(
 
 @jit(static_argnames="patches")
 def neighbour_fill_pass(images: Images, *, patches: int) -> Images:
-    """Every pixel of the images filled by `neighbour_fill` as a hole of one of the four checkerboards.
+    """Fill every pixel of the images by `neighbour_fill`, as a hole of one of four checkerboards.
 
     This is what I3AD's first pass would be with this fill in place of the generator.
     """
@@ -139,10 +140,10 @@ def neighbour_fill_pass(images: Images, *, patches: int) -> Images:
 
 
 def neighbour_fill(images: Images, masks: Masks) -> Images:
-    """The images, each hole filled from the nearest known pixels to its left, right, top and bottom.
+    """Fill each hole from the nearest known pixels to its left, right, top and bottom.
 
-    A pixel of a hole becomes the mean of those that exist, weighted by the inverse of their distances; 0
-    where none exists.
+    A pixel of a hole becomes the mean of those that exist, weighted by the inverse of their
+    distances; 0 where none exists.
     """
     sides = [
         _nearest_known(images, masks, axis=axis, beyond=beyond)
@@ -157,9 +158,9 @@ def neighbour_fill(images: Images, masks: Masks) -> Images:
 def _nearest_known(
     images: Images, masks: Masks, *, axis: int, beyond: bool
 ) -> tuple[Images, Masks]:
-    """The nearest known pixel before or beyond each pixel along an axis, and its weight: 0 if there is none.
+    """Return the nearest known pixel before or beyond each pixel along an axis, and its weight.
 
-    Known pixels find themselves.
+    The weight is 0 if there is none. Known pixels find themselves.
     """
     size = masks.shape[axis]
     position = lax.broadcasted_iota(jnp.int32, masks.shape, axis)

@@ -1,9 +1,9 @@
 """Anomaly maps in units of what normal images show there. Not in the paper.
 
-A network reconstructs some places worse than others whatever the image: edges, print, the middle of the
-checkerboard's patches. Less the mean residual that unseen normal images have at a pixel, and over its
-standard deviation, a residual says how unusual it is. Objects that always lie alike have such statistics for
-each pixel; textures may have none but those of all pixels together.
+A network reconstructs some places worse than others whatever the image: edges, print, the middle of
+the checkerboard's patches. Less the mean residual that unseen normal images have at a pixel, and
+over its standard deviation, a residual says how unusual it is. Objects that always lie alike have
+such statistics for each pixel; textures may have none but those of all pixels together.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import AnyArray
 
 Standardise = Literal["pixel", "global", "none"]
-# A pixel's own residuals are few. To those of n normal images come those of so many more, in which the pixel
-# is like all pixels: where the n happen to agree, a deviation of nearly 0 would make an alarm of anything.
-# With one image more none falls below 1 / sqrt(n + 1) of the global one.
+# A pixel's own residuals are few. To those of n normal images come those of so many more, in which
+# the pixel is like all pixels: where the n happen to agree, a deviation of nearly 0 would make an
+# alarm of anything. With one image more none falls below 1 / sqrt(n + 1) of the global one.
 PRIOR_IMAGES = 1
 NEIGHBOURHOOD_SD = (
     1.0  # pixels: a pixel's statistics are those of its near neighbours too, as if of more images
@@ -33,15 +33,16 @@ class ScoringSettings(Settings):
     """The calibrated scores. Not in the paper, whose scores are means of maps."""
 
     standardise: Literal["auto", "pixel", "global", "none"] = "auto"
-    """Calibrated maps are in standard deviations from what held-out normal images show: at each pixel, for
-    objects that always lie alike, or at all together, for textures; auto lets those images decide."""
+    """Calibrated maps are in standard deviations from what held-out normal images show: at each
+    pixel, for objects that always lie alike, or at all together, for textures; auto lets those
+    images decide."""
     pooling: Literal["auto", "mean", "top_1", "top_01", "peak"] = "auto"
-    """A calibrated image score is the mean of its map, the mean of the highest 1 % (top_1) or 0.1 % of its
-    pixels (top_01), or the peak of the smoothed map; auto takes what finds most of the defects that are
-    planted in held-out normal images."""
+    """A calibrated image score is the mean of its map, the mean of the highest 1 % (top_1) or 0.1 %
+    of its pixels (top_01), or the peak of the smoothed map; auto takes what finds most of the
+    defects that are planted in held-out normal images."""
     planted_images: int = setting(96, minimum=1, maximum=10_000)
-    """So many copies of held-out images get a planted defect each, by which poolings and the headline score
-    are chosen."""
+    """So many copies of held-out images get a planted defect each, by which poolings and the
+    headline score are chosen."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Statistics:
     """Mean and standard deviation of normal images' anomaly maps at each pixel, float32.
 
     Raises:
-        ValueError: they differ in shape, or are not finite, or a standard deviation is not more than 0.
+        ValueError: they differ in shape, or are not finite, or a standard deviation is not more
+            than 0.
     """
 
     mean: Float[np.ndarray, "h w"]
@@ -75,7 +77,10 @@ class Statistics:
 
 
 def statistics(maps: Float[np.ndarray, "n h w"], kind: Standardise) -> Statistics:
-    """Of each pixel of normal images' maps, of all pixels, or, by "none", 0 and 1, which change nothing."""
+    """Return the statistics of normal images' maps: of each pixel, of all pixels, or none.
+
+    Those of "none" are 0 and 1, which change nothing.
+    """
     return _blend(len(maps), *_moments(maps), kind)
 
 
@@ -91,10 +96,11 @@ def leave_one_out(maps: Float[np.ndarray, "n h w"], kind: Standardise) -> Iterat
 
 
 def choose(maps: Float[np.ndarray, "n h w"]) -> tuple[Standardise, dict[str, float]]:
-    """Whether statistics of each pixel or of all predict a normal image better, and how well both do.
+    """Choose statistics of each pixel or of all, by how well each predicts a normal image.
 
-    The measure is the log-likelihood of a pixel, as a Gaussian's of the mean and the standard deviation that
-    all other images give, averaged over pixels and images: cross-validation, on normal images alone.
+    Returns the choice and how well both do. The measure is the log-likelihood of a pixel, as a
+    Gaussian's of the mean and the standard deviation that all other images give, averaged over
+    pixels and images: cross-validation, on normal images alone.
     """
     fit: dict[str, float] = {}
     for kind in ("global", "pixel"):

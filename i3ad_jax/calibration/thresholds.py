@@ -1,4 +1,7 @@
-"""The score above which an image counts as defective, and how often normal ones are: by these alone."""
+"""Thresholds and false-alarm rates, from the scores of normal images alone.
+
+A threshold is the score above which an image counts as defective.
+"""
 
 from typing import NamedTuple
 
@@ -15,13 +18,17 @@ def defect_threshold(
 ) -> float:
     """The score above which an image counts as defective: a quantile of unseen normal images.
 
-    By 0.95, about one normal image in twenty raises a false alarm. Not in the paper, which only ranks.
+    By 0.95, about one normal image in twenty raises a false alarm. Not in the paper, which only
+    ranks.
     """
     return float(np.quantile(normal_scores, quantile))
 
 
 class FalseAlarms(NamedTuple):
-    """The fraction of normal images that a threshold calls anomalous, and its 95 % confidence interval."""
+    """Fraction of normal images that a threshold calls anomalous, with its 95 % interval.
+
+    The interval is a confidence interval.
+    """
 
     rate: float
     low: float
@@ -31,8 +38,9 @@ class FalseAlarms(NamedTuple):
 def false_alarms(normal_scores: Float[np.ndarray, " n"], threshold: float) -> FalseAlarms:
     """How often normal images score above a threshold, by unseen normal images.
 
-    The interval is that of Clopper and Pearson 1934 for so many images. It holds too where the threshold is
-    a quantile of the same scores, whose distribution is then that of an order statistic.
+    The interval is that of Clopper and Pearson 1934 for so many images. It holds too where the
+    threshold is a quantile of the same scores, whose distribution is then that of an order
+    statistic.
     """
     count, above = len(normal_scores), int((normal_scores > threshold).sum())
     # As binomtest's of scipy.stats, which takes a third of a second to import.

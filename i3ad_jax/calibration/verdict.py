@@ -16,11 +16,11 @@ from i3ad_jax.settings import SettingError, Settings, setting
 
 @dataclass(frozen=True)
 class VerdictSettings(Settings):
-    """How an image is decided to be anomalous; no training depends on it. By default as the run has it."""
+    """Decision whether an image is anomalous, by default the run's; no training depends on it."""
 
     score: str | None = None
-    """Score that the verdict, the map and the picture show; by default the run's selected score. All scores
-    are written beside it."""
+    """Score that the verdict, the map and the picture show; by default the run's selected score.
+    All scores are written beside it."""
     quantile: float | None = setting(None, above=0, below=1)
     """The threshold is this quantile of the scores of the calibration images; by default 0.95."""
     threshold: float | None = None
@@ -29,7 +29,8 @@ class VerdictSettings(Settings):
     def over(self, stored: "VerdictSettings") -> "VerdictSettings":
         """Return these settings, with `stored` ones where nothing is given.
 
-        A stored threshold is in the units of its score: it goes where another score or quantile is given.
+        A stored threshold is in the units of its score: it goes where another score or quantile is
+        given.
         """
         score = self.score or stored.score
         quantile = stored.quantile if self.quantile is None else self.quantile
@@ -45,8 +46,9 @@ class Rule(NamedTuple):
         threshold: an image is anomalous if its score is above.
         source: origin of the threshold, for people.
         false_alarms: fraction of the calibration images that are called anomalous.
-        pixel_threshold: pixels of the map are part of a region if they are above: the same quantile of the
-            maxima of the calibration images' maps. None for a run that was calibrated without.
+        pixel_threshold: pixels of the map are part of a region if they are above: the same quantile
+            of the maxima of the calibration images' maps. None for a run that was calibrated
+            without.
     """
 
     score: str
@@ -85,6 +87,6 @@ class Rule(NamedTuple):
         """Return one sentence for people."""
         rate, low, high = (f"{100 * value:.1f} %" for value in self.false_alarms)
         return (
-            f"anomalous: {self.score} above {self.threshold:.4g} ({self.source}), which {rate} of the"
-            f" calibration images exceed (95 % confidence interval {low} to {high})"
+            f"anomalous: {self.score} above {self.threshold:.4g} ({self.source}), which {rate} of"
+            f" the calibration images exceed (95 % confidence interval {low} to {high})"
         )

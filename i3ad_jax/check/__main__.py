@@ -12,7 +12,6 @@ from i3ad_jax import command_line
 from i3ad_jax.check.inspection import inspect_data
 from i3ad_jax.check.page import write_page
 from i3ad_jax.check.text import lines
-from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
@@ -23,18 +22,19 @@ PROGRAM = "python -m i3ad_jax.check"
 
 @dataclass(frozen=True)
 class Flags:
-    """Read a data set, say what is wrong with it and what a training would make of it; write check.json and
-    check.html to OUT.
+    """Read a data set, say what is wrong with it and what a training would make of it.
 
-    The exit code is 1 where something would spoil results or stop a training, such as broken images, the same
-    image in train and test, or masks that do not fit; else 0.
+    The results are written to OUT, as check.json and check.html.
+
+    The exit code is 1 where something would spoil results or stop a training, such as broken
+    images, the same image in train and test, or masks that do not fit; else 0.
     """
 
     data: tyro.conf.Positional[Path]
     """Folder of a data set, or file of a manifest, as for train."""
     out: Path | None = None
     """Folder for the results; by default checks/NAME."""
-    layout: LayoutName = "auto"
+    layout: str = "auto"
     """How the files of DATA lie, as for train."""
 
 

@@ -1,4 +1,7 @@
-"""The checks. To add one: a function from the records of a data set to findings, and its name in `CHECKS`."""
+"""The checks of a data set.
+
+To add one: a function from the records of a data set to findings, and its name in `CHECKS`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -75,7 +78,10 @@ def repeated_images(records: Records) -> Iterator[Finding]:
 
 
 def nearly_repeated_images(records: Records) -> Iterator[Finding]:
-    """Images that agree in what tells them from all others: the same scene once more, or a changed copy."""
+    """Find images that agree in what tells them from all others.
+
+    They show the same scene, or one is a changed copy of the other.
+    """
     for group in similar_images(records.readable()):
         files, shown = tuple(record.path for record in group), _listed(group)
         if len({record.part for record in group}) > 1:
@@ -95,8 +101,8 @@ def mixed_colour(records: Records) -> Iterator[Finding]:
     if grey and coloured:
         fewer, name = (grey, "grey") if len(grey) <= len(coloured) else (coloured, "coloured")
         message = (
-            f"{len(fewer)} of {len(images)} images are {name}, the others are not, the first is {fewer[0]}:"
-            " colour will pass for a defect; convert all to one kind"
+            f"{len(fewer)} of {len(images)} images are {name}, the others are not, the first is"
+            f" {fewer[0]}: colour will pass for a defect; convert all to one kind"
         )
         yield Finding("warning", "mixed_colour", fewer, message)
 
@@ -113,8 +119,9 @@ def different_proportions(records: Records) -> Iterator[Finding]:
             record.path for (record, _), differs in zip(images, off, strict=True) if differs
         )
         message = (
-            f"width over height is {ratios.min():.2f} to {ratios.max():.2f}, {np.median(ratios):.2f} in the"
-            f" median, and {len(files)} images are far from it; --aspect pad or crop keeps proportions"
+            f"width over height is {ratios.min():.2f} to {ratios.max():.2f},"
+            f" {np.median(ratios):.2f} in the median, and {len(files)} images are far from it;"
+            " --aspect pad or crop keeps proportions"
         )
         yield Finding("note", "different_proportions", files, message)
 

@@ -15,14 +15,15 @@ from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.segmentation.planting import Planted
 
 FRACTION = 0.25
-"""Operations a second of a run of I3AD, training and test, over those of a large matrix product, on a CPU.
+"""Operations a second of a run of I3AD, training and test, over those of a large matrix product, on
+a CPU.
 
-By docs/results.md, where a product has 400 billion a second: bottle and tiles, standard preset, took 162 and
-154 s for 2,500 steps of 5.2 billion operations, the cloth, quick preset, 288 s for 1,500 of 14.4: 0.19
-to 0.21. Where a product had 169 billion, slower programs than today's had 0.32 to 0.43. A run of the paper
-preset has not been timed.
+By docs/results.md, where a product has 400 billion a second: bottle and tiles, standard preset,
+took 162 and 154 s for 2,500 steps of 5.2 billion operations, the cloth, quick preset, 288 s for
+1,500 of 14.4: 0.19 to 0.21. Where a product had 169 billion, slower programs than today's had 0.32
+to 0.43. A run of the paper preset has not been timed.
 """
-_PRODUCT = 2048  # rows and columns
+PRODUCT_SIZE = 2048  # rows and columns
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ class Cost:
     Attributes:
         steps: of the training.
         operations: floating-point operations of a step, as XLA counts them.
-        seconds: of training and a test of some hundred images, within a factor of two or so; None where
-            nothing is known.
-        bytes_at_least: that stay in memory: images, weights, and optimisers. A step takes more for a while.
+        seconds: of training and a test of some hundred images, within a factor of two or so; None
+            where nothing is known.
+        bytes_at_least: that stay in memory: images, weights, and optimisers. A step takes more for
+            a while.
     """
 
     steps: int
@@ -100,17 +102,18 @@ def step_operations(method: Method) -> float:
 
 
 def matrix_product_rate() -> float | None:
-    """Floating-point operations a second of a large matrix product, the fastest of some; None but on a CPU.
+    """Return the floating-point operations a second of a large matrix product, on a CPU only.
 
-    How a training relates to it has been measured on CPUs alone.
+    The fastest of several products counts. None on other devices: the relation of a training to it
+    has been measured on CPUs alone.
     """
     if jax.default_backend() != "cpu":
         return None
-    factor, product = jnp.ones((_PRODUCT, _PRODUCT), jnp.float32), jit()(jnp.matmul)
+    factor, product = jnp.ones((PRODUCT_SIZE, PRODUCT_SIZE), jnp.float32), jit()(jnp.matmul)
     product(factor, factor).block_until_ready()
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
         product(factor, factor).block_until_ready()
         seconds.append(time.perf_counter() - start)
-    return 2 * _PRODUCT**3 / min(seconds)
+    return 2 * PRODUCT_SIZE**3 / min(seconds)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Severity = Literal["error", "warning", "note"]
-"""An error would spoil results or stop a training; a warning may mislead; a note is good to know."""
+"""An error would spoil results or stop a training; a warning may mislead; a note is good to
+know."""
 SEVERITIES: Sequence[Severity] = get_args(Severity)
 
 

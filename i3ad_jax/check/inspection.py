@@ -14,7 +14,6 @@ from i3ad_jax.check.cost import Cost, estimate, matrix_product_rate
 from i3ad_jax.check.findings import SEVERITIES, Finding
 from i3ad_jax.check.records import Records, read_records
 from i3ad_jax.config import PRESETS, default_config
-from i3ad_jax.data.layouts import LayoutName
 
 METHOD = "i3ad"  # the default of `train`: other methods see the same and take less time
 
@@ -27,7 +26,8 @@ class Inspection:
         root: of the data set.
         records: its images.
         findings: of all checks, errors first.
-        presets: by name, what a training of I3AD would choose and cost; empty where there are too few images.
+        presets: by name, what a training of I3AD would choose and cost; empty where there are too
+            few images.
     """
 
     root: Path
@@ -96,8 +96,8 @@ class Inspection:
         }
 
 
-def inspect_data(root: Path, *, layout: LayoutName = "auto", progress: bool = False) -> Inspection:
-    """Reads a data set on disk, runs all checks, and estimates what a training would choose and cost.
+def inspect_data(root: Path, *, layout: str = "auto", progress: bool = False) -> Inspection:
+    """Read a data set on disk, run all checks, and estimate a training's choices and cost.
 
     Args:
         root: a folder, or the file of a manifest.

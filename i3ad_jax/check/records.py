@@ -1,4 +1,4 @@
-"""What is kept of each image of a data set once it has been decoded: a thumbnail, a hash and a few figures.
+"""Record of each image of a data set after decoding: a thumbnail, a hash and a few figures.
 
 Images are read one by one, so that memory grows by some 12 KB for each, whatever its size.
 """
@@ -16,12 +16,13 @@ from tqdm import tqdm
 
 from i3ad_jax.data.dataset import NORMAL, content_hash
 from i3ad_jax.data.images import Size, preprocess, read_bytes, read_image, read_mask
-from i3ad_jax.data.layouts import LayoutName, find_layout
+from i3ad_jax.data.layouts import find_layout
 from i3ad_jax.data.layouts.layout import Mismatch
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
 
-SIDE = 64  # pixels of thumbnails: the image size of the standard preset, so that its choices can be predicted
+# Side of thumbnails, pixels: the image size of the standard preset, to predict its choices.
+SIDE = 64
 
 Part = Literal["train", "test"]
 
@@ -35,7 +36,8 @@ class Pixels:
         mode: of the file, as Pillow calls it: "L", "RGB", "I;16" and so on.
         colour: whether red, green and blue differ anywhere.
         intensity: mean over pixels and channels, in [0, 1].
-        content: SHA-256 of size and RGB pixels, 64 hex digits: the same for copies in other lossless formats.
+        content: SHA-256 of size and RGB pixels, 64 hex digits: the same for copies in other
+            lossless formats.
         thumbnail: the whole image, stretched.
     """
 
@@ -96,7 +98,8 @@ class Records:
 
     Attributes:
         images: those to train on, then those to test on, each in the order of their paths.
-        mismatches: files that belong to no image, to several, or to no class; paths relative to the root.
+        mismatches: files that belong to no image, to several, or to no class; paths relative to the
+            root.
     """
 
     images: tuple[Record, ...]
@@ -111,7 +114,7 @@ class Records:
         ]
 
 
-def read_records(root: Path, *, layout: LayoutName = "auto", progress: bool = False) -> Records:
+def read_records(root: Path, *, layout: str = "auto", progress: bool = False) -> Records:
     """Reads every image and mask of a data set on disk; what cannot be read is recorded.
 
     Args:
@@ -120,7 +123,8 @@ def read_records(root: Path, *, layout: LayoutName = "auto", progress: bool = Fa
         progress: show a progress bar.
 
     Raises:
-        InputError: the layout is not found, there are no training images, or a folder cannot be read.
+        InputError: the layout is not found, there are no training images, or a folder cannot be
+            read.
     """
     mismatches: list[Mismatch] = []
     listing = find_layout(root, name=layout).list_matching(root, mismatches.append)

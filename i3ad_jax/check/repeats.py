@@ -1,10 +1,13 @@
-"""Images that are the same, or nearly: by a hash of their pixels, and by what tells them from all others.
+"""Identical and nearly identical images.
 
-Images of one object lie so much alike that thumbnails or perceptual hashes of any two nearly agree, and two
-pictures of a regular surface agree where its threads happen to lie alike. So the signature of an image is its
-thumbnail, standardised, less the mean of all, with each spatial frequency divided by how strong it is in the
-data set (as in phase correlation, Kuglin and Hines 1975): what is common counts little, what is peculiar
-counts. The highest frequencies, which do not survive compression, fade out.
+The former are found by a hash of their pixels, the latter by what tells them from all others.
+
+Images of one object lie so much alike that thumbnails or perceptual hashes of any two nearly agree,
+and two pictures of a regular surface agree where its threads happen to lie alike. So the signature
+of an image is its thumbnail, standardised, less the mean of all, with each spatial frequency
+divided by how strong it is in the data set (as in phase correlation, Kuglin and Hines 1975): what
+is common counts little, what is peculiar counts. The highest frequencies, which do not survive
+compression, fade out.
 """
 
 from collections import defaultdict
@@ -20,21 +23,23 @@ from i3ad_jax.check.records import Pixels, Record
 NEAR = 0.9
 """Correlation of signatures from which two images count as nearly the same.
 
-Chosen between what different images have at most and what changed copies have at least. Different ones: 0.87
-in MVTec AD's bottle (but 0.98 for two that show the same scratch) and in the built-in textures of 64 to 128
-pixels. Copies of images of these sets and of magnetic tiles, as JPEG of quality 50, at 0.8 of the size, by
-0.85 darker, with 1.2 times the contrast, or with noise of 5 of 255: 0.91 (but 0.86 for such a JPEG of 64 x 64
-pixels). A copy that was shifted, turned or mirrored is not found.
+Chosen between what different images have at most and what changed copies have at least. Different
+ones: 0.87 in MVTec AD's bottle (but 0.98 for two that show the same scratch) and in the built-in
+textures of 64 to 128 pixels. Copies of images of these sets and of magnetic tiles, as JPEG of
+quality 50, at 0.8 of the size, by 0.85 darker, with 1.2 times the contrast, or with noise of 5 of
+255: 0.91 (but 0.86 for such a JPEG of 64 x 64 pixels). A copy that was shifted, turned or mirrored
+is not found.
 """
 NEIGHBOUR = 20
 CLOSER = 0.2
-"""How close two images must be beside what is usual around them: 1 less their correlation must be at most
-this fraction of what it is for either one and its twentieth neighbour.
+"""How close two images must be beside what is usual around them: 1 less their correlation must be
+at most this fraction of what it is for either one and its twentieth neighbour.
 
-Where many images agree, as those of a plain surface under a gradient of light, or of one of two objects in a
-data set, correlation alone calls different ones the same (270 pairs of the 180 discs in the tests). Of copies
-that `NEAR` finds in the built-in textures the largest fraction is 0.16; of bottles among tiles, 0.25 lets
-the first false pair through. A group of more than 20 copies is not seen, unless their pixels are equal.
+Where many images agree, as those of a plain surface under a gradient of light, or of one of two
+objects in a data set, correlation alone calls different ones the same (270 pairs of the 180 discs
+in the tests). Of copies that `NEAR` finds in the built-in textures the largest fraction is 0.16; of
+bottles among tiles, 0.25 lets the first false pair through. A group of more than 20 copies is not
+seen, unless their pixels are equal.
 """
 FLOOR = 0.3  # of the mean power: frequencies weaker than this are mostly noise
 FADE = 0.2  # cycles a pixel, of 0.5: the standard deviation of a Gaussian
@@ -71,8 +76,8 @@ def similar_images(images: Sequence[tuple[Record, Pixels]]) -> list[list[Record]
 def signatures(thumbnails: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n d"]:
     """A vector for each image, of length 1 (0 for an image that is the mean), float32.
 
-    The scalar product of two of them, in [-1, 1], is how much the images agree in what tells them from the
-    others. Brightness and contrast of an image do not count.
+    The scalar product of two of them, in [-1, 1], is how much the images agree in what tells them
+    from the others. Brightness and contrast of an image do not count.
     """
     grey = thumbnails.mean(axis=-1, dtype=np.float32)
     grey -= grey.mean(axis=(1, 2), keepdims=True)

@@ -35,8 +35,8 @@ def facts(inspection: Inspection) -> dict[str, str]:
         found["modes"] = ", ".join(f"{mode} {count}" for mode, count in figures["modes"].items())
         if (spread := figures["spread_of_log_intensity_of_normal_images"]) is not None:
             found["exposure"] = (
-                f"mean intensity {figures['mean_intensity']:.2f} of 1; standard deviation of its logarithm"
-                f" over normal images {spread:.3f}"
+                f"mean intensity {figures['mean_intensity']:.2f} of 1; standard deviation of its"
+                f" logarithm over normal images {spread:.3f}"
             )
     return found | _choices(inspection)
 
@@ -48,7 +48,8 @@ def lines(inspection: Inspection) -> list[str]:
     if inspection.presets:
         found += [
             "",
-            "train --preset would take for i3ad (time: an estimate, with the machine as busy as now):",
+            "train --preset would take for i3ad"
+            " (time: an estimate, with the machine as busy as now):",
         ]
         found += [
             f"  {name:10}{row['images']:24}{row['steps']:>16}{row['time']:>14}{row['memory']:>24}"
@@ -98,13 +99,13 @@ def _choices(inspection: Inspection) -> dict[str, str]:
     view = {"whole": "--view whole", "tiles": "--view tiles"}[choices.config.preprocessing.view]
     return {
         "alignment": (
-            f"the mean image explains {max(reasons['explained_by_mean_image'], 0):.0%} of how unseen normal"
-            f" images vary, {max(reasons['detail_explained_by_mean_image'], 0):.0%} of their detail:"
-            f" {view}, --centre {reasons['centre']}"
+            f"the mean image explains {max(reasons['explained_by_mean_image'], 0):.0%} of how"
+            f" unseen normal images vary, {max(reasons['detail_explained_by_mean_image'], 0):.0%}"
+            f" of their detail: {view}, --centre {reasons['centre']}"
         ),
         "levelling": (
-            f"--levelling {'yes' if reasons['level'] else 'no'}: the grain of normal images varies by"
-            f" {spread['levelled']:.2f} with it, {spread['as_they_are']:.2f} without"
+            f"--levelling {'yes' if reasons['level'] else 'no'}: the grain of normal images varies"
+            f" by {spread['levelled']:.2f} with it, {spread['as_they_are']:.2f} without"
         ),
     }
 

@@ -31,9 +31,10 @@ class Split:
         masks: True on defective pixels; all False for a normal image.
         annotated: whether `masks` is the truth for that image. False for a defective image that
             came without a mask: such an image has no part in pixel metrics.
-        hashes: SHA-256 of each image's content, 64 hex digits: of its encoded file, or of its pixels
-            (`images[i]`, row by row) if it never was a file.
-        original_sizes: the upright size of each picture before it was brought to the size of `images`.
+        hashes: SHA-256 of each image's content, 64 hex digits: of its encoded file, or of its
+            pixels (`images[i]`, row by row) if it never was a file.
+        original_sizes: the upright size of each picture before it was brought to the size of
+            `images`.
     """
 
     images: UInt8[Rows, "n h w 3"]
@@ -131,8 +132,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of the test split, 64 hex digits, for results to say what they were measured on.
 
-        It covers, for each image in order, its path, hash and defect class, whether it is annotated,
-        and its mask at the split's image size. It does not cover the training images.
+        It covers, for each image in order, its path, hash and defect class, whether it is
+        annotated, and its mask at the split's image size. It does not cover the training images.
         """
         test = self.test
         labels = [test.paths, test.hashes, test.defects, test.annotated.tolist(), test.masks.shape]

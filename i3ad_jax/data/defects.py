@@ -1,9 +1,9 @@
 """Planted defects: what can go wrong on a surface, drawn onto a clean picture of it.
 
-Every defect is a function `(rng, image) -> (image, mask)` of a square float picture in [0, 1]. It returns the
-damaged picture and a mask that is True on exactly the pixels that the defect visibly touches. Lengths
-are in units of 1/64 of the image's side, and no draw depends on the number of pixels, so the same `rng`
-gives the same defect at every resolution.
+Every defect is a function `(rng, image) -> (image, mask)` of a square float picture in [0, 1]. It
+returns the damaged picture and a mask that is True on exactly the pixels that the defect visibly
+touches. Lengths are in units of 1/64 of the image's side, and no draw depends on the number of
+pixels, so the same `rng` gives the same defect at every resolution.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,12 @@ Picture = Float[np.ndarray, "h w 3"]
 Plane = Float[np.ndarray, "h w"]
 Marked = tuple[Picture, Bool[np.ndarray, "h w"]]
 
-# A pixel belongs to the mask where the defect covers more than this part of it: less cannot be seen.
+# A pixel belongs to the mask where the defect covers more than this part of it: less cannot be
+# seen.
 _VISIBLE = 0.1
 
-# Of `damage`: the square part that a defect is drawn onto has at least this fraction of the shorter side, but
-# not fewer pixels than a defect needs to be one.
+# Of `damage`: the square part that a defect is drawn onto has at least this fraction of the shorter
+# side, but not fewer pixels than a defect needs to be one.
 SMALLEST_PART, FEWEST_PIXELS = 0.35, 32
 LEAST_OPACITY = 0.5
 
@@ -89,7 +90,7 @@ def colour(rng: np.random.Generator, image: Picture) -> Marked:
 
 
 def missing_thread(rng: np.random.Generator, image: Picture) -> Marked:
-    """A strip along one axis, at most an eighth of the side wide, where a darker ground shows instead."""
+    """Darken a strip along one axis, at most an eighth of the side wide: the ground shows there."""
     x, y = pixel_centres(len(image))
     along, across = (x, y) if rng.random() < 0.5 else (y, x)
     length, width = rng.uniform(20.0, 44.0), rng.uniform(5.0, 8.0)

@@ -1,4 +1,7 @@
-"""Files that a user gives: opened without waiting for what may never come, with names that can be written."""
+"""Files that a user gives, opened without blocking, with names that can be written.
+
+Opening does not wait for what may never come.
+"""
 
 import errno
 import os

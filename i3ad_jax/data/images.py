@@ -74,8 +74,8 @@ def read_image(source: File | bytes, *, name: str | None = None) -> Image.Image:
     """The RGB picture in a PNG, JPEG, BMP or TIFF file, upright as its EXIF data says.
 
     Grey, palette and 1-bit pictures become RGB. An alpha channel is ignored. 16-bit grey is scaled
-    linearly from its full range: value / 257, rounded. (16-bit colour is cut to its high byte.) Of a JPEG
-    with more pictures after it, as cameras write, the first counts.
+    linearly from its full range: value / 257, rounded. (16-bit colour is cut to its high byte.) Of
+    a JPEG with more pictures after it, as cameras write, the first counts.
 
     Args:
         source: a file, or the bytes of one.
@@ -83,8 +83,8 @@ def read_image(source: File | bytes, *, name: str | None = None) -> Image.Image:
 
     Raises:
         InputError: the file cannot be opened or decoded, is damaged, has more than 100 million
-            pixels or several pages or frames, or holds numbers without a known range (floating point, or
-            grey beyond 16 bits).
+            pixels or several pages or frames, or holds numbers without a known range (floating
+            point, or grey beyond 16 bits).
     """
     name = name or str(source)
     return _in_8_bits(_decode(source, name), name)
@@ -94,7 +94,8 @@ def read_size(source: Path | bytes, *, name: str | None = None) -> Size:
     """Height and width that an image file states, without decoding it.
 
     Args:
-        source, name: as for `read_image`.
+        source: a file, or the bytes of one.
+        name: as for `read_image`.
 
     Raises:
         InputError: the file cannot be opened, or states more than 100 million pixels.
@@ -133,8 +134,8 @@ def read_mask(
     Args:
         source: a file, or the bytes of one.
         name: what an error message calls it, needed for bytes; by default the path.
-        any_nonzero: every pixel that is not 0 is defective, whatever the others are: for masks whose
-            values are numbers of classes.
+        any_nonzero: every pixel that is not 0 is defective, whatever the others are: for masks
+            whose values are numbers of classes.
 
     Raises:
         InputError: as for `read_image`.
@@ -153,10 +154,10 @@ def read_mask(
 def working_size(
     original_sizes: Sequence[Size], *, resolution: int, smallest: int, aspect: Aspect
 ) -> Size:
-    """The size to bring a data set to: about `resolution` squared pixels in the pictures' proportions.
+    """Return a data set's working size: about `resolution` squared pixels, proportions kept.
 
-    The proportions are the median over the pictures, of log(width / height), as far as `smallest` leaves
-    room for them; with "crop" the size is square. The sides are multiples of 8.
+    The proportions are the median over the pictures, of log(width / height), as far as `smallest`
+    leaves room for them; with "crop" the size is square. The sides are multiples of 8.
 
     Args:
         original_sizes: of the pictures, at least one.
@@ -178,9 +179,9 @@ def preprocess(image: Image.Image, *, size: Size, aspect: Aspect) -> UInt8[np.nd
     Args:
         image: an RGB picture of any size.
         size: the working size, that of the result.
-        aspect: "stretch" fills the size with the whole picture (Nakanishi et al. 2020, the paper); "pad"
-            keeps the picture's proportions and repeats its border; "crop" keeps its largest central
-            rectangle of the size's proportions.
+        aspect: "stretch" fills the size with the whole picture (Nakanishi et al. 2020, the paper);
+            "pad" keeps the picture's proportions and repeats its border; "crop" keeps its largest
+            central rectangle of the size's proportions.
     """
     place = _placement((image.height, image.width), size, aspect)
     resized = image.crop(place.box).resize(place.size, Image.Resampling.BILINEAR)
@@ -227,8 +228,13 @@ def restore_map(
 
 
 class _Placement(NamedTuple):
-    """The part `box` (left, top, right, bottom) of a picture fills `size` (width, height) pixels of
-    the working size; `margins` ((top, bottom), (left, right)) are what remains of it."""
+    """Placement of a picture in the working size.
+
+    Attributes:
+        box: the part of the picture that is used: left, top, right, bottom.
+        size: pixels of the working size that it fills: width, height.
+        margins: what remains of the working size: (top, bottom), (left, right).
+    """
 
     box: tuple[int, int, int, int]
     size: tuple[int, int]

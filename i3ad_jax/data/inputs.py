@@ -1,4 +1,7 @@
-"""Images as users hold them: paths, files' contents, arrays, Pillow pictures, one or many, or an iterator."""
+"""Images as users hold them, one, many or an iterator of them.
+
+They are paths, files' contents, arrays or Pillow pictures.
+"""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,8 +44,8 @@ ImagesLike = ImageLike | Iterable[ImageLike]
 
 
 ACCEPTED = (
-    "give a path, a file's content or an open file, an array (h w, h w 1, h w 3 or h w 4, or a batch),"
-    " a Pillow picture, or an iterable of these"
+    "give a path, a file's content or an open file, an array (h w, h w 1, h w 3 or h w 4, or a"
+    " batch), a Pillow picture, or an iterable of these"
 )
 DEFECTIVE = "defect"  # class of an anomalous image that is labelled by 1
 _MAX_READERS = 8  # each may hold an image of 100 million pixels
@@ -53,7 +56,8 @@ class Picture(NamedTuple):
 
     Attributes:
         name: its path, or its position among the images given.
-        source: its file or the file's content, or the image itself, RGB, if it came as an array or picture.
+        source: its file or the file's content, or the image itself, RGB, if it came as an array or
+            picture.
         original_size: of the image before it was resized.
         pixels: of the working size.
     """
@@ -79,14 +83,15 @@ class Broken(NamedTuple):
 def try_pictures(
     images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int
 ) -> Iterator[list[Picture | Broken]]:
-    """The images in lists of at most `chunk`, in order; the next list is read while one is worked on.
+    """Yield the images in lists of at most `chunk`, in order, reading one list ahead.
 
     Args:
-        images: a path of a file or folder, the content of a file, an open file, an array or what NumPy makes
-            one of (uint8, uint16 or floats in [0, 1]; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch
-            `n h w 1`, `n h w 3` or `n h w 4`), a Pillow picture, or an iterable of these, taken as it
-            comes. An alpha channel is ignored.
-        size, aspect: as for `preprocess`.
+        images: a path of a file or folder, the content of a file, an open file, an array or what
+            NumPy makes one of (uint8, uint16 or floats in [0, 1]; `h w`, `h w 1`, `h w 3` or `h w
+            4`, or a batch `n h w 1`, `n h w 3` or `n h w 4`), a Pillow picture, or an iterable of
+            these, taken as it comes. An alpha channel is ignored.
+        size: the working size, as for `preprocess`.
+        aspect: as for `preprocess`.
         chunk: number of images.
 
     Raises:
@@ -108,7 +113,9 @@ def try_pictures(
 
 
 def readable_again(images: ImagesLike) -> ImagesLike:
-    """Return images that can be read several times: an iterator as a list, open files as their contents.
+    """Return images that can be read several times.
+
+    An iterator becomes a list, open files become their contents.
 
     Raises:
         InputError: an open file cannot be read.
@@ -164,7 +171,8 @@ def as_labelled_split(
         images: as for `try_pictures`.
         labels: for each image 0 or "good" if it is normal, else 1 or the name of its defect class.
         masks: for each image `height width`, not 0 on defective pixels; None if they are not known.
-        size, aspect: as for `preprocess`.
+        size: the working size, as for `preprocess`.
+        aspect: as for `preprocess`.
 
     Raises:
         InputError: an image, a label or a mask cannot be used, or their numbers differ.
@@ -205,10 +213,13 @@ def _defect_class(number: int, label: object) -> str:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files in `paths`, and those with an image's suffix anywhere below the folders in it, sorted.
+    """Return the files in `paths` and the image files anywhere below its folders, sorted.
+
+    Image files below folders are known by their suffix.
 
     Raises:
-        InputError: there is no path, one does not exist, a folder holds no image, or a name is not UTF-8.
+        InputError: there is no path, one does not exist, a folder holds no image, or a name is not
+            UTF-8.
     """
     if not paths:
         raise InputError("IMAGES: name image files, or folders of them")

@@ -8,13 +8,16 @@ from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.files import check_name
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import Aspect, Size
-from i3ad_jax.data.layouts import LayoutName
+from i3ad_jax.data.layouts import check_layout
 from i3ad_jax.data.packed import is_packed, read_packed
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import Settings, setting
 
-_FORMS = "packed data, a table of images, a folder, as in MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"
+_FORMS = (
+    "packed data, a table of images, a folder, as in MVTec layout, textures:KIND or"
+    " tfds:mvtec_ad/CATEGORY"
+)
 _BUILT_IN = "textures"
 _TFDS = "tfds"
 ARRAYS = "python:images"  # what a run was trained on whose images were given in Python
@@ -27,19 +30,24 @@ class DataSettings(Settings):
     data: str = "textures:weave"
     """Built-in textures (textures:weave, textures:mesh, textures:brick), tfds:mvtec_ad/CATEGORY, a
     folder that pack has written, or a path of one of the layouts below."""
-    layout: LayoutName = "auto"
+    layout: str = "auto"
     """How the files of --data lie, by default found out: mvtec (train/good, test/CLASS,
-    ground_truth/CLASS/*_mask.png); mvtec_loco, mvtec_ad_2, visa, btad, kolektor_sdd or kolektor_sdd2, as
-    published (the folder of one category); flat (a folder of normal images); or manifest (a .csv or .parquet
-    file with the columns path, split, label and mask)."""
+    ground_truth/CLASS/*_mask.png); mvtec_loco, mvtec_ad_2, visa, btad, kolektor_sdd or
+    kolektor_sdd2, as published (the folder of one category); flat (a folder of normal images); or
+    manifest (a .csv or .parquet file with the columns path, split, label and mask)."""
     image_size: int = setting(256, minimum=8, maximum=10_000)
-    """Side in pixels to which every image is resized (paper: 256); i3ad takes multiples of 8, at least 32."""
+    """Side in pixels to which every image is resized (paper: 256); i3ad takes multiples of 8, at
+    least 32."""
     aspect: Aspect = "stretch"
     """How an image that is not square becomes square: stretched (the paper), padded by repeating
     its border, or cropped to its centre."""
     held_out: float = setting(0.2, above=0, below=1)
-    """Fraction of the normal training images kept from training, of many at most 1,000 images; u and
-    thresholds come from them."""
+    """Fraction of the normal training images kept from training, of many at most 1,000 images; u
+    and thresholds come from them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_layout(self.layout)
 
     def load(self, *, size: Size, memory: int | None = None, progress: bool = False) -> Dataset:
         """Return the data set in this working size; arguments and errors as for `load_dataset`."""
@@ -58,7 +66,7 @@ def load_dataset(
     *,
     size: Size,
     aspect: Aspect,
-    layout: LayoutName = "auto",
+    layout: str = "auto",
     memory: int | None = None,
     progress: bool = False,
 ) -> Dataset:
@@ -70,8 +78,8 @@ def load_dataset(
         size: of every image.
         aspect: how an image of other proportions gets this size; see `images.preprocess`.
         layout: how the files lie, found out by default; of a folder or file only.
-        memory: bytes that the images of a split may take there, by default half of what is free; more of
-            them wait in a temporary file, and are read from it as they are needed.
+        memory: bytes that the images of a split may take there, by default half of what is free;
+            more of them wait in a temporary file, and are read from it as they are needed.
         progress: show a progress bar.
 
     Raises:
@@ -121,8 +129,8 @@ def absolute_source(data: str) -> str:
         data: as for `load_dataset`.
 
     Returns:
-        the absolute path of a folder or file, with symbolic links kept; all else, such as the names of
-        built-in textures, as it is.
+        the absolute path of a folder or file, with symbolic links kept; all else, such as the names
+        of built-in textures, as it is.
 
     Raises:
         InputError: `data` is empty, or its name is not UTF-8.

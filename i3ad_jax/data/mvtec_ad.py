@@ -1,9 +1,10 @@
 """MVTec AD through TensorFlow Datasets (TFDS), without TensorFlow.
 
 The licence of the data, CC BY-NC-SA 4.0, asks for registration and forbids commercial use. So this
-module does not download it: the user puts the official archive, or what it contains, where TFDS expects
-manual downloads. From there one category at a time is prepared as ArrayRecord files. The stored bytes are
-the original files; they are decoded by the same functions as the files of a folder.
+module does not download it: the user puts the official archive, or what it contains, where TFDS
+expects manual downloads. From there one category at a time is prepared as ArrayRecord files. The
+stored bytes are the original files; they are decoded by the same functions as the files of a
+folder.
 """
 
 import io
@@ -19,7 +20,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-# TFDS imports it, and array_record, only when it needs them, and then fails with a traceback without them.
+# TFDS imports it, and array_record, only when it needs them, and then fails with a traceback
+# without them.
 import importlib_resources  # noqa: F401
 import numpy as np
 import tensorflow_datasets as tfds
@@ -58,12 +60,13 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     renamed = ("", "")
-    """Where an archive was extracted to, which is gone when its errors are read, and the archive."""
+    """Where an archive was extracted to, which is gone when its errors are read, and the
+    archive."""
 
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=category) for category in CATEGORIES]  # noqa: RUF012
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Get mvtec_anomaly_detection.tar.xz, or CATEGORY.tar.xz, from {_SOURCE} and put it here, or "
-        "the folders of categories that it contains."
+        f"Get mvtec_anomaly_detection.tar.xz, or CATEGORY.tar.xz, from {_SOURCE} and put it here, "
+        "or the folders of categories that it contains."
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -90,7 +93,8 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
         root = manual_dir / category
         if not root.is_dir():
             extracted = Path(tempfile.mkdtemp(prefix="mvtec_ad_"))
-            # The examples are read after this function has returned: the files live as long as the builder.
+            # The examples are read after this function has returned: the files live as long as the
+            # builder.
             weakref.finalize(self, shutil.rmtree, extracted)
             archive = _find_archive(manual_dir, category)
             root = _extract(archive, category, extracted)
@@ -126,8 +130,8 @@ def load_mvtec_ad(
 ) -> Dataset:
     """A category of MVTec AD, with the same arrays that `read_folder` gives for its folder.
 
-    The first call prepares the category in the folder that the environment variable TFDS_DATA_DIR names
-    (default: ~/tensorflow_datasets) from what lies in its subfolder downloads/manual.
+    The first call prepares the category in the folder that the environment variable TFDS_DATA_DIR
+    names (default: ~/tensorflow_datasets) from what lies in its subfolder downloads/manual.
 
     Raises:
         InputError: there is no such category, its files are not there, or they are damaged.
@@ -176,7 +180,7 @@ def _prepare(builder: MvtecAd, manual_dir: Path) -> None:
 
 @contextmanager
 def _one_line(problem: str, way_out: str) -> Iterator[None]:
-    """Raises as InputError whatever TFDS, protobuf and Riegeli, the format of the records, raise."""
+    """Raise as InputError whatever TFDS, protobuf or Riegeli, the format of the records, raises."""
     try:
         yield
     except (InputError, MemoryError):
@@ -220,8 +224,8 @@ def _find_archive(manual_dir: Path, category: str) -> Path:
         if (manual_dir / name).is_file():
             return manual_dir / name
     raise InputError(
-        f"{manual_dir}: put MVTec AD there, as mvtec_anomaly_detection.tar.xz, {category}.tar.xz or the "
-        f"folder {category}; it is offered at {_SOURCE}"
+        f"{manual_dir}: put MVTec AD there, as mvtec_anomaly_detection.tar.xz, {category}.tar.xz "
+        f"or the folder {category}; it is offered at {_SOURCE}"
     )
 
 
@@ -229,11 +233,12 @@ def _extract(archive: Path, category: str, folder: Path) -> Path:
     """The category's folder, extracted from `archive` into `folder`."""
     if not hasattr(tarfile, "data_filter"):
         raise InputError(
-            f"{archive}: this Python cannot extract it safely; extract it or use Python 3.11.4 or later"
+            f"{archive}: this Python cannot extract it safely; extract it or use Python 3.11.4 or"
+            " later"
         )
     try:
-        # A stream: going back in an xz file is slow. Not tarfile's own "r|xz", which takes the end of a
-        # truncated file for the end of the archive.
+        # A stream: going back in an xz file is slow. Not tarfile's own "r|xz", which takes the end
+        # of a truncated file for the end of the archive.
         with lzma.open(archive) as file, tarfile.open(fileobj=file, mode="r|") as tar:
             wanted = (
                 member for member in tar if PurePosixPath(member.name).parts[:1] == (category,)

@@ -1,12 +1,12 @@
-"""A data set packed into few files at the sizes of a training: nothing is left to decode or to resize.
+"""A data set packed into few files at a training's sizes: nothing left to decode or resize.
 
     packed.json               name, aspect, sizes, and the SHA-256 of each small file; written last
     train.csv, test.csv       path, defect, annotated, hash, height, width: a row for each image
     64x64/train_images.npy    uint8, `n h w 3`; train_images.crc32.npy has a checksum of each row
     64x64/test_images.npy     likewise, and test_masks.npy, bool, `n h w`
 
-It is the data set that it was made of: paths, hashes and original sizes are those of its files. Rows are read
-where they lie, so images neither have to fit in memory nor come in their order.
+It is the data set that it was made of: paths, hashes and original sizes are those of its files.
+Rows are read where they lie, so images neither have to fit in memory nor come in their order.
 """
 
 import csv
@@ -104,8 +104,8 @@ def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None 
         folder: for which `is_packed` holds.
         size: of the images, one of those that were packed.
         aspect: what they were packed with, unless they are square.
-        memory: bytes that the images of a split may take there, by default half of what is free; more are
-            read where they lie.
+        memory: bytes that the images of a split may take there, by default half of what is free;
+            more are read where they lie.
 
     Raises:
         InputError: it was packed with another size or aspect, or a file is missing or damaged.
@@ -127,8 +127,8 @@ def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None 
     if size not in sizes:
         packed = " and ".join(map(_name, sizes))
         raise InputError(
-            f"{folder}: was packed at {packed}, but {_name(size)} is needed; {_AGAIN} with the settings of"
-            " the training"
+            f"{folder}: was packed at {packed}, but {_name(size)} is needed; {_AGAIN} with the"
+            " settings of the training"
         )
     return Dataset(
         name,

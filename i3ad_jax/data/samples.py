@@ -62,7 +62,8 @@ def read_split(
     Args:
         sample_at: gives the sample of an index; called in several threads.
         count: number of samples.
-        size, aspect: as for `preprocess`.
+        size: the working size, as for `preprocess`.
+        aspect: as for `preprocess`.
         memory: bytes that the images may take there; by default half of what is free.
         progress: show a progress bar.
 
@@ -118,7 +119,10 @@ def read_sample(sample: Sample) -> tuple[Image.Image, Bool[np.ndarray, "height w
         mask_name = _name(source, f"mask of {sample.path}")
         mask = read_mask(source, name=mask_name, any_nonzero=sample.any_nonzero)
         if mask.shape != union.shape:
-            sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, but its image has {image.width} x {image.height}"
+            sizes = (
+                f"{mask.shape[1]} x {mask.shape[0]} pixels, but its image has"
+                f" {image.width} x {image.height}"
+            )
             raise InputError(f"{mask_name}: {sizes}; give the mask its image's size")
         if sample.defect == NORMAL and mask.any():
             raise InputError(

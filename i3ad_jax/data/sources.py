@@ -1,4 +1,4 @@
-"""Where images lie: files, URIs and rows of Parquet files, listed first and read when their turn comes."""
+"""Sources of images: files, URIs and rows of Parquet files, listed first and read in turn."""
 
 import hashlib
 from bisect import bisect_right
@@ -45,7 +45,7 @@ class Uri:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a Parquet file, counted from 0, of which a column holds the content of an image's file."""
+    """Row of a Parquet file, counted from 0; one column holds the content of an image file."""
 
     table: Path | Uri
     column: str
@@ -89,14 +89,14 @@ def find_sources(paths: Sequence[str], *, column: str) -> list[Source]:
     """The images that paths and URIs name, in that order.
 
     Args:
-        paths: files, folders, of which every image below is taken, sorted, and Parquet files; or URIs of
-            these. A Parquet file stands for the images in its rows.
-        column: of Parquet files: with the contents of images' files, or with their paths, relative to the
-            Parquet file's folder, or URIs.
+        paths: files, folders, of which every image below is taken, sorted, and Parquet files; or
+            URIs of these. A Parquet file stands for the images in its rows.
+        column: of Parquet files: with the contents of images' files, or with their paths, relative
+            to the Parquet file's folder, or URIs.
 
     Raises:
-        InputError: a path does not exist, a folder holds no image, a Parquet file cannot be read or has no
-            such column, or a package is missing.
+        InputError: a path does not exist, a folder holds no image, a Parquet file cannot be read or
+            has no such column, or a package is missing.
     """
     found: list[Source] = []
     for path in paths:
@@ -115,10 +115,10 @@ def find_sources(paths: Sequence[str], *, column: str) -> list[Source]:
 
 
 def digest_of_sources(sources: Iterable[Source]) -> str:
-    """SHA-256 of the images' names, and of their files' sizes and times of change, or those of their tables.
+    """Return the SHA-256 of the images' names and of their files' sizes and modification times.
 
-    It is enough to see that they are still the same. Of images that URIs name it is the names alone: a
-    request for each would take long.
+    Rows count by the size and time of their tables. It is enough to see that they are still the
+    same. Of images that URIs name it is the names alone: a request for each would take long.
     """
     digest = hashlib.sha256()
     state_of_table = cache(_state)
@@ -151,8 +151,8 @@ def names_of_results(sources: Iterable[Source]) -> list[str]:
 class Reader:
     """Reads rows of Parquet files.
 
-    It goes on in the file at hand where the next row lies ahead: to begin in the middle of a group of rows
-    means to read all of the group before.
+    It goes on in the file at hand where the next row lies ahead: to begin in the middle of a group
+    of rows means to read all of the group before.
     """
 
     def __init__(self) -> None:
@@ -243,8 +243,8 @@ def _rows(table: Path | Uri, column: str) -> Iterator[Source]:
                 types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
             ):
                 raise InputError(
-                    f"--column {column}: holds {kind} in {table}; name one with the contents of images'"
-                    " files, or with their paths or URIs"
+                    f"--column {column}: holds {kind} in {table}; name one with the contents of"
+                    " images' files, or with their paths or URIs"
                 )
             values = opened.read(columns=[column]).column(0).to_pylist()
     except InputError:
@@ -264,8 +264,8 @@ def _beside(table: Path | Uri, name: str) -> Path | Uri:
     """The file that a table names, by a URI or relative to the table.
 
     Raises:
-        InputError: a URI is a chain such as `reference://x::https://y`. By one a table could have fsspec
-            build any file system, and before version 2026.6 run a template.
+        InputError: a URI is a chain such as `reference://x::https://y`. By one a table could have
+            fsspec build any file system, and before version 2026.6 run a template.
     """
     if "::" in name and ("://" in name or isinstance(table, Uri)):
         raise InputError(f"{table}: {name}: is a chain of URIs; a table may name single ones")

@@ -1,4 +1,7 @@
-"""Arrays with a row for each image that need not fit in memory: in a file, from which rows are read."""
+"""Arrays with a row for each image, in a file, that need not fit in memory.
+
+Rows are read from the file when they are indexed.
+"""
 
 import math
 import tempfile
@@ -44,9 +47,10 @@ class _File:
 
 @dataclass(frozen=True, eq=False)
 class StoredArray:
-    """An array in a file. Indexing its rows, by a number, a slice or numbers, reads them as a NumPy array.
+    """An array in a file, whose rows are read as NumPy arrays by indexing.
 
-    Several threads may read. What is read does not stay in memory, unlike the pages of a `np.memmap`.
+    An index is a number, a slice or an array of numbers. Several threads may read. What is read
+    does not stay in memory, unlike the pages of a `np.memmap`.
 
     Attributes:
         dtype: as NumPy's.
@@ -61,7 +65,10 @@ class StoredArray:
 
     @classmethod
     def in_temporary_file(cls, shape: tuple[int, ...], dtype: Any) -> "StoredArray":
-        """An array of zeros in a file without a name, which ends with the array, however the process ends."""
+        """Return an array of zeros in a file without a name.
+
+        The file ends with the array, however the process ends.
+        """
         file = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the array)
         array = cls(np.dtype(dtype), shape[1:], np.arange(shape[0]), _File(file))
         file.truncate(array.nbytes)

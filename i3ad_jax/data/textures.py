@@ -1,9 +1,10 @@
-"""The built-in data set: textured surfaces with planted defects, computed when needed and always the same.
+"""The built-in data set: textured surfaces with synthetic defects.
 
-It needs no download. `weave` and `mesh` are drawn by formula; `brick` is cut from the photograph of a
-brick wall that scikit-image ships. Training images and normal test images are alike; each anomalous test
-image has one defect of `i3ad_jax.data.defects`. An image of twice the side shows the same scene at twice
-the resolution: lengths are in units of 1/64 of the side. Scenes are square; another size stretches them.
+It is computed when needed and always the same. It needs no download. `weave` and `mesh` are drawn
+by formula; `brick` is cut from the photograph of a brick wall that scikit-image ships. Training
+images and normal test images are alike; each anomalous test image has one defect of
+`i3ad_jax.data.defects`. An image of twice the side shows the same scene at twice the resolution:
+lengths are in units of 1/64 of the side. Scenes are square; another size stretches them.
 """
 
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def _light(rng: np.random.Generator, image_size: int) -> Plane:
 
 
 def _lattice(rng: np.random.Generator, image_size: int) -> tuple[Plane, Plane]:
-    """Coordinates on a randomly placed, slightly turned and warped surface, in multiples of the pitch."""
+    """Return coordinates on a randomly placed, slightly turned and warped surface, in pitches."""
     x, y = pixel_centres(image_size)
     angle = np.deg2rad(rng.uniform(-2.0, 2.0))
     shift = rng.uniform(0, 16, 2)
@@ -154,14 +155,14 @@ def _draw_mesh(rng: np.random.Generator, image_size: int) -> Picture:
 
 
 @cache
-def _brick_wall() -> UInt8[np.ndarray, "512 512"]:
+def brick_wall() -> UInt8[np.ndarray, "512 512"]:
     """The photograph, read once: it comes from a file inside scikit-image, without a download."""
     return photographs.brick()
 
 
 def _draw_brick(rng: np.random.Generator, image_size: int, *, first_column: int) -> Picture:
     """A square crop of the grey photograph of bricks, from the half that starts at this column."""
-    half = Image.fromarray(_brick_wall()[:, first_column : first_column + 256])
+    half = Image.fromarray(brick_wall()[:, first_column : first_column + 256])
     side = rng.uniform(144, 176)
     left, top = rng.uniform(0, 1, 2) * (half.width - side, half.height - side)
     crop = half.resize(
@@ -182,5 +183,6 @@ TEXTURES: dict[str, dict[Literal["train", "test"], Draw]] = {
 }
 """How each kind draws a training and a test surface, in [0, 1].
 
-Training and test crops of the brick wall come from its left and its right half: they share no pixel.
+Training and test crops of the brick wall come from its left and its right half: they share no
+pixel.
 """

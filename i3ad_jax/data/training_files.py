@@ -1,7 +1,8 @@
 """Which training images a run learns from and which it holds out, recorded by path and content.
 
-Chosen anew each time, this division would move when one image is added to the folder, and thresholds would
-come from images that the networks were trained on. So a run chooses it once, when it begins, and keeps it.
+Chosen anew each time, this division would move when one image is added to the folder, and
+thresholds would come from images that the networks were trained on. So a run chooses it once, when
+it begins, and keeps it.
 """
 
 import re
@@ -24,8 +25,8 @@ class TrainingFiles:
     """Which images of the training split a run learned from and which it held out.
 
     Attributes:
-        trained: the images to learn from: each path, relative to the data set's root, with the SHA-256 of
-            the image's content; in the order of the training split.
+        trained: the images to learn from: each path, relative to the data set's root, with the
+            SHA-256 of the image's content; in the order of the training split.
         held_out: the same for the held-out images.
     """
 
@@ -49,8 +50,8 @@ class TrainingFiles:
             raise InputError(f"--held-out {fraction}: give a fraction between 0 and 1")
         if len(train) < 2:
             raise InputError(
-                f"{len(train)} normal image(s) to train on (as in train/good); at least 2 are needed, one to"
-                " hold out"
+                f"{len(train)} normal image(s) to train on (as in train/good); at least 2 are"
+                " needed, one to hold out"
             )
         count = min(max(round(fraction * len(train)), 1), len(train) - 1, MOST_HELD_OUT)
         order = np.random.default_rng(seed).permutation(len(train))
@@ -58,9 +59,9 @@ class TrainingFiles:
         return cls(*({train.paths[i]: train.hashes[i] for i in part} for part in parts))
 
     def select(self, train: Split) -> tuple[Split, Split]:
-        """The images to learn from and the held-out images, these in memory, each in the recorded order.
+        """Return the images to learn from and the held-out ones, each in the recorded order.
 
-        Images that were added to `train` since are in neither part.
+        The latter are in memory. Images that were added to `train` since are in neither part.
 
         Raises:
             InputError: an image is missing or has changed; the message names the first by path.
@@ -72,7 +73,8 @@ class TrainingFiles:
         """The held-out images, in memory, in the recorded order; the others need not be in `train`.
 
         Raises:
-            InputError: a held-out image is missing or has changed; the message names the first by path.
+            InputError: a held-out image is missing or has changed; the message names the first by
+                path.
         """
         self._check(self.held_out, train)
         return _take(train, self.held_out).in_memory()
@@ -97,8 +99,8 @@ class TrainingFiles:
         """What `to_json` gave.
 
         Raises:
-            InputError: a part is missing, unknown or empty, does not map paths to hashes, or has a path
-                that the other part has too. The message is one line without a file name.
+            InputError: a part is missing, unknown or empty, does not map paths to hashes, or has a
+                path that the other part has too. The message is one line without a file name.
         """
         names = ("trained", "held_out")
         if not isinstance(values, dict):
@@ -120,7 +122,7 @@ class TrainingFiles:
 
 
 def _differences(recorded: Mapping[str, str], train: Split) -> dict[str, str]:
-    """What is wrong with each recorded file that is missing from `train` or has other content there."""
+    """Return the problem of each recorded file that `train` lacks or has with other content."""
     now = dict(zip(train.paths, train.hashes, strict=True))
     return {
         path: f"{path}: {'changed' if path in now else 'missing'} since the run was trained; "

@@ -11,7 +11,7 @@ import tyro
 from i3ad_jax import command_line
 from i3ad_jax.calibration.standardisation import ScoringSettings
 from i3ad_jax.config import Config, Test, default_config
-from i3ad_jax.data.layouts import LayoutName
+from i3ad_jax.data.layouts import AUTO
 from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.evaluate.tested_run import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
@@ -34,9 +34,9 @@ class DefaultsFlags:
 class Flags(Generic[Test]):
     """Test a trained run and write results.json, scores.csv, maps and report.html to OUT.
 
-    Images are prepared as in training. Settings of the test may differ from the run's; u and the thresholds
-    are then chosen anew, on the run's own held-out normal images. With RUN,
-    --help shows its method's options.
+    Images are prepared as in training. Settings of the test may differ from the run's; u and the
+    thresholds are then chosen anew, on the run's own held-out normal images. With RUN, --help shows
+    its method's options.
     """
 
     run: tyro.conf.Positional[Path]
@@ -44,16 +44,17 @@ class Flags(Generic[Test]):
     test: Test
     data: str | None = None
     """Test data, in any form that train takes; by default the run's own."""
-    layout: LayoutName | None = None
-    """How the files of --data lie, as for train; by default found out, or as for the run where it is the same
-    data."""
+    layout: str | None = None
+    """How the files of --data lie, as for train; by default found out, or as for the run where it
+    is the same data."""
     out: Path | None = None
-    """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the run's."""
+    """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the
+    run's."""
     image_memory: float | None = None
     """GiB that the images of a split, or the maps, may take in memory, as for train."""
     method: str | None = None
-    """Method to test with the run's weights; by default its own. l2_ae_projection takes a run of l2_ae,
-    ssim_ae_projection one of ssim_ae."""
+    """Method to test with the run's weights; by default its own. l2_ae_projection takes a run of
+    l2_ae, ssim_ae_projection one of ssim_ae."""
     ssim: SsimSettings = field(default_factory=SsimSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
@@ -62,14 +63,13 @@ class Flags(Generic[Test]):
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, tests, prints where the results are."""
     run, stored, config, flags = _settings(arguments)
-    data = absolute_source(flags.data) if flags.data else stored.data.data
-    same_data = data == stored.data.data and flags.layout in (None, stored.data.layout)
-    same = same_data and config == replace(stored, throughput=config.throughput)
+    source = absolute_source(flags.data) if flags.data else stored.data.data
+    layout = flags.layout or (stored.data.layout if source == stored.data.data else AUTO)
+    data = replace(stored.data, data=source, layout=layout)
+    same = data == stored.data and config == replace(stored, throughput=config.throughput)
     out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))
     memory = bytes_of(flags.image_memory)
-    results = evaluate_run(
-        run, config, data=data, layout=flags.layout, out=out, memory=memory, command=sys.argv
-    )
+    results = evaluate_run(run, config, data=data, out=out, memory=memory, command=sys.argv)
     command_line.print_results(results, out)
 
 

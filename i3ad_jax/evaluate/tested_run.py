@@ -1,4 +1,4 @@
-"""The test of a detector on labelled images: maps, scores, metrics, instructive cases, and their files."""
+"""Test of a detector on labelled images: maps, scores, metrics, instructive cases, files."""
 
 import time
 import warnings
@@ -11,14 +11,13 @@ from jaxtyping import Float
 
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Dataset, Split
-from i3ad_jax.data.layouts import LayoutName
-from i3ad_jax.data.load import load_dataset
+from i3ad_jax.data.load import DataSettings
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import ChangedFilesWarning, InputError
 from i3ad_jax.evaluation import Evaluation
 from i3ad_jax.report.cases import Case, picture
-from i3ad_jax.report.run_report import make_cases, write_report
+from i3ad_jax.report.run_report import Shown, make_cases, origin_of, write_report
 from i3ad_jax.runs.calibration_file import write_calibration
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import (
@@ -61,8 +60,7 @@ def evaluate_run(
     run: RunFolder,
     config: Config[Any, Any],
     *,
-    data: str,
-    layout: LayoutName | None = None,
+    data: DataSettings,
     out: RunFolder,
     memory: int | None = None,
     command: Sequence[str] = (),
@@ -72,32 +70,28 @@ def evaluate_run(
     Args:
         run: the trained run.
         config: its settings, but for the test.
-        data: where the test images come from, as `load_dataset` takes it.
-        layout: how they lie; by default the run's own where `data` is the run's own, else found out.
+        data: the run's own, but for the source of the test images and its layout.
         out: the folder for the results.
-        memory: bytes that the images of a split, or the maps, may take there, as for `load_dataset`.
+        memory: bytes that the images of a split, or the maps, may take there, as for
+            `load_dataset`.
         command: for the results' record.
 
     Raises:
-        InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a run.
+        InputError: the run, its checkpoint or the data cannot be used, or `out` would overwrite a
+            run.
     """
     stored = run.read_config()
     config.check_weights_of(stored)
-    own = stored.data
-    layout = layout or (own.layout if data == own.data else "auto")
-    same_data = (data, layout) == (own.data, own.layout)
+    same_data = data == stored.data
     same = same_data and config == replace(stored, throughput=config.throughput)
     if not (same and out.is_same(run)):
         check_results_folder(out, run)
     plan = run.read_plan()
-    size, aspect = plan.preprocessing.size, config.data.aspect
-    tested = load_dataset(
-        data, size=size, aspect=aspect, layout=layout, memory=memory, progress=True
-    )
+    tested = data.load(size=plan.preprocessing.size, memory=memory, progress=True)
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
     tested = evaluate(detector, tested, memory=memory, progress=True)
     with out.lock():
-        return write_evaluation(tested, out, run=run, data=data, command=command)
+        return write_evaluation(tested, out, run=run, data=data.data, command=command)
 
 
 def load_as(
@@ -109,9 +103,9 @@ def load_as(
 ) -> Detector:
     """The weights of a run with the settings of another test.
 
-    The run's own calibration serves where the settings are its own; otherwise, or where the run was stopped
-    before it was calibrated, the images that it held out do. Warns of files of the training set that have
-    changed.
+    The run's own calibration serves where the settings are its own; otherwise, or where the run was
+    stopped before it was calibrated, the images that it held out do. Warns of files of the training
+    set that have changed.
 
     Args:
         run: the trained run.
@@ -165,11 +159,9 @@ def evaluate(
     start = time.perf_counter()
     maps, scores = detector.score_split(test, memory=memory, progress=progress)
     seconds = (time.perf_counter() - start) / len(test)
-    calibration = detector.calibration
-    thresholds = calibration.thresholds
-    measured = Evaluation.of(
-        data.name, test, maps, scores, rule=detector.rule, thresholds=thresholds
-    )
+    calibration, rule = detector.calibration, detector.rule
+    thresholds = {**calibration.thresholds, rule.score: rule.threshold}
+    measured = Evaluation.of(data.name, test, maps, scores, rule=rule, thresholds=thresholds)
     results = {
         "method": config.method,
         "data": data.name,
@@ -183,26 +175,28 @@ def evaluate(
         **calibration.tuned,
         "learned": {**calibration.learned, "problem": calibration.problem},
         "preprocessing": detector.preprocessing.to_json(),
-        "headline": calibration.headline,
+        "headline": rule.score,
+        "rule": rule.describe(),
         "standardise": dict(calibration.standardise),
         "pooling": dict(calibration.pooling),
         "planted_auroc": {name: dict(own) for name, own in calibration.planted_auroc.items()},
-        "thresholds": dict(calibration.thresholds),
+        "thresholds": thresholds,
         "scores": dict(measured.metrics),
         "seconds_per_image": seconds,
     }
     found = _as_run_results(detector, test, scores, results)
-    cases = make_cases(found, test, maps[calibration.headline], detector)
+    cases = make_cases(found, test, maps[rule.score], detector)
     return TestedRun(detector, test, maps, scores, results, cases)
 
 
 def write_evaluation(
     tested: TestedRun, folder: RunFolder, *, run: RunFolder, data: str, command: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Writes results, scores, maps and report to a folder, `results.json` last; returns what that holds.
+    """Write results, scores, maps and report to a folder; return the content of `results.json`.
 
-    A folder that is not the run's own becomes complete by itself: it gets settings, environment, calibration
-    and the list of files too, and says where the weights are.
+    `results.json` is written last. A folder that is not the run's own becomes complete by itself:
+    it gets settings, environment, calibration and the list of files too, and says where the weights
+    are.
 
     Args:
         tested: results of a detector of the run.
@@ -240,15 +234,12 @@ def write_evaluation(
         results["sha256"] = {
             file.relative_to(folder.path).as_posix(): file_hash(file) for file in described
         }
+        found = _as_run_results(detector, test, tested.scores, results, name=str(folder.path))
         write_report(
             folder.report,
-            _as_run_results(detector, test, tested.scores, results, name=str(folder.path)),
-            training=weights.read_metrics(),
-            trained=trained,
-            test=test,
-            maps=tested.maps[results["headline"]],
-            detector=detector,
-            cases=tested.cases,
+            found,
+            origin=origin_of(found, detector.plan, weights.read_metrics(), trained),
+            shown=Shown(test, tested.maps[found.headline], detector, tested.cases),
         )
         write_picture(folder.cases, picture(tested.cases))
         write_with_digest(folder.results, results)
@@ -259,7 +250,8 @@ def check_results_folder(folder: RunFolder, run: RunFolder) -> None:
     """Raises InputError if results of `run` would overwrite another run, or its own files."""
     if folder.is_same(run):
         raise InputError(
-            f"--out {folder.path}: is the run itself, whose data or settings differ; name another folder"
+            f"--out {folder.path}: is the run itself, whose data or settings differ; name another"
+            " folder"
         )
     if folder.checkpoints.exists() or (folder.config.exists() and not folder.weights.exists()):
         raise InputError(f"--out {folder.path}: holds another run; name another folder")

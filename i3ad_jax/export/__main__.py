@@ -24,21 +24,23 @@ PROGRAM = "python -m i3ad_jax.export"
 class Flags:
     """Write a run's preprocessing, networks, loop, calibration and verdicts as one program to OUT.
 
-    The program takes uint8 RGB images of the run's working size and gives scores, verdicts and anomaly maps
-    by the name of the score. It is written only if it gives the run's scores of held-out images.
+    The program takes uint8 RGB images of the run's working size and gives scores, verdicts and
+    anomaly maps by the name of the score. It is written only if it gives the run's scores of
+    held-out images.
     """
 
     run: tyro.conf.Positional[Path]
     """Folder of a trained run, or of the results of another test of it."""
     out: Path
-    """Folder for the program, export.json, card.md and, for stablehlo, load_exported.py; empty or new."""
+    """Folder for the program, export.json, card.md and, for stablehlo, load_exported.py; empty or
+    new."""
     format: Literal["stablehlo", "onnx"] = "stablehlo"
-    """stablehlo is one file for CPUs and NVIDIA GPUs, for any number of images at a time; later versions of
-    JAX read it for six months. onnx takes one image at a time, and through all iterations of a loop; it wants
-    pip install 'i3ad_jax[onnx]'."""
+    """stablehlo is one file for CPUs and NVIDIA GPUs, for any number of images at a time; later
+    versions of JAX read it for six months. onnx takes one image at a time, and through all
+    iterations of a loop; it wants pip install 'i3ad_jax[onnx]'."""
     images: tuple[Path, ...] = ()
-    """Images, or folders of them, of which the program has to give the run's scores; by default the normal
-    ones that the run held out."""
+    """Images, or folders of them, of which the program has to give the run's scores; by default the
+    normal ones that the run held out."""
 
 
 def export(
@@ -51,8 +53,8 @@ def export(
     """Exports a run; arguments as in `Flags`.
 
     Raises:
-        InputError: the run or its held-out images cannot be used, the program's scores are not the run's, or
-            `out` holds something.
+        InputError: the run or its held-out images cannot be used, the program's scores are not the
+            run's, or `out` holds something.
     """
     folder.check_free(out)
     detector = Detector.load(run.path)
@@ -84,8 +86,8 @@ def main(arguments: Sequence[str]) -> None:
     print(flags.out / program["file"])
     print(
         f"scores of {about['parity']['images']} images differ from the run's by at most"
-        f" {largest['plain']:.1g}, calibrated ones by {largest['calibrated']:.1g} standard deviations;"
-        " verdicts are the same"
+        f" {largest['plain']:.1g}, calibrated ones by {largest['calibrated']:.1g} standard"
+        " deviations; verdicts are the same"
     )
     if "readable_until" in program:
         print(f"JAX reads it until {program['readable_until']}; export again before then")

@@ -23,9 +23,10 @@ from i3ad_jax.runtime.disk import make_folder, remove_unfinished, whole
 VERSION = 1  # of export.json
 SUMS = "SHA256SUMS"  # of all other files, as sha256sum writes and checks it
 RESIZE = (
-    "Pillow: turned upright by EXIF, RGB (16-bit grey: value / 257, rounded), then resize(BILINEAR), which"
-    " averages where it makes smaller; aspect stretch: the whole picture; pad: in its proportions, the border"
-    " repeated; crop: the largest central part of the working size's proportions"
+    "Pillow: turned upright by EXIF, RGB (16-bit grey: value / 257, rounded), then"
+    " resize(BILINEAR), which averages where it makes smaller; aspect stretch: the whole picture;"
+    " pad: in its proportions, the border repeated; crop: the largest central part of the working"
+    " size's proportions"
 )
 
 
@@ -40,7 +41,9 @@ class ExportedProgram(Protocol):
     content: bytes
 
     @property
-    def about(self) -> dict[str, Any]: ...
+    def about(self) -> dict[str, Any]:
+        """Facts about the program for a reader."""
+        ...
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Any]:
         """Scores, verdicts and maps, as `program.Scored` has them."""

@@ -17,7 +17,9 @@ from scipy import ndimage
 
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The program, from uint8 images [n, h, w, 3] to scores, verdicts and maps, and what export.json says.
+    """Return the program and the content of export.json.
+
+    The program takes uint8 images [n, h, w, 3] and gives scores, verdicts and maps.
 
     Raises ValueError where a file of the folder is not the one that was exported.
     """
@@ -61,7 +63,7 @@ def fit(picture: Image.Image, *, size: tuple[int, int], aspect: str) -> np.ndarr
 
 
 def place(original: tuple[int, int], *, size: tuple[int, int], aspect: str) -> tuple[Any, Any, Any]:
-    """Return the part of a picture that is used, its size in the working size, and the margins around it."""
+    """Return the part of a picture that is used, its working size, and the margins around it."""
     fitted, own = np.array(size), np.array(original)
     box = own
     if aspect == "crop":
@@ -110,7 +112,7 @@ def regions(
 
 
 def judge(program: Any, about: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Return the score that decides, the verdict by it, the regions, and every score of a picture."""
+    """Return a picture's deciding score, the verdict by it, the regions, and every score."""
     picture, rule = upright(file), about["rule"]
     found = program(fit(picture, size=about["working_size"], aspect=about["aspect"])[None])
     scores = {name: value.item() for name, value in found["scores"].items()}

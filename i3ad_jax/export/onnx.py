@@ -1,4 +1,4 @@
-"""The program as ONNX, by jax2onnx: one image at a time, through every iteration of the method's loop."""
+"""The program as ONNX, by jax2onnx: one image at a time, all iterations of the method's loop."""
 
 import logging
 import warnings
@@ -71,8 +71,8 @@ class Onnx:
         except Exception as error:  # converters raise nearly any type
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise InputError(
-                f"--format onnx: the program of {detector.config.method} cannot be converted ({reason});"
-                " --format stablehlo takes it"
+                f"--format onnx: the program of {detector.config.method} cannot be converted"
+                f" ({reason}); --format stablehlo takes it"
             ) from error
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Scored:

@@ -17,8 +17,8 @@ BATCH = 8  # images
 class Differences(NamedTuple):
     """Of image scores, relative where a score is above 1 or below -1.
 
-    Calibrated scores are plain ones over how much normal images vary, often by little: their unit is a
-    standard deviation, and what is rounding in a plain score is the larger in them.
+    Calibrated scores are plain ones over how much normal images vary, often by little: their unit
+    is a standard deviation, and what is rounding in a plain score is the larger in them.
 
     Attributes:
         plain: of scores whose unit is that of pixels.
@@ -61,7 +61,8 @@ def check_parity(
 ) -> Parity:
     """Compares scores and verdicts of images of the working size with the run's.
 
-    Verdicts have to be the run's but where the score is the threshold itself, within what is allowed.
+    Verdicts have to be the run's but where the score is the threshold itself, within what is
+    allowed.
 
     Args:
         detector: the run's.
@@ -87,8 +88,8 @@ def check_parity(
         limit, difference = getattr(allowed, kind), largest_difference(scores, own)
         if difference > limit:
             raise InputError(
-                f"--out: not written, as the program's {name} differs from the run's by {difference:.2g} on"
-                f" {len(images)} images; {limit:g} is allowed"
+                f"--out: not written, as the program's {name} differs from the run's by"
+                f" {difference:.2g} on {len(images)} images; {limit:g} is allowed"
             )
         threshold = detector.calibration.thresholds[name]
         clear = np.abs(own - threshold) > limit * _unit(own)
@@ -101,7 +102,10 @@ def check_parity(
 
 
 def largest_difference(scores: Float[np.ndarray, " n"], expected: Float[np.ndarray, " n"]) -> float:
-    """The largest difference, relative where a score is above 1 or below -1; infinite if one is no number."""
+    """Return the largest difference, relative where a score is above 1 or below -1.
+
+    It is infinite if one is not a number.
+    """
     return float(np.nan_to_num(np.max(np.abs(scores - expected) / _unit(expected)), nan=np.inf))
 
 

@@ -1,7 +1,7 @@
-"""Traced programs in fewer of JAX's primitives, and in plainer forms of these, for what converts them.
+"""Traced programs in fewer and plainer of JAX's primitives, for converters.
 
-Converters know the forms that hand-written networks have. `vmap` and nested functions give others: matrix
-products over any axes, windows over five axes, calls of calls. The results are the same.
+Converters know the forms that hand-written networks have. `vmap` and nested functions give others:
+matrix products over any axes, windows over five axes, calls of calls. The results are the same.
 """
 
 import math

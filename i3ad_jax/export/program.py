@@ -1,4 +1,7 @@
-"""From pixels to scores, maps and verdicts in one traced function: what `Detector.score` does in several."""
+"""One traced function from pixels to scores, maps and verdicts.
+
+`Detector.score` does the same in several.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +22,8 @@ Scored = dict[str, Any]
 def scoring_program(detector: Detector) -> Callable[[UInt8[Array, "n h w 3"]], Scored]:
     """A function of images of the working size, any number of them, to be traced by JAX.
 
-    Units of the data, tiles, weights, statistics and thresholds are constants of the program. It gives
+    Units of the data, tiles, weights, statistics and thresholds are constants of the program. It
+    gives
 
     - `scores`: the image scores by name, float32 `n`;
     - `anomalous`: by the same names whether the score is above its threshold, bool `n`;
@@ -31,8 +35,8 @@ def scoring_program(detector: Detector) -> Callable[[UInt8[Array, "n h w 3"]], S
 
     def plain(squares: Squares) -> dict[str, Maps]:
         rows = squares.images.shape[0]
-        # Whole images go together, however many: one alone does not wait for empty slots. But tiles are many,
-        # and gradients of convolutions by a kernel for each image want to know how many.
+        # Whole images go together, however many: one alone does not wait for empty slots. But tiles
+        # are many, and gradients of convolutions by a kernel for each image want to know how many.
         together = rows if tiles == 1 else min(method.throughput.test_batch_size, tiles)
         if isinstance(method, ReconstructionMethod) and method.iterations:
             together = 1

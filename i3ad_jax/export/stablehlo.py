@@ -1,4 +1,4 @@
-"""The program as StableHLO, by `jax.export`: one file for CPUs and NVIDIA GPUs, for any number of images."""
+"""The program as StableHLO, by `jax.export`: one file for CPUs and NVIDIA GPUs, any batch size."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -16,8 +16,9 @@ from i3ad_jax.runtime.compiler import compiler_options
 
 FILE = "program.stablehlo"
 PLATFORMS = ("cpu", "cuda")
-# Not the run's bits: that is several programs, and float64 at its end; this is one, whose multiplications and
-# additions are fused elsewhere. Several times the largest differences seen, 1e-6 and 1e-4.
+# Not the run's bits: that is several programs, and float64 at its end; this is one, whose
+# multiplications and additions are fused elsewhere. Several times the largest differences seen,
+# 1e-6 and 1e-4.
 ALLOWED = Differences(plain=5e-6, calibrated=5e-4)
 COMPATIBLE = timedelta(days=180)  # how long later versions of JAX promise to read the file
 

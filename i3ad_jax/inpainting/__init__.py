@@ -1,1 +1,2 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """The paper: masks, training losses, and the test-time loop; knows no network."""

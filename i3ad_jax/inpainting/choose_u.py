@@ -1,3 +1,4 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """The threshold u of the SSIM mask, chosen on normal images alone."""
 
 from collections.abc import Mapping
@@ -8,9 +9,10 @@ from i3ad_jax.settings import Settings, setting
 
 _PAPER_CANDIDATES = (0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 # By what stays outside the mask.
-# Deviation: the paper's end at 0.50. On a rough surface, whose grain no network predicts, 1 - SSIM is above
-# that here and there in a normal image too, and the loop drifts away; at 1 it masks hardly a pixel, and what
-# the checkerboard pass inpainted stays. Where the original stays instead, that would be a perfect copy of it.
+# Deviation: the paper's end at 0.50. On a rough surface, whose grain no network predicts, 1 - SSIM
+# is above that here and there in a normal image too, and the loop drifts away; at 1 it masks hardly
+# a pixel, and what the checkerboard pass inpainted stays. Where the original stays instead, that
+# would be a perfect copy of it.
 U_CANDIDATES = {
     "original": _PAPER_CANDIDATES,
     "previous": (*_PAPER_CANDIDATES, 0.60, 0.70, 0.80, 0.90, 1.00),
@@ -22,8 +24,8 @@ class ThresholdSettings(Settings):
     """The threshold u of the SSIM mask, or the rule that chooses it."""
 
     u: float | None = setting(None, minimum=0, maximum=2)
-    """Threshold of the SSIM mask, 0 to 2 as 1 - SSIM; None chooses it on held-out normal images by the
-    paper's rule."""
+    """Threshold of the SSIM mask, 0 to 2 as 1 - SSIM; None chooses it on held-out normal images by
+    the paper's rule."""
     u_tolerance: float = setting(0.01, above=0, maximum=2)
     """The rule takes the smallest u whose mean L1 error on normal images, in [0, 1], is below this.
     The paper's exponent is lost."""
@@ -43,7 +45,8 @@ class ChosenU(NamedTuple):
 def choose_u(errors: Mapping[float, float], *, tolerance: float) -> ChosenU:
     """The smallest candidate u whose reconstruction error on normal images is below `tolerance`.
 
-    The paper's rule (section 3.1), with more candidates. Where none gets there, the one of least error.
+    The paper's rule (section 3.1), with more candidates. Where none gets there, the one of least
+    error.
 
     Args:
         errors: mean L1 error, in [0, 1], of normal images for each candidate, from the smallest on.

@@ -1,3 +1,4 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """Training losses of the inpainting GAN (paper, section 2.2)."""
 
 import jax
@@ -21,10 +22,10 @@ def generator_hinge_loss(fake_logits: Float[Array, "b ..."]) -> Float[Array, ""]
 
 
 def discount_weights(masks: Masks, *, discount: float) -> Masks:
-    """Weight of each pixel in the reconstruction loss, in (0, 1]: discount ** distance to known pixels.
+    """Weight each pixel of the reconstruction loss, in (0, 1]: discount ** distance to known ones.
 
-    Far from known pixels many values are plausible, so errors weigh less (Yu et al. 2018, section 3.2). Known
-    pixels have weight 1.
+    Far from known pixels many values are plausible, so errors weigh less (Yu et al. 2018, section
+    3.2). Known pixels have weight 1.
     """
     return discount ** jax.vmap(distance_to_known)(masks)[..., None]
 

@@ -1,3 +1,6 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
 """Inpainting masks: brush strokes for training, checkerboards for the first test-time pass.
 
 A mask is float32 of shape `h w 1`; 1 marks a hole. All functions are pure and can be compiled.
@@ -24,7 +27,7 @@ FEWEST_PATCHES, MOST_PATCHES = 4, 16  # of a random checkerboard, along the side
 
 
 class Strokes(NamedTuple):
-    """Polylines with round joints, in pixels: `s` strokes of a starting point and `v` vertices each.
+    """Polylines with round joints, in pixels: `s` strokes, each of a start and `v` vertices.
 
     Attributes:
         points: y, x of each point.
@@ -40,16 +43,16 @@ class Strokes(NamedTuple):
 def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
     """Random brush strokes (Yu et al. 2019, algorithm 1).
 
-    1 to 3 strokes of 4 to 12 vertices. The angle at a vertex is uniform in 2 pi / 5 +- 2 pi / 15, mirrored at
-    every other one; the segment length is normal with mean = diagonal / 8 and half of it as standard
-    deviation, clipped to [0, 2 mean]. Strokes are 12 to 40 pixels wide at an image side of 256 and scale with
-    the side. Vertices are clipped to the image.
+    1 to 3 strokes of 4 to 12 vertices. The angle at a vertex is uniform in 2 pi / 5 +- 2 pi / 15,
+    mirrored at every other one; the segment length is normal with mean = diagonal / 8 and half of
+    it as standard deviation, clipped to [0, 2 mean]. Strokes are 12 to 40 pixels wide at an image
+    side of 256 and scale with the side. Vertices are clipped to the image.
 
-    Deviation: Yu et al.'s published code also adds a random rectangle to each training mask; here masks are
-    strokes alone.
+    Deviation: Yu et al.'s published code also adds a random rectangle to each training mask; here
+    masks are strokes alone.
     Deviation: their code draws 4 to 11 vertices (the upper bound is exclusive); here it is 4 to 12.
-    Deviation: their code narrows the range of angles once per stroke, by random bounds; here the angle at
-    each vertex is drawn from the full range.
+    Deviation: their code narrows the range of angles once per stroke, by random bounds; here the
+    angle at each vertex is drawn from the full range.
     """
     keys = jax.random.split(key, 7)
     num_strokes = jax.random.randint(keys[0], (), 1, MAX_STROKES + 1)
@@ -71,14 +74,17 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
     limit = jnp.array([height, width], jnp.float32)
     start = jax.random.uniform(keys[4], (MAX_STROKES, 2)) * limit
 
-    def next_vertex(point, segment):
+    def next_vertex(
+        point: Float[Array, "s 2"], segment: Float[Array, "s 2"]
+    ) -> tuple[Float[Array, "s 2"], Float[Array, "s 2"]]:
         point = jnp.clip(point + segment, 0, limit)
         return point, point
 
     _, vertices = lax.scan(next_vertex, start, segments.swapaxes(0, 1))
     points = jnp.concatenate([start[None], vertices]).swapaxes(0, 1)
-    # Segments point to the right on average, so all strokes are mirrored at random, along each axis.
-    # Deviation: Yu et al.'s code computes these flips but discards the result; here they take effect.
+    # Segments point to the right on average, so all strokes are mirrored at random, along each
+    # axis. Deviation: Yu et al.'s code computes these flips but discards the result; here they take
+    # effect.
     points = jnp.where(jax.random.bernoulli(keys[6], shape=(2,)), limit - points, points)
     side = math.sqrt(height * width)
     widths = side * jax.random.uniform(keys[5], (MAX_STROKES,), minval=MIN_WIDTH, maxval=MAX_WIDTH)
@@ -86,7 +92,7 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
 
 
 def brush_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
-    """A mask of random brush strokes: 1 within half a stroke's width of one of its segments, `h w 1`."""
+    """Draw a mask of random brush strokes: 1 within half a stroke's width of a segment, `h w 1`."""
     strokes = brush_strokes(key, height=height, width=width)
     y, x = jnp.arange(height)[:, None] + 0.5, jnp.arange(width) + 0.5
     reaches = (strokes.drawn * strokes.widths[:, None] / 2).reshape(-1)
@@ -101,23 +107,25 @@ def brush_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
         along = jnp.clip(from_y * (dy * inverse) + from_x * (dx * inverse), 0, 1)
         return covered | ((from_y - along * dy) ** 2 + (from_x - along * dx) ** 2 < reaches[k] ** 2)
 
-    # One segment after another: an array of all segments and pixels takes a dozen times as long on a CPU.
-    none = jnp.zeros((height, width), bool)
-    covered = lax.fori_loop(0, MAX_STROKES * MAX_VERTICES, add_capsule, none, unroll=6)
+    # One segment after another: an array of all segments and pixels takes a dozen times as long on
+    # a CPU.
+    count, none = MAX_STROKES * MAX_VERTICES, jnp.zeros((height, width), bool)
+    covered = lax.fori_loop(0, count, add_capsule, none, unroll=6)
     return covered.astype(jnp.float32)[..., None]
 
 
 def brush_masks(key: PRNGKey, images: Images) -> Masks:
     """A training mask for each image."""
     batch, height, width, _ = images.shape
-    keys = jax.random.split(key, batch)
-    return jax.vmap(lambda key: brush_mask(key, height=height, width=width))(keys)
+    one = partial(brush_mask, height=height, width=width)
+    return jax.vmap(one)(jax.random.split(key, batch))
 
 
 def random_checkerboard_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
-    """One of the four masks of a checkerboard of random size and place: a quarter of the image, about.
+    """Draw one of the four masks of a checkerboard of random size and place.
 
-    The checkerboard has `FEWEST_PATCHES` to `MOST_PATCHES` patches along the side, log-uniform.
+    A mask covers about a quarter of the image. The checkerboard has `FEWEST_PATCHES` to
+    `MOST_PATCHES` patches along the side, log-uniform.
     """
     size_key, offset_key = jax.random.split(key)
     ratio = jax.random.uniform(size_key)
@@ -133,8 +141,8 @@ def random_checkerboard_mask(key: PRNGKey, *, height: int, width: int) -> Mask:
 def mixed_masks(key: PRNGKey, images: Images) -> Masks:
     """A training mask for each image: brush strokes, or, as often, of a random checkerboard.
 
-    Deviation: the paper trains with strokes alone, and begins its test with a checkerboard; what is filled
-    there ought to have been learned.
+    Deviation: the paper trains with strokes alone, and begins its test with a checkerboard; what is
+    filled there ought to have been learned.
     """
     batch, height, width, _ = images.shape
     kind_key, board_key, brush_key = jax.random.split(key, 3)
@@ -145,9 +153,9 @@ def mixed_masks(key: PRNGKey, images: Images) -> Masks:
 
 
 def checkerboard_masks(*, height: int, width: int, patches: int) -> Masks:
-    """Four disjoint masks that together cover the image (paper, section 2.4 and appendix F), `4 h w 1`.
+    """Return four disjoint masks that together cover the image, `4 h w 1`.
 
-    They are those of `checkerboard_numbers`.
+    Source: paper, section 2.4 and appendix F. They are those of `checkerboard_numbers`.
     """
     numbers = checkerboard_numbers(height=height, width=width, patches=patches)
     return jnp.asarray(numbers == np.arange(NUM_CHECKERBOARDS)[:, None, None], jnp.float32)[
@@ -190,4 +198,5 @@ def _nearest_along_rows(squared: Float[Array, "m n"]) -> Float[Array, "m n"]:
         )
 
     # One k after another: an array of all takes 10 times as long at 64 x 64, 25 times at 256 x 256.
-    return lax.fori_loop(0, size, nearer, jnp.full_like(squared, jnp.inf), unroll=16)
+    far = jnp.full_like(squared, jnp.inf)
+    return lax.fori_loop(0, size, nearer, far, unroll=16)

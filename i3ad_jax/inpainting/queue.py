@@ -1,6 +1,10 @@
-"""The loop of `refine.py` for a queue of images: a finished image leaves, the next one takes its slot.
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
+"""The loop of `refine.py` for a queue of images: as one leaves, the next takes its slot.
 
-Most images need few iterations. In a batch they would wait for the slowest; here the cost follows the mean.
+Most images need few iterations. In a batch they would wait for the slowest; here the cost follows
+the mean.
 """
 
 from typing import NamedTuple
@@ -19,19 +23,20 @@ from i3ad_jax.inpainting.refine import (
     State,
     Trajectory,
 )
-from i3ad_jax.shapes import Images, Length
+from i3ad_jax.shapes import Image, Images, Length
 
 
 class _Slots(NamedTuple):
     """What is being worked on.
 
     Attributes:
-        image: position in the queue of each slot's image; from `count` upwards if the slot is empty.
+        image: position in the queue of each slot's image; from `count` upwards if the slot is
+            empty.
         state: of each slot's image.
         earlier: of each slot's image, to detect a cycle of its loop.
         waiting: position of the next image that has no slot yet.
-        results: states of the images, by position and then by iterations as far as there is room: the last
-            place has the latest.
+        results: states of the images, by position and then by iterations as far as there is room:
+            the last place has the latest.
     """
 
     image: Int[Array, " slots"]
@@ -41,68 +46,69 @@ class _Slots(NamedTuple):
     results: State
 
 
-def refine_queue(
-    inpaint: Inpaint,
+def queue_loops(
     images: Images,
     *,
-    count: int | Int[Array, ""],
-    slots: Length,
     scores: AnomalyScore,
     u: float | Float[Array, ""] | Float[Array, " b"],
     settings: LoopSettings,
-) -> State:
-    """The states that `refine` gives for the first `count` images, but for rounding; zeros for the rest.
-
-    Each turn of the program's one loop is one call of `inpaint` for all slots. A slot is in one of the four
-    checkerboard passes of its image or in one of its iterations, whatever the other slots do. The shapes
-    depend on `len(images)` and `slots`; another `count` needs no other program.
+) -> Loop:
+    """Return the loop of each image, for `refine_queue` and `trace_queue`: a pytree of rows.
 
     Args:
-        inpaint, settings: as for `refine`.
+        images: the queue.
         scores: the anomaly scores of all images, a pytree with a row for each.
         u: as for `refine`, of all images or of each.
-        images: the queue.
-        count: how many of them there are; what follows is padding and costs nothing.
+        settings: as for `refine`.
+    """
+
+    def one(image: Image, score: AnomalyScore, u: Float[Array, ""]) -> Loop:
+        return Loop.of(image, score=score, u=u, settings=settings)
+
+    each = jnp.broadcast_to(jnp.asarray(u, jnp.float32), images.shape[0])
+    return jax.vmap(one)(images, scores, each)
+
+
+def refine_queue(
+    inpaint: Inpaint, loops: Loop, *, count: int | Int[Array, ""], slots: Length
+) -> State:
+    """Return the states that `refine` gives for the first `count` images, up to rounding.
+
+    The states of the rest are zeros. Each turn of the program's one loop is one call of `inpaint`
+    for all slots. A slot is in one of the four checkerboard passes of its image or in one of its
+    iterations, whatever the other slots do. The shapes depend on the number of loops and `slots`;
+    another `count` needs no other program.
+
+    Args:
+        inpaint: as for `refine`.
+        loops: of the queue's images, as `queue_loops` gives them.
+        count: number of valid rows; the rest is padding and costs nothing.
         slots: images that are worked on together.
     """
-    loops = _loops(images, scores, u, settings)
     results = _needed_steps(inpaint, loops, count=count, slots=slots, kept=1)
     return jax.tree.map(lambda x: x[:, 0], results)
 
 
 def trace_queue(
-    inpaint: Inpaint,
-    images: Images,
-    *,
-    count: int | Int[Array, ""],
-    slots: Length,
-    scores: AnomalyScore,
-    u: float | Float[Array, ""] | Float[Array, " b"],
-    settings: LoopSettings,
+    inpaint: Inpaint, loops: Loop, *, count: int | Int[Array, ""], slots: Length
 ) -> tuple[Trajectory, Int[Array, " b"]]:
     """What `trace` gives for the first `count` images, but for rounding, at the queue's cost.
 
     Args:
-        inpaint, images, count, slots, scores, u, settings: as for `refine_queue`.
+        inpaint: as for `refine`.
+        loops: of the queue's images, as `queue_loops` gives them.
+        count: number of valid rows, as for `refine_queue`.
+        slots: images that are worked on together.
     """
-    loops = _loops(images, scores, u, settings)
-    states = _needed_steps(inpaint, loops, count=count, slots=slots, kept=settings.iterations + 1)
+    kept = loops.settings.iterations + 1
+    states = _needed_steps(inpaint, loops, count=count, slots=slots, kept=kept)
     return jax.vmap(_trajectory)(loops, states)
-
-
-def _loops(
-    images: Images, scores: AnomalyScore, u: float | Float[Array, "..."], settings: LoopSettings
-) -> Loop:
-    """The loop of each image."""
-    each = jnp.broadcast_to(jnp.asarray(u, jnp.float32), images.shape[0])
-    one = jax.vmap(lambda image, score, u: Loop.of(image, score=score, u=u, settings=settings))
-    return one(images, scores, each)
 
 
 def _needed_steps(
     inpaint: Inpaint, loops: Loop, *, count: int | Int[Array, ""], slots: Length, kept: int
 ) -> State:
-    """For each loop of the queue its states after 0 to `kept` - 1 iterations, the last place for all later.
+    """Return each loop's states after 0 to `kept` - 1 iterations; the last slot is for all later.
 
     Zeros where no step led to such a state.
     """
@@ -118,9 +124,12 @@ def _needed_steps(
             lambda kept, x: kept.at[position, place].set(x, mode="drop"), results, state
         )
 
+    def step(loop: Loop, state: State) -> State:
+        return loop.step(inpaint, state)
+
     def turn(work: _Slots) -> _Slots:
         loop = jax.tree.map(lambda x: x.at[work.image].get(mode="clip"), loops)
-        state = jax.vmap(lambda loop, state: loop.step(inpaint, state))(loop, work.state)
+        state = jax.vmap(step)(loop, work.state)
         earlier, cycles = jax.vmap(Loop.detect_cycle)(loop, work.earlier, state)
         present = (work.image < count) & (state.iterations >= 0)
         finished = (cycles | jax.vmap(Loop.done)(loop, state)) & present

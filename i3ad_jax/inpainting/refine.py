@@ -1,8 +1,12 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
 """Iterative inpainting with an SSIM mask: the paper's test-time loop (section 2.2 to 2.5).
 
-Written for one image and any functions `inpaint` and `score`: it knows no network. The caller `vmap`s it.
-`Loop.step` is the loop's one step. Two drivers take it to the end: `refine` here always takes all steps, one
-compiled program of static shapes; `queue.py` gives each of many images only the steps that it needs.
+Written for one image and any functions `inpaint` and `score`: it knows no network. The caller
+`vmap`s it. `Loop.step` is the loop's one step. Two drivers take it to the end: `refine` here always
+takes all steps, one compiled program of static shapes; `queue.py` gives each of many images only
+the steps that it needs.
 """
 
 from collections.abc import Callable
@@ -49,10 +53,12 @@ class State(NamedTuple):
 
     Attributes:
         image: the reconstruction.
-        mask: where it was last inpainted. All ones after the checkerboard passes, which inpaint every pixel.
+        mask: where it was last inpainted. All ones after the checkerboard passes, which inpaint
+            every pixel.
         score: its anomaly score.
-        iterations: mask updates that led to it, negative before the last checkerboard pass. Less than the
-            settings' if the mask stopped changing or, in the queue, if the loop has entered a period-2 cycle.
+        iterations: mask updates that led to it, negative before the last checkerboard pass. Less
+            than the settings' if the mask stopped changing or, in the queue, if the loop has
+            entered a period-2 cycle.
     """
 
     image: Float[Array, "*b h w c"]
@@ -62,14 +68,16 @@ class State(NamedTuple):
 
 
 class Earlier(NamedTuple):
-    """The last state that the loop reached with an even number of iterations to go: its image and mask."""
+    """Image and mask of the last state that had an even number of iterations to go."""
 
     image: Float[Array, "*b h w c"]
     mask: Float[Array, "*b h w 1"]
 
 
 class Trajectory(NamedTuple):
-    """Every state of the loop: after the checkerboard passes, then after each iteration (t = iterations + 1).
+    """Every state of the loop: after the checkerboard passes, then after each iteration.
+
+    There are t = iterations + 1 states.
 
     Attributes:
         images: the reconstructions.
@@ -82,7 +90,7 @@ class Trajectory(NamedTuple):
     scores: Float[Array, "*b t h w"]
 
     def with_states_last(self) -> "Trajectory":
-        """The same of a batch `b`, with the states' axis after those of the pixels: `b h w t ...`."""
+        """Move the states' axis of a batch `b` after those of the pixels: `b h w t ...`."""
         return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 3), self)
 
 
@@ -93,7 +101,7 @@ class Trajectory(NamedTuple):
 )
 @dataclass(frozen=True)
 class Loop:
-    """The loop of one image: its step, and when it ends. A pytree, so that each image can have its own.
+    """Loop of one image: its step and its end. A pytree, so that each image can have its own.
 
     Attributes:
         original: the image to examine.
@@ -125,9 +133,10 @@ class Loop:
         return State(image, mask, jnp.zeros_like(image[..., 0]), jnp.int32(START))
 
     def step(self, inpaint: Inpaint, state: State) -> State:
-        """The next state: one more checkerboard pass (section 2.4), or one mask update (section 2.3).
+        """Return the next state: after another checkerboard pass or one mask update.
 
-        A checkerboard pass inpaints a quarter of the patches from the original's other patches.
+        The paper describes them in sections 2.4 and 2.3. A checkerboard pass inpaints a quarter of
+        the patches from the original's other patches.
         """
         height, width, _ = self.original.shape
         numbers = checkerboard_numbers(height=height, width=width, patches=self.settings.patches)
@@ -149,16 +158,16 @@ class Loop:
     def finished(self, state: State) -> Bool[Array, ""]:
         """Whether the loop ends with `state`.
 
-        The same mask again would be filled with the same pixels: at tolerance 0, to stop there gives exactly
-        what all iterations give. The checkerboard pass is no application of its mask: after it the loop goes
-        on whatever the mask.
+        The same mask again would be filled with the same pixels: at tolerance 0, to stop there
+        gives exactly what all iterations give. The checkerboard pass is no application of its mask:
+        after it the loop goes on whatever the mask.
         """
         change = jnp.sum(jnp.abs(self.next_mask(state) - state.mask))
         unchanged = change <= self.settings.stop_tolerance * jnp.sum(state.mask)
         return (unchanged & (state.iterations > 0)) | (state.iterations >= self.settings.iterations)
 
     def vanished(self, state: State) -> Bool[Array, ""]:
-        """Whether the next mask is empty and its update keeps every pixel, so that it needs no inpainting."""
+        """Test for an empty next mask whose update keeps every pixel: it needs no inpainting."""
         empty = (
             ~jnp.any(self.next_mask(state) > 0) & (state.iterations >= 0) & ~self.finished(state)
         )
@@ -176,11 +185,11 @@ class Loop:
         )
 
     def detect_cycle(self, earlier: Earlier, state: State) -> tuple[Earlier, Bool[Array, ""]]:
-        """What to compare with after `state`, and whether the loop can end with it: a period-2 cycle.
+        """Detect a period-2 cycle: return what to compare with next, and if the loop can end here.
 
-        Where image and mask are those of two updates ago, bit for bit, the loop alternates between two states
-        from here on, and the even number of iterations that are left ends in this one. Masks often do so
-        whose last pixels have scores next to u.
+        Where image and mask are those of two updates ago, bit for bit, the loop alternates between
+        two states from here on, and the even number of iterations that are left ends in this one.
+        Masks often do so whose last pixels have scores next to u.
         """
         even = (state.iterations >= 0) & ((self.settings.iterations - state.iterations) % 2 == 0)
         now = Earlier(state.image, state.mask)
@@ -196,12 +205,14 @@ def refine(
     u: float | Float[Array, ""],
     settings: LoopSettings,
 ) -> State:
-    """The state of the loop after all mask updates: the fixed form, which always computes every step.
+    """Return the state after all mask updates: the fixed form, which always computes every step.
 
     Args:
-        inpaint: from an image whose holes are 0, and its mask, to an image; only its holes are used.
+        inpaint: from an image whose holes are 0, and its mask, to an image; only its holes are
+            used.
         image: the image to examine.
-        score: gives the anomaly score of each pixel of a reconstruction of it; the paper's is `ssim_anomaly`.
+        score: gives the anomaly score of each pixel of a reconstruction of it; the paper's is
+            `ssim_anomaly`.
         u: a pixel is masked where its anomaly score is at least this.
         settings: the choices that the paper leaves open.
     """
@@ -216,7 +227,7 @@ def trace(
     u: float | Float[Array, ""],
     settings: LoopSettings,
 ) -> tuple[Trajectory, Int[Array, ""]]:
-    """All states of the loop of which `refine` gives the last, and after how many iterations they repeat."""
+    """Return all states of the loop that ends as `refine` does, and the iterations to a repeat."""
     loop = Loop.of(image, score=score, u=u, settings=settings)
     last, states = _all_steps(inpaint, loop, keep=True)
     states = jax.tree.map(lambda x: x[NUM_CHECKERBOARDS - 1 :], states)

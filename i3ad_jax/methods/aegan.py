@@ -1,4 +1,5 @@
-"""`aegan`: I3AD's networks without the mask. Their input is the whole image, and they generate all of it."""
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+"""`aegan`: I3AD's networks without the mask: from the whole image they generate all of it."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,7 +25,8 @@ from i3ad_jax.shapes import Image, PRNGKey
 class Aegan(ReconstructionMethod):
     """The paper's AEGAN column: "there is only difference that input images are masked or not".
 
-    The mask that the networks are given is all ones, so every pixel of the output is the generator's.
+    The mask that the networks are given is all ones, so every pixel of the output is the
+    generator's.
     """
 
     training: GanSettings

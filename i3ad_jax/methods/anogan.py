@@ -1,4 +1,7 @@
-"""`anogan`: a GAN of normal images, and a search for the latent vector whose image is the nearest."""
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
+"""`anogan`: a GAN of normal images, and a search for the latent vector of the nearest image."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -8,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.method import AdversarialSettings, Batch, Metrics
+from i3ad_jax.methods.method import AdversarialSettings, Batch, Metrics, initial
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.dcgan import MIN_SIZE, SIZE_MULTIPLE, Generator, ImageEncoder
 from i3ad_jax.settings import Settings, setting
@@ -47,7 +50,10 @@ _PAPER = LatentGanSettings(
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Learned:
-    """What a network has learned: weights, running averages of its batch norms, and its Adam moments."""
+    """Learned state of a network: weights, batch-norm averages and Adam moments.
+
+    The averages are the running averages of its batch norms.
+    """
 
     weights: Any
     averages: Any
@@ -70,20 +76,21 @@ class Learner:
 
     def init(self, key: PRNGKey) -> Learned:
         """Fresh weights. Can be jitted."""
-        variables = self.network.init(key, jnp.zeros((1, *self.example)))
+        variables = initial(key, self.network, jnp.zeros((1, *self.example)))
         weights = variables["params"]
         return Learned(weights, variables.get("batch_stats", {}), self.adam.init(weights))
 
     def apply(self, weights: Any, inputs: Float[Array, "b ..."], *, averages: Any = None) -> Any:
-        """The network's output, each input's for itself: batch norms go by their running averages."""
+        """Return the network's output of each input by itself: batch norms use running averages."""
         return self.network.apply({"params": weights, "batch_stats": averages or {}}, inputs)
 
     def train(self, weights: Any, averages: Any, inputs: Float[Array, "b ..."]) -> tuple[Any, Any]:
         """A generator's output, normalised by the batch, and the running averages after it."""
         variables = {"params": weights, "batch_stats": averages}
-        outputs, changed = self.network.apply(
+        found: tuple[Any, Any] = self.network.apply(
             variables, inputs, train=True, mutable=["batch_stats"]
         )
+        outputs, changed = found
         return outputs, changed["batch_stats"]
 
     def update(self, learned: Learned, gradient: Any, *, averages: Any = None) -> Learned:
@@ -119,8 +126,8 @@ class LatentSearch(NamedTuple):
 class Anogan(ReconstructionMethod):
     """The reconstruction is what a generator makes of a latent vector found by gradient descent.
 
-    Sources: Schlegl et al. 2017, section 2; the networks and their training, Radford et al. 2016. Latent
-    vectors are standard normal in training; the search may leave what is probable.
+    Sources: Schlegl et al. 2017, section 2; the networks and their training, Radford et al. 2016.
+    Latent vectors are standard normal in training; the search may leave what is probable.
     """
 
     training: LatentGanSettings
@@ -174,15 +181,15 @@ class Anogan(ReconstructionMethod):
         )
 
     def step(self, state: AnoganState, batch: Batch, key: PRNGKey) -> tuple[AnoganState, Metrics]:
-        """One update of the discriminator, then one of the generator, on the same generated images."""
+        """Update the discriminator, then the generator, on the same generated images."""
         images = batch.images
         generator, discriminator = state.generator, state.discriminator
         latents = jax.random.normal(key, (len(images), self.training.latent_size))
-        generated, backward, averages = jax.vjp(
-            lambda weights: self.generator.train(weights, generator.averages, latents),
-            generator.weights,
-            has_aux=True,
-        )
+
+        def generate(weights: Any) -> tuple[Images, Any]:
+            return self.generator.train(weights, generator.averages, latents)
+
+        generated, backward, averages = jax.vjp(generate, generator.weights, has_aux=True)
 
         def discriminator_loss(weights: Any) -> Float[Array, ""]:
             (_, real), (_, fake) = (
@@ -214,7 +221,7 @@ class Anogan(ReconstructionMethod):
 
     def improve(self, state: AnoganState, image: Image, search: LatentSearch) -> LatentSearch:
         """One gradient step."""
-        gradient = jax.grad(self.search_loss, argnums=2)(
+        _, gradient = jax.value_and_grad(self.search_loss, argnums=2)(
             state, image, search.latent, search.features
         )
         updates, moments = self._search_adam.update(gradient, search.moments)
@@ -256,5 +263,8 @@ class Anogan(ReconstructionMethod):
 
 
 def first_latent(size: int) -> Float[Array, " z"]:
-    """Where every search starts: the same for all images, so that an image's maps depend on nothing else."""
+    """Return the start of every search.
+
+    It is the same for all images, so that an image's maps depend on nothing else.
+    """
     return jax.random.normal(jax.random.key(0), (size,))

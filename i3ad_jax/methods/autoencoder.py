@@ -1,8 +1,9 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """`l2_ae`, `ssim_ae` and `unet`: networks that learn to reconstruct normal images."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.method import Batch, Metrics, NoSettings, StepSettings
+from i3ad_jax.methods.method import Batch, Metrics, NoSettings, StepSettings, initial
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.nn.autoencoder import SIZE_MULTIPLE, Autoencoder
 from i3ad_jax.nn.unet import LEVELS, UNet
@@ -90,9 +91,8 @@ class AutoencoderMethod(ReconstructionMethod):
 
     def init(self, key: PRNGKey) -> AutoencoderState:
         """Fresh weights."""
-        weights = self.network.init(key, jnp.zeros((1, self.image_size, self.image_size, 3)))[
-            "params"
-        ]
+        images = jnp.zeros((1, self.image_size, self.image_size, 3))
+        weights = initial(key, self.network, images)["params"]
         return AutoencoderState(weights, self._adam.init(weights))
 
     def step(
@@ -133,7 +133,7 @@ class L2Autoencoder(AutoencoderMethod):
 
 @dataclass(frozen=True)
 class SsimAutoencoder(AutoencoderMethod):
-    """The autoencoder trained by the mean SSIM anomaly score, with the SSIM that scores the test images."""
+    """Autoencoder trained by the mean SSIM anomaly score, of the SSIM that scores test images."""
 
     name: ClassVar[str] = "ssim_ae"
 
@@ -149,7 +149,7 @@ class SsimAutoencoder(AutoencoderMethod):
 
 @dataclass(frozen=True)
 class UNetMethod(L2Autoencoder):
-    """A U-Net with some of its skip connections, trained by the mean squared error (paper, section 4)."""
+    """U-Net with some of its skip connections, trained by mean squared error (paper, section 4)."""
 
     training: UNetSettings
 
@@ -158,7 +158,7 @@ class UNetMethod(L2Autoencoder):
     smallest_size: ClassVar[int] = 2**LEVELS
     # At full size it has four times the autoencoders' convolutions.
     presets: ClassVar = {
-        "quick": (UNetSettings(**{**_QUICK.to_json(), "width": 8}), NoSettings()),
+        "quick": (replace(UNetSettings(**_QUICK.to_json()), width=8), NoSettings()),
         "paper": (UNetSettings(**_PAPER.to_json()), NoSettings()),
     }
 

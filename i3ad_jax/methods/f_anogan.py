@@ -1,4 +1,10 @@
-"""`f_anogan`: a Wasserstein GAN of normal images, and an encoder that finds their latent vectors at once."""
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
+"""`f_anogan`: a Wasserstein GAN of normal images, and an encoder that finds latent vectors.
+
+The encoder finds an image's latent vector at once, without a search.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,9 +42,9 @@ class FAnoganSettings(LatentGanSettings):
 
 # Gulrajani et al. 2017, Schlegl et al. 2019.
 _PAPER = FAnoganSettings(150_000, batch_size=64, discriminator_learning_rate=1e-4, latent_size=128)
-# Twice the steps with half the images: its generator needs updates more than quiet ones. Where generated
-# images are the distance W from true ones, the critic's gradient is 1 + W / (2 penalty) long: W is 6 here
-# after training, and with the original penalty of 10 the gradient stays at 1.3.
+# Twice the steps with half the images: its generator needs updates more than quiet ones. Where
+# generated images are the distance W from true ones, the critic's gradient is 1 + W / (2 penalty)
+# long: W is 6 here after training, and with the original penalty of 10 the gradient stays at 1.3.
 _QUICK = replace(
     FAnoganSettings(
         3000, batch_size=8, width=16, latent_size=32, critic_steps=1, gradient_penalty=50.0
@@ -63,9 +69,10 @@ class FAnoganState:
 class FAnogan(ReconstructionMethod):
     """Encodes an image and generates it again.
 
-    First generator and critic are trained against each other, then, with both frozen, the encoder. Sources:
-    Schlegl et al. 2019, section 2, the encoder trained as "izi_f"; for the first part, Gulrajani et al. 2017,
-    algorithm 1. The networks are DCGAN's, as in `anogan`, where Schlegl et al. have residual ones.
+    First generator and critic are trained against each other, then, with both frozen, the encoder.
+    Sources: Schlegl et al. 2019, section 2, the encoder trained as "izi_f"; for the first part,
+    Gulrajani et al. 2017, algorithm 1. The networks are DCGAN's, as in `anogan`, where Schlegl et
+    al. have residual ones.
     """
 
     training: FAnoganSettings
@@ -123,7 +130,8 @@ class FAnogan(ReconstructionMethod):
     def step(self, state: FAnoganState, batch: Batch, key: PRNGKey) -> tuple[FAnoganState, Metrics]:
         """One update of the critic and maybe of the generator; later on, one of the encoder.
 
-        The losses of networks that are not updated are 0, and so is `gradient_norm` without the critic's.
+        The losses of networks that are not updated are 0, and so is `gradient_norm` without the
+        critic's.
         """
         images = batch.images
         in_gan = state.steps < self.gan_steps
@@ -236,7 +244,11 @@ def gradient_norms(
 
     `critic` gives a value for each image that depends on no other image.
     """
-    gradients = jax.grad(lambda x: jnp.sum(critic(x)))(images)
+
+    def total(images: Images) -> Float[Array, ""]:
+        return jnp.sum(critic(images))
+
+    _, gradients = jax.value_and_grad(total)(images)
     # The root's own gradient at 0 is not a number.
     return jnp.sqrt(jnp.sum(gradients**2, axis=(1, 2, 3)) + 1e-12)
 

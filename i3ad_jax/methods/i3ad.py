@@ -1,8 +1,11 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
 """I3AD: an inpainting GAN trained on normal images, and the loop that inpaints what looks wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +21,7 @@ from i3ad_jax.inpainting.masks import (
     checkerboard_masks,
     mixed_masks,
 )
-from i3ad_jax.inpainting.queue import refine_queue, trace_queue
+from i3ad_jax.inpainting.queue import queue_loops, refine_queue, trace_queue
 from i3ad_jax.inpainting.refine import (
     AnomalyScore,
     Inpaint,
@@ -55,16 +58,20 @@ from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
 from i3ad_jax.shapes import Image, Images, Map, Mask, Masks, PRNGKey
 
+Driven = TypeVar("Driven")  # what a driver of the loop gives: last states, or all of them
+
 
 @dataclass(frozen=True)
 class I3adSettings(GanSettings):
     """Networks and training of I3AD."""
 
     discount: float = setting(0.99, above=0, maximum=1)
-    """Base of the spatial discount: a hole pixel d pixels away from known ones weighs discount**d."""
+    """Base of the spatial discount: a hole pixel d pixels away from known ones weighs
+    discount**d."""
     training_masks: Literal["brush", "mixed"] = "brush"
-    """Holes to learn from: brush strokes, as in the paper; or also one of the four masks of a checkerboard
-    of random place and size, as the first pass of the test has them, for every other image (mixed)."""
+    """Holes to learn from: brush strokes, as in the paper; or also one of the four masks of a
+    checkerboard of random place and size, as the first pass of the test has them, for every other
+    image (mixed)."""
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
 
 
@@ -77,7 +84,7 @@ _SMALL: Mapping[str, Any] = {
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class I3adState:
-    """The inpainting GAN, and the network that segments defects; None where the settings leave it out."""
+    """The inpainting GAN and the segmentation network; None where the settings leave it out."""
 
     gan: GanState
     segmenter: SegmenterState | None
@@ -90,8 +97,8 @@ class I3adTestSettings(ComputeSettings):
     refine: LoopSettings = field(default_factory=LoopSettings)
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
     loop: Literal["queue", "fixed"] = "queue"
-    """How the loop is computed: queue gives each image only the iterations that it needs, fixed computes
-    all of them for every image. The results are the same but for rounding."""
+    """How the loop is computed: queue gives each image only the iterations that it needs, fixed
+    computes all of them for every image. The results are the same but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -206,21 +213,25 @@ class I3AD(Method):
     def tune(
         self, state: I3adState, squares: Squares, *, seed: int, progress: bool = False
     ) -> Tuned:
-        """The threshold u: what `--u` says, or the paper's rule on a random `--u-images` of the squares.
+        """Return the threshold u: that of `--u`, or the paper's, on `--u-images` random squares.
 
-        The rule's own number of iterations decides, not the loop's: u does not depend on `--iterations`.
+        The rule's own number of iterations decides, not the loop's: u does not depend on
+        `--iterations`.
         """
         rule = self.test.threshold
         if rule.u is not None:
             return {"u": rule.u, "u_reason": "given by --u"}
         count = min(rule.u_images, len(squares.images))
         order = np.random.default_rng(seed).permutation(len(squares.images))
-        chosen = jax.tree.map(lambda x: np.asarray(x)[np.sort(order[:count])], squares)
+
+        def choose(x: Array) -> Any:
+            return np.asarray(x)[np.sort(order[:count])]
+
         candidates = U_CANDIDATES[self.test.refine.base]
         # A queue holds an image once for each candidate.
         each = by_queues(
             lambda queue, number: self._l1_errors(state, queue, jnp.int32(number)),
-            chosen,
+            jax.tree.map(choose, squares),
             size=max(self.throughput.queue_size // len(candidates), 1),
             label="choose u" if progress else None,
         )
@@ -284,9 +295,7 @@ class I3AD(Method):
     def anomaly_score(self, square: Squares) -> AnomalyScore:
         """The SSIM anomaly score of reconstructions of an image, taken of pixel values."""
         score = ssim_anomaly(square.pixels(square.images), self.ssim)
-        return jax.tree_util.Partial(
-            lambda square, score, found: score(square.pixels(found)), square, score
-        )
+        return jax.tree_util.Partial(_score_pixels, square, score)
 
     def _checkerboard_pass(self, generator: Any, images: Images) -> Images:
         """The pass that starts the loop (section 2.4), of a batch at once."""
@@ -306,29 +315,32 @@ class I3AD(Method):
 
     def _driven(
         self,
-        fixed: Callable[..., Any],
-        queued: Callable[..., Any],
+        fixed: Callable[..., Driven],
+        queued: Callable[..., Driven],
         state: I3adState,
         u: Float[Array, "..."],
         queue: Queue,
         settings: LoopSettings,
-    ) -> Any:
-        """The loop of a queue, by the driver that `--loop` names: `fixed` of one image, or `queued` of all.
+    ) -> Driven:
+        """Run the loop of a queue by the driver of `--loop`: `fixed` of one image, or `queued`.
 
         `u` is that of all images, or of each.
         """
         squares, count, together = queue
         images, scores = squares.images, jax.vmap(self.anomaly_score)(squares)
         inpaint, each = self.inpaint(state), jnp.broadcast_to(u, squares.images.shape[0])
+
+        def one(image: Image, score: AnomalyScore, u: Float[Array, ""]) -> Driven:
+            return fixed(inpaint, image, score=score, u=u, settings=settings)
+
+        def batch(rows: tuple[Images, AnomalyScore, Float[Array, " b"]]) -> Driven:
+            return jax.vmap(one)(*rows)
+
         if self.test.loop == "fixed":
-            one = jax.vmap(
-                lambda image, score, u: fixed(inpaint, image, score=score, u=u, settings=settings)
-            )
-            return in_batches(
-                lambda x: one(*x), (images, scores, each), count=count, batch_size=together
-            )
-        options = {"scores": scores, "u": each, "settings": settings}
-        return queued(inpaint, images, count=count, slots=together, **options)
+            rows = images, scores, each
+            return in_batches(batch, rows, count=count, batch_size=together)
+        loops = queue_loops(images, scores=scores, u=each, settings=settings)
+        return queued(inpaint, loops, count=count, slots=together)
 
     @jit(static_argnums=0)
     def _l1_errors(
@@ -347,3 +359,8 @@ class I3AD(Method):
         refined = self._refined(state, u, queue, loop)
         difference = jnp.abs(repeated.pixels(refined.image) - repeated.pixels(repeated.images))
         return (jnp.mean(difference, axis=(1, 2, 3)) / 2).reshape(-1, each)
+
+
+def _score_pixels(square: Squares, score: AnomalyScore, found: Image) -> Map:
+    """Anomaly score of a reconstruction of a square, both in units of the data."""
+    return score(square.pixels(found))

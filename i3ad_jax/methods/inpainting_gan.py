@@ -1,5 +1,9 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
 """The inpainting GAN that I3AD and AEGAN train (paper, section 2.2; Yu et al. 2019)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -7,6 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from i3ad_jax.inpainting.losses import (
@@ -14,13 +19,13 @@ from i3ad_jax.inpainting.losses import (
     discriminator_hinge_loss,
     generator_hinge_loss,
 )
-from i3ad_jax.methods.method import AdversarialSettings, Metrics, updated_average
+from i3ad_jax.methods.method import AdversarialSettings, Metrics, initial, updated_average
 from i3ad_jax.nn.context_encoder import ContextEncoder
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.nn.patchgan import PatchDiscriminator
 from i3ad_jax.scoring.ssim import SSIM_SETTINGS, SsimSettings, ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
-from i3ad_jax.shapes import Images, Masks, PRNGKey
+from i3ad_jax.shapes import Image, Images, Map, Masks, PRNGKey
 
 POWER_ITERATIONS_AT_START = (
     15  # a fresh vector is random: let it find the largest singular value first
@@ -32,11 +37,13 @@ class GanSettings(AdversarialSettings):
     """Networks and training of the inpainting GAN."""
 
     generator: Literal["auto", "two_stage", "context"] = "two_stage"
-    """The paper's coarse-to-fine generator of gated convolutions, which continues what surrounds a hole
-    (two_stage); or a context encoder, which draws the image as a whole from a short vector (context). auto
-    takes the latter where whole images are at least partly alike, told by normal images."""
+    """The paper's coarse-to-fine generator of gated convolutions, which continues what surrounds a
+    hole (two_stage); or a context encoder, which draws the image as a whole from a short vector
+    (context). auto takes the latter where whole images are at least partly alike, told by normal
+    images."""
     width: int = setting(24, minimum=1, maximum=1024)
-    """Channels of the two-stage generator's first layer after gating; the paper's network has 24."""
+    """Channels of the two-stage generator's first layer after gating; the paper's network has
+    24."""
     dilations: tuple[int, ...] = setting((2, 4, 8, 16), minimum=1, maximum=1024)
     """Dilation of each dilated convolution in the middle of the two-stage generator's stages."""
     context_width: int = setting(16, minimum=1, maximum=1024)
@@ -48,10 +55,11 @@ class GanSettings(AdversarialSettings):
     discriminator_depth: int = setting(6, minimum=1, maximum=16)
     """Number of stride-2 convolutions of the discriminator."""
     reconstruction_weight: float = setting(1.0, minimum=0, maximum=1e6)
-    """Weight of the discounted L1 term in the generator's loss. Not in the paper; Yu et al. 2019."""
+    """Weight of the discounted L1 term in the generator's loss. Not in the paper; Yu et al.
+    2019."""
     average: float = setting(0.0, minimum=0, below=1)
-    """Decay, at each step, of the moving average of the generator's weights that is used; 0 uses the last
-    weights, as in the paper."""
+    """Decay, at each step, of the moving average of the generator's weights that is used; 0 uses
+    the last weights, as in the paper."""
     ssim_weight: float = setting(0.0, minimum=0, maximum=1e6)
     """Weight of (1 - SSIM) / 2 in the generator's loss, 0 as in the paper."""
     adversarial_weight: float = setting(1.0, minimum=0, maximum=1e6)
@@ -63,8 +71,9 @@ class GanSettings(AdversarialSettings):
             raise SettingError("dilations", self.dilations, "must differ from one another")
 
 
-# Small networks and few steps: they learn faster and hold still by larger steps and a quieter adversary.
-QUICK = {
+# Small networks and few steps: they learn faster and hold still by larger steps and a quieter
+# adversary.
+QUICK: Mapping[str, Any] = {
     "steps": 1500,
     "batch_size": 8,
     "generator": "auto",
@@ -78,7 +87,7 @@ QUICK = {
     "ssim_weight": 1.0,
     "average": 0.995,
 }
-STANDARD = {**QUICK, "steps": 2500}
+STANDARD: Mapping[str, Any] = {**QUICK, "steps": 2500}
 
 
 @jax.tree_util.register_dataclass
@@ -140,21 +149,19 @@ class InpaintingGan:
         generator_key, discriminator_key = jax.random.split(key)
         size = self.image_size
         images, masks = jnp.zeros((1, size, size, 3)), jnp.zeros((1, size, size, 1))
-        generator = self.inpainter.init(generator_key, images, masks)["params"]
-        variables = self.patchgan.init(discriminator_key, images, masks, update_stats=False)
+        generator = initial(generator_key, self.inpainter, images, masks)["params"]
+        variables = initial(discriminator_key, self.patchgan, images, masks, update_stats=False)
         discriminator, spectral = variables["params"], variables["batch_stats"]
 
         def iterate(_: Int[Array, ""], spectral: Any) -> Any:
             # Power iteration looks at the weights only, so any image will do.
             return self._discriminate_and_iterate(discriminator, spectral, images, masks)[1]
 
-        spectral = jax.lax.fori_loop(0, POWER_ITERATIONS_AT_START, iterate, spectral)
+        spectral = lax.fori_loop(0, POWER_ITERATIONS_AT_START, iterate, spectral)
         generator_adam, discriminator_adam = self._adams()
         return GanState(
             generator=generator,
-            average=jax.tree.map(
-                jnp.array, generator
-            ),  # a copy: both are donated to the training step
+            average=jax.tree.map(jnp.copy, generator),  # both are donated to the training step
             discriminator=discriminator,
             spectral=spectral,
             generator_optimizer=generator_adam.init(generator),
@@ -167,19 +174,22 @@ class InpaintingGan:
         """One update of the discriminator, then one of the generator, on the same inpainted batch.
 
         Args:
+            state: before the step.
             images: the true images.
             inputs: what the generator is given of them.
             masks: 1 where its output replaces the true pixels before the discriminator.
             weights: of each pixel in the reconstruction loss.
         """
         generator_adam, discriminator_adam = self._adams()
-        stages, backward = jax.vjp(
-            lambda generator: self.inpaint(generator, inputs, masks), state.generator
-        )
+
+        def inpaint(generator: Any) -> tuple[tuple[Images, ...], None]:
+            return self.inpaint(generator, inputs, masks), None
+
+        stages, backward, _ = jax.vjp(inpaint, state.generator, has_aux=True)
 
         def discriminator_loss(discriminator: Any) -> tuple[Float[Array, ""], Any]:
-            # Real and fake in one call: the power iteration advances once, for the same weights. Each fake
-            # follows its real image, so that both stay on one device.
+            # Real and fake in one call: the power iteration advances once, for the same weights.
+            # Each fake follows its real image, so that both stay on one device.
             both = jnp.stack([images, paste(images, masks, stages[-1])], axis=1)
             logits, spectral = self._discriminate_and_iterate(
                 discriminator,
@@ -237,10 +247,11 @@ class InpaintingGan:
 
     def _dissimilarity(self, images: Images, inpainted: Images) -> Float[Array, ""]:
         """Mean of (1 - SSIM) / 2, in [0, 1]."""
-        scores = jax.vmap(lambda image, other: ssim_anomaly(image, self.ssim)(other))(
-            images, inpainted
-        )
-        return jnp.mean(scores) / 2
+
+        def compare(image: Image, other: Image) -> Map:
+            return ssim_anomaly(image, self.ssim)(other)
+
+        return jnp.mean(jax.vmap(compare)(images, inpainted)) / 2
 
     def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, ...]:
         """What each stage of the generator makes of the inputs; the last is the result."""
@@ -260,9 +271,10 @@ class InpaintingGan:
     ) -> tuple[Float[Array, "b h2 w2 d"], Any]:
         """The discriminator's output, and the power iteration one step further."""
         variables = {"params": discriminator, "batch_stats": spectral}
-        logits, updated = self.patchgan.apply(
+        found: tuple[Any, Any] = self.patchgan.apply(
             variables, images, masks, update_stats=True, mutable=["batch_stats"]
         )
+        logits, updated = found
         return logits, updated["batch_stats"]
 
 

@@ -1,3 +1,4 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """What every method offers, and the settings that several methods share."""
 
 from abc import ABC, abstractmethod
@@ -52,7 +53,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: normal ones, in units of the data.
-        planted: `Method.num_planted` others in the same units, most with a planted defect, and its mask.
+        planted: `Method.num_planted` others in the same units, most with a planted defect, and its
+            mask.
     """
 
     images: Images
@@ -60,7 +62,10 @@ class Batch(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """What a method gives for images: the map of each score that is not calibrated, and reconstructions."""
+    """Result of a method for images: the map of each plain score, and reconstructions.
+
+    Plain scores are those that are not calibrated.
+    """
 
     maps: dict[str, Maps]
     reconstructions: Images
@@ -99,10 +104,16 @@ class AdversarialSettings(StepSettings):
     """Adam's decay of the second moment. Not in the paper; Yu et al. 2019."""
 
 
-def updated_average(average: Any, weights: Any, optimizer: optax.OptState, *, decay: float) -> Any:
-    """The moving average of weights after an update of `optimizer`; with decay 0 the weights themselves.
+def initial(key: PRNGKey, network: Any, *inputs: Array, **options: Any) -> Mapping[str, Any]:
+    """Return the fresh variables of a Flax module, whose own `init` has no types."""
+    return network.init(key, *inputs, **options)
 
-    At first it forgets faster: after t steps by 9 / (10 + t) at least, so that fresh weights do not linger.
+
+def updated_average(average: Any, weights: Any, optimizer: optax.OptState, *, decay: float) -> Any:
+    """Return the moving average of weights after an update of `optimizer`.
+
+    With decay 0 it is the weights themselves. At first it forgets faster: after t steps by 9 / (10
+    + t) at least, so that fresh weights do not linger.
     """
     steps = optax.tree_utils.tree_get(optimizer, "count")
     return optax.incremental_update(weights, average, jnp.maximum(1 - decay, 9 / (10 + steps)))
@@ -120,7 +131,8 @@ class ComputeSettings(Settings):
 class Method(ABC):
     """A way to find anomalies: settings and networks; what is learned is in the state.
 
-    Equal settings make equal methods with equal hashes, and equal methods share their compiled programs.
+    Equal settings make equal methods with equal hashes, and equal methods share their compiled
+    programs.
 
     Attributes:
         training: settings that the weights depend on.
@@ -131,11 +143,11 @@ class Method(ABC):
         name: what `--method` calls it.
         presets: training and test settings by the preset's name.
         weights_of: the method that trains its weights, if another.
-        steps_may_grow: whether a finished training can go on for more steps and be what a longer one would
-            have been.
+        steps_may_grow: whether a finished training can go on for more steps and be what a longer
+            one would have been.
         start: what the first state of a trace is called.
-        size_multiple, smallest_size: what the side of the networks' input must be a multiple of, and at
-            least.
+        size_multiple, smallest_size: what the side of the networks' input must be a multiple of,
+            and at least.
     """
 
     training: Settings
@@ -170,16 +182,19 @@ class Method(ABC):
     @property
     @abstractmethod
     def trace_iterations(self) -> Sequence[int]:
-        """After how many iterations of the test-time loop each state of a trace stands, from 0 to all."""
+        """Iterations of the test-time loop before each state of a trace, from 0 to all."""
 
     @property
     def fill_patches(self) -> int | None:
-        """The checkerboard's patches in `reconstruct_once`; None for a method that sees every pixel."""
+        """Patches of the checkerboard in `reconstruct_once`, or None.
+
+        A method that sees every pixel has none.
+        """
         return None
 
     @classmethod
     def batch_sizes(cls, training: Any) -> dict[str, int]:
-        """Images of a training step, by the setting that says how many; devices share each of these."""
+        """Return the images of a training step by setting; devices share each of these."""
         return {"batch_size": training.batch_size} if isinstance(training, StepSettings) else {}
 
     @classmethod
@@ -201,7 +216,7 @@ class Method(ABC):
         raise TypeError(f"{self.name} does not learn by steps")
 
     def fit_at_once(self, squares: Float[np.ndarray, "n h w 3"]) -> State | None:
-        """The state that all training images at once lead to; None from a method that learns by steps.
+        """Return the state from all training images at once; None if the method learns by steps.
 
         Args:
             squares: of normal images, in units of the data.
@@ -241,8 +256,8 @@ class Method(ABC):
     def reconstruct_once(self, state: State, images: Images) -> Images | None:
         """What the networks make of images in one pass, compiled for each shape of `images`.
 
-        It tells what training has taught, without a test-time search. None from a method that has nothing
-        else.
+        It tells what training has taught, without a test-time search. None from a method that has
+        nothing else.
         """
         return None
 
@@ -265,13 +280,14 @@ class Method(ABC):
         ]
 
     def segment(self, state: State, image: Image, reconstruction: Image) -> Map | None:
-        """The probability that a pixel is anomalous, of a network that learned it; None without one."""
+        """Return each pixel's probability to be anomalous, by a network that learned it, if any."""
         return None
 
     def predict(self, state: State, tuned: Tuned, squares: Squares, count: int) -> Predicted:
-        """Maps, of pixel values, and reconstructions, in units of the data. One program for each shape.
+        """Return maps, of pixel values, and reconstructions, in units of the data.
 
-        Only the first `count` rows mean something: the others fill up the shape.
+        Each shape has one program. Only the first `count` rows mean something: the others fill up
+        the shape.
         """
         devices = devices_for(len(squares.images), together=self.throughput.test_batch_size)
         arguments = state, self.parameters(tuned), squares, jnp.asarray(np.int32(count))
@@ -286,7 +302,8 @@ class Method(ABC):
     def examine(self, state: State, parameters: Parameters, queue: Queue) -> Predicted:
         """Maps and reconstructions of a queue on one device. Traced by `jax.jit`."""
 
-        def compare(square: Squares, reconstruction: Image) -> dict[str, Map]:
+        def compare(pair: tuple[Squares, Image]) -> dict[str, Map]:
+            square, reconstruction = pair
             image = square.images
             first, second = self.features(state, image), self.features(state, reconstruction)
             features = None if first is None or second is None else (first, second)
@@ -296,10 +313,9 @@ class Method(ABC):
 
         squares, count, together = queue
         found = self.reconstruct(state, parameters, queue)
-        pairs = jax.vmap(lambda pair: compare(*pair))
-        return Predicted(
-            in_batches(pairs, (squares, found), count=count, batch_size=together), found
-        )
+        pairs = squares, found
+        maps = in_batches(jax.vmap(compare), pairs, count=count, batch_size=together)
+        return Predicted(maps, found)
 
     @jit(static_argnums=(0, 1))
     def _predict(

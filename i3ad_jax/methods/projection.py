@@ -1,3 +1,4 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """`l2_ae_projection` and `ssim_ae_projection`: iterative projection on a trained autoencoder."""
 
 from abc import abstractmethod
@@ -37,9 +38,9 @@ class ProjectionSettings(Settings):
 class ProjectionMethod(AutoencoderMethod):
     """A method whose reconstruction is the nearest image that its autoencoder reconstructs well.
 
-    From the input itself it descends the energy `energy` by 50 gradient steps, each pixel's step weighted by
-    the square of its error: what is reconstructed well stays as it is (Dehaene et al. 2020, section 3). The
-    weights are those of the autoencoder, trained as ever.
+    From the input itself it descends the energy `energy` by 50 gradient steps, each pixel's step
+    weighted by the square of its error: what is reconstructed well stays as it is (Dehaene et al.
+    2020, section 3). The weights are those of the autoencoder, trained as ever.
     """
 
     test: ProjectionSettings
@@ -57,10 +58,10 @@ class ProjectionMethod(AutoencoderMethod):
         return self.test.projection_steps
 
     def energy(self, state: AutoencoderState, image: Image, moved: Image) -> Float[Array, ""]:
-        """The autoencoder's loss on `moved` plus lambda times the L1 distance of `moved` from `image`.
+        """Return the autoencoder's loss on `moved` plus lambda times its L1 distance from `image`.
 
-        Sums over pixels: of squared errors and distances in each channel, of intensities in [0, 1], or of the
-        SSIM anomaly score.
+        Sums over pixels: of squared errors and distances in each channel, of intensities in [0, 1],
+        or of the SSIM anomaly score.
         """
         return self._energy(state, image, moved)[0]
 
@@ -70,13 +71,14 @@ class ProjectionMethod(AutoencoderMethod):
 
     def improve(self, state: AutoencoderState, image: Image, search: Image) -> Image:
         """One gradient step."""
-        gradient, reconstruction = jax.grad(self._energy, argnums=2, has_aux=True)(
+        (_, reconstruction), gradient = jax.value_and_grad(self._energy, argnums=2, has_aux=True)(
             state, image, search
         )
         # In intensities the gradient is twice as large, and so is a step here as there.
         error = (search - reconstruction) / 2
         step = 4 * self.test.projection_rate * gradient * error**2
-        # SSIM is steep where an image is flat: a step that leaves what an image can be ends at its border.
+        # SSIM is steep where an image is flat: a step that leaves what an image can be ends at its
+        # border.
         return jnp.clip(search - step, -1, 1)
 
     def _energy(

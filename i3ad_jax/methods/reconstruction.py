@@ -1,7 +1,11 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
 """Methods that reconstruct each image by itself: all baselines of the paper."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -53,9 +57,7 @@ class ReconstructionMethod(Method):
     @jit(static_argnums=0)
     def sample(self, state: State, images: Images, key: PRNGKey) -> Float[Array, "rows b h w c"]:
         """The images, and their reconstructions."""
-        return jnp.stack(
-            [images, jax.vmap(lambda image: self.reconstruct_one(state, image))(images)]
-        )
+        return jnp.stack([images, jax.vmap(partial(self.reconstruct_one, state))(images)])
 
     def reconstruct_one(self, state: State, image: Image) -> Image:
         """The reconstruction after all iterations."""
@@ -64,14 +66,14 @@ class ReconstructionMethod(Method):
 
     def reconstruct(self, state: State, parameters: Parameters, queue: Queue) -> Images:
         """As `Method.reconstruct`."""
-        one = jax.vmap(lambda image: self.reconstruct_one(state, image))
+        one = jax.vmap(partial(self.reconstruct_one, state))
         return in_batches(
             one, queue.squares.images, count=queue.num_images, batch_size=queue.together
         )
 
     @jit(static_argnums=0)
     def reconstruct_once(self, state: State, images: Images) -> Images | None:
-        """As `Method.reconstruct_once`: the reconstructions themselves, unless they are searched for."""
+        """Return the reconstructions, as `Method.reconstruct_once`, unless they need a search."""
         if self.iterations:
             return None
         queue = Queue(
@@ -81,7 +83,7 @@ class ReconstructionMethod(Method):
 
     def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
         """As `Method.trajectories`; masks are all ones, as every pixel is reconstructed."""
-        one = jax.vmap(lambda square: self._trajectory(state, square))
+        one = jax.vmap(partial(self._trajectory, state))
         return in_batches(one, queue.squares, count=queue.num_images, batch_size=queue.together)
 
     def _trajectory(self, state: State, square: Squares) -> Trajectory:
@@ -101,6 +103,7 @@ class ReconstructionMethod(Method):
     def _search(
         self, state: State, image: Image, search: Search, iterations: int | Int[Array, ""]
     ) -> Search:
-        return lax.fori_loop(
-            0, iterations, lambda _, search: self.improve(state, image, search), search
-        )
+        def improve(_: Int[Array, ""], search: Search) -> Search:
+            return self.improve(state, image, search)
+
+        return lax.fori_loop(0, iterations, improve, search)

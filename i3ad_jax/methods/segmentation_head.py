@@ -1,8 +1,10 @@
-"""A network that learns, from defects planted on normal images, where image and reconstruction differ.
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+"""Network that learns from synthetic defects where image and reconstruction differ.
 
-The paper's section 5 thinks of a discriminator's score as mask; Zavrtanik et al. 2021 (DRAEM) train a U-Net
-on image and reconstruction. A residual counts every grain that a generator cannot predict: this network
-learns which differences normal images have anyway. Not in the paper.
+The defects are pasted into normal images. The paper's section 5 thinks of a discriminator's score
+as mask; Zavrtanik et al. 2021 (DRAEM) train a U-Net on image and reconstruction. A residual counts
+every grain that a generator cannot predict: this network learns which differences normal images
+have anyway. Not in the paper.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from i3ad_jax.methods.method import Metrics, updated_average
+from i3ad_jax.methods.method import Metrics, initial, updated_average
 from i3ad_jax.nn.segmenter import Segmenter
 from i3ad_jax.segmentation.loss import segmentation_loss
 from i3ad_jax.settings import Settings, setting
@@ -71,8 +73,8 @@ class SegmentationHead:
 
     def init(self, key: PRNGKey, *, side: int) -> SegmenterState:
         """Fresh weights and optimiser, for squares of this side."""
-        weights = self.network.init(key, jnp.zeros((1, side, side, 6)))["params"]
-        return SegmenterState(weights, jax.tree.map(jnp.array, weights), self._adam.init(weights))
+        weights = initial(key, self.network, jnp.zeros((1, side, side, 6)))["params"]
+        return SegmenterState(weights, jax.tree.map(jnp.copy, weights), self._adam.init(weights))
 
     def step(
         self, state: SegmenterState, images: Images, reconstructions: Images, masks: Masks
@@ -80,6 +82,7 @@ class SegmentationHead:
         """One update.
 
         Args:
+            state: before the step.
             images: some with a planted defect.
             reconstructions: of them.
             masks: 1 on planted defects.

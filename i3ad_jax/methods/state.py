@@ -1,15 +1,35 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
 """State of a method: fresh, its structure, and its checksum."""
 
 import hashlib
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from i3ad_jax.methods.method import Method, State
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.shapes import PRNGKey
+
+
+class Trained(NamedTuple):
+    """A trained method and the network inputs it was trained with.
+
+    Attributes:
+        method: settings and networks.
+        state: weights.
+        preprocessing: mapping from pixels to the networks' input.
+        step: number of training steps that led to the weights.
+    """
+
+    method: Method
+    state: State
+    preprocessing: Preprocessing
+    step: int
 
 
 def fresh_state(key: PRNGKey, method: Method) -> State:
@@ -27,8 +47,8 @@ def state_digest(state: Any) -> str:
     """SHA-256, in hex, of all arrays of a state, with their names, types and shapes."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        name, array = jax.tree_util.keystr(path), np.asarray(leaf)
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 

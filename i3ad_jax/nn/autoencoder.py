@@ -20,10 +20,12 @@ SLOPE = 0.2  # of the leaky ReLU
 class Encoder(nn.Module):
     """Images to latent vectors.
 
-    Convolutions of stride 2 until the side is at most 8 pixels, all but the first followed by one of stride
-    1. Images of 256 x 256 take one level more than the original's 128 x 128 (Bergmann et al. 2019).
+    Convolutions of stride 2 until the side is at most 8 pixels, all but the first followed by one
+    of stride 1. Images of 256 x 256 take one level more than the original's 128 x 128 (Bergmann et
+    al. 2019).
 
-    Deviation: the original has no stride-1 convolution at the smallest level before the two that narrow it.
+    Deviation: the original has no stride-1 convolution at the smallest level before the two that
+    narrow it.
     """
 
     width: int
@@ -32,6 +34,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Float[Array, "b z"]:
+        """Return the latent vectors of images in [-1, 1]."""
         dtype = self.dtype
         for level, features in enumerate(widths(self.width, x.shape[1])):
             x = _activate(DownsampleConv(features, dtype=dtype, name=f"down_{level}")(x))
@@ -52,6 +55,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, latent: Float[Array, "b z"]) -> Images:
+        """Return the images of latent vectors."""
         levels, dtype = widths(self.width, self.size), self.dtype
         side = self.size >> len(levels)
         x = _activate(Dense(side * side * self.width, dtype=dtype, name="latent")(latent))

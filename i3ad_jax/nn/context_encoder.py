@@ -1,8 +1,9 @@
-"""The context encoder (Pathak et al. 2016): an inpainting generator with a short vector in the middle.
+"""The context encoder (Pathak et al. 2016): an inpainting generator with a short vector.
 
-A convolutional generator continues what it sees around a hole, a defect that is larger than the hole too.
-Here all that is seen of an image goes through a vector too short to carry a defect: what comes out is like
-some normal image as a whole. It draws no fine texture that lies differently in each image.
+The vector is in the middle of the network. A convolutional generator continues what it sees around
+a hole, a defect that is larger than the hole too. Here all that is seen of an image goes through a
+vector too short to carry a defect: what comes out is like some normal image as a whole. It draws no
+fine texture that lies differently in each image.
 """
 
 import jax.numpy as jnp
@@ -35,7 +36,8 @@ class ContextEncoder(nn.Module):
         """The images in [-1, 1], float32, every pixel generated.
 
         Args:
-            masked: images in [-1, 1] with their holes set to 0. Height and width are multiples of 8.
+            masked: images in [-1, 1] with their holes set to 0. Height and width are multiples of
+                8.
             masks: 1 on holes.
         """
         inputs = jnp.concatenate([masked, masks], axis=-1).astype(self.dtype)

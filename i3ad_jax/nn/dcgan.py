@@ -1,4 +1,7 @@
-"""DCGAN's generator and discriminator for any image size (Radford et al. 2016, section 3 and figure 1)."""
+"""DCGAN's generator and discriminator for any image size.
+
+Source: Radford et al. 2016, section 3 and figure 1.
+"""
 
 import math
 from collections.abc import Callable
@@ -21,8 +24,9 @@ MOMENTUM = 0.9
 class Generator(nn.Module):
     """Standard normal latent vectors to images in [-1, 1].
 
-    A dense layer gives a feature map of 4 x 4 pixels, a few more at sizes that are not a power of two;
-    transposed convolutions double it up to the image size. Batch norm and a ReLU follow all but the last.
+    A dense layer gives a feature map of 4 x 4 pixels, a few more at sizes that are not a power of
+    two; transposed convolutions double it up to the image size. Batch norm and a ReLU follow all
+    but the last.
 
     Attributes:
         width: channels at half the image's size; doubled at each coarser level, up to 8 `width`.
@@ -34,7 +38,10 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, latents: Float[Array, "b z"], *, train: bool = False) -> Images:
-        """Images; `train` normalises by the batch and updates the running averages (`batch_stats`)."""
+        """Return images; `train` normalises by the batch and updates the averages.
+
+        The running averages are in `batch_stats`.
+        """
         *finer, coarsest = widths(self.width, self.size)
         side = self.size >> (len(finer) + 1)
 
@@ -56,9 +63,9 @@ class ImageEncoder(nn.Module):
         width: channels of the first layer; doubled in each later one, up to 8 `width`.
         outputs: number of outputs per image.
 
-    Deviation: DCGAN has batch norm here too, and the paper does not describe its AnoGAN; we leave it out,
-    since so narrow a discriminator tells real from generated batches by the statistics that batch norm
-    leaves, and a critic must not have it anyway (Gulrajani et al. 2017, section 4).
+    Deviation: DCGAN has batch norm here too, and the paper does not describe its AnoGAN; we leave
+    it out, since so narrow a discriminator tells real from generated batches by the statistics that
+    batch norm leaves, and a critic must not have it anyway (Gulrajani et al. 2017, section 4).
     """
 
     width: int

@@ -24,6 +24,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
+        """Return the features at a quarter of the height and width."""
         c, (half, quarter), dtype = self.width, self.strided, self.dtype
         x = GatedConv(c, kernel_size=5, dtype=dtype, name="full")(x)
         x = GatedConv(half * c, stride=2, dtype=dtype, name="half_1")(x)
@@ -42,6 +43,7 @@ class DilatedConvs(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
+        """Return the features after the convolutions of all dilations."""
         for dilation in self.dilations:
             x = GatedConv(
                 self.features, dilation=dilation, dtype=self.dtype, name=f"by_{dilation}"
@@ -50,13 +52,14 @@ class DilatedConvs(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Gated convolutions and two upsamplings, from a quarter of the size to an RGB image in [-1, 1]."""
+    """Gated convolutions and two upsamplings, from a quarter of the size to RGB in [-1, 1]."""
 
     width: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Features) -> Images:
+        """Return the images of features at a quarter of their height and width."""
         c, dtype = self.width, self.dtype
         x = GatedConv(4 * c, dtype=dtype, name="quarter_1")(x)
         x = GatedConv(4 * c, dtype=dtype, name="quarter_2")(x)
@@ -73,9 +76,9 @@ class Inpainter(nn.Module):
 
     4.06 M parameters at width 24 with dilations 2, 4, 8, 16.
 
-    Deviation: in the paper, as in Yu et al.'s 2019 code, both branches of the fine stage get only the coarse
-    result pasted into the image; here they also get the plane of ones and the mask, as in the code of Yu et
-    al. 2018, so that the fine stage knows which pixels are generated.
+    Deviation: in the paper, as in Yu et al.'s 2019 code, both branches of the fine stage get only
+    the coarse result pasted into the image; here they also get the plane of ones and the mask, as
+    in the code of Yu et al. 2018, so that the fine stage knows which pixels are generated.
 
     Attributes:
         width: channels of the first layer after gating; even.
@@ -92,7 +95,8 @@ class Inpainter(nn.Module):
         """Coarse and fine images in [-1, 1], float32, every pixel generated.
 
         Args:
-            masked: images in [-1, 1] with their holes set to 0. Height and width are multiples of 8.
+            masked: images in [-1, 1] with their holes set to 0. Height and width are multiples of
+                8.
             masks: 1 on holes.
         """
         # With zero padding, a plane of ones marks the image borders (Yu et al. 2018).

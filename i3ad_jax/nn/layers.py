@@ -3,6 +3,7 @@
 `dtype` is the type a layer computes in; its weights are always float32.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,11 +13,13 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from i3ad_jax.nn.convolution import Conv, convolve
-from i3ad_jax.nn.dense import product, with_bias
+from i3ad_jax.cpu.convolution import convolve
+from i3ad_jax.cpu.gate import gate
+from i3ad_jax.cpu.strided import downsample, upsample
+from i3ad_jax.nn.convolution import Conv
+from i3ad_jax.nn.dense import with_bias
 from i3ad_jax.shapes import PRNGKey
 
-WINDOWS = 400_000  # numbers: 1.6 MB
 ACTIVATION_GAIN = (
     2.3  # of a gated layer's activation over its gate: keeps the signal's variance, about
 )
@@ -25,45 +28,19 @@ Features = Float[Array, "b _ _ _"]  # height, width and channels, of which each 
 
 
 def num_downsamplings(size: int, smallest: int) -> int:
-    """How often a side of `size` pixels can be halved without remainder until it is at most `smallest`."""
+    """Return how often a side of `size` pixels is halved, exactly, until at most `smallest`."""
     count = 0
     while size % 2 == 0 and size > smallest:
         size, count = size // 2, count + 1
     return count
 
 
-@jax.custom_vjp
-def gate(x: Features) -> Features:
-    """elu(a) * sigmoid(g), where a and g are the two halves of the channels (Yu et al. 2019, eq. 3)."""
-    return _gate_forward(x)[0]
-
-
-def _gate_forward(x: Features) -> tuple[Features, tuple[Features, Features]]:
-    activation, gates = jnp.split(x, 2, axis=-1)
-    # `nn.elu` selects between branches and takes an expm1: several times slower on a CPU. Its higher accuracy
-    # near 0, about 1e-7, does not matter here.
-    elu = jnp.maximum(activation, 0) + jnp.exp(jnp.minimum(activation, 0)) - 1
-    sigmoid = nn.sigmoid(gates)
-    return elu * sigmoid, (elu, sigmoid)
-
-
-def _gate_backward(residuals: tuple[Features, Features], cotangent: Features) -> tuple[Features]:
-    """Without the exponentials that derivatives of x would take: those of its two functions tell enough."""
-    elu, sigmoid = residuals
-    by_elu = cotangent * sigmoid
-    return (
-        jnp.concatenate([by_elu * jnp.minimum(elu + 1, 1), by_elu * elu * (1 - sigmoid)], axis=-1),
-    )
-
-
-gate.defvjp(_gate_forward, _gate_backward)
-
-
 def gated_kernel_init(key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     """LeCun-normal kernels whose activation half is `ACTIVATION_GAIN` times larger.
 
-    A gate lets half of its input pass, and ELU flattens the negative half of that: with both halves alike
-    each layer halves the signal, and after the generator's two dozen nothing of the image is left.
+    A gate lets half of its input pass, and ELU flattens the negative half of that: with both halves
+    alike each layer halves the signal, and after the generator's two dozen nothing of the image is
+    left.
     """
     kernel = nn.initializers.lecun_normal()(key, shape, dtype)
     gains = jnp.where(jnp.arange(shape[-1]) < shape[-1] // 2, ACTIVATION_GAIN, 1.0)
@@ -81,6 +58,7 @@ class GatedConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
+        """Return the `features` gated channels."""
         conv = Conv(
             2 * self.features,
             (self.kernel_size, self.kernel_size),
@@ -93,16 +71,17 @@ class GatedConv(nn.Module):
         return gate(conv(x))
 
 
-# Along one axis, the 3 taps of an output pixel fall on 2 input pixels: [0] for even, [1] for odd outputs.
+# Along one axis, the 3 taps of an output pixel fall on 2 input pixels: [0] for even, [1] for odd
+# outputs.
 _TAPS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
 
 
 class GatedUpsample(nn.Module):
     """Nearest-neighbour upsampling by 2, then a gated 3 x 3 convolution.
 
-    Computed as one 2 x 2 convolution per sub-pixel phase of the output, before the upsampling (cf. Shi et
-    al. 2016): taps on copies of the same pixel are summed. This takes 4/9 of the multiplications and never
-    stores the upsampled input.
+    Computed as one 2 x 2 convolution per sub-pixel phase of the output, before the upsampling (cf.
+    Shi et al. 2016): taps on copies of the same pixel are summed. This takes 4/9 of the
+    multiplications and never stores the upsampled input.
     """
 
     features: int
@@ -110,6 +89,7 @@ class GatedUpsample(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
+        """Return the gated channels at twice the height and width."""
         batch, height, width, channels = x.shape
         shape = (3, 3, channels, 2 * self.features)
         kernel = self.param("kernel", gated_kernel_init, shape, jnp.float32)
@@ -128,12 +108,7 @@ class GatedUpsample(nn.Module):
 
 
 class UpsampleConv(nn.Module):
-    """A 4 x 4 transposed convolution of stride 2, as one of 2 x 2: doubles height and width.
-
-    Each 2 x 2 window of the padded input gives a 2 x 2 block of the output. XLA's transposed convolution
-    would multiply the inserted zeros too, and inside a loop or a `lax.cond`, where the methods use it, its
-    gradients take several times as long on a CPU.
-    """
+    """A 4 x 4 transposed convolution of stride 2: doubles height and width."""
 
     features: int
     use_bias: bool = True
@@ -141,42 +116,38 @@ class UpsampleConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
-        batch, height, width, _ = x.shape
-        x = Conv2x2(4 * self.features, use_bias=False, dtype=self.dtype, name="taps")(_pad(x))
-        x = x.reshape(batch, height + 1, width + 1, 2, 2, self.features).swapaxes(2, 3)
-        x = x.reshape(batch, 2 * height + 2, 2 * width + 2, self.features)[:, 1:-1, 1:-1]
+        """Return the features at twice the height and width."""
+        shape = (4 * x.shape[-1], 4 * self.features)
+        x = Taps(shape, upsample, use_bias=False, dtype=self.dtype, name="taps")(x)
         return with_bias(self, x) if self.use_bias else x
 
 
 class DownsampleConv(nn.Module):
-    """A 4 x 4 convolution of stride 2, as one of 2 x 2 for the same reason: halves height and width.
-
-    After space-to-depth by 2, the receptive field of an output pixel is a 2 x 2 window.
-    """
+    """A 4 x 4 convolution of stride 2: halves height and width, both of them even."""
 
     features: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
-        batch, height, width, channels = x.shape
-        rows, columns = height // 2 + 1, width // 2 + 1
-        x = _pad(x).reshape(batch, rows, 2, columns, 2, channels).swapaxes(2, 3)
-        blocks = x.reshape(batch, rows, columns, 4 * channels)
-        return Conv2x2(self.features, dtype=self.dtype, name="taps")(blocks)
+        """Return the features at half the height and width."""
+        shape = (16 * x.shape[-1], self.features)
+        return Taps(shape, downsample, dtype=self.dtype, name="taps")(x)
 
 
 class SelfAttention(nn.Module):
     """Self-attention over all positions, with a residual connection (Zhang et al. 2018, section 3).
 
-    Queries and keys have 1/8 of the channels and values 1/2; keys and values are max-pooled by 2. The output
-    is added to the input with a learned scale that starts at 0. Height and width must be even.
+    Queries and keys have 1/8 of the channels and values 1/2; keys and values are max-pooled by 2.
+    The output is added to the input with a learned scale that starts at 0. Height and width must be
+    even.
     """
 
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
+        """Return `x` plus the scaled attention output."""
         batch, height, width, channels = x.shape
 
         def project(features: int, name: str) -> Conv:
@@ -197,36 +168,24 @@ class SelfAttention(nn.Module):
         return x + scale.astype(self.dtype) * project(channels, "output")(attended)
 
 
-class Conv2x2(nn.Module):
-    """A 2 x 2 convolution without padding: one product over each window's channels, where that is faster.
+class Taps(nn.Module):
+    """The kernel of a 4 x 4 convolution in the shape of `cpu.strided`, and a bias.
 
-    On a CPU it is as long as an image's windows stay in its caches.
+    Attributes:
+        shape: of the kernel.
+        convolve: from images and the kernel to the output.
+        use_bias: whether a bias is added.
+        dtype: type the layer computes in.
     """
 
-    features: int
+    shape: tuple[int, int]
+    convolve: Callable[[Any, Any], Any]
     use_bias: bool = True
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
-        channels = x.shape[-1]
-        shape = (4 * channels, self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
-        x, kernel = (jnp.asarray(array, self.dtype) for array in (x, kernel))
-        if 4 * x[0].size <= WINDOWS:
-            y = product(_concatenate_2x2(x), kernel)
-        else:
-            y = convolve(x, kernel.reshape(2, 2, channels, -1), (1, 1), ((0, 0), (0, 0)), (1, 1))
+        """Return the convolution of `x`."""
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), self.shape, jnp.float32)
+        y = self.convolve(jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype))
         return with_bias(self, y) if self.use_bias else y
-
-
-def _pad(x: Features) -> Features:
-    """Zero padding of one pixel on each side."""
-    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-
-
-def _concatenate_2x2(x: Features) -> Features:
-    """Concatenated channels of each 2 x 2 window, of stride 1 and without padding."""
-    return jnp.concatenate(
-        [y for rows in (x[:, :-1], x[:, 1:]) for y in (rows[:, :, :-1], rows[:, :, 1:])], -1
-    )

@@ -12,9 +12,9 @@ from i3ad_jax.shapes import Images, Masks
 class PatchDiscriminator(nn.Module):
     """One logit vector per patch of an image, high where the patch looks real.
 
-    5 x 5 convolutions of stride 2, each kernel divided by its largest singular value, which power iteration
-    estimates. The iteration's vectors are in the collection `batch_stats`; a call with `update_stats=True`
-    advances them one step and must make that collection mutable.
+    5 x 5 convolutions of stride 2, each kernel divided by its largest singular value, which power
+    iteration estimates. The iteration's vectors are in the collection `batch_stats`; a call with
+    `update_stats=True` advances them one step and must make that collection mutable.
 
     Attributes:
         width: channels of the first layer; the second has 2 and all later ones 4 times as many.

@@ -22,6 +22,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
+        """Return the features after convolution, norm and ReLU."""
         x = Conv(
             self.features, (3, 3), stride=self.stride, use_bias=False, dtype=self.dtype, name="conv"
         )(x)
@@ -34,10 +35,12 @@ class Block(nn.Module):
 class Segmenter(nn.Module):
     """Features of each pixel to the logit that it is anomalous.
 
-    The U-Net works on 2 x 2 blocks of pixels (space-to-depth): full resolution would take most of the time.
+    The U-Net works on 2 x 2 blocks of pixels (space-to-depth): full resolution would take most of
+    the time.
 
     Attributes:
-        width: channels at half the height and width, even; doubled at each coarser level, up to 4 `width`.
+        width: channels at half the height and width, even; doubled at each coarser level, up to 4
+            `width`.
         depth: how often height and width are halved, the blocks included.
         dtype: type the layers compute in.
     """

@@ -16,14 +16,15 @@ LEVELS = 4
 class TwoConvs(nn.Module):
     """Two 3 x 3 convolutions, each followed by a ReLU.
 
-    Initial weights have variance 2 / N, where N is the fan-in (Ronneberger et al. 2015, section 3): with
-    less, the signal would all but vanish over 16 such layers.
+    Initial weights have variance 2 / N, where N is the fan-in (Ronneberger et al. 2015, section 3):
+    with less, the signal would all but vanish over 16 such layers.
     """
 
     features: int
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
+        """Return the features after both convolutions, of the same height and width."""
         for number in (1, 2):
             conv = Conv(
                 self.features,
@@ -38,8 +39,9 @@ class TwoConvs(nn.Module):
 class UNet(nn.Module):
     """An encoder of four max-poolings, a latent vector, and a decoder with skip connections.
 
-    Deviation: the paper does not describe its U-Net; ours has the autoencoders' latent vector as bottleneck,
-    so that without skip connections it is an autoencoder, and only they can carry details.
+    Deviation: the paper does not describe its U-Net; ours has the autoencoders' latent vector as
+    bottleneck, so that without skip connections it is an autoencoder, and only they can carry
+    details.
 
     Attributes:
         width: channels at full size; doubled at each coarser level.
@@ -53,7 +55,7 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images) -> Images:
-        """Reconstructions in [-1, 1] of images in [-1, 1]; height and width must be multiples of 16."""
+        """Return reconstructions in [-1, 1] of images in [-1, 1]; sides must be multiples of 16."""
         x, encoded = images, {}
         for level in range(1, LEVELS + 1):
             x = TwoConvs(self.width << (level - 1), name=f"down_{level}")(x)

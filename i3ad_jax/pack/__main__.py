@@ -1,4 +1,4 @@
-"""`python -m i3ad_jax.pack`: decode a data set once, for trainings that read its images as they need them."""
+"""`python -m i3ad_jax.pack`: decode a data set once, for trainings that read it on demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from i3ad_jax import command_line
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Aspect, Size
-from i3ad_jax.data.layouts import LayoutName
 from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.data.packed import PackWriter
 from i3ad_jax.plan import resolve
@@ -23,10 +22,10 @@ PROGRAM = "python -m i3ad_jax.pack"
 
 @dataclass(frozen=True)
 class Flags:
-    """Decode every image of a data set once, and write all to OUT in the sizes that a training works at.
+    """Decode every image of a data set once, and write all to OUT at the sizes of a training.
 
-    Then train with --data OUT and the same options: images are read from there as they are needed, and need
-    not fit in memory.
+    Then train with --data OUT and the same options: images are read from there as they are needed,
+    and need not fit in memory.
     """
 
     data: tyro.conf.Positional[str]
@@ -37,7 +36,7 @@ class Flags:
     """Of the training, as for train; it decides sizes that are not given."""
     method: str = "i3ad"
     """Of the training."""
-    layout: LayoutName = "auto"
+    layout: str = "auto"
     """How the files of DATA lie, as for train."""
     aspect: Aspect = "stretch"
     """How an image of other proportions gets its size, as for train."""
@@ -48,8 +47,8 @@ class Flags:
     resolution: int | None = None
     """Square root of the number of pixels of images that are cut into tiles, as for train."""
     image_memory: float | None = None
-    """GiB that the images of a split may take in memory; by default half of what is free. More of them wait
-    in a temporary file, in the folder that TMPDIR names."""
+    """GiB that the images of a split may take in memory; by default half of what is free. More of
+    them wait in a temporary file, in the folder that TMPDIR names."""
 
 
 def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = None) -> list[Size]:
@@ -64,7 +63,8 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
         The sizes: height and width.
 
     Raises:
-        InputError: the data cannot be read, the folder cannot be written to, or another command works there.
+        InputError: the data cannot be read, the folder cannot be written to, or another command
+            works there.
     """
     sizes, name = [], ""
 
@@ -96,7 +96,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     sizes = pack(config, flags.out, memory=bytes_of(flags.image_memory))
     print(
-        f"packed at {' and '.join(f'{height} x {width}' for height, width in sizes)} pixels: {flags.out}"
+        f"packed at {' and '.join(f'{height} x {width}' for height, width in sizes)} pixels:"
+        f" {flags.out}"
     )
 
 

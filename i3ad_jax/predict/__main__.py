@@ -34,10 +34,10 @@ class EngineSettings(Settings):
     """What scores the images."""
 
     engine: Literal["stream", "blocks", "ray"] = "stream"
-    """stream: this process, row by row into predictions.csv. blocks: this process, a thousand blocks into
-    predictions/, a Parquet file each, of which another start does those that are missing. ray: the same by
-    workers, one for each GPU, or without any for each core, of the Ray cluster that RAY_ADDRESS names, or of
-    this machine."""
+    """stream: this process, row by row into predictions.csv. blocks: this process, a thousand
+    blocks into predictions/, a Parquet file each, of which another start does those that are
+    missing. ray: the same by workers, one for each GPU, or without any for each core, of the Ray
+    cluster that RAY_ADDRESS names, or of this machine."""
     workers: int | None = setting(None, minimum=1, maximum=65_536)
     """How many workers score with --engine ray; by default one for each GPU or core."""
 
@@ -46,14 +46,15 @@ class EngineSettings(Settings):
 class Flags:
     """Score images; write predictions.csv and, for each image, a heat map picture to OUT.
 
-    The column `anomalous` is 1 where the score is above the threshold, which comes from normal images alone.
-    An image that cannot be used gets a row with the reason; the exit code is then 3.
+    The column `anomalous` is 1 where the score is above the threshold, which comes from normal
+    images alone. An image that cannot be used gets a row with the reason; the exit code is then 3.
     """
 
     run: tyro.conf.Positional[Path]
     """Folder of a trained run."""
     images: tyro.conf.Positional[tuple[str, ...]]
-    """Image files, folders of them, or Parquet files with a row for each; or URIs such as s3://bucket/images."""
+    """Image files, folders of them, or Parquet files with a row for each; or URIs such as
+    s3://bucket/images."""
     out: Path
     """Folder for the results."""
     column: str = "image"
@@ -69,8 +70,8 @@ def predict(
     """Scores images and writes the results to `out`, `predictions.csv` last.
 
     Raises:
-        InputError: `out` cannot be written to or another command works there, or an image cannot be used and
-            `options.strict` is set.
+        InputError: `out` cannot be written to or another command works there, or an image cannot be
+            used and `options.strict` is set.
     """
     results = PredictionFiles(out)
     if PredictionParts(results).path.exists():
@@ -118,11 +119,12 @@ def predict_in_parts(
         sources: at least one image.
         run: folder that workers load the detector from.
         out: folder for the results.
-        options, engine: as the flags have them.
+        options: as the flags have them.
+        engine: as the flags have it.
 
     Raises:
-        InputError: pyarrow or Ray is missing, `out` cannot be written to or has another prediction, another
-            command works there, or an image cannot be used and `options.strict` is set.
+        InputError: pyarrow or Ray is missing, `out` cannot be written to or has another prediction,
+            another command works there, or an image cannot be used and `options.strict` is set.
     """
     results = PredictionFiles(out)
     parts = PredictionParts(results)

@@ -1,7 +1,7 @@
 """A table of predictions in parts, each a Parquet file with the rows of one block of images.
 
-A part appears whole or not at all and depends on its block alone, whoever scores it: a block that is scored
-again replaces its part, and what is missing is known from the parts that are there.
+A part appears whole or not at all and depends on its block alone, whoever scores it: a block that
+is scored again replaces its part, and what is missing is known from the parts that are there.
 """
 
 import math
@@ -77,8 +77,8 @@ class PredictionParts:
             write_json(self.results.about, about)
         elif not self.results.belongs_to(about):
             raise InputError(
-                f"{self.results.about}: the prediction there had another run, other options or other images;"
-                " give the same ones to go on with it, or name another --out"
+                f"{self.results.about}: the prediction there had another run, other options or"
+                " other images; give the same ones to go on with it, or name another --out"
             )
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
@@ -108,7 +108,7 @@ class PredictionParts:
         put(temporary, file)
 
     def finish(self, about: Mapping[str, Any], blocks: Sequence[Block]) -> Summary:
-        """Counts the rows of all parts, notes it beside `about` and clears up what killed workers left.
+        """Count the rows of all parts, note it beside `about` and remove what killed workers left.
 
         Raises:
             InputError: a part is missing or has not a row for each image of its block.

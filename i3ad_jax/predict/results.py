@@ -1,7 +1,7 @@
 """What `predict` writes: a table that grows row by row, anomaly maps and pictures.
 
-A prediction that is interrupted goes on where it stopped: `predictions.partial.csv` has the rows so far, and
-`predictions.json` says what they belong to.
+A prediction that is interrupted goes on where it stopped: `predictions.partial.csv` has the rows so
+far, and `predictions.json` says what they belong to.
 """
 
 import csv
@@ -74,8 +74,8 @@ class PredictionFiles:
         if resume and self.partial.exists():
             if not self.belongs_to(about):
                 raise InputError(
-                    f"{self.about}: the prediction to resume had another run, other options or other images;"
-                    " give the same ones, or start anew without --resume"
+                    f"{self.about}: the prediction to resume had another run, other options or"
+                    " other images; give the same ones, or start anew without --resume"
                 )
             rows = _complete_rows(self.partial, len(header))[1:]
             rows = rows[: len(rows) // unit * unit]
@@ -97,9 +97,10 @@ class PredictionFiles:
     def write_map(
         self, name: str, anomaly_map: Float[np.ndarray, "height width"], map_format: MapFormat
     ) -> None:
-        """Writes `maps/NAME.npy`, float32; or `.npz`, compressed, the array called anomaly_map; or `.png`.
+        """Write a map to `maps/NAME`: .npy, float32; or .npz, the array anomaly_map; or .png.
 
-        A PNG has 16 bits: 0 and 65535 stand for the values that its text entries minimum and maximum name.
+        A .npz is compressed. A PNG has 16 bits: 0 and 65535 stand for the values that its text
+        entries minimum and maximum name.
         """
         file = self.maps / f"{name}.{map_format}"
         match map_format:
@@ -147,7 +148,7 @@ class GrowingTable:
         self.kept = kept
 
     def add(self, row: Sequence[object]) -> None:
-        """Adds a row, which then survives the end of the process; a power cut may take the newest rows."""
+        """Add a row, which survives the process's end; a power cut may take the newest rows."""
         self._file.write(_as_csv([row]))
         self._file.flush()
 

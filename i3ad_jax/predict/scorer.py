@@ -25,11 +25,11 @@ class Options(Settings):
     """What is written, and what happens to broken images and interrupted predictions."""
 
     save: tuple[Literal["scores", "maps", "pictures"], ...] = ("scores", "pictures")
-    """What is written: the table in any case; maps/, anomaly maps in the size of the image; pictures/,
-    the image under its heat map, JPEG."""
+    """What is written: the table in any case; maps/, anomaly maps in the size of the image;
+    pictures/, the image under its heat map, JPEG."""
     map_format: MapFormat = "npy"
-    """Of the maps: npy, float32; npz, the same compressed; png, 16 bits from the map's minimum to its
-    maximum, which the file's text entries name."""
+    """Of the maps: npy, float32; npz, the same compressed; png, 16 bits from the map's minimum to
+    its maximum, which the file's text entries name."""
     strict: bool = False
     """Stop at the first image that cannot be used, instead of noting it in the column error."""
     resume: bool = False
@@ -58,8 +58,9 @@ class Scorer:
     def rows(self, images: Iterable[ImageLike], names: Sequence[str]) -> Iterator[Row]:
         """The row of each image, in order, after its map and picture are written.
 
-        Reading, the detector's program, and drawing and writing go on at the same time, in bounded memory. A
-        row has None where it has no value: the scores of an image that cannot be used, the error of another.
+        Reading, the detector's program, and drawing and writing go on at the same time, in bounded
+        memory. A row has None where it has no value: the scores of an image that cannot be used,
+        the error of another.
 
         Args:
             images: as `Detector.attempt` takes them.

@@ -69,7 +69,10 @@ class Worker:
 
     @cached_property
     def _blocks(self) -> BlockScorer:
-        """By the detector, which is loaded here: an error in a constructor would not come back as it is."""
+        """Return the block scorer of the detector, which is loaded here, not in a constructor.
+
+        An error in a constructor would not come back as it is.
+        """
         job = self._job
         if self._cores is not None:
             os.environ["NPROC"] = str(
@@ -102,8 +105,8 @@ def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) 
         workers: how many; None for one on each GPU, or without any on each core.
 
     Raises:
-        InputError: Ray is missing or cannot be reached, a worker cannot use its input, or a block ended its
-            worker several times.
+        InputError: Ray is missing or cannot be reached, a worker cannot use its input, or a block
+            ended its worker several times.
     """
     if not blocks:
         return

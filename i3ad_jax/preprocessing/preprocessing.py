@@ -1,4 +1,4 @@
-"""`Preprocessing`: the one way from the pixels of a data set to what networks see of them, and back."""
+"""`Preprocessing`: the one way from a data set's pixels to what networks see, and back."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from tqdm import tqdm
 
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.stored import Rows, some
@@ -21,9 +20,13 @@ from i3ad_jax.preprocessing.units import (
     choose_centre,
     choose_level,
     explain_detail,
+    from_units,
     level,
+    to_units,
+    unlevelled,
 )
 from i3ad_jax.runtime.memory import check_room
+from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Images, Maps, to_uint8
 
@@ -39,26 +42,27 @@ ALIGNED = (
 
 @dataclass(frozen=True)
 class PreprocessingSettings(Settings):
-    """What networks see of an image. Not in the paper, whose networks see whole images, in pixel values."""
+    """Network inputs from an image. The paper's networks see whole images, in pixel values."""
 
     view: Literal["auto", "whole", "tiles"] = "auto"
-    """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole images of
-    objects that always lie alike and tiles of surfaces, told apart by normal images; of large images whole
-    ones only where they are alike in detail."""
+    """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole
+    images of objects that always lie alike and tiles of surfaces, told apart by normal images; of
+    large images whole ones only where they are alike in detail."""
     resolution: int | None = setting(None, minimum=8, maximum=10_000)
-    """Square root of the number of pixels to which an image is brought before it is cut into tiles; its
-    proportions are kept. None is 320, or what the images have if that is less."""
+    """Square root of the number of pixels to which an image is brought before it is cut into tiles;
+    its proportions are kept. None is 320, or what the images have if that is less."""
     tile: int = setting(64, minimum=8, maximum=10_000)
     """Side of a tile in pixels."""
     levelling: Levelling = "auto"
-    """Bring all images to one mean intensity; auto does so where that makes the grain of normal images more
-    alike: where exposure differs."""
+    """Bring all images to one mean intensity; auto does so where that makes the grain of normal
+    images more alike: where exposure differs."""
     centre: Literal["auto", "none", "colour", "image"] = "auto"
-    """What is subtracted from an image before it is divided by how much normal images vary: their mean colour
-    or their mean image; none leaves pixels in [-1, 1], as in the paper. auto takes what leaves least of
-    held-out normal images."""
+    """What is subtracted from an image before it is divided by how much normal images vary: their
+    mean colour or their mean image; none leaves pixels in [-1, 1], as in the paper. auto takes what
+    leaves least of held-out normal images."""
     augment: Augment = "none"
-    """Training images are also mirrored left to right (flip), or mirrored and turned by quarters (turn)."""
+    """Training images are also mirrored left to right (flip), or mirrored and turned by quarters
+    (turn)."""
 
 
 class Squares(NamedTuple):
@@ -80,8 +84,11 @@ class Squares(NamedTuple):
         return cls(images, jnp.zeros_like(images), jnp.ones(images.shape[:-3]))
 
     def pixels(self, images: Float[Array, "*n s s 3"]) -> Float[Array, "*n s s 3"]:
-        """Pixel values of images in units of the data, in [-1, 1] but for what networks overshoot."""
-        return images * self.scale[..., None, None, None] + self.centre
+        """Return the pixel values of images in units of the data.
+
+        They are in [-1, 1] unless networks overshoot.
+        """
+        return from_units(images, self.centre, self.scale[..., None, None, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +123,8 @@ class Preprocessing:
             images: those trained on, of the working size; of many, `LEARNED_FROM` are looked at.
             held_out: normal images that serve no training step.
             side: of the squares that networks see.
-            levelling, centre: as in `PreprocessingSettings`.
+            levelling: as in `PreprocessingSettings`.
+            centre: as in `PreprocessingSettings`.
         """
         images = some(images, LEARNED_FROM)
         levels, spread = choose_level(images)
@@ -148,7 +156,8 @@ class Preprocessing:
         """What `to_json` gave, and the mean image.
 
         Raises:
-            ValueError: a value is missing or makes no sense. The message is one line without a file name.
+            ValueError: a value is missing or makes no sense. The message is one line without a file
+                name.
         """
         try:
             if any(isinstance(values[name], bool) for name in ("side", "scale", "mean_intensity")):
@@ -177,7 +186,10 @@ class Preprocessing:
 
     @property
     def aligned(self) -> bool:
-        """Whether objects always lie alike: the mean image explains most of what unseen images show."""
+        """True if objects always lie alike.
+
+        Then the mean image explains most of what unseen images show.
+        """
         return self.reasons["explained_by_mean_image"] >= ALIGNED
 
     @cached_property
@@ -191,13 +203,13 @@ class Preprocessing:
         images: UInt8[np.ndarray, "n h w 3"],
         *,
         queue_size: int,
-        bar: tqdm | None = None,
+        bar: ProgressBar | None = None,
     ) -> Any:
-        """What `function` gives for the squares of images, put together to results for whole images.
+        """Apply `function` to the squares of images; put its results together for whole images.
 
         Args:
-            function: from `queue_size` squares, and how many of them mean something, to a pytree of arrays
-                `squares side side ...`.
+            function: from `queue_size` squares, and how many of them mean something, to a pytree of
+                arrays `squares side side ...`.
             images: of the working size, at least one.
             queue_size: squares of a call; the last one is filled up by copies.
             bar: to move on by every finished image.
@@ -258,8 +270,8 @@ class Preprocessing:
         )
 
     def mean_squares(self, num_images: int, *, seed: int = 0) -> Float[np.ndarray, "n s s 3"]:
-        """What the mean training image shows in each of the squares of so many images, in the same units."""
-        in_units = (self.units.mean_image - self.units.centre) / np.float32(self.units.scale)
+        """Return the mean training image's part in each square of the images, in the same units."""
+        in_units = to_units(self.units.mean_image, self.units.centre, np.float32(self.units.scale))
         return np.stack([self._cut(in_units, place) for place in self._places(num_images, 1, seed)])
 
     def _places(self, num_images: int, each: int, seed: int) -> list[Place]:
@@ -276,8 +288,8 @@ class Preprocessing:
         self, values: Float[np.ndarray, "n h w 3"], images: UInt8[np.ndarray, "n h w 3"]
     ) -> UInt8[np.ndarray, "n h w 3"]:
         """8-bit pixels of results for whole images that are pictures, such as reconstructions."""
-        levelled = values * np.float32(self.units.scale) + self.units.centre
-        pixels = (levelled + 1) / self.units.gains(images)[:, None, None, None] - 1
+        levelled = from_units(values, self.units.centre, np.float32(self.units.scale))
+        pixels = unlevelled(levelled, self.units.gains(images))
         return np.asarray(to_uint8(jnp.asarray(pixels)))
 
     def _squares(
@@ -296,4 +308,4 @@ class Preprocessing:
         self, pixels: UInt8[Any, "*n s s 3"], gain: Float[Any, "*n"], centre: Float[Any, "*n s s 3"]
     ) -> Squares:
         scale = gain.__array_namespace__().full(gain.shape, self.units.scale, np.float32)
-        return Squares((level(pixels, gain) - centre) / self.units.scale, centre, scale)
+        return Squares(to_units(level(pixels, gain), centre, self.units.scale), centre, scale)

@@ -1,4 +1,4 @@
-"""Images of any size through a network of one size: overlapping tiles, and their results in one piece."""
+"""Overlapping tiles: images of any size through a network of one size, results in one piece."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
-from tqdm import tqdm
 
 from i3ad_jax.data.images import Size
+from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.shapes import AnyArray
 
 OVERLAP = 0.25  # of a tile's side, at least
-MARGIN = 0.0625  # of a tile's side: so near its border its results do not count where another tile has them
+# Of a tile's side: so near its border its results do not count where another tile has them.
+MARGIN = 0.0625
 _ALMOST_NOTHING = 1e-9  # but they do where no other tile has any
 
 
@@ -42,7 +43,7 @@ class Tiling:
 
     @cached_property
     def corners(self) -> list[tuple[int, int]]:
-        """First row and column of each tile: evenly spaced, at least a quarter of a tile over each other."""
+        """First row and column of each tile: evenly spaced, overlapping at least a quarter tile."""
         rows, columns = (_starts(length, self.side) for length in self.size)
         return [(top, left) for top in rows for left in columns]
 
@@ -70,7 +71,7 @@ class Tiling:
         return total
 
     def share(self, tile: int) -> Float[np.ndarray, "side side"]:
-        """What a tile's pixels count for in those of the image: of all tiles together 1 at each pixel."""
+        """Return the weights of a tile's pixels in the image: over all tiles 1 at each pixel."""
         return self.weights / self._total[self._windows[tile]]
 
     def cut(self, images: Shaped[AnyArray, "n h w c"]) -> Shaped[AnyArray, "n tiles side side c"]:
@@ -102,12 +103,12 @@ class Tiling:
         num_images: int,
         *,
         at_once: int,
-        bar: tqdm | None = None,
+        bar: ProgressBar | None = None,
     ) -> Any:
         """What `function` gives for all tiles, put together to results for whole images.
 
-        Where tiles overlap, a pixel's result is their weighted mean. Memory is that of the results and of
-        one call, whatever the number of tiles.
+        Where tiles overlap, a pixel's result is their weighted mean. Memory is that of the results
+        and of one call, whatever the number of tiles.
 
         Args:
             function: from at most `at_once` places to a pytree of arrays `tiles side side ...`.
@@ -136,7 +137,7 @@ class Tiling:
         return jax.tree.map(lambda x: np.zeros((*shape, *x.shape[3:]), np.float32), results)
 
     def _add(self, first: int, places: list[Place], results: Any, whole: Any) -> None:
-        """Adds weighted results of tiles, of which the first is number `first`, to those of the images."""
+        """Add weighted results of tiles, from tile number `first` on, to those of the images."""
         for row, (image, _, _) in enumerate(places):
             tile = (first + row) % len(self.corners)
 
@@ -150,7 +151,10 @@ class Tiling:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """First positions of tiles along a line: as few as overlap enough, evenly spaced, the ends flush."""
+    """Return the first positions of tiles along a line, evenly spaced, the ends flush.
+
+    They are as few as overlap enough.
+    """
     if length == side:
         return [0]
     count = int(np.ceil((length - side) / ((1 - OVERLAP) * side))) + 1

@@ -1,11 +1,12 @@
 """Images in units of their data set: less what all normal images share, over how much they vary.
 
-Not in the paper, whose networks see pixels in [-1, 1]. On objects that always lie alike the mean training
-image explains nearly all of a pixel: a network that sees raw pixels learns that image, and hardly anything
-else. What is left after the mean image has been taken away is what tells one normal image from another.
+Not in the paper, whose networks see pixels in [-1, 1]. On objects that always lie alike the mean
+training image explains nearly all of a pixel: a network that sees raw pixels learns that image, and
+hardly anything else. What is left after the mean image has been taken away is what tells one normal
+image from another.
 
-Where exposure differs from image to image, the grain of bright ones is stronger, and every residual with it.
-Levelled images, all of one mean intensity, have the same grain.
+Where exposure differs from image to image, the grain of bright ones is stronger, and every residual
+with it. Levelled images, all of one mean intensity, have the same grain.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +23,8 @@ Centre = Literal["none", "colour", "image"]
 
 SPREAD = 4.0  # standard deviations that become 1: few pixels leave the range of tanh
 SMALLEST_SCALE = 1e-2  # of images that do not differ at all; about one grey level of 255
-CLEARLY = 0.9  # what does more to images must leave less than this fraction of what the simpler way leaves
+# What does more to images must leave less than this fraction of what the simpler way leaves.
+CLEARLY = 0.9
 DARKEST = 1 / 255  # mean intensity, of 1: a black image is not levelled beyond all bounds
 GRAIN_SD = 1.5  # pixels: what varies more slowly is no grain
 
@@ -32,7 +34,8 @@ class Units:
     """The units of a data set.
 
     Attributes:
-        level: mean intensity, in [0, 1], to which each image is brought by a factor; None leaves them alone.
+        level: mean intensity, in [0, 1], to which each image is brought by a factor; None leaves
+            them alone.
         mean_image: of the levelled training images, float32, in [-1, 1].
         subtract: what is subtracted from a levelled image: that, its mean colour, or nothing.
         scale: what is left is divided by it.
@@ -82,7 +85,10 @@ class Units:
         return (self.level / _intensity(images, (1, 2, 3))).astype(np.float32)
 
     def levelled(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
-        """Pixel values of the levelled image, float32; in [-1, 1] but where it became brighter than white."""
+        """Return the levelled image's pixel values, float32.
+
+        They are in [-1, 1] except where it became brighter than white.
+        """
         return self.gains(image[None])[0] * (image.astype(np.float32) / 127.5) - 1
 
     def squared_deviation(self, image: UInt8[np.ndarray, "h w 3"]) -> float:
@@ -97,11 +103,37 @@ def level(
     return gain[..., None, None, None] * (to_float(pixels) + 1) - 1
 
 
+def to_units(
+    levelled: Float[AnyArray, "*n h w 3"],
+    centre: Float[AnyArray, "*#n h w 3"],
+    scale: float | np.float32 | Float[AnyArray, ""] | Float[AnyArray, "*#n 1 1 1"],
+) -> Float[AnyArray, "*n h w 3"]:
+    """Return levelled pixel values in units of the data: the networks' input."""
+    return (levelled - centre) / scale
+
+
+def from_units(
+    values: Float[AnyArray, "*n h w 3"],
+    centre: Float[AnyArray, "*#n h w 3"],
+    scale: float | np.float32 | Float[AnyArray, "*#n 1 1 1"],
+) -> Float[AnyArray, "*n h w 3"]:
+    """Return levelled pixel values of images in units of the data: the inverse of `to_units`."""
+    return values * scale + centre
+
+
+def unlevelled(
+    levelled: Float[AnyArray, "*b h w 3"], gain: Float[AnyArray, "*b"]
+) -> Float[AnyArray, "*b h w 3"]:
+    """Return pixel values as they were before `level`."""
+    return (levelled + 1) / gain[..., None, None, None] - 1
+
+
 def choose_level(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[bool, dict[str, float]]:
     """Whether levelling makes the grain of normal images clearly more alike.
 
     Returns:
-        The choice, and the standard deviation over images of the logarithm of their grain, with and without.
+        The choice, and the standard deviation over images of the logarithm of their grain, with and
+        without.
     """
     intensity = np.log([_intensity(image) for image in images])
     grain = np.log([max(_grain(image), DARKEST) for image in images])
@@ -112,11 +144,13 @@ def choose_level(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[bool, dict[str, 
 def choose_centre(
     images: UInt8[np.ndarray, "n h w 3"], held_out: UInt8[np.ndarray, "m h w 3"], *, level: bool
 ) -> tuple[Centre, float]:
-    """Whether to subtract the mean image or only the mean colour, by what is left of unseen normal images.
+    """Choose the mean image or the mean colour to subtract, by what unseen images keep.
+
+    Both are compared by what is left of unseen normal images.
 
     Returns:
-        The choice, and how much of the variance of unseen images the mean image explains: near 1 for objects
-        that always lie alike, 0 or below for textures.
+        The choice, and how much of the variance of unseen images the mean image explains: near 1
+        for objects that always lie alike, 0 or below for textures.
     """
     colour, image = (Units.of(images, level=level, centre=centre) for centre in ("colour", "image"))
     left = [(colour.squared_deviation(x), image.squared_deviation(x)) for x in held_out]
@@ -126,9 +160,12 @@ def choose_centre(
 
 
 def explain_detail(units: Units, held_out: UInt8[np.ndarray, "m h w 3"]) -> float:
-    """How much of the detail of unseen images that of the mean image explains: what a blurred image lacks.
+    """Return the share of unseen images' detail that the mean image's detail explains.
 
-    Near 1 for objects whose edges always lie alike, near 0 for surfaces of which only the shading does.
+    The detail is what a blurred image lacks.
+
+    Near 1 for objects whose edges always lie alike, near 0 for surfaces of which only the shading
+    does.
     """
     mean = _detail(units.mean_image)
     details = (_detail(units.levelled(image)) for image in held_out)

@@ -1,4 +1,4 @@
-"""`python -m i3ad_jax.report`: write the report of a run once more, or compare several runs on one page."""
+"""`python -m i3ad_jax.report`: rewrite a run's report, or compare several runs on one page."""
 
 import os
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ PROGRAM = "python -m i3ad_jax.report"
 class Flags:
     """Write the report of a run once more, or compare the results of several runs on one page.
 
-    The report of one run takes scores, maps and settings from its folder, pictures from its data set, and the
-    states of the loop from its weights; it says what is not there any more. Runs that are compared must have
-    been tested on the same images.
+    The report of one run takes scores, maps and settings from its folder, pictures from its data
+    set, and the states of the loop from its weights; it says what is not there any more. Runs that
+    are compared must have been tested on the same images.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
@@ -38,8 +38,8 @@ def compare(folders: Sequence[RunFolder], *, out: Path) -> None:
     """Writes one page that compares the results of several runs.
 
     Raises:
-        InputError: a folder has no results, two are one, the runs were tested on different images, or `out`
-            cannot be written.
+        InputError: a folder has no results, two are one, the runs were tested on different images,
+            or `out` cannot be written.
     """
     runs = [read_results(folder) for folder in folders]
     reports = [

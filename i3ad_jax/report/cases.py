@@ -28,9 +28,10 @@ class Case:
         image: uint8 RGB.
         truth: True on defective pixels; None if the image came without a mask.
         anomaly_map: the pixels' scores after the last iteration.
-        reconstructions: uint8 RGB, the states of the test-time loop, the last one last; none where they are
-            not known.
-        masks: True where the reconstruction of the same index was inpainted; all True for the first.
+        reconstructions: uint8 RGB, the states of the test-time loop, the last one last; none where
+            they are not known.
+        masks: True where the reconstruction of the same index was inpainted; all True for the
+            first.
     """
 
     index: int
@@ -100,7 +101,10 @@ def case_view(case: Case, *, vmax: float) -> dict[str, Any]:
 
 
 def picture(cases: list[Case]) -> Image.Image:
-    """The cases side by side; from above: input, its defect outlined; anomaly map; last mask; last image."""
+    """Draw the cases side by side, each from input to last image.
+
+    From above: the input, its defect outlined; the anomaly map; the last mask; the last image.
+    """
     vmax = max(float(case.anomaly_map.max()) for case in cases)
     truths = [
         np.zeros(case.image.shape[:2], bool) if case.truth is None else case.truth for case in cases

@@ -1,7 +1,7 @@
 """Charts of the report: SVG text that takes its colours and its font from the page around it.
 
-Each chart is one panel with a title of its own, so that a page can set as many side by side as its width
-allows: of 4:3, but for ROC curves, whose legend stands beside them.
+Each chart is one panel with a title of its own, so that a page can set as many side by side as its
+width allows: of 4:3, but for ROC curves, whose legend stands beside them.
 """
 
 import io
@@ -91,7 +91,10 @@ def _svg(
     size: tuple[float, float] = (3.6, 2.7),
     layout: LayoutEngine | None = None,
 ) -> str:
-    """What `draw` puts on fresh axes below a title, which also keeps the ids of a page's charts apart."""
+    """Return the SVG of what `draw` puts on fresh axes below a title.
+
+    The title also keeps the ids of a page's charts apart.
+    """
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": title}):
         figure = Figure(figsize=size, layout=layout)
         axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""One page that compares runs: their scores, the settings that differ, the images on which they disagree."""
+"""Page that compares runs: scores, settings that differ, images on which they disagree."""
 
 import itertools
 import os
@@ -44,8 +44,8 @@ class Spread:
 def check_comparable(runs: Sequence[RunResults]) -> None:
     """Raises InputError unless all runs are different ones, tested on the same images.
 
-    The images are known by their paths and classes, and by the digest of their content where two runs have
-    brought them to the same size.
+    The images are known by their paths and classes, and by the digest of their content where two
+    runs have brought them to the same size.
     """
     first = runs[0]
     for before, run in itertools.combinations(runs, 2):
@@ -57,8 +57,9 @@ def check_comparable(runs: Sequence[RunResults]) -> None:
         digests = [r.results["data_digest"] for r in (first, run)]
         if listed[0] != listed[1] or (sizes[0] == sizes[1] and digests[0] != digests[1]):
             raise InputError(
-                f"{run.name}: was tested on other images ({run.results['data_source']}) than {first.name}"
-                f" ({first.results['data_source']}); compare runs with the same test images"
+                f"{run.name}: was tested on other images ({run.results['data_source']}) than"
+                f" {first.name} ({first.results['data_source']}); compare runs with the same test"
+                " images"
             )
 
 
@@ -90,7 +91,7 @@ def comparison_page(runs: Sequence[RunResults], *, reports: Sequence[str | None]
 
 
 def differing_settings(runs: Sequence[RunResults]) -> dict[str, list[str | None]]:
-    """By the name of each setting that differs, its value in each run as JSON; None where it has none."""
+    """Return each run's value, as JSON, of each setting that differs; None where it has none."""
     settings = [{name: setting_text(value) for name, value in run.settings.items()} for run in runs]
     names = dict.fromkeys(name for own in settings for name in own)
     values = {name: [own.get(name) for own in settings] for name in names}
@@ -120,7 +121,10 @@ def found_alone(runs: Sequence[RunResults]) -> list[list[int]]:
 
 
 def run_found(run: RunResults) -> set[str]:
-    """Paths of the anomalous images that a run finds by its headline score at its default threshold."""
+    """Return the paths of the anomalous images that a run's headline score finds by default.
+
+    That is at its default threshold.
+    """
     outcomes = zip(run.paths, run.outcomes(run.headline), strict=True)
     return {path for path, outcome in outcomes if outcome == "found"}
 
@@ -128,7 +132,8 @@ def run_found(run: RunResults) -> set[str]:
 def disagreements(runs: Sequence[RunResults]) -> list[dict[str, Any]]:
     """The images that some runs flag and others do not, those first on which most runs are wrong.
 
-    Each has "path", "defect", "wrong" (a number of runs), and by run "outcomes" and "scores" of the headline.
+    Each has "path", "defect", "wrong" (a number of runs), and by run "outcomes" and "scores" of the
+    headline.
     """
     outcomes = [dict(zip(run.paths, run.outcomes(run.headline), strict=True)) for run in runs]
     scores = [dict(zip(run.paths, run.scores[run.headline].tolist(), strict=True)) for run in runs]
@@ -162,7 +167,7 @@ def _spreads(runs: Sequence[RunResults]) -> dict[str, list[Spread]]:
 
 
 def _roc_chart(runs: Sequence[RunResults]) -> dict[str, Markup]:
-    """SVG of the headline's ROC curve of each run by its title, if there are images of both classes."""
+    """Return the SVG of each run's headline ROC curve, by title, if images have both classes."""
     curves = {}
     for number, run in enumerate(runs, start=1):
         points = roc_points(run.labels, run.scores[run.headline])

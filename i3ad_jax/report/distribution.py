@@ -1,4 +1,4 @@
-"""The distribution of an image score and the positions of a slider for its threshold, on one axis."""
+"""Distribution of an image score, and positions of a threshold slider, on one axis."""
 
 import math
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ _MARGIN = 0.02  # of the axis, at both ends: there every image is flagged, or no
 class Distribution:
     """Histograms of both classes from the first position of the slider to the last.
 
-    Scores of defects may lie a hundred times farther from the threshold than those of normal images. So the
-    axis is an inverse hyperbolic sine, linear near the default threshold and logarithmic far from it:
-    position p is the threshold `threshold + scale * sinh(p * step)`, and 0 is exactly the default one.
+    Scores of defects may lie a hundred times farther from the threshold than those of normal
+    images. So the axis is an inverse hyperbolic sine, linear near the default threshold and
+    logarithmic far from it: position p is the threshold `threshold + scale * sinh(p * step)`, and 0
+    is exactly the default one.
 
     Attributes:
         threshold: the default threshold.

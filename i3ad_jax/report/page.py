@@ -1,4 +1,7 @@
-"""From a template in `templates/` to one HTML file with styles and scripts inside it; all text is escaped."""
+"""One HTML file from a template in `templates/`, with styles and scripts inside it.
+
+All text is escaped.
+"""
 
 import json
 from pathlib import Path
@@ -32,7 +35,10 @@ def render(template: str, **values: Any) -> str:
 
 
 def number(value: float) -> str:
-    """A number for people: four significant digits, without an exponent where it is of usual size."""
+    """Format a number for people: four digits, with an exponent only at unusual sizes.
+
+    The digits are significant ones.
+    """
     text = f"{value:.4g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e12 else text
 

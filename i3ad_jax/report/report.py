@@ -1,12 +1,12 @@
-"""The report of a run: one page that shows its verdict, its instructive cases, its numbers and its charts.
+"""Report of a run: one page of its verdict, its instructive cases, numbers and charts.
 
-The file opens without a network: styles, scripts, charts and pictures are all inside it, and its own
-content security policy forbids it to load anything. The page is `templates/report.html.jinja`.
+The file opens without a network: styles, scripts, charts and pictures are all inside it, and its
+own content security policy forbids it to load anything. The page is `templates/report.html.jinja`.
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -25,11 +25,24 @@ from i3ad_jax.scoring.metrics import roc_points
 _NUM_WORST = 3
 
 
+class Origin(NamedTuple):
+    """Origin of a run's results.
+
+    Attributes:
+        plan: lines that describe it.
+        training: rows of `metrics.jsonl`.
+        environment: versions, device and command, nested.
+    """
+
+    plan: Sequence[str]
+    training: Sequence[Mapping[str, Any]]
+    environment: Mapping[str, Any]
+
+
 def report_page(
     run: RunResults,
     *,
-    environment: Mapping[str, Any],
-    training: Sequence[Mapping[str, Any]],
+    origin: Origin,
     states: Sequence[str] = (),
     cases: Sequence[Case] = (),
     pictures: Mapping[int, Thumbnail] | None = None,
@@ -39,8 +52,7 @@ def report_page(
 
     Args:
         run: results, settings and scores; any metric may be None.
-        environment: versions, device and the like, nested.
-        training: the rows of metrics.jsonl; every column of floats gets a chart.
+        origin: plan, training and environment; every column of floats of the training gets a chart.
         states: what each state of a case's reconstructions is called.
         cases: the images to show large, in order; neighbours of one group share a heading.
         pictures: small pictures of test images, by their position.
@@ -75,8 +87,9 @@ def report_page(
         vmax=vmax,
         colour_stops=colour_stops(),
         roc_charts=_roc_chart(run),
-        training_charts=_training_charts(training),
-        environment=flatten(environment),
+        training_charts=_training_charts(origin.training),
+        plan=origin.plan,
+        environment=flatten(origin.environment),
         missing=missing,
     )
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,8 +13,9 @@ from i3ad_jax.data.load import load_dataset
 from i3ad_jax.data.stored import Rows, StoredArray
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import IncompleteReportWarning, InputError
+from i3ad_jax.plan import Plan
 from i3ad_jax.report.cases import Case, choose_cases
-from i3ad_jax.report.report import report_page
+from i3ad_jax.report.report import Origin, report_page
 from i3ad_jax.report.thumbnails import thumbnails
 from i3ad_jax.runs.files import file_hash, read_json, write_text
 from i3ad_jax.runs.results import read_results
@@ -24,6 +25,33 @@ from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.scoring.maps import SCORES
 
 NUM_CASES = 12
+
+
+class Shown(NamedTuple):
+    """Pictures of a report, of which those that are not at hand are None.
+
+    Attributes:
+        test: the test images.
+        maps: their anomaly maps of the headline score.
+        detector: that was tested.
+        cases: as `make_cases` returns them.
+    """
+
+    test: Split | None
+    maps: Float[Rows, "n h w"] | None
+    detector: Detector | None
+    cases: list[Case]
+
+
+def origin_of(
+    run: RunResults,
+    plan: Plan,
+    training: Sequence[Mapping[str, Any]],
+    trained: Mapping[str, Any],
+) -> Origin:
+    """Return the origin of results; `trained` is the environment of the training."""
+    environment = {"test": run.results["environment"], "training": trained}
+    return Origin(plan.describe(), training, environment)
 
 
 def make_cases(
@@ -62,12 +90,8 @@ def write_report(
     file: Path,
     run: RunResults,
     *,
-    training: Sequence[Mapping[str, Any]],
-    trained: Mapping[str, Any],
-    test: Split | None,
-    maps: Float[Rows, "n h w"] | None,
-    detector: Detector | None,
-    cases: list[Case],
+    origin: Origin,
+    shown: Shown,
     missing: Sequence[str] = (),
 ) -> None:
     """Writes the report to `file`; an older one stays whole until the new one is complete.
@@ -75,15 +99,11 @@ def write_report(
     Args:
         file: the HTML file.
         run: results, settings and scores.
-        training: the rows of `metrics.jsonl`.
-        trained: the environment of the training.
-        test: the test images; None if they are not at hand.
-        maps: their anomaly maps of the headline score; None likewise.
-        detector: that was tested; None if its weights are not at hand.
-        cases: as `make_cases` gives them.
+        origin: plan, training and environments.
+        shown: images, maps and states.
         missing: what could not be put in the report, a sentence each.
     """
-    pictures = None
+    pictures, (test, maps, detector, cases) = None, shown
     if test is not None and maps is not None:
         order = np.argsort(run.margins(run.headline), kind="stable").tolist()
         pictures = thumbnails(test.images, maps, order, vmax=SCORES[run.headline].heat_limit)
@@ -93,8 +113,7 @@ def write_report(
         states = (detector.method.start, *(f"iteration {number}" for number in numbers))
     page = report_page(
         run,
-        environment={"test": run.results["environment"], "training": trained},
-        training=training,
+        origin=origin,
         states=states,
         cases=cases,
         pictures=pictures,
@@ -106,9 +125,10 @@ def write_report(
 def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> None:
     """Writes the report of a run, or of the results of another test of it, once more.
 
-    Scores, maps, settings and training curves are those in the folder. The images are read from where they
-    were, and the states of the cases are computed by the run's weights. What is not there any more or has
-    changed is left out, with an `IncompleteReportWarning`; the report says so too.
+    Scores, maps, settings and training curves are those in the folder. The images are read from
+    where they were, and the states of the cases are computed by the run's weights. What is not
+    there any more or has changed is left out, with an `IncompleteReportWarning`; the report says so
+    too.
 
     Args:
         folder: of a run or of results.
@@ -138,19 +158,12 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
         detector = unless_gone("the states of the loop", lambda: Detector.load(folder.path))
         cases = make_cases(run, test, maps, detector)
     environment = read_json(folder.environment)
+    trained = environment.get("training", environment)
+    origin = origin_of(run, folder.read_plan(), training, trained)
+    shown = Shown(test, maps, detector, cases)
     with folder.writing():
         make_folder(out.parent)
-        write_report(
-            out,
-            run,
-            training=training,
-            trained=environment.get("training", environment),
-            test=test,
-            maps=maps,
-            detector=detector,
-            cases=cases,
-            missing=missing,
-        )
+        write_report(out, run, origin=origin, shown=shown, missing=missing)
 
 
 def _read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:

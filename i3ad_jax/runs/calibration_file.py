@@ -29,9 +29,10 @@ from i3ad_jax.scoring.maps import CALIBRATED, POOLINGS, Pooling
 
 
 def write_calibration(calibration: Calibration, folder: RunFolder) -> None:
-    """Write `statistics/SCORE.npy`, mean and standard deviation of each pixel, then `calibration.json`.
+    """Write `statistics/SCORE.npy`, each pixel's mean and deviation, then `calibration.json`.
 
-    The latter holds the SHA-256 of each of these files.
+    The deviation is the standard deviation. `calibration.json` holds the SHA-256 of each of the
+    other files.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -66,42 +67,11 @@ def read_calibration(
     again = (
         f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
     )
-    names = method.score_names
     try:
         if problem := misfit(values, {**CHOICES, "tuned": {}, "sha256": {...: str}}):
             raise ValueError(problem)
-        found = Calibration(
-            step=_whole(values["step"]),
-            weights=str(values["weights"]),
-            learned={key: value for key, value in values["learned"].items() if key != "problem"},
-            problem=values["learned"]["problem"],
-            tuned=dict(values["tuned"]),
-            standardise=dict(values["standardise"]),
-            pooling={name: _pooling(values["pooling"][name]) for name in names},
-            headline=_one_of(values["headline"], names),
-            planted_auroc=dict(values["planted_auroc"]),
-            statistics={
-                score.name: _read_statistics(folder, score.name, size, values["sha256"])
-                for score in CALIBRATED
-                if score.name in names
-            },
-            held_out_scores={
-                name: _scores(values["held_out_scores"][name], name) for name in names
-            },
-            held_out_peaks={
-                name: _scores(values["held_out_peaks"][name], name)
-                for name in (names if values.get("held_out_peaks") else ())
-            },
-        )
-        for name, threshold in found.thresholds.items():
-            if not math.isclose(values["thresholds"][name], threshold, rel_tol=1e-9):
-                raise ValueError(f"the threshold of {name} is not that of its held-out scores")
-        for name, peaks in found.held_out_peaks.items():
-            if len(peaks) != len(found.held_out_scores[name]):
-                raise ValueError(f"{name} has {len(peaks)} maxima of maps, but not as many scores")
-        parameters = method.parameters(found.tuned)
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
-            raise ValueError("a parameter is not finite")
+        found = _from_json(values, folder, method.score_names, size)
+        _check_consistent(found, values, method)
         check_digest(values)
     except InputError:
         raise
@@ -110,13 +80,14 @@ def read_calibration(
         raise InputError(f"{folder.calibration}: damaged ({reason}); {again}") from error
     if found.step != step:
         raise InputError(
-            f"{folder.calibration}: made with the weights of step {found.step}, but the newest are of"
-            f" step {step}; {again}"
+            f"{folder.calibration}: made with the weights of step {found.step}, but the newest are"
+            f" of step {step}; {again}"
         )
     if found.weights != state_digest(state):
         raise InputError(
             f"{folder.calibration}: made with other weights than those of step {step} in"
-            f" {folder.source().checkpoints}, which are damaged or another run's: put the right ones back"
+            f" {folder.source().checkpoints}, which are damaged or another run's: put the right"
+            " ones back"
         )
     return found
 
@@ -140,6 +111,46 @@ def calibration_json(calibration: Calibration) -> dict[str, Any]:
             name: peaks.tolist() for name, peaks in calibration.held_out_peaks.items()
         },
     }
+
+
+def _from_json(
+    values: Mapping[str, Any], folder: RunFolder, names: Sequence[str], size: Size
+) -> Calibration:
+    """Return the calibration of these values and of the statistics beside them."""
+    return Calibration(
+        step=_whole(values["step"]),
+        weights=str(values["weights"]),
+        learned={key: value for key, value in values["learned"].items() if key != "problem"},
+        problem=values["learned"]["problem"],
+        tuned=dict(values["tuned"]),
+        standardise=dict(values["standardise"]),
+        pooling={name: _pooling(values["pooling"][name]) for name in names},
+        headline=_one_of(values["headline"], names),
+        planted_auroc=dict(values["planted_auroc"]),
+        statistics={
+            score.name: _read_statistics(folder, score.name, size, values["sha256"])
+            for score in CALIBRATED
+            if score.name in names
+        },
+        held_out_scores={name: _scores(values["held_out_scores"][name], name) for name in names},
+        held_out_peaks={
+            name: _scores(values["held_out_peaks"][name], name)
+            for name in (names if values.get("held_out_peaks") else ())
+        },
+    )
+
+
+def _check_consistent(found: Calibration, values: Mapping[str, Any], method: Method) -> None:
+    """Raise ValueError unless thresholds, maxima of maps and parameters fit the scores."""
+    for name, threshold in found.thresholds.items():
+        if not math.isclose(values["thresholds"][name], threshold, rel_tol=1e-9):
+            raise ValueError(f"the threshold of {name} is not that of its held-out scores")
+    for name, peaks in found.held_out_peaks.items():
+        if len(peaks) != len(found.held_out_scores[name]):
+            raise ValueError(f"{name} has {len(peaks)} maxima of maps, but not as many scores")
+    parameters = method.parameters(found.tuned)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
+        raise ValueError("a parameter is not finite")
 
 
 def _pooling(value: Any) -> Pooling:

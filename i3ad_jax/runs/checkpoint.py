@@ -1,4 +1,4 @@
-"""Training states on disk, by Orbax: each checkpoint is complete and what was saved, or does not count."""
+"""Training states on disk, by Orbax: a checkpoint is complete and intact or does not count."""
 
 import os
 import re
@@ -29,12 +29,13 @@ class Checkpoints:
     """The checkpoints of one run; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError where a checkpoint is damaged, or something else lies in the place of a file."""
+        """Raise InputError if a checkpoint is damaged or something else is in a file's place."""
         if os.path.lexists(path) and not path.is_dir():
             raise InputError(f"{path}: must be a folder; remove what is there, or restore the run")
         if special := [file for file in path.rglob("*") if not (file.is_file() or file.is_dir())]:
             raise InputError(
-                f"{special[0]}: damaged checkpoint (not a regular file); remove it or restore the run"
+                f"{special[0]}: damaged checkpoint (not a regular file); remove it or restore the"
+                " run"
             )
         self.path = path
         newest: Any = ocp.training.preservation_policies.LatestN(KEPT)
@@ -85,12 +86,14 @@ class Checkpoints:
                 sync_names(self.path.parent)
         except Exception as error:  # as in `load`
             raise InputError(
-                f"{self.path / str(step)}: cannot be written to ({_reason(error)}); make room, or name"
-                " another folder"
+                f"{self.path / str(step)}: cannot be written to ({_reason(error)}); make room, or"
+                " name another folder"
             ) from error
 
     def load(self, shapes: Any) -> Any:
-        """The newest checkpoint, on the default device; on the first of each process where there are several.
+        """Return the newest checkpoint, on the default device or each process's first.
+
+        The latter holds where there are several processes.
 
         Args:
             shapes: its structure, with `jax.ShapeDtypeStruct` leaves.
@@ -104,8 +107,8 @@ class Checkpoints:
         stored, digest = self._metadata(step)
         if stored and stored != _shapes(shapes):
             raise InputError(
-                f"{self.path / str(step)}: its weights are not those that the run's config.json describes;"
-                " one of the two is another run's: put the right one back"
+                f"{self.path / str(step)}: its weights are not those that the run's config.json"
+                " describes; one of the two is another run's: put the right one back"
             )
         first = [jax.local_devices(process)[0] for process in range(jax.process_count())]
         sharding = NamedSharding(Mesh(np.array(first), ("process",)), PartitionSpec())
@@ -123,7 +126,8 @@ class Checkpoints:
             Exception
         ) as error:  # Orbax and TensorStore raise many kinds, each for a file they cannot use
             raise InputError(
-                f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__}); {self._way_out(step)}"
+                f"{self.path / str(step)}: damaged checkpoint ({type(error).__name__});"
+                f" {self._way_out(step)}"
             ) from error
         if state_digest(state) != digest:
             problem = "other weights than were saved" if digest else "no SHA-256 of its weights"
@@ -133,7 +137,10 @@ class Checkpoints:
         return state
 
     def _metadata(self, step: int) -> tuple[Shapes, str | None]:
-        """The arrays in a checkpoint by its own account, and their digest; nothing where unreadable."""
+        """Return a checkpoint's arrays by its own account and their digest, or nothing.
+
+        It is nothing where they are unreadable.
+        """
         try:
             found: Any = self._checkpointer.metadata(step)
             return _shapes(found.metadata), found.custom_metadata.get(_DIGEST)

@@ -40,7 +40,7 @@ def environment(*, command: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the package's source tree, with `-dirty` if it was changed; None outside a checkout."""
+    """Return the source tree's commit, with `-dirty` if changed; None outside a checkout."""
     folder = str(Path(__file__).parent)
     command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -62,7 +62,7 @@ def read_array(file: Path) -> np.ndarray:
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file, 64 hex digits: what a JSON file has of each array or table that it describes.
+    """Return the SHA-256 of a file, 64 hex digits, as JSON files keep it of arrays and tables.
 
     Raises:
         InputError: it cannot be read.
@@ -94,12 +94,12 @@ def write_json(file: Path, values: Any) -> None:
 
 
 def write_with_digest(file: Path, values: Mapping[str, Any]) -> None:
-    """Puts `values` in `file` as `write_json` does, and with them their digest, for `check_digest`."""
+    """Write `values` to `file` as `write_json` does, with their digest, for `check_digest`."""
     write_json(file, {**values, _DIGEST: _digest(values)})
 
 
 def check_digest(values: Mapping[str, Any]) -> None:
-    """Raises ValueError unless the values that a file holds are those that `write_with_digest` put there.
+    """Raise ValueError unless a file's values are those that `write_with_digest` wrote.
 
     For the end of a check: where a value makes no sense, to say so is the better message.
     """

@@ -8,8 +8,8 @@ from i3ad_jax.calibration.standardisation import Standardise
 from i3ad_jax.scoring.maps import POOLINGS
 
 Form = type | frozenset[str] | tuple["Form", ...] | Mapping[Any, "Form"] | None
-"""A type; one of some texts; any of some forms; an object by its keys, `...` standing for all others; null.
-A `float` is finite, and may be a whole number."""
+"""A type; one of some texts; any of some forms; an object by its keys, `...` standing for all
+others; null. A `float` is finite, and may be a whole number."""
 
 CHOICES: Mapping[Any, Form] = {
     "learned": {"problem": (str, None), ...: float},
@@ -23,7 +23,10 @@ CHOICES: Mapping[Any, Form] = {
 
 
 def misfit(value: Any, form: Form, *, name: str = "it") -> str | None:
-    """What a JSON value must be where it is not of a form, in a few words that begin with its name."""
+    """Describe what a JSON value must be, beginning with its name; None if it has the form.
+
+    The description is a few words long.
+    """
     if isinstance(form, tuple):
         problems = [misfit(value, one, name=name) for one in form]
         return problems[0] if all(problems) else None

@@ -1,8 +1,9 @@
 """Versions of the run folder's format, and how older ones are read.
 
-- 0: until version 0.1. No `run.json`; `config.json` holds the view and the generator that were chosen, and
-  `preprocessing.json` what networks see.
-- 1: `run.json` holds the format; `config.json` the settings asked for, and `plan.json` every choice.
+- 0: until version 0.1. No `run.json`; `config.json` holds the view and the generator that were
+  chosen, and `preprocessing.json` what networks see.
+- 1: `run.json` holds the format; `config.json` the settings asked for, and `plan.json` every
+  choice.
 """
 
 from typing import Any

@@ -38,6 +38,32 @@ def read_results(folder: RunFolder) -> RunResults:
     """
     results, config = read_json(folder.results), read_json(folder.config)
     again = f"python -m i3ad_jax.evaluate {folder.path} tests the run again"
+    kinds = _checked_kinds(results, folder, again=again)
+    try:
+        paths, found, defects, scores = _read_scores(folder, kinds, results["sha256"])
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{folder.scores}: cannot be read ({error}); {again}") from error
+    if len({*found.tolist()}) == 2 and any(
+        own["image_auroc"] is None for own in results["scores"].values()
+    ):
+        raise InputError(
+            f"{folder.results}: 'image_auroc' is null, but there are both classes; {again}"
+        )
+    try:
+        check_digest(results)
+    except ValueError as error:
+        raise InputError(f"{folder.results}: {error}; {again}") from error
+    return RunResults(
+        str(folder.path), without_digest(results), config, paths, found, defects, scores
+    )
+
+
+def _checked_kinds(results: Mapping[str, Any], folder: RunFolder, *, again: str) -> list[str]:
+    """Return the names of the scores in `results.json`, after a check of its form.
+
+    Raises:
+        InputError: it has another form, or its scores are not those of this version.
+    """
     with_u = {**_FORM, "u": (float, None)} if "u" in results else _FORM
     if problem := misfit(results, with_u):
         raise InputError(f"{folder.results}: {problem}; {again}")
@@ -52,35 +78,33 @@ def read_results(folder: RunFolder) -> RunResults:
         )
     if len({frozenset(own["per_defect"]) for own in results["scores"].values()}) != 1:
         raise InputError(f"{folder.results}: not all scores are of the same classes; {again}")
-    try:
-        with open_file(folder.scores) as opened:
-            content = opened.read()
-        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
-        if header != ["path", "label", "defect", *kinds]:
-            raise ValueError(f"its columns are not those of {folder.results.name}")
-        paths, labels, defects, *columns = zip(*rows, strict=True)
-        scores: dict[str, Any] = {
-            kind: np.array(column, np.float64) for kind, column in zip(kinds, columns, strict=True)
-        }
-        found = np.array(labels, np.int64)
-        if not (
-            np.isin(found, (0, 1)).all() and all(np.isfinite(own).all() for own in scores.values())
-        ):
-            raise ValueError("a label is neither 0 nor 1, or a score is not finite")
-        if content_hash(content) != results["sha256"].get(folder.scores.name):
-            raise ValueError("it has changed since it was written")
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{folder.scores}: cannot be read ({error}); {again}") from error
-    if len({*labels}) == 2 and any(
-        own["image_auroc"] is None for own in results["scores"].values()
+    return kinds
+
+
+def _read_scores(
+    folder: RunFolder, kinds: list[str], sha256: Mapping[str, str]
+) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...], dict[str, Any]]:
+    """Return paths, labels, defect classes and scores by kind, from `scores.csv`.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: its content is damaged or does not fit `results.json`.
+        csv.Error: it is not a CSV file.
+    """
+    with open_file(folder.scores) as opened:
+        content = opened.read()
+    header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
+    if header != ["path", "label", "defect", *kinds]:
+        raise ValueError(f"its columns are not those of {folder.results.name}")
+    paths, labels, defects, *columns = zip(*rows, strict=True)
+    scores: dict[str, Any] = {
+        kind: np.array(column, np.float64) for kind, column in zip(kinds, columns, strict=True)
+    }
+    found = np.array(labels, np.int64)
+    if not (
+        np.isin(found, (0, 1)).all() and all(np.isfinite(own).all() for own in scores.values())
     ):
-        raise InputError(
-            f"{folder.results}: 'image_auroc' is null, but there are both classes; {again}"
-        )
-    try:
-        check_digest(results)
-    except ValueError as error:
-        raise InputError(f"{folder.results}: {error}; {again}") from error
-    return RunResults(
-        str(folder.path), without_digest(results), config, paths, found, defects, scores
-    )
+        raise ValueError("a label is neither 0 nor 1, or a score is not finite")
+    if content_hash(content) != sha256.get(folder.scores.name):
+        raise ValueError("it has changed since it was written")
+    return paths, found, defects, scores

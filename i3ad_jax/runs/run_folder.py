@@ -33,17 +33,17 @@ from i3ad_jax.runs.formats import FORMAT
 from i3ad_jax.runtime.disk import make_folder, remove, remove_unfinished
 from i3ad_jax.settings import SettingError
 
-# Where commands write below a folder that they lock. Not all that is below: --out may be a folder with other
-# runs in it, in which commands may be at work.
+# Where commands write below a folder that they lock. Not all that is below: --out may be a folder
+# with other runs in it, in which commands may be at work.
 _WRITTEN_BELOW = ("checkpoints", "maps", "pictures", "samples", "statistics")
 
 
 class RunFolder:
     """Paths and small files of one run.
 
-    The results of another test of a run have such a folder too, complete but for the weights, to which
-    `weights.json` points. Every file but `metrics.jsonl`, which grows line by line, appears whole or not at
-    all, and stays through a power cut.
+    The results of another test of a run have such a folder too, complete but for the weights, to
+    which `weights.json` points. Every file but `metrics.jsonl`, which grows line by line, appears
+    whole or not at all, and stays through a power cut.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +113,8 @@ class RunFolder:
                 lock.acquire(timeout=0)
             except Timeout:
                 raise InputError(
-                    f"{self.path}: another command works in this folder; wait for it or name another one"
+                    f"{self.path}: another command works in this folder; wait for it or name"
+                    " another one"
                 ) from None
             for folder in ("", *_WRITTEN_BELOW):
                 remove_unfinished((self.path / folder).glob("*"))
@@ -130,7 +131,8 @@ class RunFolder:
         """The folder with the weights: this one, or the run that `weights.json` names.
 
         Raises:
-            InputError: that run is gone or has been trained further since, or `weights.json` is damaged.
+            InputError: that run is gone or has been trained further since, or `weights.json` is
+                damaged.
         """
         if not self.weights.exists():
             return self
@@ -145,11 +147,11 @@ class RunFolder:
         return run
 
     def point_to(self, run: "RunFolder") -> None:
-        """Says that the weights of these results are those of `run`, which may be results itself."""
+        """Record that the weights of these results are those of `run`, which may be results too."""
         source = run.source().path.resolve()
         write_json(self.weights, {"run": os.path.relpath(source, self.path.resolve())})
 
-    def read_config(self) -> Config:
+    def read_config(self) -> Config[Any, Any]:
         """Return the settings asked for, of which some may be automatic.
 
         Raises:
@@ -161,8 +163,8 @@ class RunFolder:
             commit = self._commit()
             use = f", or use the package at commit {commit}" if commit else ""
             raise InputError(
-                f"{self.config}: {error.setting} {error.problem}; not the settings of this version: train a"
-                f" new run{use}"
+                f"{self.config}: {error.setting} {error.problem}; not the settings of this version:"
+                f" train a new run{use}"
             ) from error
 
     def read_files(self) -> TrainingFiles:
@@ -180,7 +182,7 @@ class RunFolder:
             ) from error
 
     def write_plan(self, plan: Plan) -> None:
-        """Write a plan: format, files, mean image, choices with the SHA-256 of that image, and settings."""
+        """Write a plan: format, files, mean image, choices with its SHA-256, and settings."""
         write_json(self.format, {"format": FORMAT})
         write_json(self.files, plan.files.to_json())
         write_array(self.mean_image, plan.preprocessing.units.mean_image)
@@ -247,16 +249,15 @@ class RunFolder:
             raise InputError(f'{self.format}: damaged ("format" must be a number); train a new run')
         if version > FORMAT:
             raise InputError(
-                f"{self.format}: run format {version}, but this version of i3ad_jax reads formats up to"
-                f" {FORMAT}; upgrade i3ad_jax"
+                f"{self.format}: run format {version}, but this version of i3ad_jax reads formats"
+                f" up to {FORMAT}; upgrade i3ad_jax"
             )
         return version
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of `metrics.jsonl`, until one that is damaged: the last line may have been cut short.
+        """Return the rows of `metrics.jsonl` before the first damaged one.
 
-        Raises:
-            InputError: the file cannot be read.
+        The last line may have been cut short. Raises: InputError: the file cannot be read.
         """
         rows = []
         try:
@@ -291,7 +292,7 @@ class RunFolder:
         return commit if isinstance(commit, str) else None
 
 
-def read_config_file(file: Path) -> Config:
+def read_config_file(file: Path) -> Config[Any, Any]:
     """Return the settings in a JSON file, such as `config.json` of a run.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the test of a run found, as its folder holds it, and what follows from it at the thresholds."""
+"""Results of a run's test, as its folder holds them, and what follows at the thresholds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +56,10 @@ class RunResults:
         return [names[label][above] for label, above in pairs]
 
     def margins(self, kind: str) -> Float[np.ndarray, " n"]:
-        """How far each score is on the right side of its default threshold: least for the worst mistake."""
+        """Return each score's margin to its default threshold: least for the worst mistake.
+
+        It is positive on the right side.
+        """
         distance = self.scores[kind] - self.threshold(kind)
         return np.where(self.labels == 1, distance, -distance)
 

@@ -6,6 +6,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
+from i3ad_jax.cpu.eigen import eigen_options
+from i3ad_jax.cpu.switch import workarounds, workarounds_wanted
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -25,30 +28,18 @@ def jit(
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         @cache
-        def compiled() -> Any:
+        def compiled(_: bool) -> Any:  # one for each position of the switch
             return jax.jit(function, compiler_options={**compiler_options(), **level}, **options)
 
         @wraps(function)
         def call(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Result:
-            return compiled()(*arguments, **keywords)
+            return compiled(workarounds.value)(*arguments, **keywords)
 
         return call
 
     return decorate
 
 
-@cache
 def compiler_options() -> dict[str, str]:
-    """On a CPU, Eigen's convolutions in place of YNNPACK's: a generator 1.3 times as fast.
-
-    `benchmarks/README.md` has the measurement. YNNPACK can also crash or hang (jax-ml/jax#39257), so `jit`
-    compiles every program of the package. Empty on other devices, and where jaxlib knows no such option.
-    """
-    if jax.default_backend() != "cpu":
-        return {}
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    try:
-        jax.jit(lambda: 0, compiler_options=options).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return {}
-    return options
+    """Return the compiler options of the device in use: on a CPU those of `cpu.eigen`."""
+    return eigen_options() if workarounds_wanted(jax.default_backend()) else {}

@@ -26,28 +26,33 @@ class ThroughputSettings(Settings):
     test_batch_size: int = setting(8, minimum=1, maximum=16_384)
     """Images that go through the loop together, on all devices; it changes speed, not results."""
     queue_size: int = setting(64, minimum=1, maximum=65_536)
-    """Images given to the compiled loop at a time; a finished one makes room for the next. Like the batch
-    size it changes speed, memory and how often the progress bar moves, not results."""
+    """Images given to the compiled loop at a time; a finished one makes room for the next. Like the
+    batch size it changes speed, memory and how often the progress bar moves, not results."""
 
 
 def use_every_core() -> None:
-    """Makes each core of the processor a device of JAX's, unless the user has said how many there are.
+    """Make each processor core a device of JAX, unless the user has set the number of devices.
 
-    One program leaves cores idle wherever one of its operations ends; two of them fill each other's gaps
-    (`benchmarks/README.md` has the measurement). A program for one device still has the threads of all cores.
-    To be called before JAX is used.
+    One program leaves cores idle wherever one of its operations ends; two of them fill each other's
+    gaps (`benchmarks/README.md` has the measurement). A program for one device still has the
+    threads of all cores. To be called before JAX is used.
     """
     if jax.config.jax_num_cpu_devices < 1:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
+def count_devices(process: int) -> int:
+    """Return the number of devices of a process."""
+    return len(jax.local_devices(process))
+
+
 def devices_for(num_images: int, *, together: int) -> int:
-    """How many devices to shard a queue over, of whose images `together` are worked on at a time."""
+    """Return the number of devices to shard a queue over, `together` images worked on at a time."""
     return min(jax.local_device_count(), together, num_images)
 
 
 def copied_to(devices: int, arrays: Results) -> Results:
-    """The same arrays on each of this process's first `devices` devices, for a program that runs on them."""
+    """Copy arrays to this process's first `devices` devices, for a program that runs on them."""
     return jax.device_put(arrays, NamedSharding(_own_mesh(devices), PartitionSpec()))
 
 
@@ -75,7 +80,7 @@ def own_part(array: np.ndarray, *, axis: int) -> np.ndarray:
 
 
 def sharded(part: np.ndarray, *, devices: int, axis: int) -> Array:
-    """The array of which each process gives its part; each of `devices` devices has its part of an axis."""
+    """Return the array of all processes' parts; each of `devices` devices has part of an axis."""
     sharding = NamedSharding(_mesh(devices), PartitionSpec(*[None] * axis, _AXIS))
     return jax.make_array_from_process_local_data(sharding, part)
 
@@ -92,13 +97,14 @@ def shard_over_devices(
     count: int | Int[Array, ""],
     devices: int,
 ) -> Results:
-    """What `function(images, count)` gives, every device of this process working on a shard of the images.
+    """Return `function(images, count)`, computed by this process's devices, a shard each.
 
-    Image i goes to device i modulo their number, so that all have work whatever the count; no device waits
-    for another before its shard is done.
+    Image i goes to device i modulo their number, so that all have work whatever the count; no
+    device waits for another before its shard is done.
 
     Args:
-        function: from images and the number of them that mean something to arrays with a row for each image.
+        function: from images and the number of them that mean something to arrays with a row for
+            each image.
         images: a pytree of arrays with a row for each image.
         count: how many of them mean something.
         devices: how many to shard them over.

@@ -1,7 +1,7 @@
-"""Files and folders that survive a power cut: what is written, renamed or removed waits for the disk.
+"""Files and folders that survive a power cut: writes, renames and removals wait for the disk.
 
-A write alone waits for nothing: the system keeps it in memory for some seconds. A rename can reach the disk
-before the content of the file does, and leave an empty file in the place of a whole one.
+A write alone waits for nothing: the system keeps it in memory for some seconds. A rename can reach
+the disk before the content of the file does, and leave an empty file in the place of a whole one.
 """
 
 import errno
@@ -98,7 +98,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(paths: Iterable[Path]) -> None:
-    """Removes those of the files and folders that a process was writing; it must have been killed."""
+    """Remove the files and folders that a killed process was writing."""
     for path in [path for path in paths if _UNFINISHED.fullmatch(path.name)]:
         _remove(path)
 

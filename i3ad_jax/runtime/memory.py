@@ -29,16 +29,16 @@ def check_room(needed: int, *, lower: dict[str, int]) -> None:
     if needed > room:
         settings = " or ".join(f"{flag(name)} {value}" for name, value in lower.items())
         raise InputError(
-            f"{settings}: needs {needed / 2**30:.1f} GiB of memory at least, and {room / 2**30:.1f} GiB are"
-            " free; lower it"
+            f"{settings}: needs {needed / 2**30:.1f} GiB of memory at least, and {room / 2**30:.1f}"
+            " GiB are free; lower it"
         )
 
 
 def free_memory() -> int:
     """Bytes that this process may take without others being moved out of memory, about.
 
-    On Linux what the system says is available, within the limit of a container; elsewhere half of what the
-    computer has.
+    On Linux what the system says is available, within the limit of a container; elsewhere half of
+    what the computer has.
     """
     try:
         lines = dict(line.split(":", 1) for line in _SYSTEM.read_text().splitlines())

@@ -24,8 +24,8 @@ HEARTBEAT_SECONDS = 30  # after so long without a sign of life a process counts 
 SHUTDOWN_SECONDS = 30  # that a process waits for the others at its end
 ROWS_AT_ONCE = 64  # that processes exchange: they pass through the memory of devices
 _LOST_LINE = (
-    "error: another process of this training has not come, has ended or cannot be reached: see what it says,"
-    " then start all of them again, with --resume if the run has begun"
+    "error: another process of this training has not come, has ended or cannot be reached: see what"
+    " it says, then start all of them again, with --resume if the run has begun"
 )
 # What JAX's errors say when another process is lost, and not this one's memory or program at fault.
 _LOST = re.compile(
@@ -38,15 +38,18 @@ class Processes:
     """Which processes train together, and which of them this is."""
 
     coordinator: str | None = None
-    """To train in several processes, on one machine or several: HOST:PORT of process 0, the same in all; or
-    auto under SLURM, Open MPI, Kubernetes or on Cloud TPUs, where JAX finds all three of these out."""
+    """To train in several processes, on one machine or several: HOST:PORT of process 0, the same in
+    all; or auto under SLURM, Open MPI, Kubernetes or on Cloud TPUs, where JAX finds all three of
+    these out."""
     num_processes: int | None = None
-    """How many processes train together; each is started with the same command but for --process-id."""
+    """How many processes train together; each is started with the same command but for
+    --process-id."""
     process_id: int | None = None
-    """Which of them this is, from 0. Process 0 writes the run, which must be on a file system of all."""
+    """Which of them this is, from 0. Process 0 writes the run, which must be on a file system of
+    all."""
 
     def join(self) -> None:
-        """Meets the other processes; nothing without a coordinator. To be called before JAX is used.
+        """Meet the other processes, if there is a coordinator. To be called before JAX is used.
 
         Raises:
             InputError: the flags do not fit together, or the others were not found.
@@ -82,7 +85,8 @@ class Processes:
         elif self.coordinator == AUTO:
             if numbers != (None, None):
                 raise InputError(
-                    "--coordinator auto: finds --num-processes and --process-id itself; leave them out"
+                    "--coordinator auto: finds --num-processes and --process-id itself; leave them"
+                    " out"
                 )
         elif (
             not (found := re.fullmatch(r".+:(\d{1,5})", self.coordinator))
@@ -93,7 +97,8 @@ class Processes:
             )
         elif self.num_processes is None or self.process_id is None:
             raise InputError(
-                f"--coordinator {self.coordinator}: needs --num-processes and --process-id (or is auto)"
+                f"--coordinator {self.coordinator}: needs --num-processes and --process-id (or is"
+                " auto)"
             )
         elif not 0 <= self.process_id < self.num_processes:
             raise InputError(
@@ -212,7 +217,10 @@ def _text_of(process: int, text: str) -> str:
 
 
 def _relay_native_output() -> None:
-    """Python keeps its streams; what native libraries print goes through `relay`, from all of them."""
+    """Relay what native libraries print through `relay`, from all of them.
+
+    Python keeps its streams.
+    """
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         stream.flush()

@@ -1,7 +1,7 @@
 """Any number of images through a compiled program of one shape, queue by queue."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -10,14 +10,28 @@ from tqdm import tqdm
 Results = TypeVar("Results")
 
 
+@runtime_checkable
+class ProgressBar(Protocol):
+    """A progress bar, such as tqdm's."""
+
+    @property
+    def n(self) -> float:
+        """Number of images done."""
+        ...
+
+    def update(self, n: float) -> object:
+        """Add so many to it."""
+        ...
+
+
 def by_queues(
     function: Callable[[Any, int], Results], images: Any, *, size: int, label: str | None = None
 ) -> Results:
     """What `function` gives for all images, as NumPy arrays.
 
     Args:
-        function: from a queue of `size` rows, and how many of them mean something, to a pytree of arrays with
-            a row for each.
+        function: from a queue of `size` rows, and how many of them mean something, to a pytree of
+            arrays with a row for each.
         images: a pytree of arrays with a row for each image; at least one.
         size: rows of a queue; the last one is filled up by copies.
         label: of the progress bar; without one there is none.

@@ -1,7 +1,8 @@
 """A process of its own that reads what native libraries print in another, which they may end by it.
 
-JAX's coordination service ends a process whose partner is lost from its own threads, after pages about it:
-nothing in that process can say it in one line. This one outlives it. It runs by its path, without JAX.
+JAX's coordination service ends a process whose partner is lost from its own threads, after pages
+about it: nothing in that process can say it in one line. This one outlives it. It runs by its path,
+without JAX.
 """
 
 import os
@@ -13,7 +14,8 @@ FATAL = b"JAX distributed service detected fatal errors"
 LAST_WORD = b"error: "  # begins the line by which the process itself says why it ends
 _HEADER = re.compile(rb"[IWEF]\d{4} [\d:.]+ +\d+ (?P<file>[\w.]+):\d+\]")
 _SERVICE = re.compile(rb"coordination_|preemption_|client\.h|distributed_")
-# Gloo's greetings, written in pieces by several threads at once: a line may be left with a number alone.
+# Gloo's greetings, written in pieces by several threads at once: a line may be left with a number
+# alone.
 _CHATTER = re.compile(rb"\[Gloo\]|is connected to|peer ranks|^[\d\s]*$")
 
 
@@ -39,7 +41,7 @@ def relayed(lines: Iterable[bytes], lost: bytes) -> Iterator[bytes]:
 
 
 def main() -> None:
-    """Relays standard input to standard error; the only argument is the line about a lost process."""
+    """Relay standard input to standard error; the argument is the line about a lost process."""
     output = sys.stderr.buffer
     for line in relayed(sys.stdin.buffer, os.fsencode(sys.argv[1]) + b"\n"):
         output.write(line)

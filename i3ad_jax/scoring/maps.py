@@ -1,7 +1,9 @@
-"""The anomaly scores: how each compares an image with its reconstruction. A new one is a function and a row.
+"""The anomaly scores, each a comparison of an image with its reconstruction.
 
-A score has a map, higher where a pixel looks more anomalous, and an image score made of the map. Calibrated
-scores are made of the maps of others: see `calibration/standardisation.py`.
+To add one: a function and a row.
+
+A score has a map, higher where a pixel looks more anomalous, and an image score made of the map.
+Calibrated scores are made of the maps of others: see `calibration/standardisation.py`.
 """
 
 import math
@@ -16,6 +18,7 @@ import numpy as np
 import scipy
 from jaxtyping import Array, Float
 
+from i3ad_jax.errors import InputError
 from i3ad_jax.scoring.multi_scale import multi_scale
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 from i3ad_jax.shapes import AnyArray, Image, Map
@@ -99,40 +102,65 @@ def _segmentation(pair: Pair, _: SsimSettings) -> Map:
     return pair.segmentation
 
 
-PLAIN = (
+def _calibrated(score: Score) -> Score:
+    """The calibrated score that is made of a plain one."""
+    name, label = f"{score.name}_calibrated", f"{score.label} calibrated"
+    return Score(name, label, None, 10.0, calibrated=False, needs=score.needs, source=score.name)
+
+
+PLAIN = [
     Score("l2", "L2", _l2, heat_limit=0.25),
     Score("ssim", "SSIM", _ssim, heat_limit=1.0),
     Score("ms_ssim", "MS-SSIM", _ms_ssim, heat_limit=1.0),
     Score("l2_ld", "L2 + L_D", _l2_ld, heat_limit=0.25, calibrated=False, needs="features"),
     Score("segmentation", "Segmentation", _segmentation, heat_limit=1.0, needs="segmentation"),
-)
+]
 # Of each calibrated map ten standard deviations are the hottest colour.
-CALIBRATED = tuple(
-    Score(
-        f"{s.name}_calibrated",
-        f"{s.label} calibrated",
-        None,
-        10.0,
-        calibrated=False,
-        needs=s.needs,
-        source=s.name,
-    )
-    for s in PLAIN
-    if s.calibrated
-)
+CALIBRATED = [_calibrated(score) for score in PLAIN if score.calibrated]
 COMBINED = Score("combined", "Combined", None, 10.0, calibrated=False)
 """Its map is the mean of all calibrated maps."""
 SCORES = {score.name: score for score in (*PLAIN, *CALIBRATED, COMBINED)}
 
 Pooling = Literal["top_1", "top_01", "peak", "mean"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
-"""The first is preferred where planted defects do not clearly tell another: see `choose_pooling.py`."""
+"""The first is preferred where planted defects do not clearly tell another: see
+`choose_pooling.py`."""
 TOP_FRACTIONS = {"top_1": 0.01, "top_01": 0.001}
+NEEDS = ("features", "segmentation")  # that a method may give
 PEAK_SD = 1 / 128  # of the square root of a map's number of pixels: what a peak is smoothed by
 
 
+def register_score(score: Score) -> None:
+    """Add a score of your own to the table, and its calibrated score, for this process.
+
+    Register it before a detector is fitted or loaded: what was calibrated without it lacks it, and
+    a run that has it can be loaded only where it is registered. Compiled programs are dropped.
+
+    Args:
+        score: with a `map` that JAX can trace, for one image.
+
+    Raises:
+        InputError: there is such a score already, it has no `map`, or its `needs` is unknown.
+    """
+    added = [score, _calibrated(score)] if score.calibrated else [score]
+    if taken := [own.name for own in added if own.name in SCORES]:
+        raise InputError(f"score {taken[0]}: is in the table already; choose another name")
+    if score.map is None or score.source is not None:
+        raise InputError(f"score {score.name}: needs a map, and no source")
+    if score.needs not in (None, *NEEDS):
+        raise InputError(f"score {score.name}: needs {score.needs!r}, which is none of {NEEDS}")
+    PLAIN.append(score)
+    CALIBRATED.extend(added[1:])
+    SCORES.clear()
+    SCORES.update({own.name: own for own in (*PLAIN, *CALIBRATED, COMBINED)})
+    jax.clear_caches()  # of programs that were traced with the table as it was
+
+
 def plain_maps(pair: Pair, ssim: SsimSettings) -> dict[str, Map]:
-    """The map of each score of a pair that is not calibrated, by name; of one pair, to be `vmap`ped."""
+    """Return the map of each plain score of one pair, by name; to be `vmap`ped.
+
+    Plain scores are those that are not calibrated.
+    """
     return {
         score.name: score.map(pair, ssim)
         for score in PLAIN
@@ -145,9 +173,10 @@ def image_scores(maps: Float[AnyArray, "n h w"], pooling: Pooling) -> Float[AnyA
 
     Args:
         maps: of one score.
-        pooling: "mean" of the map (paper, section 3.1); the mean of its highest 1 % ("top_1") or 0.1 % of
-            pixels ("top_01"), at least one, so that a small defect counts as much as a large one; or the
-            "peak", the maximum of the smoothed map. Not in the paper but for the mean.
+        pooling: "mean" of the map (paper, section 3.1); the mean of its highest 1 % ("top_1") or
+            0.1 % of pixels ("top_01"), at least one, so that a small defect counts as much as a
+            large one; or the "peak", the maximum of the smoothed map. Not in the paper but for the
+            mean.
     """
     xp: Any = maps.__array_namespace__()
     number, height, width = maps.shape

@@ -1,6 +1,9 @@
-"""Anomaly maps at several scales (Zavrtanik et al. 2021, RIAD, there of gradients). Not in the paper.
+"""Anomaly maps at several scales. Not in the paper.
 
-What a reconstruction blurs or shifts a little differs at the finest scale alone, a defect at coarse ones too.
+Source: Zavrtanik et al. 2021 (RIAD), there of gradients.
+
+What a reconstruction blurs or shifts a little differs at the finest scale alone, a defect at coarse
+ones too.
 """
 
 from collections.abc import Callable
@@ -18,13 +21,14 @@ SMALLEST_SIDE = 16  # pixels; SSIM's window has 11
 def multi_scale(
     distance: Callable[[Image, Image], Map], image: Image, reconstruction: Image
 ) -> Map:
-    """The mean of the distance at the full size, at half of it, and so on: at most `NUM_SCALES` of them.
+    """Return the mean distance at full size, half of it, and so on: at most `NUM_SCALES` scales.
 
     A pixel of a coarser scale is the mean of four; coarse maps are enlarged linearly.
 
     Args:
         distance: gives a map of two images of one size.
-        image, reconstruction: in [-1, 1].
+        image: in [-1, 1].
+        reconstruction: of the image, in [-1, 1].
     """
     shape, maps = image.shape[:2], []
     for _ in range(NUM_SCALES):

@@ -1,10 +1,10 @@
-"""Area under the curves of defective pixels found over defect-free pixels found, for any number of pixels.
+"""Area under curves of defective over defect-free pixels found, for any number of pixels.
 
-Such an area is the mean, over the defective pixels, of the share of the curve's width at which the pixel is
-found. How many defect-free pixels lie above it, and how many tie with it, say that share. These numbers are
-sums over images: a block of images is read at a time, and its defect-free pixels are sorted as plain numbers,
-without indices or weights. So the memory needed does not grow with the number of images, and neither the
-size of the blocks nor their order changes a result.
+Such an area is the mean, over the defective pixels, of the share of the curve's width at which the
+pixel is found. How many defect-free pixels lie above it, and how many tie with it, say that share.
+These numbers are sums over images: a block of images is read at a time, and its defect-free pixels
+are sorted as plain numbers, without indices or weights. So the memory needed does not grow with the
+number of images, and neither the size of the blocks nor their order changes a result.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from scipy import ndimage
 
 from i3ad_jax.data.stored import Rows
 
-_PIXELS_AT_ONCE = 2**24  # that are read and sorted together
-_DEFECTIVE_AT_ONCE = 2**22  # that are ranked in one pass over all images; each takes some 80 bytes
+PIXELS_AT_ONCE = 2**24  # that are read and sorted together
+DEFECTIVE_AT_ONCE = 2**22  # that are ranked in one pass over all images; each takes some 80 bytes
 
 
 class PixelMetrics(NamedTuple):
@@ -34,7 +34,7 @@ def pixel_metrics(
     *,
     max_fpr: float = 0.3,
 ) -> list[PixelMetrics]:
-    """AUROC, and AUPRO up to `max_fpr`, of each of several subsets of the images, all read together.
+    """Return AUROC, and AUPRO up to `max_fpr`, of several subsets of images, read together.
 
     Args:
         masks: True on defective pixels.
@@ -56,7 +56,7 @@ def pixel_metrics(
         defective[rows] = np.count_nonzero(masks[rows], axis=(1, 2))
     normal = subsets.sum(axis=1) * np.prod(masks.shape[1:]) - subsets @ defective
     images = np.flatnonzero(defective)
-    chunk = (np.cumsum(defective[images]) - 1) // _DEFECTIVE_AT_ONCE
+    chunk = (np.cumsum(defective[images]) - 1) // DEFECTIVE_AT_ONCE
     sums = np.zeros((len(subsets), 2, 2))
     for number in np.unique(chunk):
         own = images[chunk == number]
@@ -75,8 +75,8 @@ def check_finite(scores: np.ndarray) -> None:
 
 
 def _blocks(images: Integer[np.ndarray, " m"], masks: Rows) -> Iterator[slice | np.ndarray]:
-    """Images, in ascending order, as many at a time as have about `_PIXELS_AT_ONCE` pixels."""
-    step = max(1, _PIXELS_AT_ONCE // max(1, int(np.prod(masks.shape[1:]))))
+    """Images, in ascending order, as many at a time as have about `PIXELS_AT_ONCE` pixels."""
+    step = max(1, PIXELS_AT_ONCE // max(1, int(np.prod(masks.shape[1:]))))
     for first in range(0, len(images), step):
         rows = images[first : first + step]
         neighbours = rows[-1] - rows[0] + 1 == len(rows)
@@ -91,10 +91,14 @@ def _sums(
     members: Bool[np.ndarray, "s k"],
     widths: Float[np.ndarray, "s 2"],
 ) -> Float[np.ndarray, "s 2 2"]:
-    """What the defective pixels of `images` add to each subset's two metrics: share found, and weight.
+    """Return what `images`' defective pixels add to the subsets' two metrics.
+
+    That is the share found, and the weight.
 
     Args:
-        masks, maps, subsets: as `pixel_metrics` takes them.
+        masks: as `pixel_metrics` takes them.
+        maps: as `pixel_metrics` takes them.
+        subsets: as `pixel_metrics` takes them.
         images: whose defective pixels are ranked, among the defect-free ones of all images.
         members: which of these pixels each subset has.
         widths: of the curve of each subset and metric, in defect-free pixels; 0 adds nothing.
@@ -116,7 +120,7 @@ def _sums(
 def _defective_pixels(
     masks: Rows, maps: Rows, images: Integer[np.ndarray, " m"]
 ) -> tuple[Num[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Score and region weight of each defective pixel of these images, in the order of the images."""
+    """Return score and region weight of each defective pixel, in the order of the images."""
     scores, weights = [], []
     for rows in _blocks(images, masks):
         block = masks[rows]
@@ -126,9 +130,10 @@ def _defective_pixels(
 
 
 def _region_weights(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, " k"]:
-    """1 / (size of its connected component) for each defective pixel, in the order of `maps[masks]`.
+    """Return 1 / (size of its component) for each defective pixel, in the order of `maps[masks]`.
 
-    With these weights the weighted fraction of defective pixels found is the per-region overlap.
+    A component is a connected one. With these weights the weighted fraction of defective pixels
+    found is the per-region overlap.
     """
     neighbours = np.zeros((3, 3, 3), int)
     neighbours[1] = 1  # a region never reaches into the image before or after
@@ -148,7 +153,9 @@ def _ranks(
     """How many defect-free pixels lie above each score, and how many at or above it.
 
     Args:
-        masks, maps, subsets: as `pixel_metrics` takes them.
+        masks: as `pixel_metrics` takes them.
+        maps: as `pixel_metrics` takes them.
+        subsets: as `pixel_metrics` takes them.
         scores: ascending.
         members: which scores each subset has.
 
@@ -172,9 +179,10 @@ def _ranks(
 def _found(
     above: Integer[np.ndarray, " k"], at_least: Integer[np.ndarray, " k"], width: float
 ) -> Float[np.ndarray, " k"]:
-    """The share of the curve's first `width` defect-free pixels at which each defective pixel is found.
+    """Return the share of the curve's width at which each defective pixel is found.
 
-    It is found at all that lie below it, and its part rises from 0 to 1 over those that tie with it.
+    The width is the curve's first `width` defect-free pixels. It is found at all that lie below it,
+    and its part rises from 0 to 1 over those that tie with it.
     """
     ties = at_least - above
     reached = np.clip(width - above, 0.0, ties)

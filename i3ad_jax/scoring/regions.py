@@ -29,7 +29,7 @@ class Region:
 
 
 def find_regions(anomaly_map: Float[np.ndarray, "h w"], threshold: float) -> list[Region]:
-    """Return the regions of 8-connected pixels above a threshold, the one with the highest peak first."""
+    """Return the regions of 8-connected pixels above a threshold, the highest peak first."""
     above = anomaly_map > threshold
     if not above.any():
         return []

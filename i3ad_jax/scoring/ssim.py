@@ -25,7 +25,8 @@ class SsimSettings(Settings):
     ssim_window: Literal["gaussian", "uniform"] = "gaussian"
     """Weights of the 11 x 11 SSIM window: Gaussian of standard deviation 1.5, or uniform."""
     ssim_constants: Literal["squared", "printed"] = "squared"
-    """SSIM's c1, c2: 0.01**2, 0.03**2 (Wang et al. 2004), or 0.01, 0.03 as the paper prints them."""
+    """SSIM's c1, c2: 0.01**2, 0.03**2 (Wang et al. 2004), or 0.01, 0.03 as the paper prints
+    them."""
     ssim_score: Literal["distance", "half"] = "distance"
     """Anomaly score of a pixel: 1 - SSIM, or half of it."""
 
@@ -35,13 +36,13 @@ SSIM_SETTINGS = frozenset(SsimSettings().flat())
 
 
 def ssim_anomaly(image: Image, settings: SsimSettings) -> Callable[[Image], Map]:
-    """A function that gives the SSIM anomaly score of each pixel of a reconstruction of `image`: a_i(x).
+    """Return a function for the SSIM anomaly score, a_i(x), of reconstructions of `image`.
 
-    The score lies in [0, 2]. The function is a pytree: it can be `vmap`ped over, indexed and carried by a
-    loop.
+    The function gives it for each pixel. The score lies in [0, 2]. The function is a pytree: it can
+    be `vmap`ped over, indexed and carried by a loop.
 
-    Deviation: the paper's section 2.3 writes a_i = SSIM but masks where a_i >= u; only 1 - SSIM (or half of
-    it) makes that mask what differs.
+    Deviation: the paper's section 2.3 writes a_i = SSIM but masks where a_i >= u; only 1 - SSIM (or
+    half of it) makes that mask what differs.
     """
     ssim = ssim_with(image, window=settings.ssim_window, constants=settings.ssim_constants)
     scale = 0.5 if settings.ssim_score == "half" else 1.0
@@ -56,7 +57,7 @@ def ssim_with(
     window: Literal["gaussian", "uniform"] = "gaussian",
     constants: Literal["squared", "printed"] = "squared",
 ) -> Callable[[Image], Map]:
-    """A function that gives the SSIM of an image with `reference` at each pixel, averaged over channels.
+    """Return a function for the SSIM with `reference` at each pixel, averaged over channels.
 
     The reference's own moments are computed here, once, however often the function is called.
 
@@ -66,8 +67,9 @@ def ssim_with(
         constants: c1 and c2, as `CONSTANTS` names them.
 
     Returns:
-        A function of an image of the reference's shape, in [-1, 1], to a float32 map in [-1, 1]; 1 means
-        equal. It works in float32 whatever the image's type. It is a pytree, whose leaves are the moments.
+        A function of an image of the reference's shape, in [-1, 1], to a float32 map in [-1, 1]; 1
+        means equal. It works in float32 whatever the image's type. It is a pytree, whose leaves are
+        the moments.
     """
     height, width, _ = reference.shape
     rows, columns = _window_matrix(height, window), _window_matrix(width, window)
@@ -78,7 +80,8 @@ def ssim_with(
         x = jnp.einsum("ij,jwc->iwc", rows, x, precision=lax.Precision.HIGHEST)
         return jnp.einsum("kw,iwc->ikc", columns, x, precision=lax.Precision.HIGHEST)
 
-    # Variances do not change with the origin, but lose fewer digits where it is near the intensities.
+    # Variances do not change with the origin, but lose fewer digits where it is near the
+    # intensities.
     origin = jnp.mean(_intensity(reference), axis=(0, 1))
     x0 = _intensity(reference) - origin
     mean0 = local_mean(x0)

@@ -11,11 +11,13 @@ FOCAL_WEIGHT, DICE_WEIGHT = 4.0, 0.3
 
 
 def segmentation_loss(logits: Maps, masks: Masks) -> Float[Array, ""]:
-    """Focal loss (Lin et al. 2017) over all pixels, and Dice loss (Milletari et al. 2016) of each image.
+    """Return a weighted sum of the focal loss over all pixels and the Dice loss of each image.
 
-    Few pixels are anomalous: the focal loss keeps the many easy ones from deciding, and the Dice loss does
-    not count normal pixels that are right. It has sums for Milletari et al.'s sums of squares, and 1 is
-    added above and below, so that it is 0 for an empty mask found empty.
+    Sources: Lin et al. 2017 (focal loss), Milletari et al. 2016 (Dice loss).
+
+    Few pixels are anomalous: the focal loss keeps the many easy ones from deciding, and the Dice
+    loss does not count normal pixels that are right. It has sums for Milletari et al.'s sums of
+    squares, and 1 is added above and below, so that it is 0 for an empty mask found empty.
 
     Args:
         logits: of the probability that a pixel is anomalous.

@@ -1,8 +1,9 @@
 """Synthetic defects, planted on normal images: examples to learn segmentation from.
 
-Zavrtanik et al. 2021 (DRAEM) paste textures of another data set through thresholded Perlin noise. Here
-everything comes from the training images themselves. All functions are pure and can be compiled. Scalars
-that are drawn together come from one key: each draw of its own takes a tenth of a second to compile.
+Zavrtanik et al. 2021 (DRAEM) paste textures of another data set through thresholded Perlin noise.
+Here everything comes from the training images themselves. All functions are pure and can be
+compiled. Scalars that are drawn together come from one key: each draw of its own takes a tenth of a
+second to compile.
 """
 
 import math
@@ -62,8 +63,9 @@ class Planted(NamedTuple):
 def plant_defects(key: PRNGKey, images: Images) -> Planted:
     """Plants a random defect on each image with probability `PLANTED`; the others stay as they are.
 
-    A defect is a ragged blob or a thin line, filled with a piece of this image or of another of the batch,
-    with a flat tone, or with the image itself at another brightness and contrast, at random opacity.
+    A defect is a ragged blob or a thin line, filled with a piece of this image or of another of the
+    batch, with a flat tone, or with the image itself at another brightness and contrast, at random
+    opacity.
 
     Args:
         key: the only source of randomness.
@@ -103,7 +105,7 @@ def _visible(change: Image) -> Bool[Array, "h w"]:
 
 
 def _blob_cover(key: PRNGKey, *, height: int, width: int) -> Map:
-    """Cover in [0, 1] of an ellipse whose outline smooth noise perturbs, with a hard or a soft edge."""
+    """Draw the cover in [0, 1] of an ellipse with a noisy outline and a hard or soft edge."""
     place_key, noise_key, scalars_key = jax.random.split(key, 3)
     y, x, radius = _place(place_key, height=height, width=width)
     noise = _smooth_noise(noise_key, height=height, width=width)
@@ -145,11 +147,15 @@ def _place(
 
 
 def _smooth_noise(key: PRNGKey, *, height: int, width: int) -> Map:
-    """White noise on a lattice of random spacing, interpolated bicubically; its standard deviation is 0.8."""
+    """Draw white noise on a lattice of random spacing, interpolated bicubically.
+
+    Its standard deviation is 0.8.
+    """
     spacing_key, noise_key = jax.random.split(key)
     side = _side(height, width)
     spacing = side * _log_scale(jax.random.uniform(spacing_key), MIN_SPACING, MAX_SPACING)
-    # As many points as the finest lattice needs, and those beyond the borders that interpolation needs.
+    # As many points as the finest lattice needs, and those beyond the borders that interpolation
+    # needs.
     lattice = [math.ceil(pixels / (side * MIN_SPACING)) + 3 for pixels in (height, width)]
     return jax.image.scale_and_translate(
         jax.random.normal(noise_key, lattice),
@@ -176,7 +182,7 @@ def _fill(key: PRNGKey, image: Image, other: Image, *, is_line: Bool[Array, ""])
 
 
 def _piece(key: PRNGKey, image: Image, *, zoom: Int[Array, ""]) -> Image:
-    """The image shifted cyclically and mirrored, along each axis at random, and enlarged `zoom` times."""
+    """Shift the image cyclically, mirror it, each axis at random, and enlarge it `zoom` times."""
     shifts, mirrored = jax.random.uniform(key, (2, 2))
 
     def source(axis: int) -> Int[Array, " n"]:
@@ -198,13 +204,14 @@ def _flat_fill(key: PRNGKey, image: Image) -> Image:
 
 
 def _tone(key: PRNGKey, image: Image) -> Float[Array, " c"]:
-    """A random grey that differs from the image's mean, or a colour as strong as the image's own are."""
+    """Draw a grey that differs from the image's mean, or a colour as strong as the image's own."""
     grey_key, colour_key = jax.random.split(key)
     choice, grey = jax.random.uniform(grey_key, (2,))
     grey = 2 * grey - 1
     contrast = grey - image.mean()
     away = jnp.where(jnp.abs(contrast) < MIN_CONTRAST, 2 * MIN_CONTRAST * jnp.sign(contrast), 0.0)
-    # On a grey image any colour would stand out; where colours differ from grey by a tenth, all may appear.
+    # On a grey image any colour would stand out; where colours differ from grey by a tenth, all may
+    # appear.
     chroma = jnp.mean(jnp.abs(image - image.mean(axis=-1, keepdims=True)))
     colour = jax.random.uniform(colour_key, image.shape[-1:], minval=-1.0)
     colour = colour.mean() + jnp.clip(10 * chroma, 0.0, 1.0) * (colour - colour.mean())

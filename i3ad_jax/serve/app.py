@@ -1,4 +1,4 @@
-"""The HTTP interface: scores and heat maps of uploaded images, health, metrics, and a page to try it.
+"""HTTP interface: scores and heat maps of uploaded images, health, metrics, and a test page.
 
 No path or name from a client is ever opened: images are the bytes of the request.
 """
@@ -85,7 +85,7 @@ class Results(BaseModel):
 
 
 class BoundedBodies:
-    """ASGI middleware that ends a request whose body grows too large, however long it says that it is."""
+    """ASGI middleware that ends a request whose body grows too large, whatever length it states."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
@@ -145,35 +145,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
     batcher = Batcher(detector, max_waiting=limits.max_waiting)
     monitoring = Monitoring(batcher)
     html = files("i3ad_jax.serve").joinpath("page.html").read_text(encoding="utf-8")
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        working = asyncio.create_task(batcher.work())
-        await batcher.score(
-            [_blank(detector)]
-        )  # compiles the program before the first client comes
-        yield
-        working.cancel()
-        with suppress(asyncio.CancelledError):
-            await working
-
-    # Their pages of documentation load scripts from elsewhere.
-    app = FastAPI(
-        title="i3ad_jax", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
-    )
-    app.add_middleware(BoundedBodies, max_bytes=1_000_000 * limits.max_megabytes)
-    app.middleware("http")(monitoring)
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return Response(status_code=400)
-
-    def check_token(request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if token is not None and not hmac.compare_digest(
-            given.encode(), f"Bearer {token}".encode()
-        ):
-            raise HTTPException(401, "needs the header Authorization: Bearer TOKEN")
+    app = _without_routes(detector, batcher, monitoring, limits)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -187,7 +159,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
         """Counters in Prometheus's format."""
-        check_token(request)
+        _check_token(request, token)
         return Response(
             prometheus.generate_latest(monitoring.registry),
             media_type=prometheus.CONTENT_TYPE_LATEST,
@@ -206,7 +178,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
 
         `output=heatmap` gives a PNG of the only image under the heat map of the score that decides.
         """
-        check_token(request)
+        _check_token(request, token)
         images = await _receive(request, limits)
         if output == "heatmap" and len(images) != 1:
             raise HTTPException(422, "a heat map is of one image")
@@ -221,6 +193,42 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
         )
 
     return app
+
+
+def _without_routes(
+    detector: Detector, batcher: Batcher, monitoring: Monitoring, limits: Limits
+) -> FastAPI:
+    """Return an application without routes, which bounds and counts requests and runs `batcher`."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        working = asyncio.create_task(batcher.work())
+        # Compiles the program before the first client comes.
+        await batcher.score([_blank(detector)])
+        yield
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+    # Their pages of documentation load scripts from elsewhere.
+    app = FastAPI(
+        title="i3ad_jax", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.add_middleware(BoundedBodies, max_bytes=1_000_000 * limits.max_megabytes)
+    app.middleware("http")(monitoring)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=400)
+
+    return app
+
+
+def _check_token(request: Request, token: str | None) -> None:
+    """Raise HTTPException 401 unless the request gives the token, if there is one."""
+    given = request.headers.get("authorization", "")
+    if token is not None and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        raise HTTPException(401, "needs the header Authorization: Bearer TOKEN")
 
 
 async def _receive(request: Request, limits: Limits) -> list[tuple[str, bytes]]:

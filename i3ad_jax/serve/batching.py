@@ -19,8 +19,8 @@ class OverloadedError(Exception):
 class Batcher:
     """Scores images in one thread, as many at once as the detector's program takes.
 
-    While the detector works on some images, those that come meanwhile gather; nothing waits for company.
-    Belongs to the event loop in which it is used.
+    While the detector works on some images, those that come meanwhile gather; nothing waits for
+    company. Belongs to the event loop in which it is used.
     """
 
     def __init__(self, detector: Detector, *, max_waiting: int) -> None:

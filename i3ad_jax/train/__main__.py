@@ -12,11 +12,11 @@ from i3ad_jax import command_line
 from i3ad_jax.config import DEFAULT_PRESET, Config, Test, Training, default_config
 from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.errors import InputError
-from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.run_folder import RunFolder, read_config_file
 from i3ad_jax.runtime.processes import Processes, agreed, from_first, is_first
-from i3ad_jax.settings import SettingError, flag
-from i3ad_jax.train.session import Interrupted, train_and_test
+from i3ad_jax.settings import SettingError
+from i3ad_jax.train.session import train_and_test
+from i3ad_jax.training.recorded import Interrupted, check_resumable
 
 PROGRAM = "python -m i3ad_jax.train"
 
@@ -34,10 +34,12 @@ class DefaultsFlags:
 
 @dataclass(frozen=True)
 class Flags(Generic[Training, Test]):
-    """Train on normal images, test on labelled ones, and write RUN/report.html, results.json and scores.csv.
+    """Train on normal images, test on labelled ones, and write the results to RUN.
 
-    Without any option: I3AD on the built-in textures, a quarter of an hour on two CPU cores; --preset quick
-    takes a few minutes.
+    They are in RUN/report.html, results.json and scores.csv.
+
+    Without any option: I3AD on the built-in textures, a quarter of an hour on two CPU cores;
+    --preset quick takes a few minutes.
     """
 
     settings: Config[Training, Test]
@@ -46,16 +48,16 @@ class Flags(Generic[Training, Test]):
     run: Path | None = None
     """Folder of the run; by default a new one under runs/."""
     resume: bool = False
-    """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may grow, and
-    f_anogan's, whose encoder trains in the last part of them, may not."""
+    """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may
+    grow, and f_anogan's, whose encoder trains in the last part of them, may not."""
     image_memory: float | None = None
-    """GiB that the images of a split, or the maps of the test, may take in memory; by default half of what is
-    free. More of them are read as they are needed, from where pack has put them or a temporary file in the
-    folder that TMPDIR names. It changes no result."""
+    """GiB that the images of a split, or the maps of the test, may take in memory; by default half
+    of what is free. More of them are read as they are needed, from where pack has put them or a
+    temporary file in the folder that TMPDIR names. It changes no result."""
     devices: int | None = None
-    """Devices of all processes that share the training: each takes its part of every batch, which it must
-    divide. By default one; of several processes as many as can. A run may go on with another number of them;
-    they change speed, and results by rounding alone."""
+    """Devices of all processes that share the training: each takes its part of every batch, which
+    it must divide. By default one; of several processes as many as can. A run may go on with
+    another number of them; they change speed, and results by rounding alone."""
     processes: Processes = field(default_factory=Processes)
 
 
@@ -83,14 +85,15 @@ def main(arguments: Sequence[str]) -> None:
         return
     if results is None:
         print(
-            f"\nNo test images: trained only. Score images by python -m i3ad_jax.predict {folder.path} ..."
+            "\nNo test images: trained only. Score images by python -m i3ad_jax.predict"
+            f" {folder.path} ..."
         )
     else:
         command_line.print_results(results, folder)
 
 
 def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:
-    """The flags over the preset's values, or over the run's own where it is resumed, and the run."""
+    """Return the flags over the values of the preset, or of the run if resumed, and the run."""
     first = command_line.parse_known(DefaultsFlags, arguments)
     if not first.resume:
         flags = _parse(arguments, _defaults(first))
@@ -108,9 +111,9 @@ def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:
         raise InputError(
             f"--run {folder.path}: holds results of a test; --run {trained} is what was trained"
         )
-    _check_resumable(stored.flat(), {"method": first.method or stored.method}, folder)
+    check_resumable(stored.flat(), {"method": first.method or stored.method}, folder)
     flags = _parse(arguments, stored)
-    _check_resumable(stored.flat(), flags.settings.flat(), folder)
+    check_resumable(stored.flat(), flags.settings.flat(), folder)
     return flags, folder
 
 
@@ -139,17 +142,6 @@ def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> Flags[Any, Any
     )
     source = absolute_source(flags.settings.data.data)
     return replace(flags, settings=flags.settings.with_settings({"data": source}))
-
-
-def _check_resumable(stored: dict[str, Any], asked: dict[str, Any], folder: RunFolder) -> None:
-    """Raises InputError unless the settings are the run's own, but for more training steps where it can."""
-    may_grow = METHODS[stored["method"]].steps_may_grow
-    for name, value in asked.items():
-        if value != stored[name] and not (name == "steps" and may_grow and value > stored[name]):
-            raise InputError(
-                f"{flag(name)} {value}: {folder.path} was trained with {flag(name)} {stored[name]};"
-                " leave it out or start a new run"
-            )
 
 
 def _new_folder(config: Config) -> Path:

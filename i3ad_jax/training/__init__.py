@@ -1,1 +1,2 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """Training as an iterator of steps."""

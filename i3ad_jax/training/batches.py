@@ -1,4 +1,7 @@
-"""Which squares of training images each step learns from, read ahead of it, and how they are augmented."""
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
+"""Batches of squares of training images: choice, reading ahead of each step, augmentation."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,8 +75,8 @@ class TrainingImages:
 
     They stay on the host, in memory or in a file.
 
-    Each epoch takes every image once, in an order of its own. What a step takes beyond its batch, for planted
-    defects, is drawn with replacement.
+    Each epoch takes every image once, in an order of its own. What a step takes beyond its batch,
+    for planted defects, is drawn with replacement.
     """
 
     def __init__(
@@ -105,7 +108,7 @@ class TrainingImages:
         return Draw(index, random.integers(0, free + 1, (len(index), 2)))
 
     def blocks(self, start: int, stop: int, *, devices: int = 1) -> Iterator[Block]:
-        """The blocks with the steps from `start` to before `stop`, each read while the last is in use.
+        """Yield the blocks of steps from `start` to before `stop`, reading the next one ahead.
 
         Each of the devices has its part of every batch.
         """
@@ -176,7 +179,12 @@ class Augmentation:
         return cls(jnp.asarray(units.centre), jnp.float32(units.scale), augment)
 
     def __call__(self, key: PRNGKey, squares: RawSquares) -> tuple[Images, Images]:
-        """Squares in levelled pixel values, mirrored and turned at random, and what is subtracted there."""
+        """Return augmented squares in levelled pixel values, and what is subtracted there.
+
+        They are mirrored and turned at random.
+
+        They are mirrored and turned.
+        """
         return jax.vmap(self._augment_one)(jax.random.split(key, len(squares.pixels)), squares)
 
     def _augment_one(

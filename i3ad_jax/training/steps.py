@@ -1,9 +1,12 @@
-"""Training as an iterator of steps, without disk, progress bars or signals: `train.session` adds these."""
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false
+"""Training as an iterator of steps, without disk, progress bars or signals (`recorded`)."""
 
-import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
@@ -18,19 +21,18 @@ from i3ad_jax.errors import DivergenceError, InputError
 from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.plan import Plan
-from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
+from i3ad_jax.preprocessing.units import to_units
 from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.runtime.devices import copied_to_all, own_copy, replicated
+from i3ad_jax.runtime.devices import copied_to_all, count_devices, replicated
 from i3ad_jax.runtime.processes import arrays_of_first, gathered
 from i3ad_jax.segmentation.planting import Planted, plant_defects
 from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
 from i3ad_jax.training.batches import BLOCK, Augmentation, Block, RawSquares, TrainingImages
 
-LOG = logging.getLogger(__name__)
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
 IMAGES_AT_ONCE = 5000  # that it is given, at most: their squares are in memory together
-CHECK_EVERY = 20  # steps between looks at the losses
+LOG_EVERY = 20  # steps between looks at the losses
 CALL_SECONDS = (
     0.5  # that a call of the compiled program takes, about: so long may Ctrl-C and a bar wait
 )
@@ -42,8 +44,8 @@ class Step(NamedTuple):
 
     Attributes:
         number: of steps that led to `state`.
-        state: what is learned so far, on all devices that share the training. The next step takes its
-            memory: copy what is to be kept.
+        state: what is learned so far, on all devices that share the training. The next step takes
+            its memory: copy what is to be kept.
         metrics: losses of this step.
     """
 
@@ -52,7 +54,7 @@ class Step(NamedTuple):
     metrics: Metrics
 
     def problem(self, *, weights: bool = True) -> str | None:
-        """The loss that has diverged, or `weights` that are not finite; waits for the step's end."""
+        """Name a diverged loss, or weights that are not finite; wait for the step's end."""
         for name, value in self.metrics.items():
             if not abs(float(value)) < DIVERGED:
                 return f"{name} = {float(value):g}"
@@ -63,13 +65,28 @@ class Step(NamedTuple):
         return f"a weight = {math.nan:g}"
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Training:
+    """Everything that is the same in all steps of a training. A pytree.
+
+    Attributes:
+        method: to train.
+        devices: number of devices that share every batch.
+        augmentation: from squares as they were read to those that are learned from.
+        key: of masks and planted defects; each step folds its number in.
+    """
+
+    method: Method = field(metadata={"static": True})
+    devices: int = field(metadata={"static": True})
+    augmentation: Augmentation
+    key: PRNGKey
+
+
 def training_steps(
-    method: Method,
+    plan: Plan,
     images: UInt8[Rows, "n h w 3"],
     *,
-    preprocessing: Preprocessing,
-    augment: Augment = "none",
-    seed: int,
     start: int = 0,
     state: State | None = None,
     every: Collection[int] = (1,),
@@ -77,28 +94,27 @@ def training_steps(
 ) -> Iterator[Step]:
     """The steps of a training, from the first or from where an earlier one ended.
 
-    Several steps are one call of a compiled program, which saves the time that every call takes to get its
-    memory; how many are together changes no bit. Step i draws its batch, squares and masks by the seed and i
-    alone, so a training that was interrupted ends in the same bits as one that was not. The images stay on
-    the host, or in a file; those of the next steps are read ahead. A method that learns at once takes one
-    step, from all images or `IMAGES_AT_ONCE` of them.
+    Several steps are one call of a compiled program, which saves the time that every call takes to
+    get its memory; how many are together changes no bit. Step i draws its batch, squares and masks
+    by the seed and i alone, so a training that was interrupted ends in the same bits as one that
+    was not. The images stay on the host, or in a file; those of the next steps are read ahead. A
+    method that learns at once takes one step, from all images or `IMAGES_AT_ONCE` of them.
 
     Args:
-        method: to train.
+        plan: of the training.
         images: normal images of the working size.
-        preprocessing: what the networks see of them.
-        augment: how training images are mirrored and turned.
-        seed: of weights, batches, squares, masks and planted defects.
         start: number of steps that led to `state`.
         state: to go on from; None for fresh weights. It is donated.
-        every: what is yielded are steps whose number is a multiple of one of these, the last step, and where
-            steps are slow others in between, so that `CALL_SECONDS` pass at most.
-        devices: that share every batch, as `choose_devices` takes them: each has its part of the images, and
-            all weights. The result is that of one device but for rounding.
+        every: what is yielded are steps whose number is a multiple of one of these, the last step,
+            and where steps are slow others in between, so that `CALL_SECONDS` pass at most.
+        devices: that share every batch, as `choose_devices` takes them: each has its part of the
+            images, and all weights. The result is that of one device but for rounding.
 
     Raises:
-        InputError: there are too few images for the method's settings, or a batch cannot be shared so.
+        InputError: there are too few images for the method's settings, or a batch cannot be shared
+            so.
     """
+    method, preprocessing, seed = plan.method, plan.preprocessing, plan.config.seed
     devices = choose_devices(method.batch_sizes(method.training), devices)
     if not isinstance(method.training, StepSettings):
         if start == 0:
@@ -112,7 +128,8 @@ def training_steps(
     init_key, step_key = jax.random.split(jax.random.key(seed))
     state = arrays_of_first(fresh_state(init_key, method)) if state is None else state
     state = copied_to_all(devices, state)
-    augmentation = copied_to_all(devices, Augmentation.of(preprocessing, augment))
+    augmentation = Augmentation.of(preprocessing, plan.config.preprocessing.augment)
+    training = Training(method, devices, copied_to_all(devices, augmentation), step_key)
     drawn = TrainingImages(
         images,
         preprocessing,
@@ -124,132 +141,102 @@ def training_steps(
     for block in drawn.blocks(start, settings.steps, devices=devices):
         end = min(int(block.first) + BLOCK, settings.steps)
         if number == start and jax.process_count() > 1:
-            # No step: each compiles in its own time, as a process waits for another in a program for 30 s.
-            state, _ = _run_steps(
-                method, devices, state, block, augmentation, start, start, step_key
-            )
+            # No step: each compiles in its own time, as a process waits for another in a program
+            # for 30 s.
+            state, _ = run_steps(training, state, block, start, start)
             gathered(start)
         while number < end:
             stop = min(
                 number + count, end, *((number // multiple + 1) * multiple for multiple in every)
             )
             clock = time.perf_counter()
-            state, metrics = jax.block_until_ready(
-                _run_steps(method, devices, state, block, augmentation, number, stop, step_key)
-            )
+            state, metrics = run_steps(training, state, block, number, stop)
+            jax.block_until_ready((state, metrics))
             count = max(1, int(CALL_SECONDS * (stop - number) / (time.perf_counter() - clock)))
             count = gathered(count)[0]  # all processes make the same calls
             number = stop
             yield Step(number, state, metrics)
 
 
-def steps_of_plan(
-    plan: Plan,
-    images: UInt8[Rows, "n h w 3"],
-    *,
-    start: int = 0,
-    state: State | None = None,
-    every: Collection[int] = (1,),
-    devices: int | None = None,
-) -> Iterator[Step]:
-    """Return the steps of a plan's training; other arguments and errors as for `training_steps`."""
-    return training_steps(
-        plan.method,
-        images,
-        preprocessing=plan.preprocessing,
-        augment=plan.config.preprocessing.augment,
-        seed=plan.config.seed,
-        start=start,
-        state=state,
-        every=every,
-        devices=devices,
-    )
-
-
-def last_step(
+def checked_steps(
     plan: Plan,
     images: UInt8[Rows, "n h w 3"],
     *,
     devices: int | None = None,
     progress: bool = False,
-    on_step: Callable[[Step], None] | None = None,
-) -> Step:
-    """Return the end of a training.
+) -> Iterator[Step]:
+    """Yield the steps of a plan's training that leave nothing on disk.
 
     Args:
         plan: of the training.
         images: those that are trained on, of the working size.
         devices: as for `training_steps`.
         progress: show a progress bar.
-        on_step: called with some steps, one in `CHECK_EVERY` at least, and with the last one.
+
+    Yields:
+        Some steps, one in `LOG_EVERY` at least, and the last one.
 
     Raises:
         DivergenceError: a loss or a weight is too large or not finite.
         InputError: there are too few images for the method's settings.
     """
-    total, last = getattr(plan.method.training, "steps", 1), None
-    steps = steps_of_plan(plan, images, every=(CHECK_EVERY,), devices=devices)
+    total = num_steps(plan.method)
     with tqdm(desc="train", total=total, unit="step", disable=not progress) as bar:
-        for last in steps:
-            if problem := last.problem(weights=last.number == total):
-                raise DivergenceError(last.number, problem)
-            losses = ", ".join(f"{name} {float(value):.4g}" for name, value in last.metrics.items())
-            LOG.info("step %d of %d: %s", last.number, total, losses)
-            if on_step is not None:
-                on_step(last)
-            bar.update(last.number - bar.n)
-    assert last is not None  # there is at least one step
-    return last._replace(state=own_copy(last.state))
+        for step in training_steps(plan, images, every=(LOG_EVERY,), devices=devices):
+            if problem := step.problem(weights=step.number == total):
+                raise DivergenceError(step.number, problem)
+            bar.update(step.number - bar.n)
+            yield step
 
 
-@jit(static_argnums=(0, 1), donate_argnums=2)
-def _run_steps(
-    method: Method,
-    devices: int,
+def num_steps(method: Method) -> int:
+    """Return the number of training steps: one of a method that learns at once."""
+    return method.training.steps if isinstance(method.training, StepSettings) else 1
+
+
+@jit(donate_argnums=1)
+def run_steps(
+    training: Training,
     state: State,
     block: Block,
-    augmentation: Augmentation,
     start: int | Int[Array, ""],
     stop: int | Int[Array, ""],
-    key: PRNGKey,
 ) -> tuple[State, Metrics]:
     """Training steps as one program: the state after step `stop`, and that step's metrics.
 
     The state is donated: the new one takes its memory.
     """
 
-    @jax.jit  # traced once, for the shapes and for the loop
+    @jax.jit  # for the shapes and for the loop
     def step(index: Int[Array, ""], state: State) -> tuple[State, Metrics]:
         batch, to_plant = (
             squares[index - block.first] for squares in (block.batches, block.to_plant)
         )
-        stepped = _step(
-            method, state, batch, to_plant, augmentation, jax.random.fold_in(key, index)
-        )
-        return replicated(stepped, devices=devices)
+        stepped = _step(training, state, batch, to_plant, jax.random.fold_in(training.key, index))
+        return replicated(stepped, devices=training.devices)
 
-    shapes = jax.eval_shape(step, jnp.int32(0), state)[1]
+    def next_step(index: Int[Array, ""], last: tuple[State, Metrics]) -> tuple[State, Metrics]:
+        return step(index, last[0])
+
+    shapes: Metrics = jax.eval_shape(step, jnp.int32(0), state)[1]
     none = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
     first, last = jnp.int32(start), jnp.int32(stop)
-    return lax.fori_loop(first, last, lambda index, carry: step(index, carry[0]), (state, none))
+    return lax.fori_loop(first, last, next_step, (state, none))
 
 
 def _step(
-    method: Method,
-    state: State,
-    batch: RawSquares,
-    to_plant: RawSquares,
-    augmentation: Augmentation,
-    key: PRNGKey,
+    training: Training, state: State, batch: RawSquares, to_plant: RawSquares, key: PRNGKey
 ) -> tuple[State, Metrics]:
     """One training step."""
+    method, augmentation = training.method, training.augmentation
     batch_key, plant_key, defect_key, method_key = jax.random.split(key, 4)
     pixels, centre = augmentation(batch_key, batch)
-    normal, planted = (pixels - centre) / augmentation.scale, None
+    normal, planted = to_units(pixels, centre, augmentation.scale), None
     if method.num_planted:
         pixels, centre = augmentation(plant_key, to_plant)
         defective = plant_defects(defect_key, pixels)
-        planted = Planted((defective.images - centre) / augmentation.scale, defective.masks)
+        defective_images = to_units(defective.images, centre, augmentation.scale)
+        planted = Planted(defective_images, defective.masks)
     return method.step(state, Batch(normal, planted), method_key)
 
 
@@ -264,7 +251,7 @@ def choose_devices(batches: Mapping[str, int], asked: int | None) -> int:
         InputError: so many are not there, or do not divide each batch, or the processes not them.
     """
     processes = jax.process_count()
-    there = processes * min(len(jax.local_devices(process)) for process in range(processes))
+    there = processes * min(map(count_devices, range(processes)))
 
     def problem(devices: int) -> str | None:
         if not processes <= devices <= there:

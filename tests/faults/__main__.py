@@ -98,7 +98,8 @@ def table(results: list[Result]) -> str:
 def _miss(result: Result, seed: int) -> str:
     again = f"python -m tests.faults --seed {seed} --keep KEPT --only {result.case.name!r}"
     return (
-        f"{result.outcome}, not {result.case.expected}: {result.case.name} ({result.seconds:.1f} s)\n"
+        f"{result.outcome}, not {result.case.expected}: "
+        f"{result.case.name} ({result.seconds:.1f} s)\n"
         f"  {result.detail[:400]}\n  i3ad {' '.join(result.case.command)[:200]!r}\n  {again}"
     )
 

@@ -59,7 +59,8 @@ class Case:
         name: unique; what stands before the first slash is its group.
         command: the arguments of `i3ad`; `python` files are relative to the case's folder.
         expected: how it must end.
-        named: what the line of a refusal has to name; a word of it is enough where there are several.
+        named: what the line of a refusal has to name; a word of it is enough where there are
+            several.
         prepare: makes its files.
         environment: variables to set, or to take away where they are None.
         limits: of resources, by their names in `resource`, in bytes or files.
@@ -145,7 +146,7 @@ def judge(
 
 
 def _not_finite(table: Path) -> bool:
-    """Whether a score in a table is infinite or no number; rows of images that were not used have none."""
+    """Return whether a score in a table is not finite; rows of unused images have no score."""
     with table.open(encoding="utf-8", newline="") as rows:
         cells = [cell.lower() for row in csv.reader(rows) for cell in row]
     return not {"nan", "inf", "-inf"}.isdisjoint(cells)

@@ -1,8 +1,9 @@
-"""Damages every file of a run, a half-trained run, a pack and an export at each twentieth of its length.
+"""Damages every file of a run, a half-trained run, a pack and an export at places all along it.
 
-`python -m tests.faults.damage` flips a bit, cuts the file or zeroes 64 bytes there, and reads all again.
-It must be refused or give the very same scores, data or end of the training. The table has a row for each
-file; what gave something else is printed, with what to type to see it again, and the exit code is 1.
+`python -m tests.faults.damage` flips a bit, cuts the file or zeroes 64 bytes at each twentieth of
+its length, and reads all again. It must be refused or give the very same scores, data or end of the
+training. The table has a row for each file; damage that changed a result is printed with the
+command that repeats it, and the exit code is 1.
 """
 
 import argparse

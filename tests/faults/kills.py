@@ -1,10 +1,10 @@
 """Kills commands at random moments, goes on as a user would, compares with what was never stopped.
 
-`python -m tests.faults.kills --kills 100 --seed 0` prints a line for each kill and a table, and exits with 1
-where a command ended otherwise than in the bits of one that nothing stopped, or left something behind.
-Besides `--kills` by SIGKILL, which no process can answer, there are `--stops` by SIGTERM and Ctrl-C. Moments
-are uniform over the time of the command, or before one of its changes to files, or after a checkpoint's
-temporary folder has appeared.
+`python -m tests.faults.kills --kills 100 --seed 0` prints a line for each kill and a table, and
+exits with 1 where a command ended otherwise than in the bits of one that nothing stopped, or left
+something behind. Besides `--kills` by SIGKILL, which no process can answer, there are `--stops` by
+SIGTERM and Ctrl-C. Moments are uniform over the time of the command, or before one of its changes
+to files, or after a checkpoint's temporary folder has appeared.
 """
 
 import argparse
@@ -37,7 +37,8 @@ class Moment(NamedTuple):
 
     Attributes:
         kind: time, change or save.
-        number: of the change to files before which, or the temporary folder of a checkpoint after which.
+        number: of the change to files before which, or the temporary folder of a checkpoint after
+            which.
         seconds: after that, or after the start.
     """
 
@@ -158,7 +159,7 @@ def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
 def _with_intruder(
     trial: Trial, folder: Path, command: tuple[str, ...], seconds: float, chain: Chain
 ) -> Ended:
-    """Starts a command, and while it works another one there, which must be refused; kills the first."""
+    """Starts a command and another one in its folder, which must be refused; kills the first."""
     first = trial.start(folder, command)
     lock = folder / "work/out/.lock"
     began = time.monotonic()

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from i3ad_jax.data.layouts import LayoutName
-from tests.layout_trees import TREES, Tree
+from tests.support.layout_trees import TREES, Tree
 
 from .case import Case, Expected, Material
 from .commands import COMMANDS, PACK, on
@@ -27,7 +26,7 @@ def cases() -> Iterator[Case]:
             for name, (disorder, expected) in _DISORDERS.items():
                 end = expected if command == "pack" else "either"
                 yield _case(layout, name, disorder, end, command)
-    tables: tuple[LayoutName, ...] = ("manifest", "visa")
+    tables: tuple[str, ...] = ("manifest", "visa")
     for table in tables:
         for damage, (spoil, _) in DAMAGE.items():
             yield _table(table, damage, lambda file, rng, spoil=spoil: spoil(file, rng))
@@ -35,9 +34,7 @@ def cases() -> Iterator[Case]:
             yield _table(table, name, written(content))
 
 
-def _case(
-    layout: LayoutName, name: str, disorder: Disorder, expected: Expected, command: str
-) -> Case:
+def _case(layout: str, name: str, disorder: Disorder, expected: Expected, command: str) -> Case:
     def prepare(folder: Path, material: Material, rng: np.random.Generator) -> None:
         tree = TREES[layout](folder / "tree")
         disorder(tree)
@@ -51,9 +48,7 @@ def _case(
     return Case(f"layouts/{layout}/{name}/{command}", arguments, expected, prepare=prepare)
 
 
-def _table(
-    layout: LayoutName, name: str, spoil: Callable[[Path, np.random.Generator], None]
-) -> Case:
+def _table(layout: str, name: str, spoil: Callable[[Path, np.random.Generator], None]) -> Case:
     def prepare(folder: Path, material: Material, rng: np.random.Generator) -> None:
         tree = TREES[layout](folder / "data")
         table = tree.source if layout == "manifest" else folder / "data/VisA/split_csv/1cls.csv"

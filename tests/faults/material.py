@@ -40,12 +40,13 @@ def set_environment(folder: Path) -> None:
         or str(folder / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_NUM_CPU_DEVICES": "1",
-        "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",  # exported programs name the lines that called for them
+        # exported programs name the lines that called for them
+        "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
     }
 
 
 def write_data(root: Path) -> None:
-    """A data set in MVTec layout: 8 training images, 3 normal and 3 defective test images with masks."""
+    """Write a dataset in MVTec layout: 8 training images, 3 normal and 3 defective ones."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 127, 40)[:, None, None] * np.ones((40, 48, 3))
     for split, count in (("train/good", 8), ("test/good", 3), ("test/spot", 3)):

@@ -1,4 +1,4 @@
-"""Pictures and trainings at the ends of what numbers can do: a clear line, or scores that are finite."""
+"""Images and trainings at the limits of numbers: a clear error, or finite scores."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +41,7 @@ I3AD = (
 
 
 def cases() -> Iterator[Case]:
-    """Cases of single pictures to score, of data sets to train on, and of trainings that diverge."""
+    """Cases of single images to score, of datasets to train on, and of trainings that diverge."""
     for name, picture in PICTURES.items():
         yield _case(f"predict-{name}", on(PREDICT), _only_test_image(picture), "accepted")
     for name, change in DATA.items():

@@ -70,7 +70,7 @@ class Option:
 
 
 def options_of(flags: Any) -> Iterator[Option]:
-    """The options that the fields of a dataclass, or of an instance of one, are; nested ones among them."""
+    """Yield the options of a dataclass or of an instance of one, nested ones included."""
     kind = flags if isinstance(flags, type) else type(flags)
     hints = typing.get_type_hints(kind, include_extras=False)
     for field in dataclasses.fields(kind):

@@ -1,4 +1,4 @@
-"""Cases in processes: forks of one that has imported everything, some at a time, each with limits."""
+"""Cases in forks of a process that has imported everything, in parallel, each with limits."""
 
 import multiprocessing
 import os
@@ -95,7 +95,7 @@ def _end(each: _Running, material: Material, seconds: float) -> Result:
 
 
 def run_case(case: Case, folder: Path, material: Material, seed: int) -> None:
-    """In the fork: the case's files, limits and environment, then its command as a process would run it."""
+    """Set up a case's files, limits and environment in the fork, then run its command."""
     os.setsid()
     work = folder / "work"
     case.prepare(work, material, np.random.default_rng([seed, zlib.crc32(case.name.encode())]))

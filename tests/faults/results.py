@@ -1,4 +1,4 @@
-"""What a folder says, but for what is about time: compared with what a command that nothing stopped left."""
+"""Digests of a folder without its times, to compare it with that of an undisturbed command."""
 
 import hashlib
 import json

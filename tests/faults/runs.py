@@ -54,7 +54,7 @@ _COMMANDS = {**COMMANDS, "predict": PREDICT}
 
 
 def cases(run: Path) -> Iterator[Case]:
-    """Cases of a run folder; `run` is an example of one, whose files and keys are damaged in turn."""
+    """Cases of a run folder; the files and keys of the example `run` are damaged in turn."""
     files = sorted(file.relative_to(run).as_posix() for file in run.rglob("*") if file.is_file())
     for file in (file for file in files if not Path(file).name.startswith(".")):
         for damage in (*DAMAGE, GONE):

@@ -1,4 +1,4 @@
-"""Commands that take a while and write much, and how a user starts each again after it was stopped."""
+"""Commands that take a while and write much, and how each is started again after a stop."""
 
 from pathlib import Path
 from typing import NamedTuple

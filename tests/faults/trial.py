@@ -77,7 +77,7 @@ class Trial:
         command: tuple[str, ...],
         before: Callable[[Path], None] = lambda work: None,
     ) -> BaseProcess:
-        """Starts a command of `i3ad` in a fork; `before` is called there with its working folder."""
+        """Starts a command of `i3ad` in a fork; calls `before` there with its working folder."""
 
         def prepare(work: Path, material: Material, rng: np.random.Generator) -> None:
             signal.signal(
@@ -155,7 +155,7 @@ def send(process: BaseProcess, number: int) -> None:
 
 
 def watch_changes(work: Path, found: Callable[[str], object]) -> None:
-    """Calls `found` with each change that Python code of this process is about to make to files in `work`."""
+    """Calls `found` with each change to files in `work` that this process's Python code begins."""
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":

@@ -1,8 +1,9 @@
-"""Layouts of data sets on disk. To add one: a class, its name in `LayoutName`, and its row in `LAYOUTS`."""
+"""Layouts of data sets on disk.
 
-from collections.abc import Mapping
+To add one: a class, and its row in `LAYOUTS`; or `register_layout` in your own code.
+"""
+
 from pathlib import Path
-from typing import Literal
 
 from i3ad_jax.data.layouts.class_folders import ClassFolders
 from i3ad_jax.data.layouts.flat import Flat
@@ -12,21 +13,9 @@ from i3ad_jax.data.layouts.manifest import Manifest
 from i3ad_jax.data.layouts.mvtec_loco import MvtecLoco
 from i3ad_jax.data.layouts.visa import Visa
 from i3ad_jax.errors import InputError
+from i3ad_jax.settings import SettingError
 
-LayoutName = Literal[
-    "auto",
-    "mvtec",
-    "mvtec_loco",
-    "mvtec_ad_2",
-    "visa",
-    "btad",
-    "kolektor_sdd",
-    "kolektor_sdd2",
-    "flat",
-    "manifest",
-]
-
-LAYOUTS: Mapping[LayoutName, Layout] = {
+LAYOUTS: dict[str, Layout] = {
     "mvtec": ClassFolders(),
     "mvtec_loco": MvtecLoco(),
     "mvtec_ad_2": ClassFolders(
@@ -44,7 +33,31 @@ LAYOUTS: Mapping[LayoutName, Layout] = {
 }
 
 
-def find_layout(root: Path, *, name: LayoutName = "auto") -> Layout:
+AUTO = "auto"  # the layout that the folder has
+
+
+def register_layout(name: str, layout: Layout) -> None:
+    """Add a layout of your own, for this process.
+
+    Args:
+        name: for `--layout` and `layout=`.
+        layout: says which images and masks a folder has.
+
+    Raises:
+        InputError: there is such a layout already.
+    """
+    if name in (AUTO, *LAYOUTS):
+        raise InputError(f"layout {name}: is there already; choose another name")
+    LAYOUTS[name] = layout
+
+
+def check_layout(name: str) -> None:
+    """Raise SettingError unless there is a layout of this name."""
+    if name not in (known := (AUTO, *LAYOUTS)):
+        raise SettingError("layout", name, f"must be one of {', '.join(known)}")
+
+
+def find_layout(root: Path, *, name: str = AUTO) -> Layout:
     """The layout of this name, or by "auto" the one that `root` has.
 
     Args:
@@ -52,10 +65,11 @@ def find_layout(root: Path, *, name: LayoutName = "auto") -> Layout:
         name: see above.
 
     Raises:
-        InputError: `root` has none of the layouts, could be of several, or is a file where a folder is needed
-            or the other way round.
+        InputError: there is no such layout, `root` has none of them, could be of several, or is a
+            file where a folder is needed or the other way round.
     """
-    if name != "auto":
+    check_layout(name)
+    if name != AUTO:
         layout = LAYOUTS[name]
         if layout.is_file == root.is_dir():
             kinds = ("a file", "a folder") if layout.is_file else ("a folder", "a file")

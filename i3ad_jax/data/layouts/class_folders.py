@@ -5,15 +5,17 @@
     ROOT/TEST/CLASS/*                     defective images of one class
     ROOT/GROUND_TRUTH/CLASS/STEM_mask.*   the mask of TEST/CLASS/STEM.*; STEM.* is accepted too
 
-What the capitals stand for is in the table of layouts: for MVTec AD `train/good`, `test`, `good` and
-`ground_truth`. Masks are optional, and so is everything under TEST.
+What the capitals stand for is in the table of layouts: for MVTec AD `train/good`, `test`, `good`
+and `ground_truth`. Masks are optional, and so is everything under TEST.
 
-MVTec AD 2 (and MVTec LOCO AD) have normal images for validation too. They join the training images: which
-images are held out from training, to choose thresholds by, is decided in one way for all data sets, by
-`--held-out`. So more images are learned from than by the protocol of these data sets. Of the test images of
-MVTec AD 2 the public ones are read; the truth of the private ones is not published.
+MVTec AD 2 (and MVTec LOCO AD) have normal images for validation too. They join the training images:
+which images are held out from training, to choose thresholds by, is decided in one way for all data
+sets, by `--held-out`. So more images are learned from than by the protocol of these data sets. Of
+the test images of MVTec AD 2 the public ones are read; the truth of the private ones is not
+published.
 
-Sources: Bergmann et al. 2019 (MVTec AD), Heckler-Kram et al. 2025 (MVTec AD 2), Mishra et al. 2021 (BTAD).
+Sources: Bergmann et al. 2019 (MVTec AD), Heckler-Kram et al. 2025 (MVTec AD 2), Mishra et al. 2021
+(BTAD).
 """
 
 from collections import defaultdict
@@ -101,7 +103,8 @@ class ClassFolders(Layout):
         Args:
             root: of the data set.
             images: the test images.
-            report: is given each mask that has no image or several, or whose image has a mask already.
+            report: is given each mask that has no image or several, or whose image has a mask
+                already.
         """
         by_stem = defaultdict(list)
         for image in images:

@@ -1,14 +1,16 @@
 """The layouts of KolektorSDD (Tabernik et al. 2019) and KolektorSDD2 (Božič et al. 2021).
 
-    ROOT/kosNN/PartN.jpg, PartN_label.bmp     KolektorSDD: a folder for each item, a picture for each surface
+    ROOT/kosNN/PartN.jpg, PartN_label.bmp     KolektorSDD: a folder for each item, a picture for
+                                              each surface
     ROOT/train/NNNNN.png, NNNNN_GT.png        KolektorSDD2, and the same in ROOT/test
 
 Each image has a mask, and is defective (class "defect") where that is not 0 everywhere.
 
-KolektorSDD has no official split for learning from normal images alone, and all of its items have a defective
-surface. The split here: of the first four fifths of the items by name, the normal surfaces are trained on;
-those of the others are tested on, and so are all defective ones. So no item has normal surfaces in both.
-Of KolektorSDD2 the official split is used; the defective images of its training split are left out.
+KolektorSDD has no official split for learning from normal images alone, and all of its items have a
+defective surface. The split here: of the first four fifths of the items by name, the normal
+surfaces are trained on; those of the others are tested on, and so are all defective ones. So no
+item has normal surfaces in both. Of KolektorSDD2 the official split is used; the defective images
+of its training split are left out.
 """
 
 from concurrent.futures import ThreadPoolExecutor

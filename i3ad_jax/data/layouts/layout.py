@@ -51,8 +51,9 @@ class Layout(ABC):
     """One way in which data sets lie on disk.
 
     Attributes:
-        signs: by what it is recognised: folders and files below the root, all of which exist; `*` stands for
-            any name. Of two layouts that match, the one whose signs include the other's is meant.
+        signs: by what it is recognised: folders and files below the root, all of which exist; `*`
+            stands for any name. Of two layouts that match, the one whose signs include the other's
+            is meant.
         is_file: whether a data set is one file, which lists the others, and not a folder.
     """
 
@@ -69,15 +70,19 @@ class Layout(ABC):
 
     @abstractmethod
     def list_samples(self, root: Path) -> Listing:
-        """The samples of the data set in `root`; no image is decoded for it unless its label is its mask.
+        """Return the samples of the data set in `root`.
+
+        No image is decoded for it unless its label is its mask.
 
         Raises:
-            InputError: there are no normal training images, a file or folder is missing or cannot be read,
-                or masks and images do not match.
+            InputError: there are no normal training images, a file or folder is missing or cannot
+                be read, or masks and images do not match.
         """
 
     def list_matching(self, root: Path, report: Report) -> Listing:
-        """As `list_samples`, but files that do not match are given to `report`, and left out if it returns.
+        """Return what `list_samples` does, but give files that do not match to `report`.
+
+        They are left out if it returns.
 
         A layout that cannot leave them out refuses them all the same.
 
@@ -107,8 +112,8 @@ def exists(root: Path, sign: str) -> bool:
 def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """The image files and the folders directly in `folder`, by name; none if it does not exist.
 
-    Only PNG, JPEG, BMP and TIFF files count, whatever the case of their extension; hidden files and all
-    others are ignored.
+    Only PNG, JPEG, BMP and TIFF files count, whatever the case of their extension; hidden files and
+    all others are ignored.
 
     Raises:
         InputError: it cannot be listed, or a name is not UTF-8.

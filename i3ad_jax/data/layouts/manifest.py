@@ -3,7 +3,8 @@
     path      of the image, relative to the table's folder
     split     train or test
     label     good or 0 for a normal image, anything else the name of its class of defects
-    mask      of the image, relative to the table's folder; empty where there is none. The column is optional
+    mask      of the image, relative to the table's folder; empty where there is none. The column
+              is optional
 
 Other columns are ignored. Only normal images are trained on.
 """
@@ -78,8 +79,8 @@ def list_rows(
         any_nonzero: how masks are read, as for `read_mask`.
 
     Raises:
-        InputError: a cell makes no sense, a file does not exist, an image is listed twice, or none is normal
-            and to be trained on.
+        InputError: a cell makes no sense, a file does not exist, an image is listed twice, or none
+            is normal and to be trained on.
     """
     splits: dict[str, list[Sample]] = {"train": [], "test": []}
     listed: dict[str, str] = {}
@@ -93,7 +94,8 @@ def list_rows(
         defect = NORMAL if label in normal else label
         if split == "train" and defect != NORMAL:
             raise InputError(
-                f"{where}: {label!r} in train; only normal images ({' or '.join(normal)}) are trained on"
+                f"{where}: {label!r} in train; only normal images ({' or '.join(normal)}) are"
+                " trained on"
             )
         for name in filter(None, (path, mask)):
             if not os.path.isfile(folder / name):  # noqa: PTH113 (Path.is_file raises where a name is too long)
@@ -145,8 +147,8 @@ def read_parquet(
     """The rows of a Parquet file, as `read_csv` gives them; whole numbers become text.
 
     Raises:
-        InputError: a column is missing or of another type, pyarrow is not installed, or the file cannot be
-            read.
+        InputError: a column is missing or of another type, pyarrow is not installed, or the file
+            cannot be read.
     """
     try:
         import pyarrow

@@ -2,7 +2,8 @@
 
     ROOT/train/good/*                        normal images to learn from
     ROOT/validation/good/*                   more of them, see `class_folders`
-    ROOT/test/CLASS/*                        CLASS is good, logical_anomalies or structural_anomalies
+    ROOT/test/CLASS/*                        CLASS is good, logical_anomalies or
+                                             structural_anomalies
     ROOT/ground_truth/CLASS/STEM/000.png     the masks of test/CLASS/STEM.*, one for each defect
 
 A pixel is defective where any of the masks is not 0: their values are numbers of kinds of defects.

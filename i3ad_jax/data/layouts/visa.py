@@ -2,15 +2,17 @@
 
     VISA/CATEGORY/Data/Images/Normal/*        normal images
     VISA/CATEGORY/Data/Images/Anomaly/*       defective ones
-    VISA/CATEGORY/Data/Masks/Anomaly/*        their masks, whose values are numbers of kinds of defects
-    VISA/split_csv/1cls.csv                   object,split,label,image,mask: which of them serve what
+    VISA/CATEGORY/Data/Masks/Anomaly/*        their masks, whose values are numbers of kinds of
+                                              defects
+    VISA/split_csv/1cls.csv                   object,split,label,image,mask: which of them serve
+                                              what
 
-The root of a data set is VISA/CATEGORY; its split is found beside it. Defective images are of the class
-"anomaly".
+The root of a data set is VISA/CATEGORY; its split is found beside it. Defective images are of the
+class "anomaly".
 
-There is no `tfds:visa`: TensorFlow Datasets has no builder of VisA (nor of any data set with a layout here:
-that of MVTec AD is this package's own), and one would only copy the files, which are read from the folder as
-they are.
+There is no `tfds:visa`: TensorFlow Datasets has no builder of VisA (nor of any data set with a
+layout here: that of MVTec AD is this package's own), and one would only copy the files, which are
+read from the folder as they are.
 """
 
 import os
@@ -29,7 +31,7 @@ class Visa(Layout):
     signs = ("Data/Images",)
 
     def matches(self, root: Path) -> bool:
-        """See `Layout`. The folder of all categories matches too: what to name instead is then said."""
+        """See `Layout`. The folder of all categories matches too: an error says what to name."""
         return super().matches(root) or (root.is_dir() and exists(root, SPLIT))
 
     def list_samples(self, root: Path) -> Listing:

@@ -1,0 +1,1 @@
+"""Data, networks and tools that several test files share."""

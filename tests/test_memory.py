@@ -1,0 +1,12 @@
+"""Memory of the machine."""
+
+import pytest
+
+from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.memory import check_room
+
+
+def test_room_for_arrays_is_what_the_machine_has() -> None:
+    check_room(2**20, lower={"width": 3})
+    with pytest.raises(InputError, match=r"^--width 3 or --queue-size 4: needs 1048576.0 GiB"):
+        check_room(2**50, lower={"width": 3, "queue_size": 4})

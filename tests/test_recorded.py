@@ -1,0 +1,114 @@
+"""`Detector.fit` with a run folder: what it leaves there, and resumption to the same bits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from i3ad_jax import Detector, InputError, TrainingProgress
+from i3ad_jax.methods.state import state_digest
+from tests.conftest import tiny_settings
+
+SETTINGS: dict[str, Any] = {"method": "l2_ae", **tiny_settings("l2_ae")}
+
+
+def stop_at(step: int) -> Any:
+    """Return a callback that ends a training."""
+
+    def stop(progress: TrainingProgress) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_folder: Path) -> Detector:
+    return Detector.fit(tiny_folder, **SETTINGS)
+
+
+def test_a_recorded_training_is_a_run_and_the_same_detector(
+    tiny_folder: Path, whole: Detector, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    detector = Detector.fit(tiny_folder, folder=run, **SETTINGS)
+    for own in (detector, Detector.load(run)):
+        assert state_digest(own.state) == state_digest(whole.state)
+        assert own.score(tiny_folder / "test") == whole.score(tiny_folder / "test")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6]  # where there are checkpoints
+    assert {file.name for file in (run / "samples").iterdir()} == {
+        "step_0000003.png",
+        "step_0000006.png",
+    }
+
+
+@pytest.mark.parametrize("step", [2, 3, 6])
+def test_an_interrupted_fit_is_resumed_to_the_same_bits(
+    tiny_folder: Path, whole: Detector, tmp_path: Path, step: int
+) -> None:
+    run, seen = tmp_path / "run", []
+    with pytest.raises(KeyboardInterrupt):
+        Detector.fit(tiny_folder, folder=run, callbacks=[stop_at(step)], **SETTINGS)
+    resumed = Detector.fit(
+        tiny_folder,
+        folder=run,
+        resume=True,
+        callbacks=[lambda progress: seen.append(progress.step)],
+        **SETTINGS,
+    )
+    assert seen[0] == (6 if step == 6 else step // 2 * 2 + 1)  # after the newest checkpoint
+    assert state_digest(resumed.state) == state_digest(whole.state)
+    assert resumed.score(tiny_folder / "test") == whole.score(tiny_folder / "test")
+
+
+def test_resume_begins_a_new_run_and_adds_steps_to_a_finished_one(
+    tiny_folder: Path, whole: Detector, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    Detector.fit(tiny_folder, folder=run, resume=True, **{**SETTINGS, "steps": 4})
+    longer = Detector.fit(tiny_folder, folder=run, resume=True, **SETTINGS)
+    assert state_digest(longer.state) == state_digest(whole.state)
+    assert Detector.load(run).calibration.step == 6
+
+
+def test_a_fit_on_arrays_is_resumed_on_the_same_arrays_only(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
+    run = tmp_path / "run"
+    first = Detector.fit(images, folder=run, **SETTINGS)
+    again = Detector.fit(images, folder=run, resume=True, **SETTINGS)
+    assert jax.tree.all(jax.tree.map(np.array_equal, first.state, again.state))
+    with pytest.raises(InputError, match=r"^0: changed since the run was trained"):
+        Detector.fit(255 - images, folder=run, resume=True, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "holds a run; continue it"),
+        ({"resume": True, "seed": 1}, r"--seed 1: .* was trained with --seed 0"),
+        ({"resume": True, "steps": 4}, r"--steps 4: .* was trained with --steps 6"),
+        (
+            {"resume": True, "method": "ssim_ae"},
+            r"--method ssim_ae: .* trained with --method l2_ae",
+        ),
+    ],
+)
+def test_another_run_is_never_overwritten(
+    l2_run: Path, tiny_folder: Path, changes: dict[str, Any], words: str
+) -> None:
+    before = {file: file.read_bytes() for file in l2_run.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match=words):
+        Detector.fit(tiny_folder, **{**SETTINGS, "folder": l2_run, **changes})
+    after = {file: file.read_bytes() for file in l2_run.rglob("*") if file.is_file()}
+    assert before == after
+
+
+@pytest.fixture(scope="module")
+def l2_run(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "l2"
+    Detector.fit(tiny_folder, folder=folder, **SETTINGS)
+    return folder

@@ -1,0 +1,51 @@
+"""Verdicts of a rule on scores."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from i3ad_jax import Detector
+from i3ad_jax.calibration.thresholds import false_alarms
+from i3ad_jax.calibration.verdict import Rule, VerdictSettings
+from i3ad_jax.settings import SettingError
+
+
+def test_a_score_of_exactly_the_threshold_is_normal() -> None:
+    """As for the rate of false alarms, which counts the scores above it."""
+    rule = Rule(
+        "l2", 0.5, "given by --threshold", false_alarms(np.array([0.4, 0.5, 0.6]), 0.5), None
+    )
+    assert [rule.is_anomalous({"l2": score}) for score in (0.4, 0.5, 0.6)] == [False, False, True]
+    assert rule.false_alarms.rate == 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "expected"),
+    [
+        ({}, {"score": "l2", "threshold": 3.0}, {"score": "l2", "threshold": 3.0}),
+        ({"score": "ssim"}, {"score": "l2", "threshold": 3.0}, {"score": "ssim"}),
+        ({"quantile": 0.5}, {"score": "l2", "threshold": 3.0}, {"score": "l2", "quantile": 0.5}),
+        (
+            {"threshold": 1.0},
+            {"score": "l2", "threshold": 3.0, "quantile": 0.9},
+            {"score": "l2", "threshold": 1.0, "quantile": 0.9},
+        ),
+    ],
+)
+def test_a_stored_threshold_stays_with_its_score(
+    given: dict[str, Any], stored: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert VerdictSettings(**given).over(VerdictSettings(**stored)) == VerdictSettings(**expected)
+
+
+def test_the_rule_of_a_calibration_is_a_quantile_of_its_scores(pca_run: Path) -> None:
+    calibration = Detector.load(pca_run).calibration
+    scores = calibration.held_out_scores["l2"]
+    rule = Rule.of(calibration, VerdictSettings(score="l2", quantile=0.5))
+    assert rule.threshold == np.quantile(scores, 0.5)
+    assert rule.pixel_threshold == np.quantile(calibration.held_out_peaks["l2"], 0.5)
+    assert Rule.of(calibration, VerdictSettings(threshold=7.0)).threshold == 7
+    with pytest.raises(SettingError, match="no such score"):
+        Rule.of(calibration, VerdictSettings(score="nothing"))
