@@ -105,17 +105,23 @@ def level(
 
 def to_units(
     levelled: Float[AnyArray, "*n h w 3"],
-    centre: Float[AnyArray, "*#n h w 3"],
-    scale: float | np.float32 | Float[AnyArray, ""] | Float[AnyArray, "*#n 1 1 1"],
+    centre: Float[AnyArray, "*m h w 3"],
+    scale: float | np.float32 | Float[AnyArray, "..."],
 ) -> Float[AnyArray, "*n h w 3"]:
-    """Return levelled pixel values in units of the data: the networks' input."""
+    """Return levelled pixel values in units of the data: the networks' input.
+
+    Args:
+        levelled: of images.
+        centre: what is subtracted, of each image or of all.
+        scale: what the rest is divided by, likewise.
+    """
     return (levelled - centre) / scale
 
 
 def from_units(
     values: Float[AnyArray, "*n h w 3"],
-    centre: Float[AnyArray, "*#n h w 3"],
-    scale: float | np.float32 | Float[AnyArray, "*#n 1 1 1"],
+    centre: Float[AnyArray, "*m h w 3"],
+    scale: float | np.float32 | Float[AnyArray, "..."],
 ) -> Float[AnyArray, "*n h w 3"]:
     """Return levelled pixel values of images in units of the data: the inverse of `to_units`."""
     return values * scale + centre
