@@ -28,13 +28,14 @@ from i3ad_jax.runtime.processes import end_alone, is_first, is_lost
 from i3ad_jax.settings import flag
 
 Flags = TypeVar("Flags")
+# what memory goes to
 SIZES = (
     "batch_size",
     "test_batch_size",
     "queue_size",
     "width",
     "image_size",
-)  # what memory goes to
+)
 _UNKNOWN = re.compile(
     r"Unrecognized options: --(?P<name>[a-z0-9_-]+)(?:(?:=|, )(?P<value>(?!--)[^ ,]+))?"
 )
@@ -129,9 +130,8 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
         set_up_jax()
         command(sys.argv[1:])
     except InputError as error:
-        sys.unraisablehook = lambda _: (
-            None
-        )  # Orbax's reads of a damaged checkpoint, which end only now
+        # Orbax's reads of a damaged checkpoint, which end only now
+        sys.unraisablehook = lambda _: None
         sys.exit(_fail(str(error), 2))
     except jax.errors.JaxRuntimeError as error:
         if not is_lost(error):
@@ -168,9 +168,8 @@ def _flush_output() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the interpreter flushes again
+        # the interpreter flushes again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_fail(f"standard output: cannot be written to ({error.strerror})", 2))
 
 

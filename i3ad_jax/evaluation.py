@@ -62,9 +62,8 @@ class Evaluation:
             rule: that decides.
             thresholds: of every other score.
         """
-        from i3ad_jax.scoring.metrics import (
-            summarise,
-        )  # scikit-learn takes most of a second to import
+        # scikit-learn takes most of a second to import
+        from i3ad_jax.scoring.metrics import summarise
 
         found = summarise(test, maps, scores, {**thresholds, rule.score: rule.threshold})
         return cls(name, rule, test.paths, test.labels, test.defects, scores, found)

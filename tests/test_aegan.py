@@ -45,9 +45,8 @@ def test_the_two_can_swap_their_states(state: GanState) -> None:
     masked, masked_losses = jax.device_get(step(state, IMAGES, ONES))
     # One of the two is given its masks, the other makes them: rounding alone may differ.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), stepped, masked)
-    jax.tree.map(
-        np.testing.assert_array_equal, stepped.average, stepped.generator
-    )  # without a decay
+    # without a decay
+    jax.tree.map(np.testing.assert_array_equal, stepped.average, stepped.generator)
     assert losses["reconstruction_loss"] == pytest.approx(
         float(masked_losses["reconstruction_loss"])
     )

@@ -164,9 +164,8 @@ def test_calibrated_maps_are_in_units_of_their_image_score(state: State) -> None
         scores = image_scores(unseen[name], "top_1")
         assert scores.mean() == pytest.approx(0, abs=1e-3)
         assert scores.std() == pytest.approx(1, rel=1e-3)
-        np.testing.assert_array_equal(
-            planted[name], unseen[name]
-        )  # copies are standardised like their image
+        # copies are standardised like their image
+        np.testing.assert_array_equal(planted[name], unseen[name])
     combined = np.mean([unseen[name] for name in calibrated_names], axis=0)
     np.testing.assert_allclose(unseen["combined"], combined, rtol=1e-6)
 
@@ -211,9 +210,8 @@ def test_resume_and_evaluate_calibrate_a_run_stopped_before_calibration(
             "ssim_calibrated"
         ]
         assert found["anomalous"] == [str(int(score > threshold)) for score in own]
-        assert (
-            np.load(tmp_path / "found/maps/0.npy").min() < 0
-        )  # deviations: 1 - SSIM is never negative
+        # deviations: 1 - SSIM is never negative
+        assert np.load(tmp_path / "found/maps/0.npy").min() < 0
 
 
 def test_other_settings_do_not_touch_the_run_s_calibration(pca_run: Path, tmp_path: Path) -> None:

@@ -221,9 +221,8 @@ def test_a_stopped_command_is_one_line_and_clears_up(
 
     monkeypatch.setattr(command_line, "set_up_jax", lambda: None)
     monkeypatch.setattr(sys, "argv", ["command"])
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # in the background it is ignored
+    # in the background it is ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(SystemExit) as stop:
             command_line.run(write)

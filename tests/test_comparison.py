@@ -51,9 +51,8 @@ def test_mean_and_deviation_are_over_the_runs_that_differ_by_seed(html: str) -> 
     values = [make_run(seed).results["scores"]["combined"]["image_auroc"] for seed in (0, 1)]
     mean, sd = np.mean(values), abs(values[0] - values[1]) / np.sqrt(2)
     lines = Page(html).lines
-    assert (
-        lines.count(f"{mean:.3f} ± {sd:.3f}") >= 2
-    )  # of the combined score, which is the headline
+    # of the combined score, which is the headline
+    assert lines.count(f"{mean:.3f} ± {sd:.3f}") >= 2
     assert "i3ad, runs 1, 2" in lines
     assert not any(line.startswith("pca, runs") for line in lines)
 

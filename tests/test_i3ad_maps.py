@@ -237,9 +237,8 @@ def test_the_test_time_program_moves_nothing_between_host_and_device(
 
     with jax.transfer_guard("disallow"):
         predicted, states = jax.block_until_ready(program(*arguments))
-        with pytest.raises(
-            Exception, match="Disallowed host-to-device transfer"
-        ):  # the guard is awake
+        # the guard is awake
+        with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
             jax.jit(lambda x: x + 1)(IMAGES)
     assert set(predicted.maps) == {"l2", "ms_ssim", "ssim"}
     assert states.images.shape == (2, 4, 32, 32, 3)

@@ -266,9 +266,8 @@ def test_resizing_is_anti_aliased_bilinear():
     assert np.abs(small[1:-1] - centres[1:-1]).max() <= 0.5
     stripes = Image.fromarray(np.tile(np.array([0, 200], np.uint8), (64, 32))).convert("RGB")
     grey = preprocess(stripes, size=(8, 8), aspect="stretch")[:, 1:-1]
-    assert (
-        np.abs(grey.astype(int) - 100).max() <= 1
-    )  # ... and what is too fine to show is averaged.
+    # ... and what is too fine to show is averaged.
+    assert np.abs(grey.astype(int) - 100).max() <= 1
 
 
 def test_pad_keeps_proportions_and_repeats_the_border():

@@ -125,9 +125,8 @@ def test_maps_equal_numpy_and_scikit_image() -> None:
     )
     halves = (downscale_local_mean(x, (2, 2, 1)) for x in (IMAGE, RECONSTRUCTION))
     coarse = resize(distance_by_skimage(*halves), (32, 48), order=1, mode="edge")
-    both = (
-        distance_by_skimage(IMAGE, RECONSTRUCTION) + coarse
-    ) / 2  # a third scale would be too small
+    # a third scale would be too small
+    both = (distance_by_skimage(IMAGE, RECONSTRUCTION) + coarse) / 2
     np.testing.assert_allclose(maps["ms_ssim"], both, rtol=0, atol=1e-5)
 
 

@@ -118,9 +118,8 @@ def test_brush_mask_covers_the_pixels_near_a_segment(masks: np.ndarray) -> None:
     along = np.linspace(0, 1, 200)[:, None]
     for key, mask in zip(keys(6), masks[:6, ..., 0], strict=True):
         strokes = jax.tree.map(np.asarray, draw(key))
-        excess = np.full(
-            len(centres), np.inf
-        )  # distance to the edge of the nearest stroke, negative inside
+        # distance to the edge of the nearest stroke, negative inside
+        excess = np.full(len(centres), np.inf)
         for points, width, drawn in zip(*strokes, strict=True):
             for (start, end), is_drawn in zip(itertools.pairwise(points), drawn, strict=True):
                 if is_drawn:

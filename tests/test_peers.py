@@ -222,9 +222,8 @@ def test_ours(name: str, tmp_path: Path) -> None:
 
 def test_a_peer_that_fails_is_noted(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
-        run(
-            "i3ad_pca", tmp_path, data=str(tiny_folder)
-        )  # it has more components than there are images
+        # it has more components than there are images
+        run("i3ad_pca", tmp_path, data=str(tiny_folder))
     assert stop.value.code == 1
     assert "- failed: i3ad_pca, seed 0: " in (tmp_path / "peers.md").read_text()
     assert not (tmp_path / "trials.jsonl").exists()

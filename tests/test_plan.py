@@ -69,9 +69,8 @@ def test_view_follows_the_images(kind: str, view: str) -> None:
     assert plan.config.preprocessing.view == view
     assert "auto" not in plan.config.preprocessing.flat().values()
     assert plan.preprocessing.aligned == (view == "whole")
-    sizes = {"whole": [(32, 32)], "tiles": [(32, 32), (48, 64)]}[
-        view
-    ]  # in the pictures' proportions
+    # in the pictures' proportions
+    sizes = {"whole": [(32, 32)], "tiles": [(32, 32), (48, 64)]}[view]
     assert source.sizes == sizes
     assert prepared.plan.preprocessing.size == sizes[-1]
     assert prepared.plan.preprocessing.side == {"whole": 32, "tiles": 16}[view]
@@ -239,7 +238,8 @@ def test_settings_are_resolved_in_one_place_for_each_command() -> None:
     resolving = callers(lambda called: isinstance(called, ast.Name) and called.id == "resolve")
     assert resolving == {"train/session.py", "detector.py", "pack/__main__.py"}  # train, fit, pack
     building = callers(lambda called: isinstance(called, ast.Attribute) and called.attr == "build")
+    # check: its images are thumbnails
     assert building == {
         "plan.py",
         "check/cost.py",
-    }  # check: its images are thumbnails
+    }

@@ -14,9 +14,8 @@ from i3ad_jax.segmentation.planting import PLANTED, VISIBLE, plant_defects
 COUNT, HEIGHT, WIDTH = 400, 32, 48
 PLANT = jax.jit(plant_defects)
 
-Examples = tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]  # images before and after, and masks without channels
+# images before and after, and masks without channels
+Examples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def scenes(*, channel_gains: tuple[float, float, float]) -> np.ndarray:

@@ -74,9 +74,8 @@ def test_killed_workers_and_a_killed_command_lose_and_double_no_image(
     images, out = tmp_path / "images", tmp_path / "out"
     shutil.copytree(tiny_folder / "test", images)
     (images / "good/0a.png").write_bytes(b"no picture")
-    Image.new("RGB", (5000, 5000)).save(
-        images / "large0.png"
-    )  # to decode them takes most of the time
+    # to decode them takes most of the time
+    Image.new("RGB", (5000, 5000)).save(images / "large0.png")
     for number in range(1, 16):
         (images / f"large{number}.png").hardlink_to(images / "large0.png")
     arguments = (run, images, "--out", out, "--engine", "ray", "--save", "scores", "--workers", "2")

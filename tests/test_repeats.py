@@ -94,9 +94,8 @@ def test_copies_are_found_among_few_images() -> None:
     copy = ImageEnhance.Brightness(pictures[0]).enhance(0.85)
     assert similar(pictures) == []
     assert similar([*pictures, copy]) == [[0, 3]]
-    assert (
-        similar([pictures[0], copy]) == []
-    )  # nothing tells what these two have in common against others
+    # nothing tells what these two have in common against others
+    assert similar([pictures[0], copy]) == []
 
 
 @pytest.mark.slow

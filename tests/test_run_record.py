@@ -26,10 +26,11 @@ from i3ad_jax.train import __main__ as train
 from tests.conftest import Fails, FlagsOf
 from tests.support.json_files import edit, read
 
+# a setting of the test that makes evaluate calibrate anew
 RECALIBRATE = (
     "--standardise",
     "global",
-)  # a setting of the test that makes evaluate calibrate anew
+)
 
 
 def content(folder: Path) -> dict[Path, bytes]:

@@ -22,9 +22,8 @@ def test_pixel_statistics_weight_a_sample_of_neighbours_and_one_image() -> None:
     found = statistics(MAPS, "pixel")
     for place in np.ndindex(5, 7):
         share = np.zeros((5, 7))
-        for other in np.ndindex(
-            5, 7
-        ):  # the weight of another pixel: what an impulse there leaves here
+        # the weight of another pixel: what an impulse there leaves here
+        for other in np.ndindex(5, 7):
             impulse = np.zeros((5, 7))
             impulse[other] = 1
             share[other] = gaussian_filter(impulse, 1.0)[place]

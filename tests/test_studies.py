@@ -307,9 +307,8 @@ def test_commands(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr(
-        choices, "OPEN", {"base": ("previous", "original")}
-    )  # each choice is a compilation
+    # each choice is a compilation
+    monkeypatch.setattr(choices, "OPEN", {"base": ("previous", "original")})
     commands: dict[Any, list[str]] = {
         checkerboard: ["--patches", "4"],
         threshold: [],
@@ -343,9 +342,8 @@ def test_commands(
         .removeprefix("- u: ")
         .split(", ")
     )
-    assert np.mean([float(x) for x in u]) == pytest.approx(
-        float(rows[1]["u_mean"])
-    )  # chosen for that base
+    # chosen for that base
+    assert np.mean([float(x) for x in u]) == pytest.approx(float(rows[1]["u_mean"]))
     shown = [(row["defect"], row["method"]) for row in read(tmp_path / "qualitative.csv")]
     assert shown == [("spot", "l2_ae"), ("spot", "l2_ae_projection"), ("spot", "i3ad")]
 

@@ -113,9 +113,8 @@ def test_an_added_image_is_named_and_leaves_the_division_as_it_was(root, recorde
     write_image(root / "train/good" / name, 200)
     train = read(root)
     again = TrainingFiles.choose(train, fraction=0.25, seed=0)
-    assert (
-        again.held_out != recorded.held_out
-    )  # A new choice is another: why the first one is recorded.
+    # A new choice is another: why the first one is recorded.
+    assert again.held_out != recorded.held_out
     for part, part_before in zip(recorded.select(train), before, strict=True):
         assert part.paths == part_before.paths
         np.testing.assert_array_equal(part.images, part_before.images)

@@ -118,9 +118,8 @@ def calibrate(
             return plain_anomaly_maps(trained, tuned, images, bar=bar)
 
     rng = np.random.default_rng(seed)
-    chosen = np.resize(
-        rng.permutation(len(held_out)), scoring.planted_images
-    )  # again and again, if need be
+    # again and again, if need be
+    chosen = np.resize(rng.permutation(len(held_out)), scoring.planted_images)
     damaged = np.stack([damage(rng, held_out[i]) for i in chosen])
     normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
     found = add_calibrated(normal, planted, chosen, scoring)

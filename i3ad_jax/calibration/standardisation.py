@@ -22,9 +22,8 @@ Standardise = Literal["pixel", "global", "none"]
 # the pixel is like all pixels: where the n happen to agree, a deviation of nearly 0 would make an
 # alarm of anything. With one image more none falls below 1 / sqrt(n + 1) of the global one.
 PRIOR_IMAGES = 1
-NEIGHBOURHOOD_SD = (
-    1.0  # pixels: a pixel's statistics are those of its near neighbours too, as if of more images
-)
+# pixels: a pixel's statistics are those of its near neighbours too, as if of more images
+NEIGHBOURHOOD_SD = 1.0
 SMALLEST_SD = 1e-6  # maps are float32 and of order 1: less than this is rounding
 
 

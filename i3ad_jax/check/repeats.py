@@ -101,9 +101,8 @@ def signatures(thumbnails: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n
 def _similar_pairs(vectors: Float[np.ndarray, "n d"]) -> np.ndarray:
     """The pairs that are nearly the same by `NEAR` and `CLOSER`, as rows of ascending indices."""
     usual, pairs, gaps = np.zeros(len(vectors), np.float32), [], []
-    rank = max(
-        len(vectors) - 1 - NEIGHBOUR, 0
-    )  # in ascending order, at whose end is the image itself
+    # in ascending order, at whose end is the image itself
+    rank = max(len(vectors) - 1 - NEIGHBOUR, 0)
     for start in range(0, len(vectors), _ROWS):
         agreement = vectors[start : start + _ROWS] @ vectors.T
         usual[start : start + _ROWS] = 1 - np.partition(agreement, rank, axis=1)[:, rank]

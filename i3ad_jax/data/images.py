@@ -273,9 +273,8 @@ def _decode(source: File | bytes, name: str) -> Image.Image:
     content = read_bytes(source, name=name)
     with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
         frames = getattr(opened, "n_frames", 1)
-        if (
-            frames > 1 and opened.format != "MPO"
-        ):  # a camera's JPEG, whose others are smaller or for depth
+        # a camera's JPEG, whose others are smaller or for depth
+        if frames > 1 and opened.format != "MPO":
             raise InputError(
                 f"{name}: holds {frames} pictures; save the one that is meant by itself"
             )

@@ -106,9 +106,8 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, samples: list[Sample]) -> Iterator[tuple[str, dict[str, Any]]]:
         for sample in samples:
-            image, _, _ = read_sample(
-                sample
-            )  # Damaged files are refused here, not at every later use.
+            # Damaged files are refused here, not at every later use.
+            image, _, _ = read_sample(sample)
             if not sample.masks and sample.defect != NORMAL:
                 raise InputError(
                     f"{sample.image}: its mask is missing; get the whole data set again"
@@ -148,9 +147,8 @@ def load_mvtec_ad(
         builder = MvtecAd(config=category, data_dir=data_dir)
     if not builder.data_path.exists():  # TFDS gives the folder this name only once it is complete.
         if not (manual_dir / category).is_dir():
-            _find_archive(
-                manual_dir, category
-            )  # Refuse here: TFDS answers an empty folder with a traceback.
+            # Refuse here: TFDS answers an empty folder with a traceback.
+            _find_archive(manual_dir, category)
         _prepare(builder, manual_dir)
 
     def read(split: str) -> Split:

@@ -16,9 +16,8 @@ from i3ad_jax.data.inputs import find_images
 from i3ad_jax.errors import InputError, reason_of
 
 _ROWS_AT_ONCE = 64
-_READ_AHEAD = (
-    2**22
-)  # bytes of a Parquet file; without it pyarrow reads all that a group of rows holds
+# bytes of a Parquet file; without it pyarrow reads all that a group of rows holds
+_READ_AHEAD = 2**22
 
 
 @dataclass(frozen=True, slots=True)

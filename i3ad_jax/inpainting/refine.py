@@ -24,9 +24,8 @@ from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Image, Map, Mask
 
 Inpaint = Callable[[Image, Mask], Image]
-AnomalyScore = Callable[
-    [Image], Map
-]  # of an image's reconstructions; a pytree, as `ssim_anomaly` gives it
+# of an image's reconstructions; a pytree, as `ssim_anomaly` gives it
+AnomalyScore = Callable[[Image], Map]
 START = -NUM_CHECKERBOARDS  # iterations of an image none of whose checkerboard passes is done
 
 

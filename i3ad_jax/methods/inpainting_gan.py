@@ -27,9 +27,8 @@ from i3ad_jax.scoring.ssim import SSIM_SETTINGS, SsimSettings, ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
 from i3ad_jax.shapes import Image, Images, Map, Masks, PRNGKey
 
-POWER_ITERATIONS_AT_START = (
-    15  # a fresh vector is random: let it find the largest singular value first
-)
+# a fresh vector is random: let it find the largest singular value first
+POWER_ITERATIONS_AT_START = 15
 
 
 @dataclass(frozen=True)

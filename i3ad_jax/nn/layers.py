@@ -20,9 +20,8 @@ from i3ad_jax.nn.convolution import Conv
 from i3ad_jax.nn.dense import with_bias
 from i3ad_jax.shapes import PRNGKey
 
-ACTIVATION_GAIN = (
-    2.3  # of a gated layer's activation over its gate: keeps the signal's variance, about
-)
+# of a gated layer's activation over its gate: keeps the signal's variance, about
+ACTIVATION_GAIN = 2.3
 
 Features = Float[Array, "b _ _ _"]  # height, width and channels, of which each layer makes others
 

@@ -173,9 +173,8 @@ def main(arguments: Sequence[str]) -> None:
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     if flags.engine.engine == "ray":
         find_ray()
-        jax.config.update(
-            "jax_platforms", "cpu"
-        )  # this process only hands out work: GPUs are the workers'
+        # this process only hands out work: GPUs are the workers'
+        jax.config.update("jax_platforms", "cpu")
     sources = find_sources(flags.images, column=flags.column)
     detector = Detector.load(flags.run)
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))

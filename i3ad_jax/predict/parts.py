@@ -101,9 +101,8 @@ class PredictionParts:
         schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in columns])
         values = [dict(zip(columns, row, strict=True)) for row in rows]
         file = self._file(block.number)
-        temporary = file.with_name(
-            f".{file.name}.{uuid4().hex}"
-        )  # another machine may write this part too
+        # another machine may write this part too
+        temporary = file.with_name(f".{file.name}.{uuid4().hex}")
         parquet.write_table(pyarrow.Table.from_pylist(values, schema=schema), temporary)
         put(temporary, file)
 

@@ -16,9 +16,8 @@ from i3ad_jax.predict.results import PredictionFiles
 from i3ad_jax.predict.scorer import Options, Scorer
 from i3ad_jax.runtime.cluster import cluster, find_ray
 
-_RETRIES = (
-    3  # of a block whose worker ended: an image that ends every process must not go on for ever
-)
+# of a block whose worker ended: an image that ends every process must not go on for ever
+_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,8 @@ class Worker:
         """
         job = self._job
         if self._cores is not None:
-            os.environ["NPROC"] = str(
-                self._cores
-            )  # how many threads XLA makes, by default one for each core
+            # how many threads XLA makes, by default one for each core
+            os.environ["NPROC"] = str(self._cores)
         jax.config.update("jax_compilation_cache_dir", job.programs)
         if not job.folder.is_dir():
             raise InputError(

@@ -35,9 +35,8 @@ Levelling = Literal["auto", "yes", "no"]
 Augment = Literal["none", "flip", "turn"]
 _MEASURES = ("working_size", "side", "scale", "mean_intensity")
 LEARNED_FROM = 1000  # images: the mean of more would hardly be another
-ALIGNED = (
-    0.5  # of the variance of unseen images that the mean image explains: then objects lie alike
-)
+# of the variance of unseen images that the mean image explains: then objects lie alike
+ALIGNED = 0.5
 
 
 @dataclass(frozen=True)
@@ -220,13 +219,11 @@ class Preprocessing:
         Raises:
             InputError: there is no memory for so many squares.
         """
-        queue = (
-            2 * 3 * 4 * queue_size * self.side**2
-        )  # what goes in, and one picture that comes out of it
+        # what goes in, and one picture that comes out of it
+        queue = 2 * 3 * 4 * queue_size * self.side**2
         check_room(queue, lower={"queue_size": queue_size})
-        gains = self.units.gains(
-            images
-        )  # of whole images: once for an image, not for each of its tiles
+        # of whole images: once for an image, not for each of its tiles
+        gains = self.units.gains(images)
 
         def of_places(places: list[Place]) -> Any:
             squares = self._squares(

@@ -59,9 +59,8 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with (
-            suppress(Exception) if error else nullcontext()
-        ):  # what went wrong first is what counts
+        # what went wrong first is what counts
+        with suppress(Exception) if error else nullcontext():
             self._checkpointer.close()
 
     @property

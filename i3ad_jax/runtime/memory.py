@@ -50,9 +50,8 @@ def free_memory() -> int:
             int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current")
         )
         kept = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
-        files = int(kept["active_file"]) + int(
-            kept["inactive_file"]
-        )  # which make room where it is needed
+        # which make room where it is needed
+        files = int(kept["active_file"]) + int(kept["inactive_file"])
     except (OSError, ValueError, KeyError):  # no group, or "max"
         return free
     return min(free, max(limit - used + files, 0))

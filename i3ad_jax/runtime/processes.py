@@ -228,13 +228,9 @@ def _relay_native_output() -> None:
             os.dup(number), "w", encoding=stream.encoding, errors=stream.errors, buffering=1
         )
         setattr(sys, name, own)
+    lost = f"\n{_LOST_LINE}"  # after the line of a progress bar
     reading = subprocess.Popen(
-        [
-            sys.executable,
-            "-I",
-            relay.__file__,
-            f"\n{_LOST_LINE}",
-        ],  # after the line of a progress bar
+        [sys.executable, "-I", relay.__file__, lost],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for this process

@@ -11,9 +11,8 @@ from typing import Any
 def held_signals() -> Iterator[list[int]]:
     """A list to which SIGINT and SIGTERM add their number, once; a second one acts as usual."""
     received: list[int] = []
-    in_main = (
-        threading.current_thread() is threading.main_thread()
-    )  # where alone Python takes signals
+    # where alone Python takes signals
+    in_main = threading.current_thread() is threading.main_thread()
     numbers = (signal.SIGINT, signal.SIGTERM) if in_main else ()
     handlers = {number: signal.getsignal(number) for number in numbers}
 

@@ -24,9 +24,8 @@ from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 from i3ad_jax.shapes import AnyArray, Image, Map
 
 AnomalyMaps = dict[str, Float[np.ndarray, "n h w"]]  # by score, float32
-PlantedMaps = dict[
-    str, Float[np.ndarray, "m h w"]
-]  # of copies with planted defects, in their own number
+# of copies with planted defects, in their own number
+PlantedMaps = dict[str, Float[np.ndarray, "m h w"]]
 
 
 @jax.tree_util.register_dataclass

@@ -41,10 +41,11 @@ MIN_CONTRAST = 0.2  # grey tones nearer to the image's mean are moved away by tw
 MAX_CLOUDS, MAX_GRAIN = 0.3, 0.2  # standard deviations of the smooth noise and of the white noise
 
 LINE_TONES = 0.6  # share of the lines that have a flat fill; the others have another contrast
+# of brightness, in the image's standard deviations, and of contrast
 OFFSET_SD, LOG_GAIN_SD = (
     1.5,
     0.6,
-)  # of brightness, in the image's standard deviations, and of contrast
+)
 MIN_SD = 0.1  # of an image, for that: on even ones too the change of brightness should show
 
 

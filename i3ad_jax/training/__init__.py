@@ -1,2 +1,2 @@
 # pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
-"""Training as an iterator of steps."""
+"""Training: an iterator of steps, and the same with checkpoints and a log in a run folder."""

@@ -179,11 +179,9 @@ class Augmentation:
         return cls(jnp.asarray(units.centre), jnp.float32(units.scale), augment)
 
     def __call__(self, key: PRNGKey, squares: RawSquares) -> tuple[Images, Images]:
-        """Return augmented squares in levelled pixel values, and what is subtracted there.
+        """Return squares mirrored and turned at random, in levelled pixel values, and their centre.
 
-        They are mirrored and turned at random.
-
-        They are mirrored and turned.
+        The centre, which is subtracted there, is mirrored and turned alike.
         """
         return jax.vmap(self._augment_one)(jax.random.split(key, len(squares.pixels)), squares)
 

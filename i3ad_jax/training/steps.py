@@ -33,9 +33,8 @@ from i3ad_jax.training.batches import BLOCK, Augmentation, Block, RawSquares, Tr
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
 IMAGES_AT_ONCE = 5000  # that it is given, at most: their squares are in memory together
 LOG_EVERY = 20  # steps between looks at the losses
-CALL_SECONDS = (
-    0.5  # that a call of the compiled program takes, about: so long may Ctrl-C and a bar wait
-)
+# that a call of the compiled program takes, about: so long may Ctrl-C and a bar wait
+CALL_SECONDS = 0.5
 DIVERGED = 1e4  # losses here are of order one; beyond this no training comes back
 
 

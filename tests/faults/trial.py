@@ -80,9 +80,8 @@ class Trial:
         """Starts a command of `i3ad` in a fork; calls `before` there with its working folder."""
 
         def prepare(work: Path, material: Material, rng: np.random.Generator) -> None:
-            signal.signal(
-                signal.SIGINT, signal.default_int_handler
-            )  # shells have background jobs ignore it
+            # shells have background jobs ignore it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             before(work)
 
         (folder / "stderr").unlink(missing_ok=True)

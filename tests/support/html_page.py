@@ -38,9 +38,8 @@ class Page(HTMLParser):
         if not {"script", "style"} & {*self.open}:
             self.texts.append(data.strip())
             self._lines[-1] += data
-            if (
-                "svg" not in self.open
-            ):  # a tick of a chart has the digits that tell it from the next
+            # a tick of a chart has the digits that tell it from the next
+            if "svg" not in self.open:
                 self._prose[-1] += "it" if "code" in self.open else data
 
     def _break_line(self, tag: str) -> None:
