@@ -142,6 +142,7 @@ class Detector(Inference):
             detector = cls.calibrated(plan, state, held_out, step=last.number, progress=progress)
             if run is not None:
                 write_calibration(detector.calibration, run)
+                detector = replace(detector, verdict=run.read_verdict())
         if detector.calibration.problem:
             warnings.warn(detector.calibration.problem, LearnedLittleWarning, stacklevel=2)
         return detector

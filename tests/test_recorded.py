@@ -75,6 +75,13 @@ def test_resume_begins_a_new_run_and_adds_steps_to_a_finished_one(
     assert Detector.load(run).calibration.step == 6
 
 
+def test_a_finished_run_keeps_its_rule(tiny_folder: Path, whole: Detector, tmp_path: Path) -> None:
+    ruled = whole.with_rule(score="l2", false_alarm_rate=0.5)
+    ruled.save(tmp_path / "run")
+    again = Detector.fit(tiny_folder, folder=tmp_path / "run", resume=True, **SETTINGS)
+    assert again.rule == Detector.load(tmp_path / "run").rule == ruled.rule
+
+
 def test_a_fit_on_arrays_is_resumed_on_the_same_arrays_only(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     run = tmp_path / "run"
