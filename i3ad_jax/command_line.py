@@ -133,7 +133,8 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
         # Orbax's reads of a damaged checkpoint, which end only now
         sys.unraisablehook = lambda _: None
         sys.exit(_fail(str(error), 2))
-    except jax.errors.JaxRuntimeError as error:
+    # JAX raises either for the same cause, by when it notices that another process is lost.
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
         if not is_lost(error):
             raise
         end_alone()

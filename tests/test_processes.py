@@ -87,3 +87,33 @@ def test_a_port_that_is_taken(fails: Fails) -> None:
         port = taken.getsockname()[1]
         where = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id", "0"]
         assert f"port {port} cannot be used" in fails(train.main, where)
+
+
+# A process of a training whose partner is lost, as JAX tells it: by one error or the other.
+LOSS = """
+import sys
+import jax
+from i3ad_jax import command_line
+from i3ad_jax.runtime.processes import Processes
+
+def command(arguments):
+    Processes(sys.argv[1], 1, 0).join()
+    error = {"runtime": jax.errors.JaxRuntimeError, "value": ValueError, "own": ValueError}
+    raise error[sys.argv[2]]("a mistake" if sys.argv[2] == "own" else "UNKNOWN: Gloo failed")
+
+command_line.run(command)
+"""
+
+
+@pytest.mark.parametrize("kind", ["runtime", "value", "own"])
+def test_a_lost_process_is_told_from_a_mistake_in_one_line(kind: str) -> None:
+    address = f"localhost:{free_port()}"
+    ended = subprocess.run(
+        [sys.executable, "-c", LOSS, address, kind], capture_output=True, text=True, timeout=120
+    )
+    lines = ended.stderr.strip().splitlines()
+    if kind == "own":
+        assert (ended.returncode, lines[0]) == (1, "Traceback (most recent call last):")
+    else:
+        assert (ended.returncode, len(lines)) == (2, 1)
+        assert lines[0].startswith("error: another process of this training")
