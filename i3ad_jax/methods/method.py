@@ -2,7 +2,7 @@
 """What every method offers, and the settings that several methods share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from i3ad_jax.inpainting.refine import Trajectory
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import (
+    Results,
     ThroughputSettings,
     copied_to,
     devices_for,
@@ -289,15 +290,11 @@ class Method(ABC):
         Each shape has one program. Only the first `count` rows mean something: the others fill up
         the shape.
         """
-        devices = devices_for(len(squares.images), together=self.throughput.test_batch_size)
-        arguments = state, self.parameters(tuned), squares, jnp.asarray(np.int32(count))
-        return self._predict(devices, *copied_to(devices, arguments))
+        return self._over_devices(type(self).examine, state, tuned, squares, count)
 
     def trace(self, state: State, tuned: Tuned, squares: Squares, count: int) -> Trajectory:
         """The states that lead to the reconstructions, with a leading batch axis; as `predict`."""
-        devices = devices_for(len(squares.images), together=self.throughput.test_batch_size)
-        arguments = state, self.parameters(tuned), squares, jnp.asarray(np.int32(count))
-        return self._trace(devices, *copied_to(devices, arguments))
+        return self._over_devices(type(self).trajectories, state, tuned, squares, count)
 
     def examine(self, state: State, parameters: Parameters, queue: Queue) -> Predicted:
         """Maps and reconstructions of a queue on one device. Traced by `jax.jit`."""
@@ -317,34 +314,30 @@ class Method(ABC):
         maps = in_batches(jax.vmap(compare), pairs, count=count, batch_size=together)
         return Predicted(maps, found)
 
-    @jit(static_argnums=(0, 1))
-    def _predict(
+    def _over_devices(
         self,
-        devices: int,
+        function: Callable[[Any, State, Parameters, Queue], Results],
         state: State,
-        parameters: Parameters,
+        tuned: Tuned,
         squares: Squares,
-        count: Int[Array, ""],
-    ) -> Predicted:
+        count: int,
+    ) -> Results:
+        """Results of a method of this class for a queue, whose rows the devices share."""
+        devices = devices_for(len(squares.images), together=self.throughput.test_batch_size)
+        arguments = state, self.parameters(tuned), squares, jnp.asarray(np.int32(count))
+        return self._program(function, devices, copied_to(devices, arguments))
+
+    @jit(static_argnums=(0, 1, 2))
+    def _program(
+        self,
+        function: Callable[[Any, State, Parameters, Queue], Results],
+        devices: int,
+        arguments: tuple[State, Parameters, Squares, Int[Array, ""]],
+    ) -> Results:
+        state, parameters, squares, count = arguments
         together = self.throughput.test_batch_size // devices
 
-        def shard(squares: Squares, count: Int[Array, ""]) -> Predicted:
-            return self.examine(state, parameters, Queue(squares, count, together))
-
-        return shard_over_devices(shard, squares, count=count, devices=devices)
-
-    @jit(static_argnums=(0, 1))
-    def _trace(
-        self,
-        devices: int,
-        state: State,
-        parameters: Parameters,
-        squares: Squares,
-        count: Int[Array, ""],
-    ) -> Trajectory:
-        together = self.throughput.test_batch_size // devices
-
-        def shard(squares: Squares, count: Int[Array, ""]) -> Trajectory:
-            return self.trajectories(state, parameters, Queue(squares, count, together))
+        def shard(squares: Squares, count: Int[Array, ""]) -> Results:
+            return function(self, state, parameters, Queue(squares, count, together))
 
         return shard_over_devices(shard, squares, count=count, devices=devices)
