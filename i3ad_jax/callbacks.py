@@ -1,11 +1,10 @@
 # pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """Callbacks of `Detector.fit` for experiment trackers."""
 
-from importlib import import_module
 from pathlib import Path
 
 from i3ad_jax.detector import Callback, TrainingProgress
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import optional_package
 
 
 def to_tensorboard(folder: str | Path) -> Callback:
@@ -14,10 +13,8 @@ def to_tensorboard(folder: str | Path) -> Callback:
     Raises:
         InputError: tensorboardX is not installed.
     """
-    try:
-        tensorboard = import_module("tensorboardX")
-    except ImportError as error:
-        raise InputError("to_tensorboard: needs pip install 'i3ad_jax[tensorboard]'") from error
+    problem = "to_tensorboard: needs pip install 'i3ad_jax[tensorboard]'"
+    tensorboard = optional_package("tensorboardX", problem)
     writer = tensorboard.SummaryWriter(str(folder), flush_secs=10)
 
     def write(progress: TrainingProgress) -> None:
@@ -35,10 +32,7 @@ def to_mlflow() -> Callback:
     Raises:
         InputError: MLflow is not installed.
     """
-    try:
-        mlflow = import_module("mlflow")
-    except ImportError as error:
-        raise InputError("to_mlflow: needs pip install 'i3ad_jax[mlflow]'") from error
+    mlflow = optional_package("mlflow", "to_mlflow: needs pip install 'i3ad_jax[mlflow]'")
 
     def log(progress: TrainingProgress) -> None:
         mlflow.log_metrics(dict(progress.losses), step=progress.step)

@@ -18,7 +18,7 @@ from jaxtyping import Integer, UInt8
 
 from i3ad_jax.calibration.calibration import calibrate
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
-from i3ad_jax.calibration.verdict import Rule, VerdictSettings
+from i3ad_jax.calibration.verdict import DEFAULT_VERDICT, Rule, VerdictSettings
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size
@@ -40,7 +40,7 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.weights import load_weights
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.training.recorded import check_resumable, continued, recorded_steps
-from i3ad_jax.training.steps import Step, checked_steps, num_steps
+from i3ad_jax.training.steps import Step, checked_steps, choose_devices, num_steps
 
 LOG = logging.getLogger(__name__)
 
@@ -116,6 +116,7 @@ class Detector(Inference):
             Interrupted: with `folder`, on Ctrl-C or SIGTERM, after a checkpoint.
         """
         config = default_config(method, preset=preset).with_settings(settings)
+        choose_devices(config.batch_sizes(), devices)  # before images are read
         read: Callable[[Size], Split]
         if isinstance(images, str | Path):
             config = config.with_settings({"data": absolute_source(str(images))})
@@ -138,11 +139,16 @@ class Detector(Inference):
             for line in plan.describe():
                 LOG.info(line)
             last = _follow(plan, steps, held_out, callbacks)
-            state = own_copy(last.state)
-            detector = cls.calibrated(plan, state, held_out, step=last.number, progress=progress)
+            detector = cls.calibrated(
+                plan,
+                own_copy(last.state),
+                held_out,
+                step=last.number,
+                verdict=DEFAULT_VERDICT if run is None else run.read_verdict(),
+                progress=progress,
+            )
             if run is not None:
                 write_calibration(detector.calibration, run)
-                detector = replace(detector, verdict=run.read_verdict())
         if detector.calibration.problem:
             warnings.warn(detector.calibration.problem, LearnedLittleWarning, stacklevel=2)
         return detector
@@ -155,11 +161,18 @@ class Detector(Inference):
         held_out: UInt8[np.ndarray, "n h w 3"],
         *,
         step: int,
+        verdict: VerdictSettings = DEFAULT_VERDICT,
         progress: bool = False,
     ) -> "Detector":
-        """Return a detector of weights trained for `step` steps, calibrated on held-out images.
+        """Return a detector of weights, calibrated on held-out normal images.
 
-        These are normal images. The images are of the working size.
+        Args:
+            plan: of the training.
+            state: what it led to.
+            held_out: normal images of the working size that served no training step.
+            step: number of training steps.
+            verdict: settings of the rule that decides.
+            progress: show progress bars.
         """
         calibration = calibrate(
             plan.trained(state, step=step),
@@ -168,7 +181,7 @@ class Detector(Inference):
             seed=plan.config.seed,
             progress=progress,
         )
-        return cls(plan, state, calibration)
+        return cls(plan, state, calibration, verdict)
 
     def threshold(
         self, *, false_alarm_rate: float = 1 - DEFECT_QUANTILE, score: str | None = None
@@ -237,14 +250,14 @@ class Detector(Inference):
             InputError: a setting makes no sense or belongs to training, or an image cannot be used.
         """
         asked = self.plan.asked.for_test(method or self.config.method, settings)
-        again = Detector.calibrated(
+        return Detector.calibrated(
             self.plan.with_asked(asked),
             self.state,
             self._resized(held_out),
             step=self.calibration.step,
+            verdict=self.verdict,
             progress=progress,
         )
-        return replace(again, verdict=self.verdict)
 
     def evaluate(
         self,
@@ -281,8 +294,7 @@ class Detector(Inference):
         if not len(test):
             raise InputError(f"{name}: no test images; `score` scores images without labels")
         maps, scores = self.score_split(test, progress=progress)
-        thresholds = self.calibration.thresholds
-        return Evaluation.of(name, test, maps, scores, rule=self.rule, thresholds=thresholds)
+        return Evaluation.of(name, test, maps, scores, rule=self.rule, thresholds=self.thresholds)
 
     def save(self, folder: str | Path) -> None:
         """Writes a run folder, from which `load` and the commands read.

@@ -1,5 +1,8 @@
 """What is raised for a user's mistake, and what a user is warned of."""
 
+from importlib import import_module
+from typing import Any
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -29,6 +32,18 @@ class DivergenceError(InputError):
 def reason_of(error: Exception) -> str:
     """Why it was raised, in one line: what the system says, or the message, or the type."""
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def optional_package(name: str, problem: str) -> Any:
+    """Import a package that only some users need.
+
+    Raises:
+        InputError: with the text `problem`, if it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise InputError(problem) from error
 
 
 class ChangedFilesWarning(UserWarning):

@@ -4,7 +4,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from jaxtyping import Float, Integer, Num
 from i3ad_jax.calibration.verdict import Rule
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.stored import Rows
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, optional_package
 from i3ad_jax.scoring.confusion import Confusion
 
 ALL = "all"  # defect class of a row of metrics that covers every anomalous image
@@ -60,12 +59,12 @@ class Evaluation:
             maps: of these images, by the name of the score.
             scores: of these images, by the name of the score.
             rule: that decides.
-            thresholds: of every other score.
+            thresholds: of every score.
         """
         # scikit-learn takes most of a second to import
         from i3ad_jax.scoring.metrics import summarise
 
-        found = summarise(test, maps, scores, {**thresholds, rule.score: rule.threshold})
+        found = summarise(test, maps, scores, thresholds)
         return cls(name, rule, test.paths, test.labels, test.defects, scores, found)
 
     @property
@@ -121,10 +120,7 @@ class Evaluation:
         Raises:
             InputError: pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")
-        except ImportError as error:
-            raise InputError("to_dataframe: needs pandas; pip install pandas") from error
+        pandas = optional_package("pandas", "to_dataframe: needs pandas; pip install pandas")
         return pandas.DataFrame(list(self.rows()))
 
     def __eq__(self, other: object) -> bool:

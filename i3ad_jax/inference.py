@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
 from i3ad_jax.calibration.calibration import Calibration, plain_anomaly_maps
-from i3ad_jax.calibration.verdict import Rule, VerdictSettings
+from i3ad_jax.calibration.verdict import DEFAULT_VERDICT, Rule, VerdictSettings
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, as_split, try_pictures
@@ -35,7 +35,7 @@ class Inference:
     plan: Plan
     state: object
     calibration: Calibration
-    verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    verdict: VerdictSettings = DEFAULT_VERDICT
 
     @property
     def config(self) -> Config[Any, Any]:
@@ -61,6 +61,11 @@ class Inference:
     def rule(self) -> Rule:
         """Score and threshold that decide whether an image is anomalous."""
         return Rule.of(self.calibration, self.verdict)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Threshold of every score; of the one that decides, the rule's."""
+        return {**self.calibration.thresholds, self.rule.score: self.rule.threshold}
 
     def score(self, images: ImagesLike) -> list[Prediction]:
         """Scores, anomaly maps and verdicts.

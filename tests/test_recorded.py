@@ -10,6 +10,8 @@ import pytest
 
 from i3ad_jax import Detector, InputError, TrainingProgress
 from i3ad_jax.methods.state import state_digest
+from i3ad_jax.runs.files import read_json
+from i3ad_jax.train import __main__ as train
 from tests.conftest import tiny_settings
 
 SETTINGS: dict[str, Any] = {"method": "l2_ae", **tiny_settings("l2_ae")}
@@ -80,6 +82,24 @@ def test_a_finished_run_keeps_its_rule(tiny_folder: Path, whole: Detector, tmp_p
     ruled.save(tmp_path / "run")
     again = Detector.fit(tiny_folder, folder=tmp_path / "run", resume=True, **SETTINGS)
     assert again.rule == Detector.load(tmp_path / "run").rule == ruled.rule
+
+
+def test_train_resumes_a_run_by_its_rule_too(
+    tiny_folder: Path, whole: Detector, tmp_path: Path
+) -> None:
+    ruled = whole.with_rule(score="l2", false_alarm_rate=0.5)
+    ruled.save(tmp_path / "run")
+    train.main(["--run", str(tmp_path / "run"), "--resume"])
+    results = read_json(tmp_path / "run/results.json")
+    assert (results["headline"], results["rule"]) == ("l2", ruled.rule.describe())
+    assert results["thresholds"] == ruled.thresholds
+    assert ruled.evaluate(tiny_folder).metrics["l2"] == results["scores"]["l2"]
+
+
+def test_devices_that_are_not_there_leave_no_folder(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--devices 1000"):
+        Detector.fit(tiny_folder, folder=tmp_path / "run", devices=1000, **SETTINGS)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_fit_on_arrays_is_resumed_on_the_same_arrays_only(tmp_path: Path) -> None:

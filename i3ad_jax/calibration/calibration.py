@@ -74,10 +74,7 @@ class Calibration:
     def complete(
         self, maps: dict[str, Float[AnyArray, "n h w"]]
     ) -> dict[str, Float[AnyArray, "n h w"]]:
-        """Return the maps and, after them, those of the calibrated scores, in the table's order.
-
-        The table is the one of the scores.
-        """
+        """Return the maps and, after them, those of calibrated scores, in the order of `SCORES`."""
         calibrated = {
             score.name: self.statistics[score.name].standardise(maps[score.source])
             for score in CALIBRATED

@@ -38,6 +38,9 @@ class VerdictSettings(Settings):
         return VerdictSettings(score, quantile, kept if self.threshold is None else self.threshold)
 
 
+DEFAULT_VERDICT = VerdictSettings()
+
+
 class Rule(NamedTuple):
     """Decision whether an image is anomalous, and which regions of it.
 

@@ -128,8 +128,10 @@ def load_as(
     for change in plan.files.changes(train):
         warnings.warn(change, ChangedFilesWarning, stacklevel=2)
     held_out = plan.files.select_held_out(train)
-    detector = Detector.calibrated(plan, state, held_out.images[:], step=step, progress=True)
-    detector = replace(detector, verdict=run.read_verdict())
+    verdict = run.read_verdict()
+    detector = Detector.calibrated(
+        plan, state, held_out.images[:], step=step, verdict=verdict, progress=True
+    )
     if config == replace(stored, throughput=config.throughput):
         write_calibration(detector.calibration, run)
     return detector
@@ -160,7 +162,7 @@ def evaluate(
     maps, scores = detector.score_split(test, memory=memory, progress=progress)
     seconds = (time.perf_counter() - start) / len(test)
     calibration, rule = detector.calibration, detector.rule
-    thresholds = {**calibration.thresholds, rule.score: rule.threshold}
+    thresholds = detector.thresholds
     measured = Evaluation.of(data.name, test, maps, scores, rule=rule, thresholds=thresholds)
     results = {
         "method": config.method,

@@ -12,8 +12,12 @@ from i3ad_jax.cpu.product import product
 class Dense(nn.Module):
     """Matrix product over the last axis, and a bias: `nn.Dense` with the workarounds of `cpu`.
 
-    The weights are the same as of `nn.Dense`. Attributes: features: length of the output's last
-    axis. use_bias: whether a bias is added. dtype: type the layer computes in.
+    The weights are those of `nn.Dense`.
+
+    Attributes:
+        features: length of the output's last axis.
+        use_bias: whether a bias is added.
+        dtype: type the layer computes in.
     """
 
     features: int

@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from i3ad_jax.calibration.verdict import VerdictSettings
+from i3ad_jax.calibration.verdict import DEFAULT_VERDICT, VerdictSettings
 from i3ad_jax.config import Config
 from i3ad_jax.data.files import open_file
 from i3ad_jax.data.training_files import TrainingFiles
@@ -228,7 +228,7 @@ class RunFolder:
             InputError: `rule.json` is damaged.
         """
         if not self.rule.exists():
-            return VerdictSettings()
+            return DEFAULT_VERDICT
         try:
             return VerdictSettings.from_json(read_json(self.rule))
         except SettingError as error:

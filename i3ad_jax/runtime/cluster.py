@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, optional_package
 
 _SECONDS_TO_CONNECT = 10
 
@@ -17,11 +17,7 @@ def find_ray() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise InputError("--engine ray: Ray is missing: pip install 'i3ad_jax[ray]'") from error
-    return ray
+    return optional_package("ray", "--engine ray: Ray is missing: pip install 'i3ad_jax[ray]'")
 
 
 @contextmanager

@@ -85,8 +85,14 @@ def train_and_test(
         agreed(lambda: is_first() or _check_same(plan, folder))
         steps = recorded_steps(resolved, folder, devices=devices, progress=progress)
         (last,) = deque(steps, maxlen=1)
-        state, held_out = own_copy(last.state), resolved.held_out.images[:]
-        detector = Detector.calibrated(plan, state, held_out, step=last.number, progress=progress)
+        detector = Detector.calibrated(
+            plan,
+            own_copy(last.state),
+            resolved.held_out.images[:],
+            step=last.number,
+            verdict=agreed(folder.read_verdict),
+            progress=progress,
+        )
         by_first(lambda: write_calibration(detector.calibration, folder))
         if problem := detector.calibration.problem:
             warnings.warn(problem, LearnedLittleWarning, stacklevel=2)
