@@ -98,7 +98,7 @@ class Costs:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, measures, writes and prints the table."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    files = find_images(flags.images)
+    files = find_images(flags.images).images
     with tempfile.TemporaryDirectory() as folder:
         costs = measure(flags, files, Path(folder))
         measured = (

@@ -98,7 +98,7 @@ class Service:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, sends requests, writes and prints the table."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    images = [_as_jpeg(path) for path in find_images(flags.images)]
+    images = [_as_jpeg(path) for path in find_images(flags.images).images]
     detector = Detector.load(flags.run)
     expected = [prediction.scores for prediction in detector.score(images)]
     chunk = [images[i % len(images)] for i in range(detector.chunk)]

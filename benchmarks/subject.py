@@ -16,7 +16,6 @@ from benchmarks.networks import build
 from benchmarks.stopwatch import synchronise, torch_device
 from benchmarks.torch_networks import load_generator
 from i3ad_jax.config import Config
-from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
@@ -232,7 +231,7 @@ def _generator_alone(state: I3adState) -> I3adState:
 
 def _test_images(config: Config) -> np.ndarray:
     own, size = config.data, (config.data.image_size, config.data.image_size)
-    data = load_dataset(own.data, size=size, aspect=own.aspect, layout=own.layout)
+    data = own.load(size=size)
     return np.asarray(to_float(jnp.asarray(data.test.images)))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from experiments.categories import categories
 from experiments.comparison import Run
 from i3ad_jax.config import Config, default_config, misplaced_setting
-from i3ad_jax.data.layouts import find_layout
+from i3ad_jax.data.folder import list_samples
 from i3ad_jax.data.load import absolute_source
 from i3ad_jax.errors import InputError
 from i3ad_jax.evaluate.tested_run import evaluate_run
@@ -107,7 +107,7 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
     """
     folder, config = run_folder(out, run), planned[run]
     root = Path(config.data.data)
-    if root.exists() and not find_layout(root, name=config.data.layout).list_samples(root).test:
+    if root.exists() and not list_samples(root, config.data.reading).test:
         raise InputError(f"--data {root}: no test images to measure with; put them in test/CLASS")
     with _clock(folder.path):
         if (weights_of := METHODS[run.method].weights_of) is not None:

@@ -23,7 +23,7 @@ from experiments.finding import over_seeds
 from i3ad_jax import command_line
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
-from i3ad_jax.data.load import DataSettings, load_dataset
+from i3ad_jax.data.load import DataSettings
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_array, read_json, write_csv, write_text
@@ -176,7 +176,7 @@ def _parts(kept: Bool[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
 
 @cache
 def _dataset(data: DataSettings, size: Size) -> Dataset:
-    return load_dataset(data.data, size=size, aspect=data.aspect, layout=data.layout)
+    return data.load(size=size)
 
 
 def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:

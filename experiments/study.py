@@ -14,7 +14,6 @@ from experiments.comparison import Run
 from experiments.runs import finished, make, plan, run_folder
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import Dataset
-from i3ad_jax.data.load import load_dataset
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.environment import environment
@@ -235,7 +234,7 @@ def labelled_data(run: RunFolder) -> Dataset:
     """
     config = run.read_config().data
     size = run.read_plan().preprocessing.size
-    data = load_dataset(config.data, size=size, aspect=config.aspect, layout=config.layout)
+    data = config.load(size=size)
     if len(set(data.test.labels.tolist())) < 2:
         raise InputError(f"--data {data.name}: a study needs normal and anomalous test images")
     return data

@@ -25,11 +25,9 @@ from i3ad_jax.data.images import Size
 from i3ad_jax.data.inputs import (
     ImagesLike,
     as_labelled_split,
-    as_split,
     readable_again,
 )
-from i3ad_jax.data.layouts import AUTO
-from i3ad_jax.data.load import ARRAYS, absolute_source, load_dataset
+from i3ad_jax.data.load import ARRAYS, absolute_source
 from i3ad_jax.errors import InputError, LearnedLittleWarning
 from i3ad_jax.evaluation import Evaluation
 from i3ad_jax.inference import Inference
@@ -124,7 +122,7 @@ class Detector(Inference):
         else:
             config = config.with_settings({"data": ARRAYS})
             given = readable_again(images)
-            read = lambda size: as_split(given, size=size, aspect=config.data.aspect)  # noqa: E731
+            read = lambda size: config.data.split_of(given, size=size)  # noqa: E731
         with ExitStack() as stack:
             if folder is None:
                 resolved, run = resolve(config, read), None
@@ -286,11 +284,12 @@ class Detector(Inference):
             if not isinstance(data, str | Path):
                 raise InputError("labels: give a label for each image, or the path of a data set")
             own, source = self.config.data, absolute_source(str(data))
-            layout = own.layout if source == own.data else AUTO
-            found = load_dataset(source, size=size, aspect=aspect, layout=layout, progress=progress)
+            found = own.for_source(source).load(size=size, progress=progress)
             name, test = found.name, found.test
         else:
-            name, test = "images", as_labelled_split(data, labels, masks, size=size, aspect=aspect)
+            depth = self.config.data.reading.bit_depth
+            test = as_labelled_split(data, labels, masks, size=size, aspect=aspect, bit_depth=depth)
+            name = "images"
         if not len(test):
             raise InputError(f"{name}: no test images; `score` scores images without labels")
         maps, scores = self.score_split(test, progress=progress)

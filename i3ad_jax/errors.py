@@ -50,6 +50,14 @@ class ChangedFilesWarning(UserWarning):
     """A file that a run was trained on or held out is not what it was; the message names it."""
 
 
+class DoubtfulImageWarning(UserWarning):
+    """An image file is damaged beside its pixels, or uses little of its range; names the file."""
+
+
+class LeftOutWarning(UserWarning):
+    """Images of a data set are not used where a user would expect it; the message names them."""
+
+
 class LearnedLittleWarning(UserWarning):
     """A training learned less than the simplest replacement of the network; results mean little."""
 

@@ -13,7 +13,7 @@ from sklearn.utils import validation
 
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
 from i3ad_jax.config import DEFAULT_PRESET
-from i3ad_jax.data.inputs import ImagesLike, as_split, readable_again
+from i3ad_jax.data.inputs import ImagesLike, readable_again
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.scoring.metrics import image_auroc
@@ -198,7 +198,7 @@ class AnomalyDetector(BaseEstimator):
         if isinstance(images, str | Path):
             split = data.load(size=size, progress=self.progress).train
         else:
-            split = as_split(images, size=size, aspect=data.aspect)
+            split = data.split_of(images, size=size)
         return detector.score_split(split, progress=self.progress)[1][self.score_]
 
     def __sklearn_tags__(self) -> Any:

@@ -15,7 +15,7 @@ from i3ad_jax.calibration.calibration import Calibration, plain_anomaly_maps
 from i3ad_jax.calibration.verdict import DEFAULT_VERDICT, Rule, VerdictSettings
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
-from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, as_split, try_pictures
+from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, try_pictures
 from i3ad_jax.data.stored import Rows, zeros
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
@@ -93,8 +93,13 @@ class Inference:
         The images after it follow. Two lists of `chunk` images in the working size are in memory at
         a time.
         """
+        data = self.config.data
         for pictures in try_pictures(
-            images, size=self.preprocessing.size, aspect=self.config.data.aspect, chunk=self.chunk
+            images,
+            size=self.preprocessing.size,
+            aspect=data.aspect,
+            chunk=self.chunk,
+            bit_depth=data.reading.bit_depth,
         ):
             usable = [picture for picture in pictures if isinstance(picture, Picture)]
             predictions = self._predictions(usable) if usable else iter(())
@@ -145,6 +150,7 @@ class Inference:
                 original_size=picture.original_size,
                 small_maps={name: own[i] for name, own in maps.items()},
                 aspect=self.config.data.aspect,
+                bit_depth=self.config.data.reading.bit_depth,
             )
 
     def reconstruct(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
@@ -196,5 +202,4 @@ class Inference:
 
     def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """Images as `score` takes them, in the working size."""
-        size, aspect = self.preprocessing.size, self.config.data.aspect
-        return as_split(images, size=size, aspect=aspect).images[:]
+        return self.config.data.split_of(images, size=self.preprocessing.size).images[:]

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from i3ad_jax.calibration.verdict import Rule
+from i3ad_jax.data.decoder import FULL_DEPTH
 from i3ad_jax.data.images import Aspect, File, Size, read_image, restore_map
 from i3ad_jax.errors import InputError
 from i3ad_jax.pictures import data_uri, overlay
@@ -34,6 +35,7 @@ class Prediction:
         original_size: height and width of the image.
         small_maps: anomaly map by the same names, in the detector's working size, float32.
         aspect: how the image was brought to that size.
+        bit_depth: bits that a 16-bit image uses.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Prediction:
     original_size: Size
     small_maps: Mapping[str, Float[np.ndarray, "h w"]]
     aspect: Aspect
+    bit_depth: int = FULL_DEPTH
 
     @property
     def score(self) -> float:
@@ -104,7 +107,11 @@ class Prediction:
             InputError: the file cannot be read any more, or holds an image of another size.
         """
         source = self.source
-        picture = source if isinstance(source, Image.Image) else read_image(source, name=self.name)
+        picture = (
+            source
+            if isinstance(source, Image.Image)
+            else read_image(source, name=self.name, bit_depth=self.bit_depth)
+        )
         if (picture.height, picture.width) != self.original_size:
             raise InputError(f"{self.name}: has been replaced by another image since it was scored")
         return np.asarray(picture)

@@ -88,7 +88,7 @@ def test_a_test_cannot_change_what_the_weights_depend_on() -> None:
     fixed = {"seed", "preset", "method"}.union(*(owner.flat() for owner in owners))
     for name, value in config.flat().items():
         if name in fixed:
-            with pytest.raises(SettingError, match=rf"^{flag(name)} .*train a new run"):
+            with pytest.raises(SettingError, match=rf"^{flag(name)}\b.*train a new run"):
                 config.for_test("l2_ae", {name: value})
         else:
             assert config.for_test("l2_ae", {name: value}) == config

@@ -8,6 +8,7 @@ from PIL import Image
 
 from experiments import cracked_surfaces
 from i3ad_jax.data.folder import read_folder
+from i3ad_jax.data.reading import ReadingSettings
 from tests.conftest import Fails
 
 
@@ -22,7 +23,9 @@ def test_a_data_set_with_thin_cracks(
     }
     for name, path in files.items():
         assert path.read_bytes() == (tmp_path / "second" / name).read_bytes()
-    data = read_folder(tmp_path / "first", size=(629, 250), aspect="stretch", layout="auto")
+    data = read_folder(
+        tmp_path / "first", size=(629, 250), aspect="stretch", reading=ReadingSettings("auto")
+    )
     assert (len(data.train), len(data.test)) == (2, 4)
     for number in range(2):
         mask = (

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from i3ad_jax.check import __main__ as check
 from i3ad_jax.data.images import read_bytes, read_image
-from i3ad_jax.data.layouts.layout import list_folder
 from i3ad_jax.data.layouts.manifest import read_csv
+from i3ad_jax.data.search import list_folder
 from i3ad_jax.data.stored import StoredArray
 from i3ad_jax.errors import InputError
 from i3ad_jax.predict import __main__ as predict

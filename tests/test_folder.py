@@ -9,7 +9,9 @@ from PIL import Image
 
 from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.folder import read_folder
-from i3ad_jax.data.images import preprocess, preprocess_mask, read_image, read_mask
+from i3ad_jax.data.images import preprocess, preprocess_mask, read_image
+from i3ad_jax.data.masks import read_mask
+from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.errors import InputError
 from tests.conftest import unreadable
 from tests.support.loading import read_all
@@ -35,7 +37,9 @@ def write_train(root: Path) -> None:
 
 
 def read(root: Path):
-    return read_all(read_folder(root, size=(8, 8), aspect="stretch"))
+    return read_all(
+        read_folder(root, size=(8, 8), aspect="stretch", reading=ReadingSettings("mvtec"))
+    )
 
 
 def assert_refused(root: Path, file: Path, *words: str) -> None:
@@ -71,7 +75,7 @@ def test_every_image_goes_through_the_one_pre_processing(tmp_path, size):
     write_image(tmp_path / "test/good/a.png", seed=3, size=(10, 20))
     write_image(tmp_path / "test/hole/b.png", seed=4, size=(20, 10))
     write_mask(tmp_path / "ground_truth/hole/b_mask.png", seed=5, size=(20, 10))
-    data = read_folder(tmp_path, size=size, aspect="pad")
+    data = read_folder(tmp_path, size=size, aspect="pad", reading=ReadingSettings("mvtec"))
     assert data.name == tmp_path.name
     assert data.train.images.dtype == np.uint8
     assert data.test.masks.dtype == bool
@@ -353,7 +357,12 @@ def test_the_digest_does_not_depend_on_the_folder_or_the_training_images(tmp_pat
 
 
 def test_mvtec_bottle(real_data):
-    data = read_folder(real_data("mvtec_bottle"), size=(SIZE, SIZE), aspect="stretch")
+    data = read_folder(
+        real_data("mvtec_bottle"),
+        size=(SIZE, SIZE),
+        aspect="stretch",
+        reading=ReadingSettings("mvtec"),
+    )
     classes, counts = np.unique(data.test.defects, return_counts=True)
     assert len(data.train) == 209
     expected = {"broken_large": 20, "broken_small": 22, "contamination": 21, "good": 20}
@@ -364,7 +373,12 @@ def test_mvtec_bottle(real_data):
 
 @pytest.mark.slow
 def test_magnetic_tile(real_data):
-    data = read_folder(real_data("magnetic_tile"), size=(SIZE, SIZE), aspect="pad")
+    data = read_folder(
+        real_data("magnetic_tile"),
+        size=(SIZE, SIZE),
+        aspect="pad",
+        reading=ReadingSettings("mvtec"),
+    )
     assert (len(data.train), len(data.test)) == (762, 582)
     assert data.test.annotated.all()
     empty = (data.test.labels == 1) & ~data.test.masks[:].any(axis=(1, 2))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.errors import InputError
 from tests.support.loading import read_all
@@ -79,7 +78,7 @@ def assert_same(a, b) -> None:
 def test_its_arrays_are_those_of_the_folder(tmp_path, manual, source, channels):
     original = tmp_path / "original/bottle"
     write_category(original, channels=channels)
-    expected = read_all(read_folder(original, size=(8, 8), aspect="pad"))
+    expected = read_all(load_dataset(str(original), size=(8, 8), aspect="pad", layout="mvtec"))
     if source == "folder":
         original.rename(manual / "bottle")
     else:
@@ -153,7 +152,7 @@ def test_damaged_data_are_not_taken_for_prepared(manual):
     damaged.write_bytes(content[:100])
     assert_refused(str(damaged))
     damaged.write_bytes(content)
-    assert_same(load(), read_folder(manual / "bottle", size=(8, 8), aspect="pad"))
+    assert_same(load(), load_dataset(str(manual / "bottle"), size=(8, 8), aspect="pad"))
 
 
 @pytest.mark.parametrize("part", ["train", "test", "ground_truth"])

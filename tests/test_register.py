@@ -24,8 +24,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from i3ad_jax import Detector, register_layout, register_method, register_score
-from i3ad_jax.data.layouts.layout import Layout, Listing, list_folder
+from i3ad_jax.data.layouts.layout import Layout, Listing
 from i3ad_jax.data.samples import Sample
+from i3ad_jax.data.search import list_folder
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.scoring.maps import Score
@@ -56,7 +57,7 @@ class Prefixes(Layout):
     signs = ("train_*",)
 
     def list_samples(self, root):
-        images, _ = list_folder(root)
+        images = list_folder(root).images
         classes = [(path, path.name.partition("_")[0]) for path in images]
         sample = lambda path, name: Sample(path.name, name.replace("ok", "good"), path)
         return Listing(

@@ -26,6 +26,7 @@ def similar(pictures: Sequence[Image.Image]) -> list[list[int]]:
                 colour=True,
                 intensity=0.5,
                 content=str(hash(picture.tobytes())),
+                peak=None,
                 thumbnail=preprocess(picture, size=(SIDE, SIDE), aspect="stretch"),
             ),
         )

@@ -27,7 +27,7 @@ def test_a_file_is_read_once(tmp_path):
             return (tmp_path / "a.png").read_bytes()
 
     counted: Any = Counted()
-    image, mask, image_hash = read_sample(Sample("a.png", "good", counted))
+    image, mask, image_hash, _ = read_sample(Sample("a.png", "good", counted))
     assert len(reads) == 1
     np.testing.assert_array_equal(image, read_image(tmp_path / "a.png"))
     assert (mask, image_hash) == (

@@ -48,7 +48,7 @@ def test_rows_are_read_in_any_order(
         parquet.write_table(
             pyarrow.table({"image": values}), folder / f"{name}.parquet", row_group_size=group
         )
-        rows += find_sources([str(folder / f"{name}.parquet")], column="image")
+        rows += find_sources([str(folder / f"{name}.parquet")], column="image").sources
     order = data.draw(st.lists(st.integers(0, 2 * count - 1), min_size=1, max_size=20))
     assert contents([rows[i] for i in order]) == [values[i % count] for i in order]
 
@@ -63,14 +63,14 @@ def test_going_on_reads_a_group_once(write: Write, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(parquet, "ParquetFile", Counted)
     values = [bytes([number]) for number in range(200)]
-    rows = find_sources([str(write(values, 1000))], column="image")
+    rows = find_sources([str(write(values, 1000))], column="image").sources
     assert (
         contents([*rows[10:20], *rows[80:90], *rows[170:200]])
         == values[10:20] + values[80:90] + values[170:]
     )
     assert begun == [0]
     begun.clear()
-    rows = find_sources([str(write(values, 20))], column="image")
+    rows = find_sources([str(write(values, 20))], column="image").sources
     assert contents([rows[0], rows[19], rows[199]]) == [values[0], values[19], values[199]]
     assert begun == [0, 9]  # the groups between are not read
 
@@ -78,7 +78,7 @@ def test_going_on_reads_a_group_once(write: Write, monkeypatch: pytest.MonkeyPat
 def test_images_of_rows_have_names_and_broken_ones_say_why(write: Write, tiny_folder: Path) -> None:
     picture = (tiny_folder / "test/spot/0.png").read_bytes()
     file = write([picture, None, b"no picture", picture], 3)
-    images = Reader().opened(find_sources([str(file)], column="image"))
+    images = Reader().opened(find_sources([str(file)], column="image").sources)
     (found,) = try_pictures(images, size=(32, 32), aspect="stretch", chunk=8)
     assert [each.name for each in found] == [f"{file}#{number}" for number in range(4)]
     assert [type(each) for each in found] == [Picture, Broken, Broken, Picture]
@@ -94,7 +94,7 @@ def test_a_damaged_group_costs_its_own_rows(write: Write) -> None:
     first = column.dictionary_page_offset or column.data_page_offset
     content[first : first + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     file.write_bytes(content)
-    rows = find_sources([str(file)], column="image")
+    rows = find_sources([str(file)], column="image").sources
     cells = list(Reader().opened([rows[0], rows[150], rows[1]]))
     assert [isinstance(cell, Cell) and cell.content is not None for cell in cells] == [
         False,
@@ -105,7 +105,7 @@ def test_a_damaged_group_costs_its_own_rows(write: Write) -> None:
 
 def test_a_column_of_paths_and_uris(write: Write, tmp_path: Path) -> None:
     file = write(["a.png", "sub/b.png", "s3://bucket/c.png", str(tmp_path / "d.png")], 10)
-    assert find_sources([str(file)], column="image") == [
+    assert find_sources([str(file)], column="image").sources == [
         tmp_path / "a.png",
         tmp_path / "sub/b.png",
         Uri("s3://bucket/c.png"),
@@ -129,7 +129,7 @@ def bucket(tiny_folder: Path) -> str:
 def test_uris_of_files_folders_and_tables(bucket: str, tiny_folder: Path) -> None:
     found = find_sources(
         [bucket, f"{bucket}/test/good/0.png", f"{bucket}/table.parquet"], column="image"
-    )
+    ).sources
     files = sorted(tiny_folder.glob("test/*/*.png"))
     names = [str(file.relative_to(tiny_folder)) for file in files]
     assert [str(uri).partition("bucket/")[2] for uri in found] == [
@@ -139,7 +139,7 @@ def test_uris_of_files_folders_and_tables(bucket: str, tiny_folder: Path) -> Non
     ]
     expected = [file.read_bytes() for file in [*files, *[tiny_folder / "test/good/0.png"] * 2]]
     assert [source.read_bytes() for source in Reader().opened(found)] == expected
-    (local,) = find_sources([files[0].absolute().as_uri()], column="image")
+    (local,) = find_sources([files[0].absolute().as_uri()], column="image").sources
     assert isinstance(local, Uri)
     assert local.read_bytes() == files[0].read_bytes()
 

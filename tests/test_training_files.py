@@ -10,6 +10,7 @@ from PIL import Image
 
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.folder import read_folder
+from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 
@@ -33,7 +34,7 @@ def write_image(path: Path, value: int) -> None:
 
 
 def read(root: Path) -> Split:
-    return read_folder(root, size=(8, 8), aspect="stretch").train
+    return read_folder(root, size=(8, 8), aspect="stretch", reading=ReadingSettings("mvtec")).train
 
 
 @pytest.fixture

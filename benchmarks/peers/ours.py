@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.peers.peer import Scores
 from i3ad_jax import Detector
 from i3ad_jax.config import default_config
-from i3ad_jax.data.inputs import as_split
 from i3ad_jax.data.load import ARRAYS
 from i3ad_jax.errors import InputError
 from i3ad_jax.plan import resolve
@@ -41,7 +40,7 @@ def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
     config = default_config("i3ad").with_settings(
         {"data": ARRAYS, "image_size": images.shape[1], "seed": seed}
     )
-    resolved = resolve(config, lambda size: as_split(pixels, size=size, aspect=config.data.aspect))
+    resolved = resolve(config, lambda size: config.data.split_of(pixels, size=size))
     plan = resolved.plan
     total = plan.config.training.steps
     end = time.perf_counter() + seconds

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -12,6 +12,7 @@ from i3ad_jax import command_line
 from i3ad_jax.check.inspection import inspect_data
 from i3ad_jax.check.page import write_page
 from i3ad_jax.check.text import lines
+from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
@@ -34,8 +35,7 @@ class Flags:
     """Folder of a data set, or file of a manifest, as for train."""
     out: Path | None = None
     """Folder for the results; by default checks/NAME."""
-    layout: str = "auto"
-    """How the files of DATA lie, as for train."""
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     if not os.path.exists(flags.data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
         raise InputError(f"{flags.data}: no such folder or file; give a data set on disk")
     out = flags.out or Path("checks") / flags.data.resolve().name
-    inspection = inspect_data(flags.data, layout=flags.layout, progress=True)
+    inspection = inspect_data(flags.data, reading=flags.reading, progress=True)
     with RunFolder(out).writing():
         make_folder(out)
         write_json(out / "check.json", inspection.to_json())

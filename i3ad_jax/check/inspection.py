@@ -14,6 +14,7 @@ from i3ad_jax.check.cost import Cost, estimate, matrix_product_rate
 from i3ad_jax.check.findings import SEVERITIES, Finding
 from i3ad_jax.check.records import Records, read_records
 from i3ad_jax.config import PRESETS, default_config
+from i3ad_jax.data.reading import DEFAULT_READING, ReadingSettings
 
 METHOD = "i3ad"  # the default of `train`: other methods see the same and take less time
 
@@ -96,18 +97,20 @@ class Inspection:
         }
 
 
-def inspect_data(root: Path, *, layout: str = "auto", progress: bool = False) -> Inspection:
+def inspect_data(
+    root: Path, *, reading: ReadingSettings = DEFAULT_READING, progress: bool = False
+) -> Inspection:
     """Read a data set on disk, run all checks, and estimate a training's choices and cost.
 
     Args:
         root: a folder, or the file of a manifest.
-        layout: how its files lie.
+        reading: how its files are read.
         progress: show a progress bar.
 
     Raises:
         InputError: as for `read_records`.
     """
-    records = read_records(root, layout=layout, progress=progress)
+    records = read_records(root, reading=reading, progress=progress)
     checks = tqdm(CHECKS, "checking", leave=False, disable=not progress)
     findings = [finding for check in checks for finding in check(records)]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))

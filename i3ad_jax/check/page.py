@@ -9,7 +9,8 @@ from PIL import Image
 from i3ad_jax.check.findings import SEVERITIES, Finding
 from i3ad_jax.check.inspection import Inspection
 from i3ad_jax.check.text import by_kind, costs, facts, verdict
-from i3ad_jax.data.images import read_image, read_mask
+from i3ad_jax.data.images import read_image
+from i3ad_jax.data.masks import read_mask
 from i3ad_jax.errors import InputError
 from i3ad_jax.pictures import data_uri
 from i3ad_jax.report.page import render

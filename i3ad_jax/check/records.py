@@ -15,9 +15,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from i3ad_jax.data.dataset import NORMAL, content_hash
-from i3ad_jax.data.images import Size, preprocess, read_bytes, read_image, read_mask
-from i3ad_jax.data.layouts import find_layout
+from i3ad_jax.data.decoder import FULL_DEPTH
+from i3ad_jax.data.folder import LeftOut, find_left_out, list_samples
+from i3ad_jax.data.images import Size, decode_file, preprocess, read_bytes, rgb_of
 from i3ad_jax.data.layouts.layout import Mismatch
+from i3ad_jax.data.masks import marked
+from i3ad_jax.data.reading import DEFAULT_READING, ReadingSettings
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
 
@@ -38,6 +41,7 @@ class Pixels:
         intensity: mean over pixels and channels, in [0, 1].
         content: SHA-256 of size and RGB pixels, 64 hex digits: the same for copies in other
             lossless formats.
+        peak: largest number of a 16-bit image whose bit depth is not given; None for another.
         thumbnail: the whole image, stretched.
     """
 
@@ -46,6 +50,7 @@ class Pixels:
     colour: bool
     intensity: float
     content: str
+    peak: int | None
     thumbnail: UInt8[np.ndarray, "64 64 3"]
 
 
@@ -57,12 +62,16 @@ class Mask:
         path: relative to the data set's root.
         size: height and width, upright, in pixels; None if it cannot be read.
         marked: the fraction of its pixels that are defective, in [0, 1].
+        border: the same of the pixels at its border.
+        lossy: whether its file's compression changes numbers.
         problem: why it cannot be read.
     """
 
     path: str
     size: Size | None
     marked: float
+    border: float
+    lossy: bool
     problem: str | None
 
 
@@ -100,10 +109,12 @@ class Records:
         images: those to train on, then those to test on, each in the order of their paths.
         mismatches: files that belong to no image, to several, or to no class; paths relative to the
             root.
+        left_out: other files below the root.
     """
 
     images: tuple[Record, ...]
     mismatches: tuple[Mismatch, ...]
+    left_out: LeftOut
 
     def readable(self, part: Part | None = None) -> list[tuple[Record, Pixels]]:
         """The images that could be decoded, of one split or of both."""
@@ -114,12 +125,14 @@ class Records:
         ]
 
 
-def read_records(root: Path, *, layout: str = "auto", progress: bool = False) -> Records:
+def read_records(
+    root: Path, *, reading: ReadingSettings = DEFAULT_READING, progress: bool = False
+) -> Records:
     """Reads every image and mask of a data set on disk; what cannot be read is recorded.
 
     Args:
         root: a folder or file that exists.
-        layout: how its files lie.
+        reading: how its files are read.
         progress: show a progress bar.
 
     Raises:
@@ -127,7 +140,8 @@ def read_records(root: Path, *, layout: str = "auto", progress: bool = False) ->
             read.
     """
     mismatches: list[Mismatch] = []
-    listing = find_layout(root, name=layout).list_matching(root, mismatches.append)
+    listing = list_samples(root, reading, report=mismatches.append)
+    left_out = find_left_out(root, listing)
     parts: list[tuple[Part, Sample]] = [
         *(("train", sample) for sample in listing.train),
         *(("test", sample) for sample in listing.test),
@@ -140,9 +154,8 @@ def read_records(root: Path, *, layout: str = "auto", progress: bool = False) ->
                 done, "reading images", len(parts), unit="image", leave=False, disable=not progress
             )
         )
-    return Records(
-        images, tuple(m._replace(file=Path(_relative(folder, m.file))) for m in mismatches)
-    )
+    relative = tuple(m._replace(file=Path(_relative(folder, m.file))) for m in mismatches)
+    return Records(images, relative, left_out)
 
 
 def _read(root: Path, part: Part, sample: Sample) -> Record:
@@ -156,7 +169,8 @@ def _read(root: Path, part: Part, sample: Sample) -> Record:
 
 def _read_pixels(sample: Sample) -> Pixels:
     content = read_bytes(sample.image, name=sample.path)
-    image = read_image(content, name=sample.path)
+    decoded = decode_file(content, name=sample.path)
+    image = rgb_of(decoded, name=sample.path, bit_depth=sample.bit_depth)
     values = np.asarray(image)
     with Image.open(io.BytesIO(content)) as opened:
         mode = opened.mode
@@ -166,6 +180,7 @@ def _read_pixels(sample: Sample) -> Pixels:
         colour=bool((values[..., :1] != values).any()),
         intensity=float(values.mean(dtype=np.float64) / 255),
         content=content_hash(str(image.size).encode() + values.tobytes()),
+        peak=decoded.peak if sample.bit_depth == FULL_DEPTH else None,
         thumbnail=preprocess(image, size=(SIDE, SIDE), aspect="stretch"),
     )
 
@@ -173,10 +188,14 @@ def _read_pixels(sample: Sample) -> Pixels:
 def _read_mask(root: Path, sample: Sample, source: Path | bytes) -> Mask:
     path = _relative(root, source) if isinstance(source, Path) else f"mask of {sample.path}"
     try:
-        mask = read_mask(source, name=path, any_nonzero=sample.any_nonzero)
+        decoded = decode_file(source, name=path)
+        mask = marked(decoded, values=sample.mask_values)
     except InputError as error:
-        return Mask(path, None, 0.0, str(error))
-    return Mask(path, mask.shape, float(mask.mean()), None)
+        return Mask(path, None, 0.0, 0.0, False, str(error))
+    inside = mask[1:-1, 1:-1]
+    outside = mask.size - inside.size
+    border = (int(mask.sum()) - int(inside.sum())) / max(outside, 1)
+    return Mask(path, mask.shape, float(mask.mean()), border, decoded.lossy, None)
 
 
 def _relative(root: Path, file: Path) -> str:

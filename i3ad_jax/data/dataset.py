@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -102,12 +102,21 @@ class Dataset:
     """A named data set: normal images to learn from, and a labelled test split.
 
     A split may be given as a function, which reads it when it is first used.
+
+    Attributes:
+        name: of the data set.
+        notes: what people should know of its files, each in one line.
     """
 
     def __init__(
-        self, name: str, train: Split | Callable[[], Split], test: Split | Callable[[], Split]
+        self,
+        name: str,
+        train: Split | Callable[[], Split],
+        test: Split | Callable[[], Split],
+        *,
+        notes: Sequence[str] = (),
     ) -> None:
-        self.name = name
+        self.name, self.notes = name, tuple(notes)
         self._train, self._test = train, test
 
     @cached_property

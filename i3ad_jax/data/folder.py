@@ -1,12 +1,54 @@
 """Data sets on disk: a folder, or a table that lists images, in any of the layouts."""
 
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.images import Aspect, Size
+from i3ad_jax.data.labels import defect_class
 from i3ad_jax.data.layouts import find_layout
-from i3ad_jax.data.samples import read_split
+from i3ad_jax.data.layouts.layout import Listing, Report, refuse
+from i3ad_jax.data.reading import ReadingSettings
+from i3ad_jax.data.samples import Sample, read_split
+from i3ad_jax.data.search import describe, find_below
+from i3ad_jax.errors import LeftOutWarning
+
+
+class LeftOut(NamedTuple):
+    """Files below the root of a data set that are not used.
+
+    Attributes:
+        deeper: number of images by folder below one whose images are used.
+        elsewhere: the same by any other folder.
+        ignored: numbers of other files, as of `search.Found`.
+    """
+
+    deeper: Counter[str]
+    elsewhere: Counter[str]
+    ignored: Counter[str]
+
+    def problem(self) -> str | None:
+        """Return what is wrong with images that a user would expect to be used, if any."""
+        if not self.deeper:
+            return None
+        folders = ", ".join(f"{folder} ({count})" for folder, count in sorted(self.deeper.items()))
+        return (
+            f"{self.deeper.total()} images are left out, since they are deeper than the layout"
+            f" has them: {folders}; move them up"
+        )
+
+    def describe(self) -> str | None:
+        """Return all of it for people, in one line; None if there is nothing."""
+        images = self.deeper + self.elsewhere
+        parts = [f"{count} images in {folder}" for folder, count in sorted(images.items())]
+        parts += [describe(self.ignored)] if self.ignored else []
+        return f"not used: {', '.join(parts)}" if parts else None
 
 
 def read_folder(
@@ -14,7 +56,7 @@ def read_folder(
     *,
     size: Size,
     aspect: Aspect,
-    layout: str = "mvtec",
+    reading: ReadingSettings,
     memory: int | None = None,
     progress: bool = False,
 ) -> Dataset:
@@ -27,7 +69,7 @@ def read_folder(
         root: a folder, or the file of a manifest.
         size: the working size, as for `preprocess`.
         aspect: as for `preprocess`.
-        layout: one of `LAYOUTS`, or "auto" for the one that `root` has.
+        reading: how the files are read.
         memory: as for `read_split`.
         progress: show a progress bar.
 
@@ -35,8 +77,14 @@ def read_folder(
         InputError: the layout is not found; there are no normal training images; a file or folder
             cannot be read; a mask has no image, several, or another size than its image; an image
             has two masks where one is meant; or a normal image has a mask that marks a defect.
+
+    Warns:
+        LeftOutWarning: images are deeper than the layout has them.
     """
-    train, test = find_layout(root, name=layout).list_samples(root)
+    listing = list_samples(root, reading)
+    left_out = find_left_out(root, listing)
+    if (problem := left_out.problem()) is not None:
+        warnings.warn(f"{root}: {problem}", LeftOutWarning, stacklevel=2)
     splits = (
         partial(
             read_split,
@@ -47,6 +95,65 @@ def read_folder(
             memory=memory,
             progress=progress,
         )
-        for samples in (train, test)
+        for samples in listing
     )
-    return Dataset(root.resolve().name, *splits)
+    note = left_out.describe()
+    return Dataset(root.resolve().name, *splits, notes=() if note is None else (note,))
+
+
+def list_samples(root: Path, reading: ReadingSettings, *, report: Report = refuse) -> Listing:
+    """Return the samples of a data set on disk, as the settings label and read them.
+
+    Args:
+        root: a folder, or the file of a manifest.
+        reading: how the files are read.
+        report: is given each file that does not match, as for `Layout.list_matching`.
+
+    Raises:
+        InputError: as for `read_folder`; no image is decoded unless its label is its mask.
+    """
+    listing = find_layout(root, name=reading.layout).list_matching(root, report)
+
+    def labelled(samples: Iterable[Sample]) -> list[Sample]:
+        return [
+            replace(
+                sample,
+                defect=defect_class(sample.defect, normal=reading.normal_class),
+                mask_values=sample.mask_values
+                if reading.mask_values == "auto"
+                else reading.mask_values,
+                bit_depth=reading.bit_depth,
+            )
+            for sample in samples
+        ]
+
+    return Listing(*map(labelled, listing))
+
+
+def find_left_out(root: Path, listing: Listing) -> LeftOut:
+    """Return the files below a data set's folder that are not part of it.
+
+    Args:
+        root: a folder; or the file of a manifest, which says by itself what is used.
+        listing: its samples.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
+    if not root.is_dir():
+        return LeftOut(Counter(), Counter(), Counter())
+    samples = [sample for samples in listing for sample in samples]
+    images = {os.path.realpath(x.image) for x in samples if isinstance(x.image, Path)}
+    masks = {os.path.realpath(m) for x in samples for m in x.masks if isinstance(m, Path)}
+    with_images = {os.path.dirname(path) for path in images}  # noqa: PTH120 (as realpath)
+    deeper, elsewhere = Counter[str](), Counter[str]()
+    found = find_below(root)
+    for path in found.images:
+        real = os.path.realpath(path)
+        if real in images or real in masks:
+            continue
+        above = {str(parent) for parent in Path(real).parents[1:]}
+        (deeper if above & with_images else elsewhere)[
+            path.parent.relative_to(root).as_posix()
+        ] += 1
+    return LeftOut(deeper, elsewhere, found.ignored)

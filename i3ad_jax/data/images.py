@@ -1,31 +1,29 @@
 """Image files in, arrays of one size out, and anomaly maps back to the size of the file.
 
 `preprocess` is the one way from a picture to the array that a network sees; every reader and the
-predict command go through it. `preprocess_mask` and `restore_map` follow the same geometry.
+predict command go through it. `preprocess_mask` and `restore_map` follow the same geometry. What
+the numbers in a file mean is decided in `decoder`.
 """
 
-import io
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from i3ad_jax.data import decoder
+from i3ad_jax.data.decoder import FULL_DEPTH, Decoded, UndecodableError
 from i3ad_jax.data.files import open_file
-from i3ad_jax.errors import InputError, reason_of
+from i3ad_jax.errors import DoubtfulImageWarning, InputError, reason_of
 
 Aspect = Literal["stretch", "pad", "crop"]
 Size = tuple[int, int]
 """Height and width in pixels."""
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-MAX_PIXELS = 100_000_000
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
 
 @runtime_checkable
@@ -70,28 +68,59 @@ def read_bytes(source: File | OpenFile | bytes, *, name: str | None = None) -> b
     return content
 
 
-def read_image(source: File | bytes, *, name: str | None = None) -> Image.Image:
-    """The RGB picture in a PNG, JPEG, BMP or TIFF file, upright as its EXIF data says.
-
-    Grey, palette and 1-bit pictures become RGB. An alpha channel is ignored. 16-bit grey is scaled
-    linearly from its full range: value / 257, rounded. (16-bit colour is cut to its high byte.) Of
-    a JPEG with more pictures after it, as cameras write, the first counts.
+def decode_file(source: File | bytes, *, name: str | None = None) -> Decoded:
+    """Return the upright image in a file, in the numbers that the file holds.
 
     Args:
         source: a file, or the bytes of one.
         name: what an error message calls it, needed for bytes; by default the path.
 
     Raises:
-        InputError: the file cannot be opened or decoded, is damaged, has more than 100 million
-            pixels or several pages or frames, or holds numbers without a known range (floating
-            point, or grey beyond 16 bits).
+        InputError: the file cannot be opened or decoded; see `decoder.decode`.
+
+    Warns:
+        DoubtfulImageWarning: a part of the file that is not needed for its pixels is damaged.
     """
     name = name or str(source)
-    return _in_8_bits(_decode(source, name), name)
+    content = read_bytes(source, name=name)
+    with _named(name):
+        decoded = decoder.decode(content)
+    for complaint in decoded.complaints:
+        warnings.warn(f"{name}: {complaint}", DoubtfulImageWarning, stacklevel=2)
+    return decoded
+
+
+def read_image(
+    source: File | bytes, *, name: str | None = None, bit_depth: int = FULL_DEPTH
+) -> Image.Image:
+    """Return the RGB picture in a PNG, JPEG, BMP, TIFF or WebP file, upright as its EXIF data say.
+
+    Grey, palette and 1-bit pictures become RGB. An alpha channel is ignored. Of a JPEG with more
+    pictures after it, as cameras write, the first counts.
+
+    Args:
+        source: a file, or the bytes of one.
+        name: what an error message calls it, needed for bytes; by default the path.
+        bit_depth: bits that the numbers of a 16-bit image use. They are scaled linearly from that
+            range and rounded: for 16 bits, value / 257.
+
+    Raises:
+        InputError: the file cannot be opened or decoded, is damaged, has more than 100 million
+            pixels or several pages or frames, holds numbers without a known range or more than
+            `bit_depth` bits, or combines properties that are not read.
+    """
+    name = name or str(source)
+    return rgb_of(decode_file(source, name=name), name=name, bit_depth=bit_depth)
+
+
+def rgb_of(decoded: Decoded, *, name: str, bit_depth: int = FULL_DEPTH) -> Image.Image:
+    """Return a decoded file as `read_image` does; arguments and errors as there."""
+    with _named(name):
+        return decoded.rgb(bit_depth=bit_depth)
 
 
 def read_size(source: Path | bytes, *, name: str | None = None) -> Size:
-    """Height and width that an image file states, without decoding it.
+    """Return height and width that an image file states, without decoding it.
 
     Args:
         source: a file, or the bytes of one.
@@ -102,53 +131,23 @@ def read_size(source: Path | bytes, *, name: str | None = None) -> Size:
     """
     name = name or str(source)
     content = read_bytes(source, name=name)
-    with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
-        _check_pixels(opened)
-        return opened.height, opened.width
+    with _named(name):
+        return decoder.size_of(content)
 
 
-def to_rgb(picture: Image.Image, *, name: str) -> Image.Image:
-    """A picture that Pillow has opened or made, as `read_image` would give it.
+def to_rgb(picture: Image.Image, *, name: str, bit_depth: int = FULL_DEPTH) -> Image.Image:
+    """Return a picture that Pillow has opened or made, as `read_image` would give it.
 
     Args:
         picture: of any mode.
         name: what an error message calls it.
+        bit_depth: as for `read_image`.
 
     Raises:
         InputError: as for `read_image`.
     """
-    with _one_line(name):
-        upright = _upright(picture, name)
-    return _in_8_bits(upright, name)
-
-
-def read_mask(
-    source: Path | bytes, *, name: str | None = None, any_nonzero: bool = False
-) -> Bool[np.ndarray, "height width"]:
-    """True on the defective pixels of a mask file, upright as its EXIF data says.
-
-    A pixel is defective where its largest colour channel reaches half of the full range (128 of
-    255; 32768 of 65535 for 16-bit grey). In a mask that nowhere does, as one of 0 and 1 or of small
-    class numbers, it is defective where it is not 0.
-
-    Args:
-        source: a file, or the bytes of one.
-        name: what an error message calls it, needed for bytes; by default the path.
-        any_nonzero: every pixel that is not 0 is defective, whatever the others are: for masks
-            whose values are numbers of classes.
-
-    Raises:
-        InputError: as for `read_image`.
-    """
-    name = name or str(source)
-    image = _decode(source, name)
-    if image.mode.startswith("I"):
-        values, half = np.asarray(image), 32768
-    else:
-        # Channel by channel: NumPy is slow at a maximum over a last axis of 3.
-        values, half = reduce(np.maximum, np.moveaxis(np.asarray(image), -1, 0)), 128
-    defective = values >= half
-    return defective if defective.any() and not any_nonzero else values != 0
+    with _named(name):
+        return decoder.from_pillow(picture).rgb(bit_depth=bit_depth)
 
 
 def working_size(
@@ -268,65 +267,13 @@ def _fit(size: Size, *, into: Size) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _decode(source: File | bytes, name: str) -> Image.Image:
-    """The upright picture in a file."""
-    content = read_bytes(source, name=name)
-    with _one_line(name), Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
-        frames = getattr(opened, "n_frames", 1)
-        # a camera's JPEG, whose others are smaller or for depth
-        if frames > 1 and opened.format != "MPO":
-            raise InputError(
-                f"{name}: holds {frames} pictures; save the one that is meant by itself"
-            )
-        return _upright(opened, name)
-
-
-def _upright(opened: Image.Image, name: str) -> Image.Image:
-    """The upright picture: RGB, or of Pillow's modes that begin with I (grey, more than 8 bits)."""
-    _check_pixels(opened)
-    opened.load()
-    image = ImageOps.exif_transpose(opened)
-    if image.mode == "P":  # Pillow warns where a transparent palette loses its alpha in one step.
-        image = image.convert("RGBA")
-    if image.mode == "F":
-        raise InputError(
-            f"{name}: floating-point pixels have no known range; convert it to 8 or 16 bits"
-        )
-    return image if image.mode.startswith("I") else image.convert("RGB")
-
-
-def _check_pixels(opened: Image.Image) -> None:
-    if opened.width * opened.height > MAX_PIXELS:
-        raise Image.DecompressionBombError
-
-
-def _in_8_bits(image: Image.Image, name: str) -> Image.Image:
-    """The picture in RGB, 16-bit grey scaled from its full range."""
-    if not image.mode.startswith("I"):
-        return image
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise InputError(f"{name}: its grey values exceed 16 bits; convert it to 8 or 16 bits")
-    return Image.fromarray(((values.astype(np.int32) + 128) // 257).astype(np.uint8)).convert("RGB")
-
-
 @contextmanager
-def _one_line(name: str) -> Iterator[None]:
-    """Turns whatever Pillow raises in the block into an InputError that names the picture."""
+def _named(name: str) -> Iterator[None]:
+    """Turn the decoder's error into an InputError that names the picture."""
     try:
         yield
-    except InputError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InputError(
-            f"{name}: more than {MAX_PIXELS:,} pixels; scale it down or remove it"
-        ) from None
-    except UnidentifiedImageError:
-        raise InputError(
-            f"{name}: not a PNG, JPEG, BMP or TIFF image; convert or remove it"
-        ) from None
-    except Exception as error:  # On damaged files Pillow's decoders raise nearly any type.
-        raise _unreadable(name, error) from error
+    except UndecodableError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def _unreadable(name: str, error: Exception) -> InputError:

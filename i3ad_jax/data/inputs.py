@@ -4,7 +4,8 @@ They are paths, files' contents, arrays or Pillow pictures.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -16,9 +17,9 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from i3ad_jax.data.dataset import NORMAL, Split
+from i3ad_jax.data.decoder import FULL_DEPTH, SUFFIXES, Decoded
 from i3ad_jax.data.files import check_name
 from i3ad_jax.data.images import (
-    SUFFIXES,
     Aspect,
     File,
     OpenFile,
@@ -27,8 +28,11 @@ from i3ad_jax.data.images import (
     preprocess_mask,
     read_bytes,
     read_image,
+    rgb_of,
     to_rgb,
 )
+from i3ad_jax.data.labels import defect_class
+from i3ad_jax.data.search import Found, describe, find_below
 from i3ad_jax.errors import InputError
 
 
@@ -81,7 +85,7 @@ class Broken(NamedTuple):
 
 
 def try_pictures(
-    images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int
+    images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int, bit_depth: int = FULL_DEPTH
 ) -> Iterator[list[Picture | Broken]]:
     """Yield the images in lists of at most `chunk`, in order, reading one list ahead.
 
@@ -93,6 +97,7 @@ def try_pictures(
         size: the working size, as for `preprocess`.
         aspect: as for `preprocess`.
         chunk: number of images.
+        bit_depth: bits that 16-bit images use, as for `read_image`.
 
     Raises:
         InputError: there is nothing that could be images, such as a folder without any.
@@ -102,7 +107,7 @@ def try_pictures(
     try:
         waiting = None
         while numbered := list(islice(source, chunk)):
-            ahead = [readers.submit(_picture, *each, size, aspect) for each in numbered]
+            ahead = [readers.submit(_picture, *each, size, aspect, bit_depth) for each in numbered]
             if waiting:
                 yield [picture.result() for picture in waiting]
             waiting = ahead
@@ -130,26 +135,32 @@ def readable_again(images: ImagesLike) -> ImagesLike:
     ]
 
 
-def as_pictures(images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int) -> Iterator[Picture]:
+def as_pictures(
+    images: ImagesLike, *, size: Size, aspect: Aspect, chunk: int, bit_depth: int = FULL_DEPTH
+) -> Iterator[Picture]:
     """The images one by one, as `try_pictures` reads them.
 
     Raises:
         InputError: an image cannot be used; the message names its path or position.
     """
-    for pictures in try_pictures(images, size=size, aspect=aspect, chunk=chunk):
+    for pictures in try_pictures(
+        images, size=size, aspect=aspect, chunk=chunk, bit_depth=bit_depth
+    ):
         for picture in pictures:
             if isinstance(picture, Broken):
                 raise InputError(picture.problem)
             yield picture
 
 
-def as_split(images: ImagesLike, *, size: Size, aspect: Aspect) -> Split:
+def as_split(
+    images: ImagesLike, *, size: Size, aspect: Aspect, bit_depth: int = FULL_DEPTH
+) -> Split:
     """Return normal images in a working size, as a split.
 
     Raises:
         InputError: there is no image, or one cannot be used.
     """
-    read = as_pictures(images, size=size, aspect=aspect, chunk=64)
+    read = as_pictures(images, size=size, aspect=aspect, chunk=64, bit_depth=bit_depth)
     pictures = [(picture.pixels, picture.original_size) for picture in read]
     if not pictures:
         raise InputError("no images given; give at least one")
@@ -164,6 +175,7 @@ def as_labelled_split(
     *,
     size: Size,
     aspect: Aspect,
+    bit_depth: int = FULL_DEPTH,
 ) -> Split:
     """Return labelled images in a working size, as a split.
 
@@ -173,11 +185,12 @@ def as_labelled_split(
         masks: for each image `height width`, not 0 on defective pixels; None if they are not known.
         size: the working size, as for `preprocess`.
         aspect: as for `preprocess`.
+        bit_depth: bits that 16-bit images use, as for `read_image`.
 
     Raises:
         InputError: an image, a label or a mask cannot be used, or their numbers differ.
     """
-    split = as_split(images, size=size, aspect=aspect)
+    split = as_split(images, size=size, aspect=aspect, bit_depth=bit_depth)
     labels = list(labels)
     if len(labels) != len(split):
         raise InputError(f"labels: {len(labels)} for {len(split)} images; give one for each image")
@@ -204,7 +217,7 @@ def as_labelled_split(
 
 def _defect_class(number: int, label: object) -> str:
     if isinstance(label, str) and label:
-        return label
+        return defect_class(label)
     if isinstance(label, bool | np.bool_ | int | np.integer) and int(label) in (0, 1):
         return DEFECTIVE if label else NORMAL
     raise InputError(
@@ -212,42 +225,44 @@ def _defect_class(number: int, label: object) -> str:
     )
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path], *, without: Collection[Path] = ()) -> Found:
     """Return the files in `paths` and the image files anywhere below its folders, sorted.
 
-    Image files below folders are known by their suffix.
+    Image files below folders are found by the rules of `search`.
+
+    Args:
+        paths: files and folders.
+        without: folders that are left out where they are below another.
 
     Raises:
-        InputError: there is no path, one does not exist, a folder holds no image, or a name is not
-            UTF-8.
+        InputError: there is no path, one does not exist, a folder holds no image or cannot be read,
+            or a name is not UTF-8.
     """
     if not paths:
         raise InputError("IMAGES: name image files, or folders of them")
-    files = []
+    files, ignored = [], Counter[str]()
     for path in paths:
         if os.path.isdir(path):  # noqa: PTH112 (as below)
-            found = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in SUFFIXES and not file.is_dir()
-            )
-            if not found:
+            found = find_below(path, without=without)
+            ignored += found.ignored
+            if not found.images:
+                only = f" ({describe(found.ignored)})" if found.ignored else ""
                 raise InputError(
-                    f"{path}: no images in this folder; {', '.join(sorted(SUFFIXES))} are read"
+                    f"{path}: no images in this folder{only}; {', '.join(sorted(SUFFIXES))} are"
+                    " read"
                 )
-            files += found
+            files += found.images
         elif os.path.exists(path):  # noqa: PTH110 (Path.exists raises where a name is too long)
+            check_name(path)
             files.append(path)
         else:
             raise InputError(f"{path}: no such file or folder")
-    for file in files:
-        check_name(file)
-    return files
+    return Found(files, [], ignored)
 
 
 def _each(images: ImagesLike) -> Iterator[ImageLike]:
     if isinstance(images, str | Path):
-        yield from find_images([Path(images)])
+        yield from find_images([Path(images)]).images
     elif isinstance(images, File | OpenFile | bytes | Image.Image):
         yield images
     elif isinstance(images, ArrayLike):
@@ -258,31 +273,34 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
     else:
         for image in images:
             if isinstance(image, str | Path) and Path(image).is_dir():
-                yield from find_images([Path(image)])
+                yield from find_images([Path(image)]).images
             else:
                 yield image
 
 
-def _picture(number: int, image: ImageLike, size: Size, aspect: Aspect) -> Picture | Broken:
+def _picture(
+    number: int, image: ImageLike, size: Size, aspect: Aspect, bit_depth: int
+) -> Picture | Broken:
     name = str(image) if isinstance(image, str | File) else str(number)
     try:
         if isinstance(image, OpenFile):
             image = read_bytes(image, name=f"image {name}")
         if isinstance(image, str | File | bytes):
             source = Path(image) if isinstance(image, str) else image
-            original = read_image(
-                source, name=f"image {name}" if isinstance(image, bytes) else name
-            )
+            shown = f"image {name}" if isinstance(image, bytes) else name
+            original = read_image(source, name=shown, bit_depth=bit_depth)
         else:
-            picture = image if isinstance(image, Image.Image) else _from_array(name, image)
-            source = original = to_rgb(picture, name=f"image {name}")
+            picture = (
+                image if isinstance(image, Image.Image) else _from_array(name, image, bit_depth)
+            )
+            source = original = to_rgb(picture, name=f"image {name}", bit_depth=bit_depth)
     except InputError as error:
         return Broken(name, str(error))
     pixels = preprocess(original, size=size, aspect=aspect)
     return Picture(name, source, (original.height, original.width), pixels)
 
 
-def _from_array(name: str, image: object) -> Image.Image:
+def _from_array(name: str, image: object, bit_depth: int) -> Image.Image:
     if not isinstance(image, ArrayLike):
         raise InputError(f"image {name}: {type(image).__name__} given; {ACCEPTED}")
     image = np.asarray(image)
@@ -290,14 +308,16 @@ def _from_array(name: str, image: object) -> Image.Image:
     colour = values.ndim == 3 and values.shape[-1] in (3, 4)
     if not (values.ndim == 2 or colour) or 0 in values.shape:
         raise InputError(f"image {name}: shape {image.shape}; give h w, h w 1, h w 3 or h w 4")
-    if values.dtype == np.uint16:
-        values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if np.issubdtype(values.dtype, np.floating):
         if not (values.min() >= 0 and values.max() <= 1):  # NaN is not within either
             raise InputError(
                 f"image {name}: {image.dtype} values outside [0, 1]; scale them, or give uint8"
             )
         values = np.round(values.astype(np.float32) * 255).astype(np.uint8)
+    if values.dtype == np.uint16:
+        channels = values[..., :3] if colour else values[..., None]
+        deep = Decoded(None, channels, FULL_DEPTH)
+        return rgb_of(deep, name=f"image {name}", bit_depth=bit_depth)
     if values.dtype != np.uint8:
         raise InputError(
             f"image {name}: {image.dtype} values; give uint8, uint16 or floats in [0, 1]"

@@ -1,18 +1,21 @@
 """From the text of `--data` to a data set."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from i3ad_jax.data.dataset import Dataset
+from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.files import check_name
 from i3ad_jax.data.folder import read_folder
 from i3ad_jax.data.images import Aspect, Size
-from i3ad_jax.data.layouts import check_layout
+from i3ad_jax.data.inputs import ImagesLike, as_split
+from i3ad_jax.data.layouts import AUTO
 from i3ad_jax.data.packed import is_packed, read_packed
+from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
-from i3ad_jax.settings import Settings, setting
+from i3ad_jax.settings import Settings, flag, setting
 
 _FORMS = (
     "packed data, a table of images, a folder, as in MVTec layout, textures:KIND or"
@@ -30,11 +33,6 @@ class DataSettings(Settings):
     data: str = "textures:weave"
     """Built-in textures (textures:weave, textures:mesh, textures:brick), tfds:mvtec_ad/CATEGORY, a
     folder that pack has written, or a path of one of the layouts below."""
-    layout: str = "auto"
-    """How the files of --data lie, by default found out: mvtec (train/good, test/CLASS,
-    ground_truth/CLASS/*_mask.png); mvtec_loco, mvtec_ad_2, visa, btad, kolektor_sdd or
-    kolektor_sdd2, as published (the folder of one category); flat (a folder of normal images); or
-    manifest (a .csv or .parquet file with the columns path, split, label and mask)."""
     image_size: int = setting(256, minimum=8, maximum=10_000)
     """Side in pixels to which every image is resized (paper: 256); i3ad takes multiples of 8, at
     least 32."""
@@ -45,20 +43,73 @@ class DataSettings(Settings):
     """Fraction of the normal training images kept from training, of many at most 1,000 images; u
     and thresholds come from them."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_layout(self.layout)
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
 
     def load(self, *, size: Size, memory: int | None = None, progress: bool = False) -> Dataset:
-        """Return the data set in this working size; arguments and errors as for `load_dataset`."""
-        return load_dataset(
-            self.data,
+        """Return the data set in this working size.
+
+        Args:
+            size: of every image.
+            memory: bytes that the images of a split may take there, by default half of what is
+                free; more of them wait in a temporary file, and are read from it as they are
+                needed.
+            progress: show a progress bar.
+
+        Raises:
+            InputError: there is no such data set, or its files cannot be used.
+        """
+        data, reading = self.data, self.reading
+        source, _, name = data.partition(":")
+        if source == _BUILT_IN:
+            self._refuse_reading("is no folder or file")
+            return make_textures(name or "weave", size=size)
+        if source == _TFDS:
+            self._refuse_reading("is no folder or file")
+            return _load_tfds(name, size=size, aspect=self.aspect, memory=memory, progress=progress)
+        if data == ARRAYS:
+            raise InputError(
+                f"--data {data}: the run was trained on images given in Python; name a data set"
+            )
+        if not os.path.exists(data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
+            raise InputError(f"--data {data}: no such folder or file; give {_FORMS}")
+        if is_packed(Path(data)):
+            self._refuse_reading("is packed data", but={"bit_depth"})
+            return read_packed(
+                Path(data),
+                size=size,
+                aspect=self.aspect,
+                bit_depth=reading.bit_depth,
+                memory=memory,
+            )
+        return read_folder(
+            Path(data),
             size=size,
             aspect=self.aspect,
-            layout=self.layout,
+            reading=reading,
             memory=memory,
             progress=progress,
         )
+
+    def for_source(self, data: str) -> "DataSettings":
+        """Return the settings of other data, in an absolute form, whose layout is detected."""
+        if data == self.data:
+            return self
+        return replace(self, data=data, reading=replace(self.reading, layout=AUTO))
+
+    def split_of(self, images: ImagesLike, *, size: Size) -> Split:
+        """Return normal images given in Python, in this working size; errors as `as_split`."""
+        depth = self.reading.bit_depth
+        return as_split(images, size=size, aspect=self.aspect, bit_depth=depth)
+
+    def _refuse_reading(self, kind: str, *, but: Collection[str] = ()) -> None:
+        """Raise InputError for an option of how files are read, where there are none to read."""
+        default = ReadingSettings().flat()
+        for name, value in self.reading.flat().items():
+            if value != default[name] and name not in but:
+                shown = " ".join(value) if isinstance(value, tuple) else value
+                raise InputError(
+                    f"{flag(name)} {shown}: --data {self.data} {kind}; leave {flag(name)} out"
+                )
 
 
 def load_dataset(
@@ -66,47 +117,26 @@ def load_dataset(
     *,
     size: Size,
     aspect: Aspect,
-    layout: str = "auto",
+    layout: str = AUTO,
     memory: int | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """The data set that `data` names.
+    """Return the data set that `data` names.
 
     Args:
         data: `textures:KIND` (`textures` alone is the weave), `tfds:mvtec_ad/CATEGORY`, or the path
             of a folder or file in one of `layouts.LAYOUTS`, or of packed data.
         size: of every image.
         aspect: how an image of other proportions gets this size; see `images.preprocess`.
-        layout: how the files lie, found out by default; of a folder or file only.
-        memory: bytes that the images of a split may take there, by default half of what is free;
-            more of them wait in a temporary file, and are read from it as they are needed.
+        layout: directory layout of a folder or file, by default detected.
+        memory: as for `DataSettings.load`.
         progress: show a progress bar.
 
     Raises:
         InputError: there is no such data set, or its files cannot be used.
     """
-    source, _, name = data.partition(":")
-    if source in (_BUILT_IN, _TFDS) and layout != "auto":
-        raise InputError(
-            f"--layout {layout}: --data {data} is no folder or file; leave --layout out"
-        )
-    if source == _BUILT_IN:
-        return make_textures(name or "weave", size=size)
-    if source == _TFDS:
-        return _load_tfds(name, size=size, aspect=aspect, memory=memory, progress=progress)
-    if data == ARRAYS:
-        raise InputError(
-            f"--data {data}: the run was trained on images given in Python; name a data set"
-        )
-    if not os.path.exists(data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
-        raise InputError(f"--data {data}: no such folder or file; give {_FORMS}")
-    if is_packed(Path(data)):
-        if layout != "auto":
-            raise InputError(f"--layout {layout}: --data {data} is packed data; leave --layout out")
-        return read_packed(Path(data), size=size, aspect=aspect, memory=memory)
-    return read_folder(
-        Path(data), size=size, aspect=aspect, layout=layout, memory=memory, progress=progress
-    )
+    settings = DataSettings(data, aspect=aspect, reading=ReadingSettings(layout))
+    return settings.load(size=size, memory=memory, progress=progress)
 
 
 def bytes_of(gibibytes: float | None) -> int | None:

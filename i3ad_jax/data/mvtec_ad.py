@@ -107,7 +107,7 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, samples: list[Sample]) -> Iterator[tuple[str, dict[str, Any]]]:
         for sample in samples:
             # Damaged files are refused here, not at every later use.
-            image, _, _ = read_sample(sample)
+            image = read_sample(sample).image
             if not sample.masks and sample.defect != NORMAL:
                 raise InputError(
                     f"{sample.image}: its mask is missing; get the whole data set again"

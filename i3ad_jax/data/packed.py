@@ -20,6 +20,7 @@ from typing import Any, get_args
 import numpy as np
 
 from i3ad_jax.data.dataset import Dataset, Split, content_hash
+from i3ad_jax.data.decoder import FULL_DEPTH
 from i3ad_jax.data.files import open_file
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.stored import Rows, StoredArray, zeros
@@ -52,14 +53,21 @@ class PackWriter:
         self._write_rows(f"{_name(size)}/test_masks", data.test.masks)
         self._sizes.append(size)
 
-    def finish(self, name: str, *, aspect: Aspect) -> None:
+    def finish(self, name: str, *, aspect: Aspect, bit_depth: int = FULL_DEPTH) -> None:
         """Makes what was packed readable.
 
         Args:
             name: of the data set.
             aspect: how its images were brought to their sizes.
+            bit_depth: bits that its 16-bit images use.
         """
-        values = {"name": name, "aspect": aspect, "sizes": self._sizes, "sha256": self._digests}
+        values = {
+            "name": name,
+            "aspect": aspect,
+            "bit_depth": bit_depth,
+            "sizes": self._sizes,
+            "sha256": self._digests,
+        }
         sync(self._folder)  # what was packed is on the disk before the mark says so
         with whole(self._folder / _MARK) as temporary:
             temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -97,18 +105,27 @@ def is_packed(folder: Path) -> bool:
     return (folder / _MARK).is_file()
 
 
-def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None = None) -> Dataset:
+def read_packed(
+    folder: Path,
+    *,
+    size: Size,
+    aspect: Aspect,
+    bit_depth: int = FULL_DEPTH,
+    memory: int | None = None,
+) -> Dataset:
     """The data set that was packed into a folder.
 
     Args:
         folder: for which `is_packed` holds.
         size: of the images, one of those that were packed.
         aspect: what they were packed with, unless they are square.
+        bit_depth: what they were packed with.
         memory: bytes that the images of a split may take there, by default half of what is free;
             more are read where they lie.
 
     Raises:
-        InputError: it was packed with another size or aspect, or a file is missing or damaged.
+        InputError: it was packed with another size, aspect or bit depth, or a file is missing or
+            damaged.
     """
     mark = folder / _MARK
     try:
@@ -120,6 +137,11 @@ def read_packed(folder: Path, *, size: Size, aspect: Aspect, memory: int | None 
             raise ValueError(f"aspect {packed_aspect!r}, sizes {sizes}")
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{mark}: damaged ({' '.join(str(error).split())}); {_AGAIN}") from error
+    if (packed_depth := values.get("bit_depth", FULL_DEPTH)) != bit_depth:
+        raise InputError(
+            f"--bit-depth {bit_depth}: {folder} was packed with --bit-depth {packed_depth};"
+            f" {_AGAIN}"
+        )
     if packed_aspect != aspect:
         raise InputError(
             f"--aspect {aspect}: {folder} was packed with --aspect {packed_aspect}; {_AGAIN}"

@@ -1,7 +1,8 @@
 """Images of a data set with their labels and masks before they are decoded, and their decoding."""
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,19 @@ from PIL import Image
 from tqdm import tqdm
 
 from i3ad_jax.data.dataset import NORMAL, Split, content_hash
+from i3ad_jax.data.decoder import FULL_DEPTH
 from i3ad_jax.data.images import (
     Aspect,
     Size,
+    decode_file,
     preprocess,
     preprocess_mask,
     read_bytes,
-    read_image,
-    read_mask,
+    rgb_of,
 )
+from i3ad_jax.data.masks import MaskValues, read_mask
 from i3ad_jax.data.stored import zeros
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import DoubtfulImageWarning, InputError
 from i3ad_jax.runtime.memory import allowed
 
 
@@ -36,14 +39,16 @@ class Sample:
         defect: the defect class, `"good"` for a normal image.
         image: its file, or the bytes of one.
         masks: the same for each of its masks, whose union counts; empty if it has none.
-        any_nonzero: how masks are read, as for `read_mask`.
+        mask_values: numbers in the masks that are a defect, as for `read_mask`.
+        bit_depth: bits that a 16-bit image uses, as for `read_image`.
     """
 
     path: str
     defect: str
     image: Path | bytes
     masks: tuple[Path | bytes, ...] = ()
-    any_nonzero: bool = False
+    mask_values: MaskValues = "auto"
+    bit_depth: int = FULL_DEPTH
 
 
 def read_split(
@@ -76,14 +81,13 @@ def read_split(
 
     def read(i: int) -> _Label:
         sample = sample_at(i)
-        image, mask, image_hash = read_sample(sample)
+        image, mask, image_hash, peak = read_sample(sample)
         images[i] = preprocess(image, size=size, aspect=aspect)
         if mask is not None:
             masks[i] = preprocess_mask(mask, size=size, aspect=aspect)
         annotated = mask is not None or sample.defect == NORMAL
-        return _Label(
-            sample.path, sample.defect, annotated, image_hash, (image.height, image.width)
-        )
+        original_size = (image.height, image.width)
+        return _Label(sample.path, sample.defect, annotated, image_hash, original_size, peak)
 
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
         done = pool.map(read, range(count))
@@ -91,6 +95,8 @@ def read_split(
         labels = list(
             tqdm(done, "reading images", count, unit="image", leave=False, disable=not shown)
         )
+    if (unused := unused_range([label.peak for label in labels])) is not None:
+        warnings.warn(f"{labels[0].path}: {unused}", DoubtfulImageWarning, stacklevel=2)
     return Split(
         images=images,
         paths=tuple(label.path for label in labels),
@@ -102,22 +108,39 @@ def read_split(
     )
 
 
-def read_sample(sample: Sample) -> tuple[Image.Image, Bool[np.ndarray, "height width"] | None, str]:
-    """A sample's RGB picture, the union of its masks (None if it has none), and its file's SHA-256.
+class ReadSample(NamedTuple):
+    """A sample after decoding.
+
+    Attributes:
+        image: RGB, upright.
+        mask: union of its masks; None if it has none.
+        content_hash: SHA-256 of its file, 64 hex digits.
+        peak: largest number of a 16-bit image; None for another.
+    """
+
+    image: Image.Image
+    mask: Bool[np.ndarray, "height width"] | None
+    content_hash: str
+    peak: int | None
+
+
+def read_sample(sample: Sample) -> ReadSample:
+    """Decode a sample.
 
     The picture is decoded from the very bytes that are hashed: the file is read once.
 
     Raises:
-        InputError: either cannot be read, their sizes differ, or a normal image has a mask that
-            marks a defect.
+        InputError: either file cannot be read, their sizes differ, or a normal image has a mask
+            that marks a defect.
     """
     name = _name(sample.image, sample.path)
     content = read_bytes(sample.image, name=name)
-    image, image_hash = read_image(content, name=name), content_hash(content)
+    decoded = decode_file(content, name=name)
+    image = rgb_of(decoded, name=name, bit_depth=sample.bit_depth)
     union = np.zeros((image.height, image.width), bool)
     for source in sample.masks:
         mask_name = _name(source, f"mask of {sample.path}")
-        mask = read_mask(source, name=mask_name, any_nonzero=sample.any_nonzero)
+        mask = read_mask(source, name=mask_name, values=sample.mask_values)
         if mask.shape != union.shape:
             sizes = (
                 f"{mask.shape[1]} x {mask.shape[0]} pixels, but its image has"
@@ -129,7 +152,24 @@ def read_sample(sample: Sample) -> tuple[Image.Image, Bool[np.ndarray, "height w
                 f"{mask_name}: marks a defect in a normal image; correct one or remove the mask"
             )
         union |= mask
-    return image, union if sample.masks else None, image_hash
+    peak = decoded.peak if sample.bit_depth == FULL_DEPTH else None
+    return ReadSample(image, union if sample.masks else None, content_hash(content), peak)
+
+
+def unused_range(peaks: Sequence[int | None]) -> str | None:
+    """Return what is wrong with 16-bit images of less than an eighth of the range, if anything.
+
+    Args:
+        peaks: largest number of each image; None for one that is not of 16 bits.
+    """
+    known = [peak for peak in peaks if peak is not None]
+    if not known or max(known) >= 2**FULL_DEPTH // 8:
+        return None
+    bits = max(max(known).bit_length(), 8)
+    return (
+        f"the 16-bit images use values up to {max(known)} of 65535 and are nearly black;"
+        f" give --bit-depth {bits}"
+    )
 
 
 class _Label(NamedTuple):
@@ -140,6 +180,7 @@ class _Label(NamedTuple):
     annotated: bool
     image_hash: str
     original_size: Size
+    peak: int | None
 
 
 def _name(source: Path | bytes, otherwise: str) -> str:

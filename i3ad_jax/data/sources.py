@@ -2,17 +2,19 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
+from i3ad_jax.data.decoder import SUFFIXES
 from i3ad_jax.data.files import open_file
-from i3ad_jax.data.images import SUFFIXES
 from i3ad_jax.data.inputs import find_images
+from i3ad_jax.data.search import is_ignored, is_image
 from i3ad_jax.errors import InputError, reason_of
 
 _ROWS_AT_ONCE = 64
@@ -84,7 +86,16 @@ class Cell:
         return self.content
 
 
-def find_sources(paths: Sequence[str], *, column: str) -> list[Source]:
+class FoundSources(NamedTuple):
+    """Images, and numbers of what was ignored in folders, by reason."""
+
+    sources: list[Source]
+    ignored: Counter[str]
+
+
+def find_sources(
+    paths: Sequence[str], *, column: str, without: Collection[Path] = ()
+) -> FoundSources:
     """The images that paths and URIs name, in that order.
 
     Args:
@@ -92,12 +103,13 @@ def find_sources(paths: Sequence[str], *, column: str) -> list[Source]:
             URIs of these. A Parquet file stands for the images in its rows.
         column: of Parquet files: with the contents of images' files, or with their paths, relative
             to the Parquet file's folder, or URIs.
+        without: folders that are left out where they are below another.
 
     Raises:
         InputError: a path does not exist, a folder holds no image, a Parquet file cannot be read or
             has no such column, or a package is missing.
     """
-    found: list[Source] = []
+    found, ignored = list[Source](), Counter[str]()
     for path in paths:
         if "://" in path:
             for uri in _below(path):
@@ -105,12 +117,14 @@ def find_sources(paths: Sequence[str], *, column: str) -> list[Source]:
         elif _is_parquet(path) and Path(path).is_file():
             found += _rows(Path(path), column)
         else:
-            found += find_images([Path(path)])
+            below = find_images([Path(path)], without=without)
+            found += below.images
+            ignored += below.ignored
     if not found:
         raise InputError(
             f"{', '.join(paths) or 'no path given'}: no images; name files, folders or URIs"
         )
-    return found
+    return FoundSources(found, ignored)
 
 
 def digest_of_sources(sources: Iterable[Source]) -> str:
@@ -281,9 +295,7 @@ def _below(uri: str) -> list[Uri]:
     try:
         if system.isfile(path):
             return [Uri(uri)]
-        found = [
-            name for name in system.find(path) if PurePosixPath(name).suffix.lower() in SUFFIXES
-        ]
+        found = [name for name in system.find(path) if _is_image(PurePosixPath(name), path)]
     except Exception as error:  # file systems raise nearly any type
         raise InputError(f"{uri}: cannot be read ({reason_of(error)})") from error
     if not found:
@@ -291,6 +303,12 @@ def _below(uri: str) -> list[Uri]:
             f"{uri}: no such file, nor a folder with {', '.join(sorted(SUFFIXES))} in it"
         )
     return [Uri(system.unstrip_protocol(name)) for name in sorted(found)]
+
+
+def _is_image(file: PurePosixPath, folder: str) -> bool:
+    """Return whether a file below a folder is an image by the rules of `search`."""
+    inside = file.parts[len(PurePosixPath(folder).parts) :]
+    return is_image(file) and not any(map(is_ignored, inside))
 
 
 def _file_system(uri: str) -> tuple[Any, str]:

@@ -11,8 +11,8 @@ import tyro
 from i3ad_jax import command_line
 from i3ad_jax.calibration.standardisation import ScoringSettings
 from i3ad_jax.config import Config, Test, default_config
-from i3ad_jax.data.layouts import AUTO
 from i3ad_jax.data.load import absolute_source, bytes_of
+from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.evaluate.tested_run import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import ThroughputSettings
@@ -28,6 +28,7 @@ class DefaultsFlags:
 
     run: tyro.conf.Positional[Path]
     method: str | None = None
+    data: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ class Flags(Generic[Test]):
     test: Test
     data: str | None = None
     """Test data, in any form that train takes; by default the run's own."""
-    layout: str | None = None
-    """How the files of --data lie, as for train; by default found out, or as for the run where it
-    is the same data."""
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
     out: Path | None = None
     """Folder for the results; by default RUN, or RUN/evaluation if data or settings differ from the
     run's."""
@@ -63,9 +62,7 @@ class Flags(Generic[Test]):
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, tests, prints where the results are."""
     run, stored, config, flags = _settings(arguments)
-    source = absolute_source(flags.data) if flags.data else stored.data.data
-    layout = flags.layout or (stored.data.layout if source == stored.data.data else AUTO)
-    data = replace(stored.data, data=source, layout=layout)
+    data = replace(stored.data, data=_source(flags.data, stored), reading=flags.reading)
     same = data == stored.data and config == replace(stored, throughput=config.throughput)
     out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))
     memory = bytes_of(flags.image_memory)
@@ -80,6 +77,7 @@ def _settings(
     asked_help = {"--help", "-h"} & {*arguments}
     if asked_help and len(arguments) == 1:
         run, stored, config = RunFolder(Path()), default_config("i3ad"), default_config("i3ad")
+        reading = stored.data.reading
     else:
         first = command_line.parse_known(
             DefaultsFlags, [a for a in arguments if a not in asked_help]
@@ -88,9 +86,11 @@ def _settings(
         config = stored = run.read_config()
         if first.method is not None and first.method != stored.method:
             config = stored.for_method(first.method)
+        reading = stored.data.for_source(_source(first.data, stored)).reading
     default = Flags(
         run.path,
         config.test,
+        reading=reading,
         ssim=config.ssim,
         scoring=config.scoring,
         throughput=config.throughput,
@@ -101,6 +101,11 @@ def _settings(
     )
     changed = {"test": flags.test, "ssim": flags.ssim, "scoring": flags.scoring}
     return run, stored, replace(config, **changed, throughput=flags.throughput), flags
+
+
+def _source(data: str | None, stored: Config[Any, Any]) -> str:
+    """Return the test data, by default that of the run."""
+    return absolute_source(data) if data else stored.data.data
 
 
 if __name__ == "__main__":

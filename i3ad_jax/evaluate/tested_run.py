@@ -70,7 +70,7 @@ def evaluate_run(
     Args:
         run: the trained run.
         config: its settings, but for the test.
-        data: the run's own, but for the source of the test images and its layout.
+        data: the run's own, but for the source of the test images and how its files are read.
         out: the folder for the results.
         memory: bytes that the images of a split, or the maps, may take there, as for
             `load_dataset`.
@@ -91,7 +91,7 @@ def evaluate_run(
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
     tested = evaluate(detector, tested, memory=memory, progress=True)
     with out.lock():
-        return write_evaluation(tested, out, run=run, data=data.data, command=command)
+        return write_evaluation(tested, out, run=run, data=data, command=command)
 
 
 def load_as(
@@ -192,7 +192,12 @@ def evaluate(
 
 
 def write_evaluation(
-    tested: TestedRun, folder: RunFolder, *, run: RunFolder, data: str, command: Sequence[str] = ()
+    tested: TestedRun,
+    folder: RunFolder,
+    *,
+    run: RunFolder,
+    data: DataSettings,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write results, scores, maps and report to a folder; return the content of `results.json`.
 
@@ -204,7 +209,7 @@ def write_evaluation(
         tested: results of a detector of the run.
         folder: where the results go.
         run: the trained run, or results of another test of it.
-        data: where the test images came from, as `load_dataset` takes it.
+        data: where the test images came from, and how its files were read.
         command: for the results' record.
 
     Raises:
@@ -214,7 +219,12 @@ def write_evaluation(
     weights = run.source()
     trained = read_json(weights.environment)
     machine = environment(command=command)
-    results = {**tested.results, "data_source": data, "environment": machine}
+    results = {
+        **tested.results,
+        "data_source": data.data,
+        "data_reading": data.reading.to_json(),
+        "environment": machine,
+    }
     own = folder.is_same(run)
     if not own:
         check_results_folder(folder, run)

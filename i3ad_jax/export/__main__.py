@@ -10,7 +10,6 @@ import tyro
 from jaxtyping import UInt8
 
 from i3ad_jax import command_line
-from i3ad_jax.data.inputs import as_split
 from i3ad_jax.detector import Detector
 from i3ad_jax.export import folder, onnx, stablehlo
 from i3ad_jax.export.parity import check_parity
@@ -71,7 +70,7 @@ def export(
 def _compared(detector: Detector, images: Sequence[Path]) -> UInt8[np.ndarray, "n h w 3"]:
     config, size = detector.config, detector.preprocessing.size
     if images:
-        return as_split(list(images), size=size, aspect=config.data.aspect).images[:]
+        return config.data.split_of(list(images), size=size).images[:]
     return detector.files.select_held_out(config.data.load(size=size, progress=True).train).images[
         :
     ]

@@ -1,7 +1,7 @@
 """`python -m i3ad_jax.pack`: decode a data set once, for trainings that read it on demand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.load import absolute_source, bytes_of
 from i3ad_jax.data.packed import PackWriter
+from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.plan import resolve
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.settings import Settings
@@ -36,8 +37,7 @@ class Flags:
     """Of the training, as for train; it decides sizes that are not given."""
     method: str = "i3ad"
     """Of the training."""
-    layout: str = "auto"
-    """How the files of DATA lie, as for train."""
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
     aspect: Aspect = "stretch"
     """How an image of other proportions gets its size, as for train."""
     image_size: int | None = None
@@ -79,19 +79,18 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
     with RunFolder(out).lock(), RunFolder(out).writing():
         writer = PackWriter(out)
         resolve(config, read)
-        writer.finish(name, aspect=config.data.aspect)
+        depth = config.data.reading.bit_depth
+        writer.finish(name, aspect=config.data.aspect, bit_depth=depth)
     return sizes
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, packs, prints where the data is."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    given = {
-        name: getattr(flags, name)
-        for name in ("layout", "aspect", "image_size", "view", "resolution")
-    }
+    given = {name: getattr(flags, name) for name in ("aspect", "image_size", "view", "resolution")}
     config = default_config(flags.method, preset=flags.preset).with_settings(
         {name: value for name, value in given.items() if value is not None}
+        | flags.reading.flat()
         | {"data": absolute_source(flags.data)}
     )
     sizes = pack(config, flags.out, memory=bytes_of(flags.image_memory))

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from i3ad_jax import __version__, command_line
 from i3ad_jax.calibration.verdict import VerdictSettings
+from i3ad_jax.data.search import describe
 from i3ad_jax.data.sources import Reader, Source, digest_of_sources, find_sources, names_of_results
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
@@ -175,11 +176,13 @@ def main(arguments: Sequence[str]) -> None:
         find_ray()
         # this process only hands out work: GPUs are the workers'
         jax.config.update("jax_platforms", "cpu")
-    sources = find_sources(flags.images, column=flags.column)
+    results = PredictionFiles(flags.out)
+    sources, ignored = find_sources(flags.images, column=flags.column, without=results.folders)
     detector = Detector.load(flags.run)
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
     rule = detector.rule
-    results = PredictionFiles(flags.out)
+    if ignored:
+        print(f"ignored: {describe(ignored)}", file=sys.stderr)
     if flags.engine.engine == "stream":
         table = results.table
         summary = predict(detector, sources, out=flags.out, options=flags.options)

@@ -50,6 +50,11 @@ class PredictionFiles:
         self.maps = path / "maps"
         self.pictures = path / "pictures"
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders with pictures of its own, which are no images to score."""
+        return self.maps, self.pictures
+
     def finished(self, about: Mapping[str, Any]) -> bool:
         """Whether the table of exactly this prediction is there already."""
         return self.table.exists() and not self.partial.exists() and self.belongs_to(about)

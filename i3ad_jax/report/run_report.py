@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from i3ad_jax.data.dataset import Split
-from i3ad_jax.data.load import load_dataset
+from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.data.stored import Rows, StoredArray
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import IncompleteReportWarning, InputError
@@ -168,9 +169,11 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
 
 def _read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
     """The test images of the results, unchanged."""
-    source, aspect = run.results["data_source"], folder.read_config().data.aspect
-    size = folder.read_plan().preprocessing.size
-    data = load_dataset(source, size=size, aspect=aspect, progress=progress)
+    source, size = run.results["data_source"], folder.read_plan().preprocessing.size
+    settings = folder.read_config().data.for_source(source)
+    if (reading := run.results.get("data_reading")) is not None:  # not of version 0.1
+        settings = replace(settings, reading=ReadingSettings.from_json(reading))
+    data = settings.load(size=size, progress=progress)
     if data.digest != run.results["data_digest"] or data.test.paths != run.paths:
         raise InputError(f"{source}: the test images are not those of the results any more")
     return data.test

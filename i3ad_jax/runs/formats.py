@@ -4,14 +4,25 @@
   chosen, and `preprocessing.json` what networks see.
 - 1: `run.json` holds the format; `config.json` the settings asked for, and `plan.json` every
   choice.
+- 2: from version 0.3. `config.json` says how files are read (`data.reading`).
 """
 
 from typing import Any
 
 from i3ad_jax.config import Config
+from i3ad_jax.data.reading import ReadingSettings
 
-FORMAT = 1
+FORMAT = 2
 PREPROCESSING = "preprocessing.json"  # of format 0
+
+
+def settings_of_format_1(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what `config.json` of format 2 holds, from that of any format."""
+    match settings:
+        case {"data": {"layout": layout, **data}} if "reading" not in data:
+            reading = {**ReadingSettings().to_json(), "layout": layout}
+            return {**settings, "data": {**data, "reading": reading}}
+    return settings
 
 
 def plan_of_format_0(preprocessing: dict[str, Any], config: Config[Any, Any]) -> dict[str, Any]:

@@ -299,4 +299,4 @@ def read_config_file(file: Path) -> Config[Any, Any]:
         InputError: the file is missing or holds no JSON object.
         SettingError: a setting is missing or unknown, or has a value that cannot be used.
     """
-    return Config.from_json(read_json(file))
+    return Config.from_json(formats.settings_of_format_1(read_json(file)))

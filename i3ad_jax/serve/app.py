@@ -23,7 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from i3ad_jax import __version__
 from i3ad_jax.calibration.verdict import Rule
-from i3ad_jax.data.images import MAX_PIXELS, read_size
+from i3ad_jax.data.decoder import MAX_PIXELS
+from i3ad_jax.data.images import read_size
 from i3ad_jax.data.inputs import Broken
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError

@@ -74,9 +74,9 @@ def train_and_test(
             by_first(lambda: stack.enter_context(folder.lock()))
             resolved = agreed(lambda: continued(config, folder, read_train))
         plan = resolved.plan
-        if progress:
-            print("\n".join(plan.describe()))
         dataset = read(plan.preprocessing.size)
+        if progress:
+            print("\n".join((*plan.describe(), *dataset.notes)))
         # Test images that cannot be used are refused before the training.
         num_test = agreed(lambda: len(dataset.test))
         if not resume:
@@ -100,7 +100,7 @@ def train_and_test(
             return None
         evaluation = evaluate(detector, dataset, memory=memory, progress=progress)
         write = partial(
-            write_evaluation, evaluation, folder, run=folder, data=config.data.data, command=command
+            write_evaluation, evaluation, folder, run=folder, data=config.data, command=command
         )
         return agreed(lambda: write() if is_first() else evaluation.results)
 

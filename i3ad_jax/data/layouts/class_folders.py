@@ -30,10 +30,11 @@ from i3ad_jax.data.layouts.layout import (
     Mismatch,
     Report,
     by_path,
-    list_folder,
     refuse,
 )
+from i3ad_jax.data.masks import MaskValues
 from i3ad_jax.data.samples import Sample
+from i3ad_jax.data.search import list_folder
 from i3ad_jax.errors import InputError
 
 
@@ -47,7 +48,7 @@ class ClassFolders(Layout):
         test: the folder with the folders of classes.
         ground_truth: the folder with the folders of masks.
         normal: the name of the folder of normal test images.
-        any_nonzero: how masks are read, as for `read_mask`.
+        mask_values: numbers in masks that are a defect, as for `read_mask`.
     """
 
     signs: tuple[str, ...] = (f"train/{NORMAL}",)
@@ -55,7 +56,7 @@ class ClassFolders(Layout):
     test: str = "test"
     ground_truth: str = "ground_truth"
     normal: str = NORMAL
-    any_nonzero: ClassVar[bool] = False
+    mask_values: ClassVar[MaskValues] = "auto"
 
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
@@ -63,7 +64,7 @@ class ClassFolders(Layout):
 
     def list_matching(self, root: Path, report: Report) -> Listing:
         """See `Layout`."""
-        train, *more = (list_folder(root / folder)[0] for folder in self.train)
+        train, *more = (list_folder(root / folder).images for folder in self.train)
         if not train:
             folder = root / self.train[0]
             raise InputError(f"{folder}: no images; put the normal images to learn from there")
@@ -75,12 +76,12 @@ class ClassFolders(Layout):
         )
 
     def _list_test(self, root: Path, report: Report) -> list[Sample]:
-        loose, classes = list_folder(root / self.test)
+        loose, classes, _ = list_folder(root / self.test)
         for image in loose:
             problem = f"move it to a folder of its class, such as {self.test}/{self.normal}"
             report(Mismatch("loose_image", image, problem))
         folders = [folder for folder in classes if folder != root / self.ground_truth]
-        images = [image for folder in folders for image in list_folder(folder)[0]]
+        images = [image for folder in folders for image in list_folder(folder).images]
         masks = self.pair_masks(root, images, report)
         return by_path(
             [
@@ -89,7 +90,7 @@ class ClassFolders(Layout):
                     NORMAL if image.parent.name == self.normal else image.parent.name,
                     image,
                     masks.get(image, ()),
-                    self.any_nonzero,
+                    self.mask_values,
                 )
                 for image in images
             ]
@@ -109,9 +110,9 @@ class ClassFolders(Layout):
         by_stem = defaultdict(list)
         for image in images:
             by_stem[image.parent.name, image.stem].append(image)
-        loose, classes = list_folder(root / self.ground_truth)
+        loose, classes, _ = list_folder(root / self.ground_truth)
         masks: dict[Path, tuple[Path, ...]] = {}
-        for mask in loose + [file for folder in classes for file in list_folder(folder)[0]]:
+        for mask in loose + [file for folder in classes for file in list_folder(folder).images]:
             defect, stems = mask.parent.name, {mask.stem, mask.stem.removesuffix("_mask")}
             owners = sorted(image for stem in stems for image in by_stem[defect, stem])
             place = f"{self.test}/{defect}"

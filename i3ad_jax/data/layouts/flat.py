@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from i3ad_jax.data.dataset import NORMAL
-from i3ad_jax.data.layouts.layout import Layout, Listing, list_folder
+from i3ad_jax.data.layouts.layout import Layout, Listing
 from i3ad_jax.data.samples import Sample
+from i3ad_jax.data.search import list_folder
 from i3ad_jax.errors import InputError
 
 
@@ -17,12 +18,12 @@ class Flat(Layout):
         """See `Layout`."""
         if not root.is_dir():
             return False
-        images, folders = list_folder(root)
+        images, folders, _ = list_folder(root)
         return bool(images) and not folders
 
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
-        images, _ = list_folder(root)
+        images = list_folder(root).images
         if not images:
             raise InputError(f"{root}: no images; put the normal images to learn from there")
         return Listing([Sample(image.name, NORMAL, image) for image in images], [])

@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from i3ad_jax.data.dataset import NORMAL
-from i3ad_jax.data.images import read_mask
-from i3ad_jax.data.layouts.layout import Layout, Listing, by_path, list_folder
+from i3ad_jax.data.layouts.layout import Layout, Listing, by_path
+from i3ad_jax.data.masks import read_mask
 from i3ad_jax.data.samples import Sample
+from i3ad_jax.data.search import list_folder
 from i3ad_jax.errors import InputError
 
 DEFECT = "defect"
@@ -32,7 +33,7 @@ class KolektorSdd(Layout):
 
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
-        folders = [folder for folder in list_folder(root)[1] if folder.name.startswith("kos")]
+        folders = [folder for folder in list_folder(root).folders if folder.name.startswith("kos")]
         items = [_labelled(root, folder, "_label") for folder in folders]
         first = max(len(items) * 4 // 5, 1)
         train, rest = (
@@ -63,7 +64,7 @@ def _listing(root: Path, train: list[Sample], test: list[Sample]) -> Listing:
 
 def _labelled(root: Path, folder: Path, ending: str) -> list[Sample]:
     """The images in a folder, each with the mask that has its stem and this ending."""
-    files, _ = list_folder(folder)
+    files = list_folder(folder).images
     masks = {file.stem.removesuffix(ending): file for file in files if file.stem.endswith(ending)}
     images = [file for file in files if not file.stem.endswith(ending)]
     stems = {image.stem for image in images}
@@ -76,7 +77,7 @@ def _labelled(root: Path, folder: Path, ending: str) -> list[Sample]:
             raise InputError(f"{mask}: no image {stem} beside it; rename or remove the mask")
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes
         defective = pool.map(
-            lambda image: read_mask(masks[image.stem], any_nonzero=True).any(), images
+            lambda image: read_mask(masks[image.stem], values="nonzero").any(), images
         )
         return [
             Sample(
@@ -84,7 +85,7 @@ def _labelled(root: Path, folder: Path, ending: str) -> list[Sample]:
                 DEFECT if has_defect else NORMAL,
                 image,
                 (masks[image.stem],),
-                any_nonzero=True,
+                mask_values="nonzero",
             )
             for image, has_defect in zip(images, defective, strict=True)
         ]

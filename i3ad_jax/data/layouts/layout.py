@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, NoReturn
 
-from i3ad_jax.data.files import check_name
-from i3ad_jax.data.images import SUFFIXES
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
 
@@ -107,33 +105,6 @@ def exists(root: Path, sign: str) -> bool:
         raise InputError(
             f"{root / sign}: cannot be read ({error.strerror}); check its permissions"
         ) from error
-
-
-def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The image files and the folders directly in `folder`, by name; none if it does not exist.
-
-    Only PNG, JPEG, BMP and TIFF files count, whatever the case of their extension; hidden files and
-    all others are ignored.
-
-    Raises:
-        InputError: it cannot be listed, or a name is not UTF-8.
-    """
-    try:
-        visible = sorted(
-            (path for path in folder.iterdir() if not path.name.startswith(".")),
-            key=lambda path: path.name,
-        )
-        folders = [path for path in visible if path.is_dir()]
-    except FileNotFoundError:
-        return [], []
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be listed ({error.strerror}); check its permissions"
-        ) from error
-    images = [path for path in visible if path.suffix.lower() in SUFFIXES and path not in folders]
-    for path in (*images, *folders):
-        check_name(path)
-    return images, folders
 
 
 def by_path(samples: list[Sample]) -> list[Sample]:

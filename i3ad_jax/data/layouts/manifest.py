@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 from i3ad_jax.data.dataset import NORMAL
 from i3ad_jax.data.files import open_file
 from i3ad_jax.data.layouts.layout import Layout, Listing, by_path
+from i3ad_jax.data.masks import MaskValues
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
 
@@ -67,7 +68,7 @@ def list_rows(
     *,
     folder: Path,
     normal: Sequence[str],
-    any_nonzero: bool = False,
+    mask_values: MaskValues = "auto",
 ) -> Listing:
     """The samples that the rows of a table describe.
 
@@ -76,7 +77,7 @@ def list_rows(
         table: their file.
         folder: what paths are relative to.
         normal: the labels of normal images.
-        any_nonzero: how masks are read, as for `read_mask`.
+        mask_values: numbers in masks that are a defect, as for `read_mask`.
 
     Raises:
         InputError: a cell makes no sense, a file does not exist, an image is listed twice, or none
@@ -107,7 +108,7 @@ def list_rows(
             raise InputError(f"{where}: {path} is in {listed[path]} too; remove one")
         listed[path] = where
         masks = (folder / mask,) if mask else ()
-        splits[split].append(Sample(path, defect, folder / path, masks, any_nonzero))
+        splits[split].append(Sample(path, defect, folder / path, masks, mask_values))
     if not splits["train"]:
         raise InputError(
             f"{table}: no row of the split train; list the normal images to learn from"

@@ -15,7 +15,9 @@ from typing import ClassVar
 
 from i3ad_jax.data.dataset import NORMAL
 from i3ad_jax.data.layouts.class_folders import ClassFolders
-from i3ad_jax.data.layouts.layout import Mismatch, Report, list_folder
+from i3ad_jax.data.layouts.layout import Mismatch, Report
+from i3ad_jax.data.masks import MaskValues
+from i3ad_jax.data.search import list_folder
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class MvtecLoco(ClassFolders):
 
     signs: tuple[str, ...] = (f"train/{NORMAL}", "test/logical_anomalies")
     train: tuple[str, ...] = (f"train/{NORMAL}", f"validation/{NORMAL}")
-    any_nonzero: ClassVar[bool] = True
+    mask_values: ClassVar[MaskValues] = "nonzero"
 
     def pair_masks(
         self, root: Path, images: list[Path], report: Report
@@ -37,8 +39,8 @@ class MvtecLoco(ClassFolders):
                 problem = f"{other.name} would have the same masks; rename one of them"
                 report(Mismatch("ambiguous_mask", image, problem))
         masks: dict[Path, tuple[Path, ...]] = {}
-        for folder in list_folder(root / self.ground_truth)[1]:
-            loose, own = list_folder(folder)
+        for folder in list_folder(root / self.ground_truth).folders:
+            loose, own, _ = list_folder(folder)
             for mask in loose:
                 problem = (
                     "masks lie in a folder named after their image; move it there, or read all with"
@@ -46,7 +48,7 @@ class MvtecLoco(ClassFolders):
                 )
                 report(Mismatch("loose_mask", mask, problem))
             for place in own:
-                found, _ = list_folder(place)
+                found = list_folder(place).images
                 if (folder.name, place.name) not in owners:
                     problem = (
                         f"no image of that name in {self.test}/{folder.name}; rename or remove it"

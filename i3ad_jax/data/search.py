@@ -1,0 +1,116 @@
+"""Search for image files in folders, by one set of rules for data sets and predictions.
+
+Image files are known by their suffix. Hidden files and folders, and what operating systems and
+archives leave behind, are ignored. Linked folders are entered, each once. A folder that cannot be
+read is an error.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from i3ad_jax.data.decoder import SUFFIXES
+from i3ad_jax.data.files import check_name
+from i3ad_jax.errors import InputError
+
+_LEFT_BEHIND = frozenset({"__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin"})
+
+
+class Found(NamedTuple):
+    """Contents of folders.
+
+    Attributes:
+        images: image files.
+        folders: the folders directly in the folder that was listed.
+        ignored: numbers of other files and folders, by reason in a few words.
+    """
+
+    images: list[Path]
+    folders: list[Path]
+    ignored: Counter[str]
+
+
+def is_ignored(name: str) -> bool:
+    """Return whether a file or folder of this name is never part of a data set."""
+    return name.startswith(".") or name.casefold() in _LEFT_BEHIND
+
+
+def is_image(path: PurePath) -> bool:
+    """Return whether a file is an image by its suffix, and not ignored."""
+    return path.suffix.lower() in SUFFIXES and not is_ignored(path.name)
+
+
+def list_folder(folder: Path) -> Found:
+    """List the image files and the folders directly in a folder, by name.
+
+    Nothing is found if it does not exist.
+
+    Raises:
+        InputError: it cannot be listed, or a name is not UTF-8.
+    """
+    images, folders, ignored = [], [], Counter[str]()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = folder / entry.name
+                if is_ignored(entry.name):
+                    ignored["hidden or system files"] += 1
+                elif entry.is_dir():
+                    folders.append(path)
+                elif path.suffix.lower() in SUFFIXES:
+                    images.append(path)
+                else:
+                    ignored[f"{path.suffix.lower() or 'other'} files"] += 1
+    except FileNotFoundError:
+        return Found([], [], Counter())
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: cannot be listed ({error.strerror}); check its"
+            " permissions"
+        ) from error
+    for path in (*images, *folders):
+        check_name(path)
+    return Found(images, folders, ignored)
+
+
+def find_below(folder: Path, *, without: Collection[Path] = ()) -> Found:
+    """Find the image files anywhere below a folder, in the order of their paths.
+
+    Args:
+        folder: that exists.
+        without: folders below it that are left out.
+
+    Raises:
+        InputError: a folder cannot be listed, or a name is not UTF-8.
+    """
+    left_out = {os.path.realpath(path) for path in without}
+    images, ignored, seen, links = [], Counter[str](), set[str](), [folder]
+
+    def enter(place: Path) -> None:
+        real = os.path.realpath(place)
+        if real in seen:
+            ignored["links to folders that are read already"] += 1
+            return
+        if real in left_out:
+            ignored["folders with results"] += 1
+            return
+        seen.add(real)
+        found = list_folder(place)
+        images.extend(found.images)
+        ignored.update(found.ignored)
+        for each in found.folders:
+            if each.is_symlink():
+                links.append(each)
+            else:
+                enter(each)
+
+    while links:  # after the folders of the tree itself, which have their images under their names
+        enter(links.pop(0))
+    return Found(sorted(images), [], ignored)
+
+
+def describe(ignored: Counter[str]) -> str:
+    """Return what was ignored, for people: "3 .txt files, 2 hidden or system files"."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(ignored.items()))
