@@ -1,18 +1,14 @@
 """A detector behind HTTP, on a real server on loopback."""
 
-import http.client
 import io
-import json
 import re
 import socket
 import struct
-import uuid
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +18,9 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.pictures import overlay
 from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.serve import __main__ as serve
-from i3ad_jax.serve.app import Limits
+from i3ad_jax.serve.uploads import Limits
 from tests.conftest import Fails
-from tests.support.service import LIMITS, png, serving
-
-Answer = tuple[int, Any]
+from tests.support.service import LIMITS, ask, exchange, form, png, serving
 
 
 @pytest.fixture(scope="module")
@@ -38,33 +32,6 @@ def detector(pca_run: Path) -> Detector:
 def port(detector: Detector) -> Iterator[int]:
     with serving(detector, LIMITS) as port:
         yield port
-
-
-def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request(
-        method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
-    )
-    response = connection.getresponse()
-    content = response.read()
-    is_json = response.headers.get_content_type() == "application/json"
-    connection.close()
-    return response.status, json.loads(content) if is_json else content
-
-
-def form(files: list[tuple[str, bytes]], field: str = "images") -> tuple[bytes, str]:
-    boundary = uuid.uuid4().hex
-    parts = [
-        f"--{boundary}\r\n".encode()
-        + f'Content-Disposition: form-data; name="{field}"; filename="{name}"\r\n'.encode()
-        + b"Content-Type: image/png\r\n\r\n"
-        + content
-        + b"\r\n"
-        for name, content in files
-    ]
-    return b"".join(
-        parts
-    ) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
 def png_that_says(width: int, height: int) -> bytes:
@@ -129,7 +96,6 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a form without files": (b"--x--\r\n", FORM),
     "a form without boundary": (GOOD, "multipart/form-data"),
     "no form though it says so": (GOOD, FORM),
-    "a form of another field": form([("a.png", GOOD)], "pictures"),
     "too many files": form([("a.png", b"1")] * 60),
     "one broken file of two": form([("a.png", GOOD), ("b.png", GOOD[:99])]),
     "a path for a name": form([("../../etc/passwd", b"")]),
@@ -169,8 +135,73 @@ def test_no_path_leads_to_a_file(port: int) -> None:
         "/score/../x",
     ):
         assert ask(port, "GET", path)[0] in (404, 405)
-    assert ask(port, "GET", "/score")[0] == 405
-    assert ask(port, "POST", "/score?output=verse", GOOD)[0] == 422
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/openapi.json"])
+def test_head_gives_the_headers_of_get(port: int, path: str) -> None:
+    request = "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    heads = {}
+    for method in ("GET", "HEAD"):
+        head, _, body = exchange(port, (request % (method, path)).encode()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert (body == b"") == (method == "HEAD")
+        lengths = re.sub(rb"content-length: \d+", b"", head) if path == "/metrics" else head
+        heads[method] = re.sub(rb"date: [^\r]*", b"", lengths)
+    assert heads["HEAD"] == heads["GET"]
+
+
+def test_other_methods_are_told_which_there_are(port: int) -> None:
+    request = "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for path, taken in (("/score", "POST, OPTIONS"), ("/health", "GET, HEAD, OPTIONS")):
+        for method in {"GET", "POST", "PUT", "DELETE", "TRACE"} - set(taken.split(", ")):
+            answer = exchange(port, (request % (method, path)).encode()).decode()
+            assert answer.startswith("HTTP/1.1 405 ")
+            assert f"\r\nallow: {taken}\r\n" in answer
+            assert f'"{path} takes {taken}, not {method}' in answer
+        options = exchange(port, (request % ("OPTIONS", path)).encode()).decode()
+        assert options.startswith("HTTP/1.1 204 ")
+        assert f"\r\nallow: {taken}\r\n" in options
+    assert "--data-binary" in ask(port, "GET", "/score")[1]["detail"]
+
+
+def test_slashes_and_queries_do_not_change_a_path(port: int) -> None:
+    for path in ("/health/", "/health?probe=1", "/health/?probe=1", "/?x"):
+        assert ask(port, "GET", path)[0] == 200
+    assert ask(port, "POST", "/score/", GOOD)[0] == 200
+    assert ask(port, "POST", "/score/?output=heatmap", GOOD)[0] == 200
+    status, found = ask(port, "GET", "/scores")
+    assert (status, "/score" in found["detail"]) == (404, True)
+
+
+def test_a_wrong_output_is_one_sentence(port: int) -> None:
+    for wrong in ("verse", "", "HEATMAP"):
+        status, found = ask(port, "POST", f"/score?output={wrong}", GOOD)
+        assert status == 422
+        assert re.fullmatch(r"output: [^\n]*'json' or 'heatmap'", found["detail"])
+
+
+def test_clients_may_speak_http_in_every_way(port: int) -> None:
+    size = len(GOOD)
+    post = b"POST /score HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    lengths = b"Content-Length: %d\r\n" % size
+    continued = exchange(port, post + lengths + b"Expect: 100-continue\r\n\r\n" + GOOD)
+    assert continued.startswith(b"HTTP/1.1 100 ")
+    assert b"HTTP/1.1 200 " in continued
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (size, GOOD)
+    chunked = exchange(port, post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    old = exchange(port, b"POST /score HTTP/1.0\r\n" + lengths + b"\r\n" + GOOD)
+    assert chunked.startswith(b"HTTP/1.1 200 ")
+    assert old.startswith(b"HTTP/1.1 200 ")
+    wrong = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+    both = exchange(port, wrong + post + lengths + b"\r\n" + GOOD)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", both) == [b"422", b"200"]
+
+
+def test_a_body_stated_too_large_is_refused_before_it_is_sent(port: int) -> None:
+    head = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 1000001\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_slow_client_is_told_and_does_not_keep_others(port: int) -> None:
@@ -215,10 +246,32 @@ def test_the_page_loads_nothing_from_elsewhere(port: int) -> None:
 def test_a_token_is_asked_for(detector: Detector) -> None:
     with serving(detector, LIMITS, token="s3cret") as port:
         for path, method in (("/score", "POST"), ("/metrics", "GET")):
-            assert ask(port, method, path, GOOD)[0] == 401
+            status, found = ask(port, method, path, GOOD)
+            assert (status, "Authorization: Bearer" in found["detail"]) == (401, True)
             assert ask(port, method, path, GOOD, Authorization="Bearer s3cre")[0] == 401
             assert ask(port, method, path, GOOD, Authorization="Bearer s3cret")[0] == 200
         assert ask(port, "GET", "/health")[0] == 200
+
+
+def authorized(port: int, value: bytes) -> bytes:
+    """The answer to a request with these bytes in its header Authorization."""
+    return exchange(
+        port,
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: %b\r\n\r\n"
+        % value,
+    )
+
+
+def test_a_token_is_read_as_http_defines_it(detector: Detector) -> None:
+    with serving(detector, LIMITS, token="s3cret-é") as port:
+        secret = "s3cret-é".encode()
+        for right in (b"Bearer " + secret, b"bearer " + secret, b"BEARER   " + secret + b" "):
+            assert authorized(port, right).startswith(b"HTTP/1.1 200 ")
+        latin = "Bearer s3cret-é".encode("latin-1")
+        for wrong in (b"Basic " + secret, secret, b"Bearer", b"", b"Bearer x " + secret, latin):
+            answer = authorized(port, wrong)
+            assert answer.startswith(b"HTTP/1.1 401 ")
+            assert b"\r\nwww-authenticate: bearer\r\n" in answer.lower()
 
 
 def test_a_token_is_asked_for_before_the_body_is_read(detector: Detector) -> None:

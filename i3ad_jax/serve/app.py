@@ -8,33 +8,30 @@ import hmac
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
 import prometheus_client as prometheus
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
 from PIL import Image
 from pydantic import BaseModel
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from i3ad_jax import __version__
 from i3ad_jax.calibration.verdict import Rule
-from i3ad_jax.data.decoder import MAX_PIXELS
-from i3ad_jax.data.images import read_size
 from i3ad_jax.data.inputs import Broken
 from i3ad_jax.detector import Detector
-from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.scoring.regions import Region
 from i3ad_jax.serve.batching import Batcher, OverloadedError
-from i3ad_jax.settings import Settings, setting
+from i3ad_jax.serve.uploads import FIELD, HOW, Limits, Upload, receive
 
 _FILE = {"type": "string", "format": "binary"}
-_FORM = {"type": "object", "properties": {"images": {"type": "array", "items": _FILE}}}
+_FORM = {"type": "object", "properties": {FIELD: {"type": "array", "items": _FILE}}}
 _UPLOAD = {
     "required": True,
     "content": {"multipart/form-data": {"schema": _FORM}, "image/*": {"schema": _FILE}},
@@ -44,20 +41,6 @@ _PAGE_POLICY = (
     "default-src 'none'; img-src blob:; connect-src 'self'; style-src 'unsafe-inline';"
     " script-src 'unsafe-inline'"
 )
-
-
-@dataclass(frozen=True)
-class Limits(Settings):
-    """What requests may cost."""
-
-    max_megabytes: int = setting(32, minimum=1, maximum=4096)
-    """Size of a request's body in units of 1,000,000 bytes."""
-    max_megapixels: int = setting(25, minimum=1, maximum=MAX_PIXELS // 1_000_000)
-    """Size of an image in millions of pixels."""
-    max_waiting: int = setting(256, minimum=1, maximum=1_000_000)
-    """Images that may wait for the detector; beyond, requests are answered by 503."""
-    time_limit: float = setting(30.0, above=0, maximum=86_400)
-    """Seconds for a request's body to arrive, and again for its answer."""
 
 
 class ImageResult(BaseModel):
@@ -85,8 +68,36 @@ class Results(BaseModel):
     images: list[ImageResult]
 
 
+class Problem(BaseModel):
+    """Answer to a request that is refused."""
+
+    detail: str
+    """One sentence: what is wrong, and what to send."""
+
+
+class UsualRequests:
+    """ASGI middleware that treats HEAD as GET, and a path with a slash at its end as one without.
+
+    The server itself leaves the body out of its answer to HEAD.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            scope = {
+                **scope,
+                "method": "GET" if scope["method"] == "HEAD" else scope["method"],
+                "path": path[:-1] if path.endswith("/") and path != "/" else path,
+            }
+        await self.app(scope, receive, send)
+
+
 class BoundedBodies:
-    """ASGI middleware that ends a request whose body grows too large, whatever length it states."""
+    """ASGI middleware that refuses a body that is stated to be too large, or grows too large."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
@@ -94,14 +105,19 @@ class BoundedBodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes messages on and counts their bytes."""
+        stated = int(Headers(raw=scope.get("headers", [])).get("content-length", 0))
         received = 0
+
+        def check(size: int) -> None:
+            if size > self.max_bytes:
+                raise HTTPException(413, f"the body has more than {self.max_bytes:,} bytes")
 
         async def counted() -> Message:
             nonlocal received
+            check(stated)  # before a client that waits for "100 Continue" is told to send
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise HTTPException(413, f"the body has more than {self.max_bytes:,} bytes")
+            check(received)
             return message
 
         await self.app(scope, counted, send)
@@ -170,28 +186,30 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
         "/score",
         response_model=Results,
         openapi_extra={"requestBody": _UPLOAD},
-        responses={200: {"content": {"image/png": {}}}},
+        responses={
+            200: {"content": {"image/png": {}}},
+            **{status: {"model": Problem} for status in (400, 401, 408, 413, 422, 503)},
+        },
     )
     async def score(
         request: Request, output: Literal["json", "heatmap"] = "json"
     ) -> Results | Response:
-        """Scores images: one as the body of the request, or several as files of a form.
+        """Scores images: one as the body of the request, or all files of a form.
 
         `output=heatmap` gives a PNG of the only image under the heat map of the score that decides.
         """
         _check_token(request, token)
-        images = await _receive(request, limits)
-        if output == "heatmap" and len(images) != 1:
-            raise HTTPException(422, "a heat map is of one image")
-        predictions = await _score(batcher, images, limits)
+        uploads = await receive(request, limits)
+        if output == "heatmap" and len(uploads) != 1:
+            raise HTTPException(422, f"output=heatmap: takes one image, not {len(uploads)}")
+        predictions = await _score(batcher, uploads, limits)
         for each in predictions:
             monitoring.images.labels(each.is_anomalous).inc()
         if output == "heatmap":
             picture = await asyncio.to_thread(_heat_map, predictions[0])
             return Response(picture, media_type="image/png")
-        return await asyncio.to_thread(
-            _results, [name for name, _ in images], predictions, detector.rule
-        )
+        names = [upload.name for upload in uploads]
+        return await asyncio.to_thread(_results, names, predictions, detector.rule)
 
     return app
 
@@ -217,76 +235,68 @@ def _without_routes(
     )
     app.add_middleware(BoundedBodies, max_bytes=1_000_000 * limits.max_megabytes)
     app.middleware("http")(monitoring)
+    app.add_middleware(UsualRequests)
+    _explain_refusals(app)
+    return app
+
+
+def _explain_refusals(app: FastAPI) -> None:
+    """Have the refusals that the framework makes say what to do, in one sentence each."""
+
+    @app.exception_handler(404)
+    async def nothing(_: Request, __: HTTPException) -> Response:
+        return _refusal(404, "nothing at this path; POST images to /score, or open / in a browser")
+
+    @app.exception_handler(405)
+    async def other_method(request: Request, error: HTTPException) -> Response:
+        taken = (error.headers or {})["Allow"].replace("GET", "GET, HEAD") + ", OPTIONS"
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": taken})
+        path = request.url.path
+        problem = f"{path} takes {taken}, not {request.method}"
+        return _refusal(405, f"{problem}; {HOW}" if path == "/score" else problem, Allow=taken)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return _refusal(
+            422, "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+        )
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=400)
 
-    return app
+
+def _refusal(status: int, detail: str, **headers: str) -> Response:
+    return JSONResponse(Problem(detail=detail).model_dump(), status, headers)
 
 
 def _check_token(request: Request, token: str | None) -> None:
     """Raise HTTPException 401 unless the request gives the token, if there is one."""
-    given = request.headers.get("authorization", "")
-    if token is not None and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-        raise HTTPException(401, "needs the header Authorization: Bearer TOKEN")
+    # Starlette decodes headers from Latin-1, so that these are the bytes that came.
+    given = request.headers.get("authorization", "").encode("latin-1")
+    scheme, _, secret = given.partition(b" ")
+    if token is not None and not (
+        scheme.lower() == b"bearer" and hmac.compare_digest(secret.strip(), token.encode())
+    ):
+        raise HTTPException(
+            401, "needs the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
+        )
 
 
-async def _receive(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
-    """Name and content of each uploaded image, in time and of a bearable size."""
-    try:
-        async with asyncio.timeout(limits.time_limit):
-            images = await _uploads(request, limits)
-    except TimeoutError:
-        raise HTTPException(408, "the body took too long to arrive") from None
-    for name, content in images:
-        _check(name, content, limits)
-    return images
-
-
-async def _score(
-    batcher: Batcher, images: list[tuple[str, bytes]], limits: Limits
-) -> list[Prediction]:
+async def _score(batcher: Batcher, uploads: list[Upload], limits: Limits) -> list[Prediction]:
     """What the detector says of the images, in time; of none of them if one cannot be used."""
     try:
         async with asyncio.timeout(limits.time_limit):
-            found = await batcher.score([content for _, content in images])
+            found = await batcher.score([upload.content for upload in uploads])
     except (OverloadedError, TimeoutError):
         raise HTTPException(503, "too many images wait; try again", {"Retry-After": "1"}) from None
     predictions = []
-    for (name, _), each in zip(images, found, strict=True):
+    for upload, each in zip(uploads, found, strict=True):
         if isinstance(each, Broken):
-            raise HTTPException(422, each.problem.replace(f"image {each.name}", name, 1))
+            raise HTTPException(422, each.problem.replace(f"image {each.name}", upload.called, 1))
         predictions.append(each)
     return predictions
-
-
-async def _uploads(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
-    """Name and content of each uploaded image."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        async with request.form(max_files=limits.max_waiting, max_fields=0) as form:
-            uploads = [each for each in form.getlist("images") if isinstance(each, UploadFile)]
-            images = [(_name(upload, i), await upload.read()) for i, upload in enumerate(uploads)]
-    else:
-        images = [("0", await request.body())]
-    if not images:
-        raise HTTPException(422, "no files in the form's field images")
-    return images
-
-
-def _name(upload: UploadFile, position: int) -> str:
-    """What answers call an image: nothing else is made of a client's file name."""
-    return " ".join((upload.filename or "").split()) or str(position)
-
-
-def _check(name: str, content: bytes, limits: Limits) -> None:
-    """Refuses what is no image, or too large a one, before it waits."""
-    try:
-        height, width = read_size(content, name=name)
-    except InputError as error:
-        raise HTTPException(422, str(error)) from None
-    if height * width > 1_000_000 * limits.max_megapixels:
-        raise HTTPException(413, f"{name}: more than {limits.max_megapixels} million pixels")
 
 
 def _results(names: list[str], predictions: list[Prediction], rule: Rule) -> Results:
