@@ -1,9 +1,13 @@
 """A detector behind HTTP, on a real server on loopback."""
 
 import io
+import os
 import re
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +19,7 @@ import pytest
 from PIL import Image
 
 from i3ad_jax.detector import Detector
+from i3ad_jax.errors import InputError
 from i3ad_jax.pictures import overlay
 from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.serve import __main__ as serve
@@ -290,6 +295,74 @@ def test_other_addresses_than_loopback_need_a_token(
     monkeypatch.delenv("I3AD_TOKEN", raising=False)
     for host in ("0.0.0.0", "::", "192.0.2.1", "example"):
         assert "I3AD_TOKEN" in fails(serve.main, [pca_run, "--host", host])
+
+
+def test_a_port_or_host_is_refused_before_the_run_is_loaded(
+    fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("I3AD_TOKEN", "secret")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = fails(serve.main, [tmp_path / "no run", "--port", port])
+    assert error.startswith(f"error: --port {port}: in use on 127.0.0.1; ")
+    elsewhere = fails(serve.main, [tmp_path / "no run", "--host", "192.0.2.1"])
+    assert elsewhere.startswith("error: --host 192.0.2.1: not an address of this machine; ")
+    for host in ("no-such-host.invalid", "a..b", "x" * 300, "1.2.3.4.5"):
+        unknown = fails(serve.main, [tmp_path / "no run", "--host", host])
+        assert unknown.startswith(f"error: --host {host}: not found ")
+
+
+FIRST_FREE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+@pytest.mark.skipif(
+    not FIRST_FREE.exists() or int(FIRST_FREE.read_text()) < 2, reason="all ports need no privilege"
+)
+def test_a_port_that_needs_privileges_names_what_to_do() -> None:
+    as_root = os.geteuid() == 0
+    if as_root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(InputError, match=r"^--port 1: you may not listen .* above 1023"):
+            serve.listen("127.0.0.1", 1)[0].close()
+    finally:
+        if as_root:
+            os.seteuid(0)
+
+
+def test_a_name_of_several_addresses_is_listened_on_at_one_port() -> None:
+    sockets = serve.listen("localhost", 0)
+    try:
+        assert len({each.getsockname()[1] for each in sockets}) == 1
+        assert all(each.getsockname()[1] > 0 for each in sockets)
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def test_a_token_that_http_cannot_carry_is_refused(
+    fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for token in (" secret", "secret\n", "s3cret-é", "a\tb"):
+        monkeypatch.setenv("I3AD_TOKEN", token)
+        assert fails(serve.main, [tmp_path]).startswith("error: I3AD_TOKEN: HTTP cannot carry it")
+
+
+def test_a_process_says_where_it_listens_and_nothing_else_until_it_ends(pca_run: Path) -> None:
+    command = [sys.executable, "-m", "i3ad_jax.serve", str(pca_run), "--port", "0"]
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        where = next(line for line in lines if line.startswith("Listening on "))
+        found = re.fullmatch(r"Listening on http://127\.0\.0\.1:(\d+)\n", where)
+        assert found is not None, where
+        assert ask(int(found[1]), "POST", "/score", GOOD)[0] == 200
+        process.send_signal(signal.SIGTERM)
+        rest, errors = process.communicate(timeout=30)
+    assert (process.returncode, rest, errors) == (0, "", "")
 
 
 def test_a_run_without_pixel_thresholds_has_no_regions() -> None:
