@@ -1,7 +1,12 @@
 """The loader beside an exported program: images as the package reads them, checksums."""
 
+import hashlib
+import json
+import os
+import runpy
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,3 +112,146 @@ def test_the_sums_are_those_of_sha256sum(exported: Path) -> None:
     done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=exported)
     assert done.returncode == 0
     assert len((exported / "SHA256SUMS").read_text().splitlines()) == len([*exported.iterdir()]) - 1
+
+
+Loader = Callable[..., tuple[object, str, str]]
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Loader:
+    """Runs an export's loader as a script; gives its exit code, output and errors."""
+
+    def run(folder: Path, *arguments: object) -> tuple[object, str, str]:
+        script = str(folder / "load_exported.py")
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        capsys.readouterr()
+        code: object = 0
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+        output, errors = capsys.readouterr()
+        return code, output, errors
+
+    return run
+
+
+@pytest.fixture
+def refused(loader: Loader) -> Callable[..., str]:
+    """Gives the one line with which a loader refuses its input."""
+
+    def run(folder: Path, *arguments: object) -> str:
+        code, _, errors = loader(folder, *arguments)
+        assert (code, errors.count("\n")) == (2, 1), errors
+        assert errors.startswith("error: ")
+        return errors.removeprefix("error: ").rstrip()
+
+    return run
+
+
+def test_help_and_wrong_arguments(
+    exported: Path, loader: Loader, refused: Callable[..., str]
+) -> None:
+    code, output, _ = loader(exported, "--help")
+    assert code == 0
+    assert "PICTURE" in output
+    assert "PICTURE" in refused(exported)
+    assert "--size" in refused(exported, "--size", "3")
+
+
+def test_folders_and_missing_pictures_are_one_line(
+    exported: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    good = tmp_path / "good.png"
+    Image.fromarray(COLOUR).save(good)
+    assert refused(exported, good, tmp_path).startswith(f"{tmp_path}: a folder; ")
+    missing = tmp_path / "missing.png"
+    assert refused(exported, good, missing) == f"{missing}: not found; name a picture"
+
+
+# Pillow leaves files that it cannot decode open until they are collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", ["text", "empty", "half", "floating point"])
+def test_files_that_are_not_pictures_are_one_line(
+    exported: Path, tmp_path: Path, loader: Loader, kind: str
+) -> None:
+    good, file = tmp_path / "good.png", tmp_path / "bad.tif"
+    Image.fromarray(COLOUR).save(good)
+    if kind == "floating point":
+        Image.fromarray(COLOUR[..., 0].astype(np.float32)).save(file)
+    else:
+        content = good.read_bytes()
+        file.write_bytes({"text": b"text", "empty": b"", "half": content[:999]}[kind])
+    code, output, errors = loader(exported, good, file, good)
+    assert (code, errors.count("\n")) == (2, 1), errors
+    assert errors.startswith(f"error: {file}: ")
+    assert [json.loads(line)["path"] for line in output.splitlines()] == [str(good)]
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "export.json", "program.stablehlo"])
+@pytest.mark.parametrize("damage", ["missing", "half", "zeros"])
+def test_damaged_exports_are_one_line(
+    exported: Path, tmp_path: Path, refused: Callable[..., str], name: str, damage: str
+) -> None:
+    out = shutil.copytree(exported, tmp_path / "out")
+    content = (out / name).read_bytes()
+    (out / name).unlink()
+    if damage != "missing":
+        kept = content[: len(content) // 2]
+        (out / name).write_bytes(kept if damage == "half" else bytes(len(content)))
+    Image.fromarray(COLOUR).save(tmp_path / "good.png")
+    error = refused(out, tmp_path / "good.png")
+    assert error.startswith(f"{out}")
+    assert error.endswith("; copy the whole export, or export it again")
+
+
+def test_a_program_that_jax_cannot_read_is_one_line(
+    exported: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    out = shutil.copytree(exported, tmp_path / "out")
+    program, about = out / "program.stablehlo", out / "export.json"
+    old = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in (program, about)}
+    program.write_bytes(bytes(1000))
+    new = {program: hashlib.sha256(bytes(1000)).hexdigest()}
+    about.write_text(about.read_text().replace(old[program], new[program]))
+    new[about] = hashlib.sha256(about.read_bytes()).hexdigest()
+    sums = (out / "SHA256SUMS").read_text()
+    for file, digest in old.items():
+        sums = sums.replace(digest, new[file])
+    (out / "SHA256SUMS").write_text(sums)
+    Image.fromarray(COLOUR).save(tmp_path / "good.png")
+    error = refused(out, tmp_path / "good.png")
+    assert error.startswith(f"{out}: ")
+    assert error.endswith("; copy the whole export, or export it again")
+
+
+def output_to(stdout: int, exported: Path, tmp_path: Path) -> tuple[int, str]:
+    """Exit code and errors of a loader in a process of its own."""
+    Image.fromarray(COLOUR).save(tmp_path / "good.png")
+    command = [
+        sys.executable,
+        str(exported / "load_exported.py"),
+        *[str(tmp_path / "good.png")] * 3,
+    ]
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_leaves_ends_the_loader_silently(exported: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        assert output_to(writing, exported, tmp_path) == (141, "")
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="not a system with /dev/full")
+def test_a_full_device_is_one_line(exported: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        code, errors = output_to(full.fileno(), exported, tmp_path)
+    problem = "error: standard output: cannot be written to (No space left on device)\n"
+    assert (code, errors) == (2, problem)

@@ -3,11 +3,13 @@
 It needs jax (with its numpy and scipy), flatbuffers and Pillow, and nothing else.
 """
 
+import argparse
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -112,8 +114,11 @@ def regions(
 
 
 def judge(program: Any, about: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Return a picture's deciding score, the verdict by it, the regions, and every score."""
-    picture, rule = upright(file), about["rule"]
+    """Return a picture's deciding score, the verdict by it, the regions, and every score.
+
+    Raises ValueError where the picture cannot be read.
+    """
+    picture, rule = _open(file), about["rule"]
     found = program(fit(picture, size=about["working_size"], aspect=about["aspect"])[None])
     scores = {name: value.item() for name, value in found["scores"].items()}
     score, limit = scores[rule["score"]], rule["pixel_threshold"]
@@ -131,7 +136,74 @@ def judge(program: Any, about: dict[str, Any], file: Path) -> dict[str, Any]:
     }
 
 
+def _open(file: Path) -> Image.Image:
+    """Return a picture as `upright` does, with errors that name the file."""
+    try:
+        return upright(file)
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly any type
+        reason = _reason(error)
+        if reason.startswith(f"{file}: "):
+            raise
+        raise ValueError(f"{file}: cannot be read ({reason}); replace or omit it") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parser whose errors are one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process."""
+        _fail(f"{message}; --help explains")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main() -> None:
+    """Print a line of JSON for each picture; wrong input ends with one line and exit code 2."""
+    parser = _Parser(
+        description="Print the score, verdict and regions of each picture, a line of JSON each.",
+        epilog="The first picture that cannot be used ends the program with exit code 2.",
+    )
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="an image file")
+    pictures = parser.parse_args().pictures
+    for picture in pictures:
+        if picture.is_dir():
+            _fail(f"{picture}: a folder; name the pictures in it, such as {picture / '*.png'}")
+        if not picture.exists():
+            _fail(f"{picture}: not found; name a picture")
+    folder = Path(__file__).parent
+    try:
+        program, about = load(folder)
+    except ImportError as error:
+        _fail(f"{error}; pip install jax scipy Pillow flatbuffers")
+    except OSError as error:
+        _fail(f"{error.filename}: {_reason(error)}; copy the whole export, or export it again")
+    except Exception as error:  # JAX raises any type on what it cannot read
+        _fail(f"{folder}: {_reason(error)}; copy the whole export, or export it again")
+    for picture in pictures:
+        try:
+            judged = judge(program, about, picture)
+        except ValueError as error:
+            _fail(str(error))
+        _print(json.dumps(judged))
+
+
+def _print(line: str) -> None:
+    """Print a line at once, and end silently where its reader is gone, as after `| head -1`."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again
+        if isinstance(error, BrokenPipeError):
+            sys.exit(141)  # as a program that SIGPIPE ends
+        _fail(f"standard output: cannot be written to ({_reason(error)})")
+
+
 if __name__ == "__main__":
-    loaded = load(Path(__file__).parent)
-    for name in sys.argv[1:]:
-        print(json.dumps(judge(*loaded, Path(name))))
+    main()
