@@ -159,7 +159,8 @@ def _open(content: bytes) -> tuple[Image.Image, tuple[str, ...]]:
             _check_pixels(opened)
             if opened.format != "MPO":  # a camera's JPEG: the others are smaller or depth
                 _check_frames(getattr(opened, "n_frames", 1))
-            opened.getexif()  # kept: it warns only now
+            if "exif" in opened.info:  # else it would load the pixels of a PNG
+                opened.getexif()  # kept: it warns only now
         except Image.DecompressionBombError:
             raise _too_large() from None
     texts = (str(each.message) for each in caught if each.category is UserWarning)
