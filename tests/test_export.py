@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from i3ad_jax import Detector
+from i3ad_jax.data import decoder
 from i3ad_jax.export import __main__ as export
 from i3ad_jax.export import load_exported, onnx
 from i3ad_jax.export.parity import largest_difference
@@ -29,9 +30,10 @@ from tests.conftest import Fails, FlagsOf
 
 # As a user would run the loader, but that the package cannot be imported.
 WITHOUT_PACKAGE = """
-import runpy, sys
+import os, runpy, sys
 sys.modules["i3ad_jax"] = None
 sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])  # as Python does for a script
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 RUNS = ("pca", "tiles", "ssim_ae", "i3ad")
@@ -173,7 +175,8 @@ def test_an_image_has_the_same_scores_alone_and_among_others(
 @pytest.mark.parametrize("run", ["pca"], indirect=True)
 def test_the_folder_says_what_the_program_is(run: Path, exported: Path) -> None:
     assert {file.name for file in exported.iterdir()} == {
-        *("program.stablehlo", "export.json", "card.md", "load_exported.py", "SHA256SUMS")
+        *("program.stablehlo", "export.json", "card.md", "SHA256SUMS"),
+        *("load_exported.py", "i3ad_decoder.py"),
     }
     about = json.loads((exported / "export.json").read_text())
     detector = Detector.load(run)
@@ -196,7 +199,8 @@ def test_the_folder_says_what_the_program_is(run: Path, exported: Path) -> None:
     card = (exported / "card.md").read_text()
     for name, own in json.loads((run / "results.json").read_text())["scores"].items():
         assert f"| {name} | {own['image_auroc']:.4f} | {own['pixel_auroc']:.4f} |" in card
-    assert (exported / "load_exported.py").read_text() == Path(load_exported.__file__).read_text()
+    for name, module in (("load_exported.py", load_exported), ("i3ad_decoder.py", decoder)):
+        assert (exported / name).read_text() == Path(str(module.__file__)).read_text()
 
 
 def test_the_command_says_until_when_the_file_can_be_read(

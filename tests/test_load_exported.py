@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from i3ad_jax.data.images import Aspect, preprocess, read_image
+from i3ad_jax.errors import InputError
 from i3ad_jax.export import __main__ as export
 from i3ad_jax.export import load_exported
 
@@ -64,9 +66,22 @@ def test_pictures_are_turned_upright(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.rot90(COLOUR, -1))
 
 
+def test_the_loader_refuses_what_the_package_refuses(tmp_path: Path) -> None:
+    pages = Image.fromarray(COLOUR)
+    pages.save(tmp_path / "pages.tif", save_all=True, append_images=[pages])
+    pages.save(tmp_path / "moving.webp", save_all=True, append_images=[pages.rotate(90)])
+    (tmp_path / "text.png").write_text("no image")
+    Image.fromarray(np.full((4, 4), 4096, np.uint16)).save(tmp_path / "deep.png")
+    for file in sorted(tmp_path.iterdir()):
+        with pytest.raises(InputError) as own:
+            read_image(file, bit_depth=12)
+        with pytest.raises(ValueError, match=re.escape(str(own.value))):
+            load_exported.upright(file, bit_depth=12)
+
+
 def test_pixels_of_unknown_range_are_refused(tmp_path: Path) -> None:
     Image.fromarray(COLOUR[..., 0].astype(np.float32)).save(tmp_path / "depth.tif")
-    with pytest.raises(ValueError, match=r"depth\.tif: floating-point pixels"):
+    with pytest.raises(ValueError, match=r"depth\.tif: .*floating-point numbers"):
         load_exported.read(tmp_path / "depth.tif", size=(32, 32), aspect="stretch")
 
 
@@ -78,7 +93,7 @@ def exported(pca_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["program.stablehlo", "export.json", "card.md", "load_exported.py"]
+    "name", ["program.stablehlo", "export.json", "card.md", "load_exported.py", "i3ad_decoder.py"]
 )
 def test_another_file_in_place_of_one_of_the_export_is_refused(
     exported: Path, tmp_path: Path, name: str
@@ -92,7 +107,7 @@ def test_another_file_in_place_of_one_of_the_export_is_refused(
 
 
 @pytest.mark.parametrize(
-    "name", ["program.stablehlo", "export.json", "card.md", "load_exported.py"]
+    "name", ["program.stablehlo", "export.json", "card.md", "load_exported.py", "i3ad_decoder.py"]
 )
 def test_sums_that_lack_a_file_do_not_let_another_one_pass(
     exported: Path, tmp_path: Path, name: str
@@ -169,8 +184,6 @@ def test_folders_and_missing_pictures_are_one_line(
     assert refused(exported, good, missing) == f"{missing}: not found; name a picture"
 
 
-# Pillow leaves files that it cannot decode open until they are collected.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["text", "empty", "half", "floating point"])
 def test_files_that_are_not_pictures_are_one_line(
     exported: Path, tmp_path: Path, loader: Loader, kind: str

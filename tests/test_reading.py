@@ -56,9 +56,9 @@ def test_12_bits_in_files_of_16_are_scaled_from_12_and_warned_of(tmp_path: Path)
     images(tmp_path, 4, bits=12)
     values = np.asarray(Image.open(tmp_path / "000.png")).astype(np.float64)
     with pytest.warns(DoubtfulImageWarning, match=r"000\.png: .*give --bit-depth 12"):
-        dark = settings(tmp_path).load(size=SIZE).train.images
+        dark = settings(tmp_path).load(size=SIZE).train.images[:]
     assert dark.max() <= 16
-    train = settings(tmp_path, bit_depth=12).load(size=SIZE).train.images
+    train = settings(tmp_path, bit_depth=12).load(size=SIZE).train.images[:]
     np.testing.assert_array_equal(train[0, ..., 0], np.round(values * 255 / 4095))
     with pytest.raises(InputError, match=r"need 12 bits; give --bit-depth 12 or more"):
         _ = settings(tmp_path, bit_depth=10).load(size=SIZE).train

@@ -317,7 +317,9 @@ class _Tiff:
 
     def not_read(self) -> UndecodableError:
         """Return what to raise for a combination of properties that is not read."""
-        return UndecodableError(f"{self}: not read; {_CONVERT}")
+        known = {*self.numbers} == {1}
+        why = "this combination is not read" if known else "such numbers have no known range"
+        return UndecodableError(f"{self}: {why}; {_CONVERT}")
 
     def reader(self) -> Literal["pillow", "tifffile"] | None:
         """Return the package that reads it rightly, if any."""

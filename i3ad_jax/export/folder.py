@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from i3ad_jax import __version__
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
+from i3ad_jax.data import decoder
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.export import load_exported
@@ -20,10 +21,10 @@ from i3ad_jax.runs.files import file_hash, write_json, write_text
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.disk import make_folder, remove_unfinished, whole
 
-VERSION = 1  # of export.json
+VERSION = 2  # of export.json
 SUMS = "SHA256SUMS"  # of all other files, as sha256sum writes and checks it
 RESIZE = (
-    "Pillow: turned upright by EXIF, RGB (16-bit grey: value / 257, rounded), then"
+    "Pillow: turned upright by EXIF, RGB (16 bits: from the range of bit_depth, rounded), then"
     " resize(BILINEAR), which averages where it makes smaller; aspect stretch: the whole picture;"
     " pad: in its proportions, the border repeated; crop: the largest central part of the working"
     " size's proportions"
@@ -89,6 +90,7 @@ def write(
             (new / about["program"]["file"]).write_bytes(program.content)
             if form == "stablehlo":
                 shutil.copyfile(load_exported.__file__, new / "load_exported.py")
+                shutil.copyfile(decoder.__file__, new / "i3ad_decoder.py")
             write_text(new / "card.md", _card(about, results))
             write_json(new / "export.json", about)
             sums = [f"{file_hash(file)}  {file.name}\n" for file in sorted(new.iterdir())]
@@ -120,6 +122,7 @@ def describe(
         "weights_sha256": calibration.weights,
         "working_size": list(preprocessing.size),
         "aspect": config.data.aspect,
+        "bit_depth": config.data.reading.bit_depth,
         "resize": RESIZE,
         "preprocessing": preprocessing.to_json(),
         "tiles": len(preprocessing.tiling.corners),

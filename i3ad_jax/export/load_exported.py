@@ -1,6 +1,7 @@
 """Scores pictures by the exported program beside this file: python load_exported.py PICTURE ...
 
-It needs jax (with its numpy and scipy), flatbuffers and Pillow, and nothing else.
+It needs jax (with its numpy and scipy), flatbuffers and Pillow, and nothing else; for TIFF files
+whose 16-bit channels are stored plane by plane also tifffile. i3ad_decoder.py reads the files.
 """
 
 import argparse
@@ -14,8 +15,13 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 from jax import export
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy import ndimage
+
+try:
+    import i3ad_decoder as decoder  # pyright: ignore[reportMissingImports] (beside this file)
+except ImportError:
+    from i3ad_jax.data import decoder
 
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -27,7 +33,7 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     """
     lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    for name in sorted({"card.md", "export.json", "load_exported.py", *sums}):
+    for name in sorted({"card.md", "export.json", "i3ad_decoder.py", "load_exported.py", *sums}):
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sums.get(name):
             raise ValueError(f"{name} is not the file that SHA256SUMS describes")
     about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
@@ -40,21 +46,20 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     return jax.jit(export.deserialize(bytearray(content)).call, compiler_options=options), about
 
 
-def read(file: Path, *, size: tuple[int, int], aspect: str) -> np.ndarray:
+def read(file: Path, *, size: tuple[int, int], aspect: str, bit_depth: int = 16) -> np.ndarray:
     """Return a picture, uint8 [h, w, 3], brought to the working size as in training."""
-    return fit(upright(file), size=size, aspect=aspect)
+    return fit(upright(file, bit_depth=bit_depth), size=size, aspect=aspect)
 
 
-def upright(file: Path) -> Image.Image:
-    """Return a picture in its own size, RGB, turned as its EXIF data say."""
-    picture = ImageOps.exif_transpose(Image.open(file))
-    if picture.mode == "F":
-        raise ValueError(f"{file}: floating-point pixels have no known range")
-    if picture.mode.startswith("I"):  # 16-bit grey
-        picture = Image.fromarray(
-            ((np.asarray(picture).astype(np.int32) + 128) // 257).astype(np.uint8)
-        )
-    return picture.convert("RGBA" if picture.mode == "P" else "RGB").convert("RGB")
+def upright(file: Path, *, bit_depth: int = 16) -> Image.Image:
+    """Return a picture in its own size, RGB, turned as its EXIF data say.
+
+    Raises ValueError where it cannot be read; the message names it.
+    """
+    try:
+        return decoder.decode(file.read_bytes()).rgb(bit_depth=bit_depth)
+    except (OSError, decoder.UndecodableError) as error:
+        raise ValueError(f"{file}: {_reason(error)}") from error
 
 
 def fit(picture: Image.Image, *, size: tuple[int, int], aspect: str) -> np.ndarray:
@@ -118,7 +123,7 @@ def judge(program: Any, about: dict[str, Any], file: Path) -> dict[str, Any]:
 
     Raises ValueError where the picture cannot be read.
     """
-    picture, rule = _open(file), about["rule"]
+    picture, rule = upright(file, bit_depth=about["bit_depth"]), about["rule"]
     found = program(fit(picture, size=about["working_size"], aspect=about["aspect"])[None])
     scores = {name: value.item() for name, value in found["scores"].items()}
     score, limit = scores[rule["score"]], rule["pixel_threshold"]
@@ -134,17 +139,6 @@ def judge(program: Any, about: dict[str, Any], file: Path) -> dict[str, Any]:
         "scores": scores,
         "anomalous": {name: value.item() for name, value in found["anomalous"].items()},
     }
-
-
-def _open(file: Path) -> Image.Image:
-    """Return a picture as `upright` does, with errors that name the file."""
-    try:
-        return upright(file)
-    except Exception as error:  # on damaged files Pillow's decoders raise nearly any type
-        reason = _reason(error)
-        if reason.startswith(f"{file}: "):
-            raise
-        raise ValueError(f"{file}: cannot be read ({reason}); replace or omit it") from error
 
 
 def _reason(error: Exception) -> str:
