@@ -335,6 +335,29 @@ def test_several_pages_are_refused() -> None:
             decode(file.getvalue())
 
 
+def test_stacks_in_one_page_are_refused() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((5, 8, 9), "u1"), imagej=True)
+    assert len(tifffile.TiffFile(io.BytesIO(file.getvalue())).series[0].pages) == 5
+    with pytest.raises(UndecodableError, match="holds 5 pictures"):
+        decode(file.getvalue())
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((8, 9), "u1"), imagej=True)
+    assert decode(file.getvalue()).image is not None
+
+
+@pytest.mark.parametrize(("tag", "kind", "value"), [(50706, "B", (1, 4, 0, 0)), (254, "I", 1)])
+def test_the_preview_of_a_raw_file_is_not_taken_for_it(tag: int, kind: str, value: Any) -> None:
+    file = io.BytesIO()
+    count = 4 if tag == 50706 else 1
+    options: dict[str, Any] = {"extratags": [(tag, kind, count, value, True)]}
+    if tag == 254:
+        options = {"subfiletype": 1}
+    tifffile.imwrite(file, np.zeros((8, 9), "u1"), **options)
+    with pytest.raises(UndecodableError, match="raw file of a camera"):
+        decode(file.getvalue())
+
+
 def test_damage_beside_the_pixels_is_told() -> None:
     exif = Image.Exif()
     exif[0x0112] = 1

@@ -95,6 +95,11 @@ def test_a_defect_may_be_what_is_not_transparent(colour: tuple[int, int, int]) -
     np.testing.assert_array_equal(read(pixels), DEFECT)
 
 
+def test_a_defect_may_be_drawn_in_colour_on_white() -> None:
+    pixels = np.where(DEFECT[..., None], (255, 0, 0), 255).astype(np.uint8)
+    np.testing.assert_array_equal(read(pixels, "inverted"), DEFECT)
+
+
 def test_grey_with_alpha_is_a_mask_too() -> None:
     pixels = np.stack([np.zeros_like(DEFECT), DEFECT], -1).astype(np.uint8) * 255
     np.testing.assert_array_equal(read(pixels), DEFECT)

@@ -7,6 +7,7 @@ detector takes a copy of it along.
 """
 
 import io
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ FULL_DEPTH = 16
 # TIFF tags (TIFF 6.0, 1992)
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _ORIENTATION, _CHANNELS, _PLANAR, _EXTRA, _SAMPLE_FORMAT = 274, 277, 284, 338, 339
+_REDUCED, _DESCRIPTION, _DNG = 254, 270, 50706
 _MIN_IS_WHITE, _GREY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _PHOTOMETRICS = {0: "grey, white is 0", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr"}
 _PHOTOMETRICS |= {8: "CIE L*a*b*", 9: "ICC L*a*b*", 32803: "colour filter array"}
@@ -143,10 +145,9 @@ def size_of(content: bytes) -> tuple[int, int]:
         UndecodableError: the file cannot be opened, or states more than 100 million pixels.
     """
     with _one_error():
-        if (tiff := _Tiff.of(content)) is not None:  # which Pillow may not know
-            tiff.check_pixels()
-            return tiff.height, tiff.width
-        opened, _ = _open(content)
+        # of a TIFF Pillow may not know the kind
+        opened = _Tiff.of(content) or _open(content)[0]
+        _check_pixels(opened)
         return opened.height, opened.width
 
 
@@ -251,7 +252,7 @@ def _planes(tiff: "_Tiff", content: bytes) -> Decoded:
         import tifffile  # scikit-image depends on it
     except ImportError as error:  # beside an exported detector
         raise UndecodableError(f"{tiff}: needs tifffile; pip install tifffile") from error
-    tiff.check_pixels()
+    _check_pixels(tiff)
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         _check_frames(len(file.pages))
         try:
@@ -297,6 +298,10 @@ class _Tiff:
         with _HEADERS, warnings.catch_warnings():  # again where Pillow opens it
             warnings.simplefilter("ignore")
             tags.load(file)
+            if _DNG in tags or int(tags.get(_REDUCED, 0)) & 1:
+                raise UndecodableError(f"a raw file of a camera, or a preview; {_CONVERT}")
+            stack = re.match(r"(?ms)ImageJ=.*?^images=(\d+)", str(tags.get(_DESCRIPTION, "")))
+            _check_frames(int(stack[1]) if stack else 1)  # which has one page alone
             channels, bits = int(tags.get(_CHANNELS, 1)), tuple(tags.get(_BITS, (1,)))
             return cls(
                 photometric=int(tags.get(_PHOTOMETRIC, _GREY)),
@@ -309,11 +314,6 @@ class _Tiff:
                 height=int(tags[_HEIGHT]),
                 width=int(tags[_WIDTH]),
             )
-
-    def check_pixels(self) -> None:
-        """Raise UndecodableError if there are too many."""
-        if self.height * self.width > MAX_PIXELS:
-            raise _too_large()
 
     def not_read(self) -> UndecodableError:
         """Return what to raise for a combination of properties that is not read."""
@@ -372,7 +372,7 @@ def _check_frames(frames: int) -> None:
         raise UndecodableError(f"holds {frames} pictures; save the one that is meant by itself")
 
 
-def _check_pixels(opened: Image.Image) -> None:
+def _check_pixels(opened: "Image.Image | _Tiff") -> None:
     if opened.width * opened.height > MAX_PIXELS:
         raise _too_large()
 

@@ -36,8 +36,9 @@ def read_mask(
 def marked(mask: Decoded, *, values: MaskValues) -> Bool[np.ndarray, "height width"]:
     """Return where a decoded mask marks a defect.
 
-    The number of a pixel is the largest of its colour channels. Where the alpha channel varies,
-    transparent pixels have the number 0, and if all others have one colour they are a defect.
+    The number of a pixel is the largest of its colour channels, or the smallest where the largest
+    is the same everywhere, as in red on white. Where the alpha channel varies, transparent pixels
+    have the number 0, and if all others have one colour they are a defect.
 
     Args:
         mask: the mask.
@@ -67,6 +68,8 @@ def _numbers(mask: Decoded) -> np.ndarray:
     colours, alpha = mask.channels
     # Channel by channel: NumPy is slow at a maximum over a last axis of 3.
     numbers = reduce(np.maximum, colours)
+    if numbers.min() == numbers.max():
+        numbers = reduce(np.minimum, colours)
     if alpha is None or alpha.min() == alpha.max():
         return numbers
     visible = alpha > 0

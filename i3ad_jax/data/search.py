@@ -15,7 +15,9 @@ from i3ad_jax.data.decoder import SUFFIXES
 from i3ad_jax.data.files import check_name
 from i3ad_jax.errors import InputError
 
-_LEFT_BEHIND = frozenset({"__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin"})
+_LEFT_BEHIND = frozenset(
+    {"__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "@eadir", "#recycle"}
+)
 
 
 class Found(NamedTuple):
