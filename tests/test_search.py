@@ -1,14 +1,18 @@
 """Search for images in folders."""
 
+import csv
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from i3ad_jax import Detector
 from i3ad_jax.data.decoder import SUFFIXES
 from i3ad_jax.data.search import describe, find_below, list_folder
 from i3ad_jax.errors import InputError
+from i3ad_jax.predict import __main__ as predict
 from tests.conftest import unreadable
 
 
@@ -18,8 +22,8 @@ def make(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"")
 
 
-def below(folder: Path, **options: list[Path]) -> list[str]:
-    return [x.relative_to(folder).as_posix() for x in find_below(folder, **options).images]
+def below(folder: Path) -> list[str]:
+    return [x.relative_to(folder).as_posix() for x in find_below(folder).images]
 
 
 def test_image_files_are_known_by_their_suffix_in_any_case(tmp_path: Path) -> None:
@@ -67,14 +71,24 @@ def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
 
 def test_folders_with_results_are_left_out(tmp_path: Path) -> None:
     make(tmp_path, "1.png", "out/2.png", "out/maps/1.png", "out/pictures/x/1.jpg")
-    out = tmp_path / "out"
-    assert below(tmp_path, without=[out / "maps", out / "pictures"]) == ["1.png", "out/2.png"]
-    assert below(tmp_path, without=[tmp_path / "missing"]) == [
-        "1.png",
-        "out/2.png",
-        "out/maps/1.png",
-        "out/pictures/x/1.jpg",
-    ]
+    assert below(tmp_path) == ["1.png", "out/2.png", "out/maps/1.png", "out/pictures/x/1.jpg"]
+    make(tmp_path, "out/predictions.json", "run/run.json", "run/samples/1.png")
+    assert below(tmp_path) == ["1.png", "out/2.png"]
+    assert find_below(tmp_path).ignored == {".json files": 1, "folders with results": 3}
+
+
+def test_a_prediction_never_scores_its_own_pictures(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_folder / "test/good", tmp_path / "d")
+    count = len(list(folder.iterdir()))
+    for out in (folder / "found", folder / "found", folder / "other"):
+        save = ["--save", "maps", "pictures", "--map-format", "png", "--resume"]
+        predict.main([str(pca_run), str(folder), "--out", str(out), *save])
+        with (out / "predictions.csv").open(newline="") as rows:
+            assert len(list(csv.DictReader(rows))) == count
+    assert len(list((folder / "found").rglob("*.jpg"))) == count
+    assert len(Detector.load(pca_run).score(folder)) == count
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:

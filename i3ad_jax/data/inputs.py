@@ -5,7 +5,7 @@ They are paths, files' contents, arrays or Pillow pictures.
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -225,14 +225,10 @@ def _defect_class(number: int, label: object) -> str:
     )
 
 
-def find_images(paths: Sequence[Path], *, without: Collection[Path] = ()) -> Found:
+def find_images(paths: Sequence[Path]) -> Found:
     """Return the files in `paths` and the image files anywhere below its folders, sorted.
 
     Image files below folders are found by the rules of `search`.
-
-    Args:
-        paths: files and folders.
-        without: folders that are left out where they are below another.
 
     Raises:
         InputError: there is no path, one does not exist, a folder holds no image or cannot be read,
@@ -243,7 +239,7 @@ def find_images(paths: Sequence[Path], *, without: Collection[Path] = ()) -> Fou
     files, ignored = [], Counter[str]()
     for path in paths:
         if os.path.isdir(path):  # noqa: PTH112 (as below)
-            found = find_below(path, without=without)
+            found = find_below(path)
             ignored += found.ignored
             if not found.images:
                 only = f" ({describe(found.ignored)})" if found.ignored else ""

@@ -1,13 +1,12 @@
 """Search for image files in folders, by one set of rules for data sets and predictions.
 
-Image files are known by their suffix. Hidden files and folders, and what operating systems and
-archives leave behind, are ignored. Linked folders are entered, each once. A folder that cannot be
-read is an error.
+Image files are known by their suffix. Hidden files and folders, what operating systems and archives
+leave behind, and pictures that this package has written are ignored. Linked folders are entered,
+each once. A folder that cannot be read is an error.
 """
 
 import os
 from collections import Counter
-from collections.abc import Collection
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -15,6 +14,10 @@ from i3ad_jax.data.decoder import SUFFIXES
 from i3ad_jax.data.files import check_name
 from i3ad_jax.errors import InputError
 
+RUN, PREDICTION = "run.json", "predictions.json"
+"""Files by which the folders of a run and of a prediction are known."""
+RESULT_FOLDERS = ("maps", "pictures")
+"""Folders of a prediction with a file for each image."""
 _LEFT_BEHIND = frozenset(
     {"__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "@eadir", "#recycle"}
 )
@@ -77,17 +80,12 @@ def list_folder(folder: Path) -> Found:
     return Found(images, folders, ignored)
 
 
-def find_below(folder: Path, *, without: Collection[Path] = ()) -> Found:
-    """Find the image files anywhere below a folder, in the order of their paths.
-
-    Args:
-        folder: that exists.
-        without: folders below it that are left out.
+def find_below(folder: Path) -> Found:
+    """Find the image files anywhere below a folder that exists, in the order of their paths.
 
     Raises:
         InputError: a folder cannot be listed, or a name is not UTF-8.
     """
-    left_out = {os.path.realpath(path) for path in without}
     images, ignored, seen, links = [], Counter[str](), set[str](), [folder]
 
     def enter(place: Path) -> None:
@@ -95,15 +93,14 @@ def find_below(folder: Path, *, without: Collection[Path] = ()) -> Found:
         if real in seen:
             ignored["links to folders that are read already"] += 1
             return
-        if real in left_out:
-            ignored["folders with results"] += 1
-            return
         seen.add(real)
         found = list_folder(place)
         images.extend(found.images)
         ignored.update(found.ignored)
         for each in found.folders:
-            if each.is_symlink():
+            if _has_results(each):
+                ignored["folders with results"] += 1
+            elif each.is_symlink():
                 links.append(each)
             else:
                 enter(each)
@@ -111,6 +108,12 @@ def find_below(folder: Path, *, without: Collection[Path] = ()) -> Found:
     while links:  # after the folders of the tree itself, which have their images under their names
         enter(links.pop(0))
     return Found(sorted(images), [], ignored)
+
+
+def _has_results(folder: Path) -> bool:
+    """Return whether this package has written a folder: of a run, or of a prediction's pictures."""
+    of_prediction = folder.name in RESULT_FOLDERS
+    return os.path.exists(folder.parent / PREDICTION if of_prediction else folder / RUN)  # noqa: PTH110 (Path.exists raises where a folder is closed)
 
 
 def describe(ignored: Counter[str]) -> str:

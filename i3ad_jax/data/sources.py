@@ -3,7 +3,7 @@
 import hashlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -93,9 +93,7 @@ class FoundSources(NamedTuple):
     ignored: Counter[str]
 
 
-def find_sources(
-    paths: Sequence[str], *, column: str, without: Collection[Path] = ()
-) -> FoundSources:
+def find_sources(paths: Sequence[str], *, column: str) -> FoundSources:
     """The images that paths and URIs name, in that order.
 
     Args:
@@ -103,7 +101,6 @@ def find_sources(
             URIs of these. A Parquet file stands for the images in its rows.
         column: of Parquet files: with the contents of images' files, or with their paths, relative
             to the Parquet file's folder, or URIs.
-        without: folders that are left out where they are below another.
 
     Raises:
         InputError: a path does not exist, a folder holds no image, a Parquet file cannot be read or
@@ -117,7 +114,7 @@ def find_sources(
         elif _is_parquet(path) and Path(path).is_file():
             found += _rows(Path(path), column)
         else:
-            below = find_images([Path(path)], without=without)
+            below = find_images([Path(path)])
             found += below.images
             ignored += below.ignored
     if not found:

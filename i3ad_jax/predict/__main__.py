@@ -176,11 +176,11 @@ def main(arguments: Sequence[str]) -> None:
         find_ray()
         # this process only hands out work: GPUs are the workers'
         jax.config.update("jax_platforms", "cpu")
-    results = PredictionFiles(flags.out)
-    sources, ignored = find_sources(flags.images, column=flags.column, without=results.folders)
+    sources, ignored = find_sources(flags.images, column=flags.column)
     detector = Detector.load(flags.run)
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
     rule = detector.rule
+    results = PredictionFiles(flags.out)
     if ignored:
         print(f"ignored: {describe(ignored)}", file=sys.stderr)
     if flags.engine.engine == "stream":

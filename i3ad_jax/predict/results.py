@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, PngImagePlugin
 
+from i3ad_jax.data.search import PREDICTION, RESULT_FOLDERS
 from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.runs.files import read_json, write_array, write_json, write_picture, write_text
@@ -46,14 +47,8 @@ class PredictionFiles:
         self.path = path
         self.table = path / "predictions.csv"
         self.partial = path / "predictions.partial.csv"
-        self.about = path / "predictions.json"
-        self.maps = path / "maps"
-        self.pictures = path / "pictures"
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Folders with pictures of its own, which are no images to score."""
-        return self.maps, self.pictures
+        self.about = path / PREDICTION
+        self.maps, self.pictures = (path / name for name in RESULT_FOLDERS)
 
     def finished(self, about: Mapping[str, Any]) -> bool:
         """Whether the table of exactly this prediction is there already."""

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from i3ad_jax.calibration.verdict import DEFAULT_VERDICT, VerdictSettings
 from i3ad_jax.config import Config
 from i3ad_jax.data.files import open_file
+from i3ad_jax.data.search import RUN
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.plan import Plan
@@ -51,7 +52,7 @@ class RunFolder:
         self.config = path / "config.json"
         self.environment = path / "environment.json"
         self.files = path / "files.json"
-        self.format = path / "run.json"
+        self.format = path / RUN
         self.plan = path / "plan.json"
         self.mean_image = path / "mean_image.npy"
         self.weights = path / "weights.json"
