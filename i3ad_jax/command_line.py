@@ -23,6 +23,7 @@ from i3ad_jax.config import misplaced_setting
 from i3ad_jax.data.files import check_name
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.configuration import configure_process
 from i3ad_jax.runtime.devices import use_every_core
 from i3ad_jax.runtime.processes import end_alone, is_first, is_lost
 from i3ad_jax.settings import flag
@@ -222,7 +223,8 @@ def _first_paragraph(box: str) -> str:
 
 
 def set_up_jax() -> None:
-    """Cache compiled programs in the user's cache folder, for a quick restart; use all cores."""
+    """Set JAX's options; cache compiled programs in the user's cache folder; use all cores."""
+    configure_process()
     use_every_core()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         # By the XDG specification an empty variable counts as not set.

@@ -36,6 +36,7 @@ from i3ad_jax.runs.calibration_file import read_calibration, write_calibration
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.weights import load_weights
+from i3ad_jax.runtime.configuration import configuration, configured
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.training.recorded import check_resumable, continued, recorded_steps
 from i3ad_jax.training.steps import Step, checked_steps, choose_devices, num_steps
@@ -152,6 +153,7 @@ class Detector(Inference):
         return detector
 
     @classmethod
+    @configured
     def calibrated(
         cls,
         plan: Plan,
@@ -295,6 +297,7 @@ class Detector(Inference):
         maps, scores = self.score_split(test, progress=progress)
         return Evaluation.of(name, test, maps, scores, rule=self.rule, thresholds=self.thresholds)
 
+    @configured
     def save(self, folder: str | Path) -> None:
         """Writes a run folder, from which `load` and the commands read.
 
@@ -310,6 +313,7 @@ class Detector(Inference):
             run.write_verdict(self.verdict)
 
     @classmethod
+    @configured
     def load(cls, folder: str | Path) -> "Detector":
         """The detector of a run, or of the results of another test of it.
 
@@ -369,13 +373,15 @@ def _follow(
     """Take all steps, call the callbacks, and return the last step."""
     total, last = num_steps(plan.method), None
 
+    @configured
     def so_far(step: Step) -> Detector:
         # The next step takes the memory of the state.
         state = jax.tree.map(jnp.copy, own_copy(step.state))
         return Detector.calibrated(plan, state, held_out, step=step.number)
 
     for last in steps:
-        losses = {name: float(value) for name, value in last.metrics.items()}
+        with configuration():
+            losses = {name: float(value) for name, value in last.metrics.items()}
         shown = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         LOG.info("step %d of %d: %s", last.number, total, shown)
         for callback in callbacks:

@@ -23,6 +23,7 @@ from i3ad_jax.methods.method import Method
 from i3ad_jax.plan import Plan
 from i3ad_jax.prediction import Prediction, Trace
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
+from i3ad_jax.runtime.configuration import configuration, configured
 from i3ad_jax.runtime.memory import allowed
 from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.scoring.maps import AnomalyMaps
@@ -106,6 +107,7 @@ class Inference:
             for picture in pictures:
                 yield next(predictions) if isinstance(picture, Picture) else picture
 
+    @configured
     def score_split(
         self, split: Split, *, memory: int | None = None, progress: bool = False
     ) -> tuple[dict[str, Float[Rows, "n h w"]], dict[str, Float[np.ndarray, " n"]]]:
@@ -136,6 +138,7 @@ class Inference:
         """How many images are scored together."""
         return max(self.config.throughput.queue_size // len(self.preprocessing.tiling.corners), 1)
 
+    @configured
     def _predictions(self, pictures: Sequence[Picture]) -> Iterator[Prediction]:
         maps = self.anomaly_maps(np.stack([picture.pixels for picture in pictures]))
         scores = self.calibration.image_scores(maps)
@@ -156,21 +159,23 @@ class Inference:
     def reconstruct(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """The reconstructions of images, as `score` takes them, in the working size."""
         pixels = self._resized(images)
-        found: Any = self.preprocessing.apply(
-            lambda queue, count: (
-                self.method.predict(
-                    self.state, self.calibration.tuned, queue, count
-                ).reconstructions
-            ),
-            pixels,
-            queue_size=self.config.throughput.queue_size,
-        )
-        return self.preprocessing.pictures(found, pixels)
+        with configuration():
+            found: Any = self.preprocessing.apply(
+                lambda queue, count: (
+                    self.method.predict(
+                        self.state, self.calibration.tuned, queue, count
+                    ).reconstructions
+                ),
+                pixels,
+                queue_size=self.config.throughput.queue_size,
+            )
+            return self.preprocessing.pictures(found, pixels)
 
     def trace(self, images: ImagesLike) -> Trace:
         """Every state of the test-time loop for images, as `score` takes them."""
         return self.trace_pixels(self._resized(images))
 
+    @configured
     def anomaly_maps(
         self, images: UInt8[np.ndarray, "n h w 3"], *, bar: ProgressBar | None = None
     ) -> AnomalyMaps:
@@ -179,6 +184,7 @@ class Inference:
         plain = plain_anomaly_maps(trained, self.calibration.tuned, images, bar=bar)
         return self.calibration.complete(plain)
 
+    @configured
     def trace_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Trace:
         """What `trace` gives for images of the working size."""
         traced = len(images) * len(self.preprocessing.tiling.corners)

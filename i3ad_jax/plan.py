@@ -17,6 +17,7 @@ from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.methods.state import Trained, state_shapes
 from i3ad_jax.preprocessing.preprocessing import ALIGNED, Preprocessing
+from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.memory import check_room
 from i3ad_jax.settings import SettingError, flag
 
@@ -154,6 +155,7 @@ class Resolved(NamedTuple):
     held_out: Split
 
 
+@configured
 def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved:
     """Divide normal images into training and calibration, and make every automatic choice by them.
 

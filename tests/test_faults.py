@@ -101,6 +101,13 @@ def test_the_trial_sees_what_is_left_behind_and_scores_that_are_none(tmp_path: P
     assert judge(case, tmp_path, code=0, errors="", material=material)[0] == "accepted"
     (tmp_path / "out/predictions.csv").write_text("a,2.0\n")
     assert judge(case, tmp_path, code=0, errors="", material=material)[0] == "different"
+    equal = Case("group/name", ("train",), "equal")
+    (tmp_path / "scores.csv").write_text("a,1.0\n")
+    (tmp_path / "out/predictions.csv").write_text("a,1.0\n")
+    (tmp_path / "out/scores.csv").write_text("a,1.0\n")
+    assert judge(equal, tmp_path, code=0, errors="", material=material)[0] == "accepted"
+    (tmp_path / "out/scores.csv").write_text("a,2.0\n")
+    assert judge(equal, tmp_path, code=0, errors="", material=material)[0] == "different"
     plain = Case("group/name", ("predict",), "accepted")
     (tmp_path / "out/predictions.csv").write_text("a,nan\n")
     assert judge(plain, tmp_path, code=0, errors="", material=material)[0] == "infinite"

@@ -13,6 +13,7 @@ import numpy as np
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.shapes import PRNGKey
 
 
@@ -38,6 +39,7 @@ def fresh_state(key: PRNGKey, method: Method) -> State:
 
 
 @cache
+@configured  # whoever asks first decides what is kept
 def state_shapes(method: Method) -> State:
     """Return the structure of the method's states, with `jax.ShapeDtypeStruct` leaves."""
     return jax.eval_shape(lambda: method.init(jax.random.key(0)))

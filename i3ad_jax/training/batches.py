@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.preprocessing.units import level
+from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import copied_to_all, own_part, sharded
 from i3ad_jax.shapes import Images, PRNGKey
 
@@ -122,6 +123,7 @@ class TrainingImages:
             if ahead:
                 yield ahead.pop().result()
 
+    @configured  # in a thread of its own
     def _read(self, first: int, devices: int) -> Block:
         draws = [self.draw(step) for step in range(first, first + BLOCK)]
         image, corner = (np.stack(arrays) for arrays in zip(*draws, strict=True))

@@ -23,6 +23,7 @@ from i3ad_jax.plan import Resolved
 from i3ad_jax.runs.checkpoint import Checkpoints
 from i3ad_jax.runs.files import append_line, write_json, write_picture
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.runtime.disk import make_folder, remove, sync
 from i3ad_jax.runtime.processes import agreed, by_first, gathered, is_first
@@ -91,6 +92,7 @@ def continued(
     return Resolved(plan, *plan.files.select(train))
 
 
+@configured
 def recorded_steps(
     resolved: Resolved, folder: RunFolder, *, devices: int | None = None, progress: bool = False
 ) -> Iterator[Step]:

@@ -23,6 +23,7 @@ from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.plan import Plan
 from i3ad_jax.preprocessing.units import to_units
 from i3ad_jax.runtime.compiler import jit
+from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import copied_to_all, count_devices, replicated
 from i3ad_jax.runtime.processes import arrays_of_first, gathered
 from i3ad_jax.segmentation.planting import Planted, plant_defects
@@ -157,6 +158,7 @@ def training_steps(
             yield Step(number, state, metrics)
 
 
+@configured
 def checked_steps(
     plan: Plan,
     images: UInt8[Rows, "n h w 3"],

@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-Expected = Literal["accepted", "refused", "either", "same"]
-"""`same`: refused, or accepted with the very scores of the run without damage."""
+Expected = Literal["accepted", "refused", "either", "same", "equal"]
+"""`same`: refused, or accepted with the very scores of the run without damage. `equal`: accepted
+with these scores; of a training those of its test."""
 Outcome = Literal[
     "accepted",
     "refused",
@@ -26,6 +27,7 @@ Outcome = Literal[
 ACCEPTED_CODES = (0, 1, 3)  # check and predict end in 1 and 3 where they used all but some images
 REFUSED_CODE = 2
 SCORES = "out/predictions.csv"
+TESTED = "out/scores.csv"
 _TEMPORARY = re.compile(r"\.(.+\.\d+|\d+\..+)$")
 
 
@@ -100,6 +102,7 @@ class Result(NamedTuple):
             "refused": {"refused"},
             "either": {"accepted", "refused"},
             "same": {"accepted", "refused"},
+            "equal": {"accepted"},
         }
         return self.outcome not in allowed[self.case.expected]
 
@@ -136,10 +139,15 @@ def judge(
         return "refused", last
     if code not in ACCEPTED_CODES:
         return "untidy", f"exit code {code}; {last}"
-    scores = folder / SCORES
-    if case.expected == "same" and scores.exists() and scores.read_bytes() != material.scores:
-        return "different", scores.read_text()
-    for table in (folder / SCORES, folder / "out/scores.csv"):
+    expected = {}
+    if case.expected in ("same", "equal"):
+        expected[SCORES] = material.scores
+    if case.expected == "equal":
+        expected[TESTED] = (material.run / "scores.csv").read_bytes()
+    for name, content in expected.items():
+        if (folder / name).exists() and (folder / name).read_bytes() != content:
+            return "different", (folder / name).read_text()
+    for table in (folder / SCORES, folder / TESTED):
         if table.exists() and _not_finite(table):
             return "infinite", table.read_text()
     return "accepted", last

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .case import Case, Expected, Material
-from .commands import COMMANDS, on
+from .commands import COMMANDS, PREDICT, TRAIN, on
 from .files import copy_run
 from .mounts import may_mount, mount, own_namespace
 
@@ -33,7 +33,15 @@ _VARIABLES = (
 _AT_START: tuple[tuple[str, str, Expected], ...] = (
     ("JAX_PLATFORMS", "cuda", "refused"),
     ("JAX_PLATFORMS", "nonsense", "refused"),
-    ("JAX_ENABLE_X64", "1", "either"),
+    ("JAX_ENABLE_X64", "1", "equal"),
+    ("JAX_NUMPY_RANK_PROMOTION", "raise", "equal"),
+    ("JAX_NUMPY_DTYPE_PROMOTION", "strict", "equal"),
+    ("JAX_TRANSFER_GUARD", "disallow", "equal"),
+    ("JAX_TRANSFER_GUARD_HOST_TO_DEVICE", "disallow_explicit", "equal"),
+    ("JAX_THREEFRY_PARTITIONABLE", "0", "equal"),
+    ("JAX_DEFAULT_PRNG_IMPL", "rbg", "equal"),
+    ("JAX_DEBUG_NANS", "1", "equal"),
+    ("JAX_DISABLE_JIT", "1", "equal"),
     ("PYTHONIOENCODING", "ascii", "accepted"),
     ("LC_ALL", "C", "accepted"),
 )
@@ -86,10 +94,10 @@ def cases() -> Iterator[Case]:
             stdout="/dev/full",
         )
     for variable, value, expected in _AT_START:
-        for name in ("train", "predict"):
+        for name, command in (("train", TRAIN), ("predict", PREDICT)):
             yield Case(
                 f"environments/{name}/{variable}={value}",
-                COMMANDS[name],
+                command,
                 expected,
                 prepare=_files,
                 environment={variable: value},
