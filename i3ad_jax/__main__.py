@@ -5,6 +5,8 @@ import importlib
 import signal
 import sys
 
+from i3ad_jax.runtime.output import checked_output
+
 COMMANDS = {
     "check": "say what is wrong with a data set, and what a training would make of it",
     "pack": "decode a data set once, for trainings on more images than fit in memory",
@@ -24,25 +26,32 @@ def main() -> None:
     It is imported only then: `--help` and `--version` need none of them.
     """
     name, *rest = sys.argv[1:] or ["--help"]
+    if name not in COMMANDS:
+        with checked_output():
+            _answer(name)
+        return
+    # Imports make a million objects that stay: looking for garbage among them takes a fifth of a
+    # start.
+    gc.set_threshold(100_000)
+    # Packages cannot be interrupted while they are imported: Ctrl-C ends the process at once.
+    if (interrupt := signal.getsignal(signal.SIGINT)) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from i3ad_jax import command_line
+
+    command = importlib.import_module(f"i3ad_jax.{name}.__main__").main
+    signal.signal(signal.SIGINT, interrupt)
+    sys.argv = [f"i3ad {name}", *rest]
+    command_line.run(command)
+
+
+def _answer(name: str) -> None:
+    """Print the help or the version, or exit with code 2 where `name` is something else."""
     if name in ("-h", "--help"):
         print(_help())
     elif name == "--version":
         from i3ad_jax import __version__
 
         print(f"i3ad_jax {__version__}")
-    elif name in COMMANDS:
-        # Imports make a million objects that stay: looking for garbage among them takes a fifth of
-        # a start.
-        gc.set_threshold(100_000)
-        # Packages cannot be interrupted while they are imported: Ctrl-C ends the process at once.
-        if (interrupt := signal.getsignal(signal.SIGINT)) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        from i3ad_jax import command_line
-
-        command = importlib.import_module(f"i3ad_jax.{name}.__main__").main
-        signal.signal(signal.SIGINT, interrupt)
-        sys.argv = [f"i3ad {name}", *rest]
-        command_line.run(command)
     else:
         print(f"error: {name}: no such command; one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)

@@ -25,6 +25,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.configuration import configure_process
 from i3ad_jax.runtime.devices import use_every_core
+from i3ad_jax.runtime.output import checked_output
 from i3ad_jax.runtime.processes import end_alone, is_first, is_lost
 from i3ad_jax.settings import flag
 
@@ -116,7 +117,8 @@ def print_results(results: dict[str, Any], folder: RunFolder) -> None:
 def run(command: Callable[[Sequence[str]], None]) -> None:
     """Run a command on the process's arguments and exit: 0, or 2 after one line about wrong input.
 
-    SIGTERM and Ctrl-C are one line too, and 128 and the signal's number.
+    SIGTERM and Ctrl-C are one line too, and 128 and the signal's number; so is SIGPIPE's, without a
+    line, where nobody reads the output.
     """
     for name in ("absl", "asyncio"):  # Orbax's own account of a damaged checkpoint
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -125,6 +127,11 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
     sys.unraisablehook = _print_unraisable
     _silence_libtiff()
     signal.signal(signal.SIGTERM, _interrupt)
+    with checked_output():
+        _run(command)
+
+
+def _run(command: Callable[[Sequence[str]], None]) -> None:
     try:
         for argument in sys.argv[1:]:
             check_name(argument)
@@ -141,12 +148,12 @@ def run(command: Callable[[Sequence[str]], None]) -> None:
         end_alone()
     except KeyboardInterrupt as stop:
         sys.exit(_fail("interrupted", 128 + (stop.args[0] if stop.args else signal.SIGINT)))
+    except BrokenPipeError:
+        raise
     except (OSError, MemoryError, RuntimeError, AssertionError) as error:
         if (problem := _of_the_machine(error)) is None:
             raise
         sys.exit(_fail(problem, 2))
-    finally:
-        _flush_output()
 
 
 def _of_the_machine(error: Exception) -> str | None:
@@ -163,16 +170,6 @@ def _of_the_machine(error: Exception) -> str | None:
     ).name == "xla_bridge.py":
         return f"JAX_PLATFORMS={platforms}: JAX has no such devices here; name others, or none"
     return None
-
-
-def _flush_output() -> None:
-    """Writes out what was printed; a full device ends the process as any other mistake does."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # the interpreter flushes again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_fail(f"standard output: cannot be written to ({error.strerror})", 2))
 
 
 def _interrupt(number: int, _: Any) -> None:

@@ -219,6 +219,30 @@ def test_a_command_gives_the_same_scores(
         assert float(found[name]) == pytest.approx(score, rel=1e-4)  # optimised otherwise
 
 
+MESH = """
+import sys
+import jax
+from i3ad_jax import Detector
+
+mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
+with jax.set_mesh(mesh):
+    print(Detector.load(sys.argv[1]).score(sys.argv[2] + "/test/good")[2].score)
+    assert jax.sharding.get_abstract_mesh() == mesh.abstract_mesh
+"""
+
+
+def test_scores_do_not_depend_on_the_user_s_mesh(pca_run: Path, tiny_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MESH, pca_run, tiny_folder],
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = Detector.load(pca_run).score(tiny_folder / "test/good/2.png")[0].score
+    assert float(done.stdout) == pytest.approx(expected, rel=1e-4)
+
+
 PROCESSES = """
 import multiprocessing, sys
 from i3ad_jax import Detector, InputError

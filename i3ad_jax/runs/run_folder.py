@@ -92,6 +92,8 @@ class RunFolder:
         """Turns the failure to write a file in the block into an InputError that names it."""
         try:
             yield
+        except BrokenPipeError:  # of what is printed meanwhile
+            raise
         except OSError as error:
             where = error.filename or self.path
             raise InputError(

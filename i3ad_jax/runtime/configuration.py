@@ -14,6 +14,7 @@ from inspect import isgeneratorfunction, unwrap
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
+import numpy as np
 
 from i3ad_jax.errors import InputError
 
@@ -44,6 +45,7 @@ _OPTIONS = {
     "jax_transfer_guard_device_to_device": _Option(_GUARDS, jax.transfer_guard_device_to_device),
     "jax_transfer_guard_device_to_host": _Option(_GUARDS, jax.transfer_guard_device_to_host),
 }
+_NO_MESH = jax.sharding.Mesh(np.empty((), object), ())
 
 
 def configure_process() -> None:
@@ -108,6 +110,8 @@ def _options() -> Iterator[None]:
         for name in _differing():
             option = _OPTIONS[name]
             stack.enter_context(option.context(option.allowed[-1]))
+        if not jax.sharding.get_abstract_mesh().empty:  # the package has meshes of its own
+            stack.enter_context(jax.set_mesh(_NO_MESH))
         yield
 
 
