@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from tqdm import tqdm
 
 from i3ad_jax.calibration.calibration import Calibration, plain_anomaly_maps
 from i3ad_jax.calibration.verdict import DEFAULT_VERDICT, Rule, VerdictSettings
@@ -25,6 +24,7 @@ from i3ad_jax.prediction import Prediction, Trace
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runtime.configuration import configuration, configured
 from i3ad_jax.runtime.memory import allowed
+from i3ad_jax.runtime.progress import progress_bar
 from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.scoring.maps import AnomalyMaps
 
@@ -125,7 +125,7 @@ class Inference:
         in_memory = 4 * math.prod(shape) * len(names) <= allowed(memory)
         maps = {name: zeros(shape, np.float32, in_memory=in_memory) for name in names}
         scores = {name: np.empty(len(split)) for name in names}
-        with tqdm(desc="test", total=len(split), unit="image", disable=not progress) as bar:
+        with progress_bar("test", len(split), unit="image", disable=not progress) as bar:
             for first in range(0, len(split), together):
                 part = slice(first, first + together)
                 found = self.anomaly_maps(split.images[part], bar=bar)

@@ -29,6 +29,7 @@ from i3ad_jax.train import __main__ as train
 from tests.support.cloth import write_cloth
 from tests.support.made_up_plan import made_up_plan
 from tests.support.power_cut import Disk
+from tests.support.progress_lines import without_progress
 
 # A folder of real data sets in MVTec layout.
 REAL_DATA = Path(os.environ.get("I3AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -332,11 +333,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             command_line.run(main)
-        lines = [
-            line
-            for line in capsys.readouterr().err.splitlines()
-            if "%|" not in line and line.strip()
-        ]
+        lines = without_progress(capsys.readouterr().err.splitlines())
         assert stop.value.code == 2, lines
         assert len(lines) == 1, lines
         return lines[0]

@@ -14,6 +14,7 @@ from i3ad_jax import command_line
 from i3ad_jax.runtime.disk import whole
 from i3ad_jax.train import __main__ as train
 from tests.conftest import Fails, FlagsOf
+from tests.support.progress_lines import without_progress
 
 COMPILE = """
 import sys
@@ -169,7 +170,7 @@ def test_a_damaged_checkpoint_is_one_line_too(tmp_path: Path, pca_run: Path) -> 
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(file.read_bytes()[: 50 if "checkpoints" in copy.parts else None])
     done = run_process("-m", "i3ad_jax.evaluate", "run", folder=tmp_path, code=2)
-    lines = [line for line in done.stderr.splitlines() if "%|" not in line and line.strip()]
+    lines = without_progress(done.stderr.splitlines())
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: run/checkpoints/1: damaged checkpoint")
 

@@ -1,6 +1,7 @@
 """README and the pages of docs/: what they name exists, and their examples run."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def test_examples_in_python_run(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
-    of_callbacks, of_resumption, of_estimator, of_scores = examples
+    of_callbacks, of_resumption, _, _, of_estimator, of_scores = examples
     monkeypatch.chdir(tmp_path)
     Path("my_part").symlink_to(tiny_folder)
     Path("new_images").symlink_to(tiny_folder / "test")
@@ -91,6 +92,28 @@ def test_examples_in_python_run(
     assert Path("runs/my_part/calibration.json").exists()
     # In a process of its own: the table of scores is the process's.
     subprocess.run([sys.executable, "-c", of_scores], check=True)
+
+
+@pytest.mark.slow
+def test_examples_of_processes_run(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/python.md").read_text()
+    _, _, of_spawn, of_joblib, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/my_part").symlink_to(pca_run)
+    Path("a.png").symlink_to(tiny_folder / "test/good/0.png")
+    Path("b.png").symlink_to(tiny_folder / "test/spot/0.png")
+    Path("spawn.py").write_text(of_spawn)
+    Path("joblib_.py").write_text(of_spawn.partition("if __name__")[0] + of_joblib)
+    printed = [
+        subprocess.run([sys.executable, script], check=True, capture_output=True).stdout
+        for script in ("spawn.py", "joblib_.py")
+    ]
+    good, spot = json.loads(printed[0])
+    assert good < spot
+    assert printed[0] == printed[1]
 
 
 @cache

@@ -75,6 +75,7 @@ def test_a_slice_of_the_trial_has_no_miss() -> None:
         (3, "one could not be used\n", "accepted"),
         (2, "error: --option 1: must be 2\n", "refused"),
         (2, "bar: 10%|# | 1/9\rwarning: odd\nerror: --option 1: must be 2\n", "refused"),
+        (2, "train: compiling ...\ntrain: 1/9 steps (10 %), 4 s\nerror: --option 1\n", "refused"),
         (2, "libtiff: odd\nerror: --option 1: must be 2\n", "untidy"),
         (2, "error: something\n", "unnamed"),
         (2, "", "untidy"),

@@ -21,6 +21,7 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.train import __main__ as train
 from tests.conftest import FlagsOf
 from tests.support.ports import free_port
+from tests.support.progress_lines import without_progress
 
 ROOT = Path(__file__).parents[1]
 ATOL = 2e-3  # of weights: see test_data_parallel.py
@@ -73,7 +74,7 @@ class Hosts:
         ended = []
         for process in started:
             out, err = process.communicate(timeout=240)
-            lines = [line for line in err.splitlines() if line.strip() and "%|" not in line]
+            lines = without_progress(err.splitlines())
             ended.append(
                 (process.returncode, out, [line for line in lines if "warning:" not in line])
             )

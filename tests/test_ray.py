@@ -17,6 +17,7 @@ from PIL import Image
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.train import __main__ as train
 from tests.conftest import FlagsOf
+from tests.support.progress_lines import without_progress
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="pip install -e '.[ray]'")
@@ -120,5 +121,5 @@ def test_an_error_of_a_worker_is_one_line(run: Path, tiny_folder: Path, tmp_path
     with start(run, *images, "--out", out, "--engine", "ray", "--strict") as command:
         problems = command.communicate()[1].replace("\r", "\n")
     assert command.returncode == 2
-    lines = [line for line in problems.splitlines() if line.strip() and "%|" not in line]
+    lines = without_progress(problems.splitlines())
     assert lines == [f"error: {broken}: not a PNG, JPEG, BMP or TIFF image; convert or remove it"]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from tqdm import tqdm
 
 from i3ad_jax.calibration.calibrated import add_calibrated, combine
 from i3ad_jax.calibration.choose_pooling import choose_headline, choose_poolings
@@ -18,6 +17,7 @@ from i3ad_jax.data.defects import damage
 from i3ad_jax.errors import DivergenceError
 from i3ad_jax.methods.state import Trained, state_digest
 from i3ad_jax.runtime.processes import from_first, shared_among
+from i3ad_jax.runtime.progress import progress_bar
 from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.scoring.maps import (
     CALIBRATED,
@@ -111,7 +111,10 @@ def calibrate(
     tuned = from_first(tuned)  # all processes score by the same
 
     def plain(images: np.ndarray, label: str) -> AnomalyMaps:
-        with tqdm(desc=label, total=len(images), unit="image", disable=not progress) as bar:
+        compiles = images is held_out  # these come first
+        with progress_bar(
+            label, len(images), unit="image", compiles=compiles, disable=not progress
+        ) as bar:
             return plain_anomaly_maps(trained, tuned, images, bar=bar)
 
     rng = np.random.default_rng(seed)

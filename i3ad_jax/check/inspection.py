@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from i3ad_jax.check.checks import CHECKS
 from i3ad_jax.check.choices import Choices, predict_choices
@@ -15,6 +14,7 @@ from i3ad_jax.check.findings import SEVERITIES, Finding
 from i3ad_jax.check.records import Records, read_records
 from i3ad_jax.config import PRESETS, default_config
 from i3ad_jax.data.reading import DEFAULT_READING, ReadingSettings
+from i3ad_jax.runtime.progress import with_progress
 
 METHOD = "i3ad"  # the default of `train`: other methods see the same and take less time
 
@@ -111,14 +111,16 @@ def inspect_data(
         InputError: as for `read_records`.
     """
     records = read_records(root, reading=reading, progress=progress)
-    checks = tqdm(CHECKS, "checking", leave=False, disable=not progress)
+    checks = with_progress(CHECKS, "checking", unit="check", leave=False, disable=not progress)
     findings = [finding for check in checks for finding in check(records)]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     train = records.readable("train")
     presets = {}
     if len(train) >= 2:
         rate = matrix_product_rate()
-        for name in tqdm(PRESETS, "estimating", leave=False, disable=not progress):
+        for name in with_progress(
+            PRESETS, "estimating", unit="preset", leave=False, disable=not progress
+        ):
             choices = predict_choices(default_config(METHOD, preset=name), train)
             presets[name] = choices, estimate(choices, len(train), rate=rate)
     return Inspection(root, records, tuple(findings), presets)

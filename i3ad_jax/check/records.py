@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from tqdm import tqdm
 
 from i3ad_jax.data.dataset import NORMAL, content_hash
 from i3ad_jax.data.decoder import FULL_DEPTH
@@ -23,6 +22,7 @@ from i3ad_jax.data.masks import marked
 from i3ad_jax.data.reading import DEFAULT_READING, ReadingSettings
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.progress import with_progress
 
 # Side of thumbnails, pixels: the image size of the standard preset, to predict its choices.
 SIDE = 64
@@ -150,8 +150,13 @@ def read_records(
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes
         done = pool.map(lambda item: _read(folder, *item), parts)
         images = tuple(
-            tqdm(
-                done, "reading images", len(parts), unit="image", leave=False, disable=not progress
+            with_progress(
+                done,
+                "reading images",
+                total=len(parts),
+                unit="image",
+                leave=False,
+                disable=not progress,
             )
         )
     relative = tuple(m._replace(file=Path(_relative(folder, m.file))) for m in mismatches)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
-from tqdm import tqdm
 
 from i3ad_jax.data.dataset import NORMAL, Split, content_hash
 from i3ad_jax.data.decoder import FULL_DEPTH
@@ -28,6 +27,7 @@ from i3ad_jax.data.masks import MaskValues, read_mask
 from i3ad_jax.data.stored import zeros
 from i3ad_jax.errors import DoubtfulImageWarning, InputError
 from i3ad_jax.runtime.memory import allowed
+from i3ad_jax.runtime.progress import with_progress
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ def read_split(
         done = pool.map(read, range(count))
         shown = progress and count > 0
         labels = list(
-            tqdm(done, "reading images", count, unit="image", leave=False, disable=not shown)
+            with_progress(
+                done, "reading images", total=count, unit="image", leave=False, disable=not shown
+            )
         )
     if (unused := unused_range([label.peak for label in labels])) is not None:
         warnings.warn(f"{labels[0].path}: {unused}", DoubtfulImageWarning, stacklevel=2)

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from tqdm import tqdm
 
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.progress import progress_bar, with_progress
 from i3ad_jax.scoring.maps import PLAIN, SCORES
 
 BATCH = 8  # images
@@ -74,9 +74,11 @@ def check_parity(
     Raises:
         InputError: a score differs by more, or a verdict does.
     """
-    with tqdm(desc="scores of the run", total=len(images), unit="image") as bar:
+    with progress_bar("scores of the run", len(images), unit="image", compiles=True) as bar:
         expected = detector.calibration.image_scores(detector.anomaly_maps(images, bar=bar))
-    starts = tqdm(range(0, len(images), batch), "scores of the program", unit="batch", leave=False)
+    starts = with_progress(
+        range(0, len(images), batch), "scores of the program", unit="call", leave=False
+    )
     found = [program(images[start : start + batch]) for start in starts]
     largest = dict.fromkeys(Differences._fields, 0.0)
     for name, own in expected.items():

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import jax
 import tyro
-from tqdm import tqdm
 
 from i3ad_jax import __version__, command_line
 from i3ad_jax.calibration.verdict import VerdictSettings
@@ -23,6 +22,7 @@ from i3ad_jax.predict.workers import Job, score_on_workers
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.cluster import find_ray
+from i3ad_jax.runtime.progress import progress_bar, with_progress
 from i3ad_jax.settings import Settings, setting
 
 PROGRAM = "python -m i3ad_jax.predict"
@@ -90,8 +90,14 @@ def predict(
                 images = Reader().opened(sources[table.kept :])
                 rows = scorer.rows(images, names_of_results(sources)[table.kept :])
                 total, kept = len(sources), table.kept
-                for row in tqdm(
-                    rows, "predict", total=total, initial=kept, unit="image", leave=False
+                for row in with_progress(
+                    rows,
+                    "predict",
+                    total=total,
+                    initial=kept,
+                    unit="image",
+                    leave=False,
+                    compiles=True,
                 ):
                     table.add(row)
         rows = results.read_table()
@@ -142,8 +148,8 @@ def predict_in_parts(
         else:
             done = map(BlockScorer(Scorer(detector, options, results)).score, missing)
         kept = len(sources) - sum(len(block.sources) for block in missing)
-        with tqdm(
-            desc="predict", total=len(sources), initial=kept, unit="image", leave=False
+        with progress_bar(
+            "predict", len(sources), initial=kept, unit="image", leave=False, compiles=True
         ) as progress:
             for images in done:
                 progress.update(images)

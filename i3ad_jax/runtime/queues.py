@@ -5,7 +5,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
-from tqdm import tqdm
+
+from i3ad_jax.runtime.progress import progress_bar
 
 Results = TypeVar("Results")
 
@@ -38,7 +39,9 @@ def by_queues(
     """
     parts: list[Any] = []
     total = len(jax.tree.leaves(images)[0])
-    with tqdm(total=total, desc=label, unit="image", disable=label is None) as progress:
+    with progress_bar(
+        label or "", total, unit="image", compiles=True, disable=label is None
+    ) as progress:
         for first in range(0, total, size):
             count = min(size, total - first)
             rows = np.minimum(first + np.arange(size), total - 1)

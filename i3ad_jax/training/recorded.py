@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from i3ad_jax.calibration.learned import examine
 from i3ad_jax.config import Config
@@ -27,6 +26,7 @@ from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.runtime.disk import make_folder, remove, sync
 from i3ad_jax.runtime.processes import agreed, by_first, gathered, is_first
+from i3ad_jax.runtime.progress import progress_bar
 from i3ad_jax.runtime.signals import held_signals
 from i3ad_jax.settings import flag
 from i3ad_jax.shapes import to_uint8
@@ -134,7 +134,9 @@ def recorded_steps(
         )
         record = _Record(resolved, folder, start)
         hidden = not (progress and is_first())
-        with tqdm(desc="train", total=total, initial=start, unit="step", disable=hidden) as bar:
+        with progress_bar(
+            "train", total, unit="step", initial=start, compiles=True, disable=hidden
+        ) as bar:
             for step in steps:
                 bar.update(step.number - bar.n)
                 stopped = max(gathered(received[0] if received else 0))  # all at the same step

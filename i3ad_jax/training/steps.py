@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, UInt8
-from tqdm import tqdm
 
 from i3ad_jax.data.stored import Rows, some
 from i3ad_jax.errors import DivergenceError, InputError
@@ -26,6 +25,7 @@ from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import copied_to_all, count_devices, replicated
 from i3ad_jax.runtime.processes import arrays_of_first, gathered
+from i3ad_jax.runtime.progress import progress_bar
 from i3ad_jax.segmentation.planting import Planted, plant_defects
 from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
@@ -182,7 +182,7 @@ def checked_steps(
         InputError: there are too few images for the method's settings.
     """
     total = num_steps(plan.method)
-    with tqdm(desc="train", total=total, unit="step", disable=not progress) as bar:
+    with progress_bar("train", total, unit="step", compiles=True, disable=not progress) as bar:
         for step in training_steps(plan, images, every=(LOG_EVERY,), devices=devices):
             if problem := step.problem(weights=step.number == total):
                 raise DivergenceError(step.number, problem)

@@ -28,6 +28,9 @@ ACCEPTED_CODES = (0, 1, 3)  # check and predict end in 1 and 3 where they used a
 REFUSED_CODE = 2
 SCORES = "out/predictions.csv"
 TESTED = "out/scores.csv"
+_PROGRESS = re.compile(
+    r"%\||\d+(image|step) \[|[a-z]+/s\]|^[a-z ]+: (compiling \.\.\.|\d+/\d+ [a-z]+ \(\d+ %\))"
+)
 _TEMPORARY = re.compile(r"\.(.+\.\d+|\d+\..+)$")
 
 
@@ -122,7 +125,7 @@ def judge(
     # Bars overwrite their own line; what is printed next to one begins after its last return.
     errors = errors.replace("\x1b[A", "")  # of a bar within a bar, TFDS's
     lines = [part for line in errors.splitlines() for part in line.split("\r") if part.strip()]
-    lines = [line for line in lines if not re.search(r"%\||\d+(image|step) \[|[a-z]+/s\]", line)]
+    lines = [line for line in lines if not _PROGRESS.search(line)]
     said = [line for line in lines if not line.startswith("warning: ")]
     last = said[-1] if said else ""
     if "Traceback" in errors:
