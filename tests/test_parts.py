@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from i3ad_jax.predict import __main__ as predict
+from i3ad_jax.predict.names import NamedSource
 from i3ad_jax.predict.parts import cut, images_a_part
 from i3ad_jax.runs.files import read_json, write_json
 from tests.conftest import Fails
@@ -27,12 +28,11 @@ def test_parts_are_few_and_of_whole_lists(images: int, chunk: int) -> None:
 
 @given(images=st.integers(1, 60), size=st.integers(1, 70))
 def test_every_image_is_in_one_block(images: int, size: int) -> None:
-    sources = [Path(f"{number % 7}/{number % 5}.png") for number in range(images)]
-    blocks = cut(sources, size=size)
+    named = [NamedSource(Path(f"{number}.png"), str(number)) for number in range(images)]
+    blocks = cut(named, size=size)
     assert [block.number for block in blocks] == list(range(len(blocks)))
-    assert [source for block in blocks for source in block.sources] == sources
-    assert len({name for block in blocks for name in block.names}) == images
-    assert all(len(block.sources) == size for block in blocks[:-1])
+    assert [image for block in blocks for image in block.images] == named
+    assert all(len(block.images) == size for block in blocks[:-1])
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,10 @@ def test_parts_have_the_rows_of_the_table(
     ]
     assert of_both[1].pop("images_a_part") == 2
     assert of_both[0] == of_both[1]
+    files = {row["picture"] for row in rows if row["picture"]}
+    assert len(files) == 6
     pictures = [
-        {file.name: file.read_bytes() for file in (tmp_path / name / "pictures").iterdir()}
+        {file: (tmp_path / name / file).read_bytes() for file in files}
         for name in ("stream", "blocks")
     ]
     assert pictures[0] == pictures[1]
@@ -102,7 +104,8 @@ def test_rows_of_a_parquet_file_are_scored_as_their_files(
         parquet.read_table(tmp_path / name / "predictions") for name in ("rows", "files")
     )
     assert own["path"].to_pylist() == [f"{table}#{number}" for number in range(len(files))]
-    assert own.drop(["path", "error"]) == expected.drop(["path", "error"])
+    of_files = ["path", "picture", "error"]
+    assert own.drop(of_files) == expected.drop(of_files)
     assert sorted(file.stem for file in (tmp_path / "rows/pictures").iterdir()) == [
         f"table-{number}" for number, file in enumerate(files) if file.name != "0a.png"
     ]

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
-from i3ad_jax.data.sources import names_of_results
 from i3ad_jax.detector import Detector
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.predict import results as prediction_files
@@ -27,6 +26,14 @@ from tests.conftest import Fails, FlagsOf
 def read(file: Path) -> list[dict[str, str]]:
     with file.open() as table:
         return list(csv.DictReader(table))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 def test_predictions_equal_the_run_s_own_scores(
@@ -64,7 +71,7 @@ def test_maps_and_pictures_have_the_size_of_the_image(tiny_run: Path, tmp_path: 
             "pictures",
         ]
     )
-    for name in ("grey", "grey-2"):
+    for name in ("grey", "other/grey"):
         anomaly_map = np.load(out / "maps" / f"{name}.npy", allow_pickle=False)
         assert anomaly_map.shape == (height, width)
         assert anomaly_map.dtype == np.float32
@@ -96,14 +103,15 @@ def test_every_format_of_maps_holds_the_same_map(
     expected = Detector.load(pca_run).score(image)[0].anomaly_map(score="ssim")
     for map_format in ("npy", "npz", "png"):
         options = ["--score", "ssim", "--save", "maps", "--map-format", map_format]
-        predict.main([str(pca_run), str(image), "--out", str(tmp_path), *options])
-    np.testing.assert_array_equal(np.load(tmp_path / "maps/0.npy"), expected)
-    np.testing.assert_array_equal(np.load(tmp_path / "maps/0.npz")["anomaly_map"], expected)
+        out = tmp_path / map_format
+        predict.main([str(pca_run), str(image), "--out", str(out), *options])
+        assert not (out / "pictures").exists()
+    np.testing.assert_array_equal(np.load(tmp_path / "npy/maps/0.npy"), expected)
+    np.testing.assert_array_equal(np.load(tmp_path / "npz/maps/0.npz")["anomaly_map"], expected)
     step = (expected.max() - expected.min()) / 65535
     np.testing.assert_allclose(
-        read_png_map(tmp_path / "maps/0.png"), expected, rtol=0, atol=0.51 * step
+        read_png_map(tmp_path / "png/maps/0.png"), expected, rtol=0, atol=0.51 * step
     )
-    assert not (tmp_path / "pictures").exists()
 
 
 def test_a_broken_image_has_a_row_and_costs_no_other(
@@ -164,14 +172,6 @@ def test_thresholds_come_from_held_out_scores_or_from_the_user(
     assert about["false_alarms"]["high"] == pytest.approx(high)
 
 
-def test_names_of_results_are_unique() -> None:
-    files = [Path(name) for name in ("a/x.png", "b/x.jpg", "x-2.png", "c/x.tif", "d/y.png")]
-    names = names_of_results(files)
-    assert names[0] == "x"
-    assert names[-1] == "y"
-    assert len(set(names)) == len(files)
-
-
 KILLED = """
 import os, pathlib, signal, sys
 from i3ad_jax.predict import __main__ as predict
@@ -208,7 +208,7 @@ def test_a_killed_prediction_resumes_to_the_same_bytes(
     with pytest.raises(SystemExit, match="3"):
         predict.main(arguments)
     expected = (out / "predictions.csv").read_bytes()
-    pictures = {file.name: file.read_bytes() for file in (out / "pictures").iterdir()}
+    pictures = contents(out / "pictures")
     assert len(pictures) == 6
     compiled_alike = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # as conftest.py has it
     for left in moments:
@@ -220,14 +220,14 @@ def test_a_killed_prediction_resumes_to_the_same_bytes(
         with pytest.raises(SystemExit, match="3"):
             predict.main([*arguments, "--resume"])
         assert (out / "predictions.csv").read_bytes() == expected
-        assert {file.name: file.read_bytes() for file in (out / "pictures").iterdir()} == pictures
+        assert contents(out / "pictures") == pictures
         assert [file.name for file in out.glob("*.partial*")] == []
     written = (out / "predictions.csv").stat().st_mtime_ns
     with pytest.raises(SystemExit, match="3"):
         predict.main([*arguments, "--resume"])
     assert (out / "predictions.csv").stat().st_mtime_ns == written
     (out / "predictions.csv").rename(out / "predictions.partial.csv")
-    assert "--resume" in fails(predict.main, [*arguments, "--resume", "--quantile", "0.5"])
+    assert "other options" in fails(predict.main, [*arguments, "--resume", "--quantile", "0.5"])
     Image.new("RGB", (40, 40)).save(images / "good/0a.png")
     assert "other images" in fails(predict.main, [*arguments, "--resume"])
 
@@ -236,15 +236,10 @@ def test_a_killed_prediction_resumes_to_the_same_bytes(
 def test_a_prediction_that_ends_as_it_begins_resumes(
     pca_run: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
-    arguments = [
-        str(pca_run),
-        str(tiny_folder / "test"),
-        "--out",
-        str(tmp_path),
-        "--save",
-        "scores",
-    ]
-    predict.main([*arguments, "--quantile", "0.5"])  # another one, whose table is there
+    def arguments(out: str) -> list[str]:
+        words = (pca_run, tiny_folder / "test", "--out", tmp_path / out, "--save", "scores")
+        return [str(word) for word in words]
+
     writes = iter(range(9))
 
     def interrupted(write: Callable[..., None]) -> Callable[..., None]:
@@ -259,11 +254,81 @@ def test_a_prediction_that_ends_as_it_begins_resumes(
         for name in ("write_text", "write_json"):
             patch.setattr(prediction_files, name, interrupted(getattr(prediction_files, name)))
         with pytest.raises(KeyboardInterrupt):
-            predict.main(arguments)
-    predict.main([*arguments, "--resume"])
-    table = (tmp_path / "predictions.csv").read_bytes()
-    predict.main(arguments)
-    assert (tmp_path / "predictions.csv").read_bytes() == table
+            predict.main(arguments("out"))
+    predict.main([*arguments("out"), "--resume"])
+    predict.main(arguments("whole"))
+    tables = [tmp_path / out / "predictions.csv" for out in ("out", "whole")]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
+def test_files_of_two_predictions_are_never_mixed(
+    fails: Fails, pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(tiny_folder / "test/good", images / "good")
+    out.mkdir()
+    (out / "notes.txt").write_text("of the user")
+    arguments = [pca_run, images, "--out", out, "--save", "maps"]
+    predict.main([str(word) for word in arguments])
+    before = contents(out)
+    others = [
+        [pca_run, tiny_folder / "test", *arguments[2:]],
+        [pca_run, images / "good", *arguments[2:]],  # the same images by other names
+        [*arguments[:-1], "pictures"],
+        [*arguments, "--map-format", "npz"],
+        [*arguments, "--quantile", "0.5"],
+        [*arguments, "--engine", "blocks"],
+    ]
+    for other in others:
+        for resume in ([], ["--resume"]):
+            if "--engine" not in other or resume:
+                message = fails(predict.main, [*other, *resume])
+                assert f"--out {out}: holds predictions.json" in message
+                assert "name another --out" in message
+    assert "--resume" in fails(predict.main, arguments)
+    assert contents(out) == before
+    predict.main([*map(str, arguments), "--resume"])
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("name", ["maps/a.npy", "pictures/sub/a.jpg", "predictions/part.parquet"])
+def test_files_where_those_of_a_prediction_go_are_refused(
+    fails: Fails, pca_run: Path, tiny_folder: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).touch()
+    arguments = [pca_run, tiny_folder / "test/good", "--out", tmp_path]
+    for resume in ([], ["--resume"]):
+        message = fails(predict.main, [*arguments, *resume])
+        assert f"--out {tmp_path}: holds {name.partition('/')[0]}/" in message
+    assert {*contents(tmp_path)} == {name, ".lock"}
+
+
+def test_results_mirror_the_folders_and_the_table_names_them(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    picture = Image.open(tiny_folder / "test/good/0.png")
+    for name in ("cam1/001.png", "cam2/001.png", "cam2/001.bmp", "cam3/001-2.png"):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(images / name)
+    (images / "cam1/002.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match="3"):
+        predict.main([str(pca_run), str(images), "--out", str(out), "--save", "maps", "pictures"])
+    rows = {
+        Path(row["path"]).relative_to(images).as_posix(): row
+        for row in read(out / "predictions.csv")
+    }
+    named = {path: (row["map"], row["picture"]) for path, row in rows.items()}
+    assert named == {
+        "cam1/001.png": ("maps/cam1/001.npy", "pictures/cam1/001.jpg"),
+        "cam1/002.png": ("", ""),
+        "cam2/001.bmp": ("maps/cam2/001.bmp.npy", "pictures/cam2/001.bmp.jpg"),
+        "cam2/001.png": ("maps/cam2/001.png.npy", "pictures/cam2/001.png.jpg"),
+        "cam3/001-2.png": ("maps/cam3/001-2.npy", "pictures/cam3/001-2.jpg"),
+    }
+    written = {name for name in contents(out) if name.startswith(("maps/", "pictures/"))}
+    assert written == {name for names in named.values() for name in names if name}
 
 
 def test_a_second_prediction_in_the_folder_is_refused(

@@ -14,13 +14,12 @@ MAP = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
 ABOUT = {"run": "r"}
 
 
-def grow(folder: Path, rows: list[list[str]], *, resume: bool = False, unit: int = 1) -> int:
+def grow(folder: Path, rows: list[list[str]], *, unit: int = 1) -> int:
     """Add rows and stop before the table is finished; return the number of rows kept."""
     kept = -1
-    with (
-        suppress(KeyboardInterrupt),
-        PredictionFiles(folder).growing_table(["a", "b"], ABOUT, resume=resume, unit=unit) as table,
-    ):
+    files = PredictionFiles(folder)
+    files.begin(ABOUT, resume=True)
+    with suppress(KeyboardInterrupt), files.growing_table(["a", "b"], unit=unit) as table:
         kept = table.kept
         for row in rows:
             table.add(row)
@@ -30,10 +29,8 @@ def grow(folder: Path, rows: list[list[str]], *, resume: bool = False, unit: int
 
 @pytest.mark.parametrize("name", ["npy", "npz", "png"])
 def test_maps_come_back(tmp_path: Path, name: MapFormat) -> None:
-    files = PredictionFiles(tmp_path)
-    files.maps.mkdir()
-    files.write_map("x", MAP, name)
-    file = files.maps / f"x.{name}"
+    assert PredictionFiles(tmp_path).write_map("sub/x", MAP, name) == f"maps/sub/x.{name}"
+    file = tmp_path / f"maps/sub/x.{name}"
     if name == "png":
         with Image.open(file) as opened:
             low, high = (float(opened.info[key]) for key in ("minimum", "maximum"))
@@ -48,25 +45,36 @@ def test_maps_come_back(tmp_path: Path, name: MapFormat) -> None:
 def test_whole_rows_are_kept_in_multiples_of_the_unit(tmp_path: Path) -> None:
     rows = [[str(number), 'text, "quoted"\nin lines'] for number in range(5)]
     assert grow(tmp_path, rows) == 0
-    assert grow(tmp_path, [], resume=True) == 5
+    assert grow(tmp_path, []) == 5
     content = PredictionFiles(tmp_path).partial.read_bytes()
     PredictionFiles(tmp_path).partial.write_bytes(content[:-3])  # within the fifth row
-    assert grow(tmp_path, [], resume=True, unit=3) == 3
-    assert grow(tmp_path, []) == 0  # begins anew
-    assert grow(tmp_path, [], resume=True) == 0
+    assert grow(tmp_path, [], unit=3) == 3
+    PredictionFiles(tmp_path).partial.unlink()
+    assert grow(tmp_path, []) == 0
 
 
-def test_a_finished_table_belongs_to_its_prediction(tmp_path: Path) -> None:
+def test_a_folder_belongs_to_one_prediction(tmp_path: Path) -> None:
     files = PredictionFiles(tmp_path)
     grow(tmp_path, [["1", "x"]])
-    with files.growing_table(["a", "b"], ABOUT, resume=True, unit=1) as table:
+    with files.growing_table(["a", "b"], unit=1) as table:
         table.add(["2", "y"])
     assert files.read_table() == [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]
-    assert files.finished(ABOUT)
-    assert not files.finished({"run": "another"})
-    grow(tmp_path, [])
-    with (
-        pytest.raises(InputError, match="another run"),
-        files.growing_table(["a"], {"run": "another"}, resume=True, unit=1),
-    ):
-        pass
+    assert files.finished()
+    files.begin(ABOUT, resume=True)
+    with pytest.raises(InputError, match=r"--out .*: holds predictions.json.*--resume"):
+        files.begin(ABOUT, resume=False)
+    for other in ({"run": "another"}, {}, {**ABOUT, "images_a_part": 2}):
+        with pytest.raises(InputError, match=r"--out .*another run.*name another --out"):
+            files.begin(other, resume=True)
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    files = PredictionFiles(tmp_path)
+    files.begin(ABOUT, resume=False)
+    files.write_map("sub/x", MAP, "npy")
+    (tmp_path / "maps/sub/.12.y.npy").touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/.12.y.npy").touch()  # of another command
+    files.begin(ABOUT, resume=True)
+    assert [file.name for file in (tmp_path / "maps/sub").iterdir()] == ["x.npy"]
+    assert (tmp_path / "sub/.12.y.npy").exists()

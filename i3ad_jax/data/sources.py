@@ -31,11 +31,6 @@ class Uri:
     def __str__(self) -> str:
         return self.uri
 
-    @property
-    def stem(self) -> str:
-        """The file's name without its suffix."""
-        return PurePosixPath(self.uri).stem
-
     def read_bytes(self) -> bytes:
         """The file's content; whatever the file system raises."""
         import fsspec
@@ -58,7 +53,7 @@ class Row:
     @property
     def stem(self) -> str:
         """The table's name without its suffix, and the number."""
-        return f"{self.table.stem}-{self.number}"
+        return f"{PurePosixPath(str(self.table)).stem}-{self.number}"
 
 
 Source = Path | Uri | Row
@@ -142,20 +137,6 @@ def digest_of_sources(sources: Iterable[Source]) -> str:
                 state = ()
         digest.update(repr((str(source), state)).encode())
     return digest.hexdigest()
-
-
-def names_of_results(sources: Iterable[Source]) -> list[str]:
-    """A name for each image's results: its stem, numbered where several images share one."""
-    names: dict[str, None] = {}
-    next_number: dict[str, int] = {}
-    for source in sources:
-        stem = source.stem
-        name, count = stem, next_number.get(stem, 2)
-        while name in names:
-            name, count = f"{stem}-{count}", count + 1
-        names[name] = None
-        next_number[stem] = count
-    return list(names)
 
 
 class Reader:

@@ -11,10 +11,11 @@ import tyro
 
 from i3ad_jax import __version__, command_line
 from i3ad_jax.calibration.verdict import VerdictSettings
+from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.search import describe
-from i3ad_jax.data.sources import Reader, Source, digest_of_sources, find_sources, names_of_results
+from i3ad_jax.data.sources import digest_of_sources, find_sources
 from i3ad_jax.detector import Detector
-from i3ad_jax.errors import InputError
+from i3ad_jax.predict.names import NamedSource, name_sources
 from i3ad_jax.predict.parts import BlockScorer, PredictionParts, cut, images_a_part
 from i3ad_jax.predict.results import PredictionFiles, Summary
 from i3ad_jax.predict.scorer import Options, Scorer
@@ -57,7 +58,7 @@ class Flags:
     """Image files, folders of them, or Parquet files with a row for each; or URIs such as
     s3://bucket/images."""
     out: Path
-    """Folder for the results."""
+    """Folder for the results, without those of another prediction."""
     column: str = "image"
     """Of Parquet files: with the contents of images' files, or with paths or URIs of these."""
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
@@ -66,30 +67,24 @@ class Flags:
 
 
 def predict(
-    detector: Detector, sources: Sequence[Source], *, out: Path, options: Options
+    detector: Detector, images: Sequence[NamedSource], *, out: Path, options: Options
 ) -> Summary:
-    """Scores images and writes the results to `out`, `predictions.csv` last.
+    """Score images and write the results to `out`, `predictions.csv` last.
 
     Raises:
-        InputError: `out` cannot be written to or another command works there, or an image cannot be
-            used and `options.strict` is set.
+        InputError: `out` cannot be written to or has files of another prediction, another command
+            works there, or an image cannot be used and `options.strict` is set.
     """
     results = PredictionFiles(out)
-    if PredictionParts(results).path.exists():
-        raise InputError(
-            f"--out {out}: has a prediction in parts; go on with --engine or name another --out"
-        )
     scorer = Scorer(detector, options, results)
-    about = _about(detector, sources, options)
+    about = _about(detector, images, options)
     with RunFolder(out).lock(), RunFolder(out).writing():
-        if not (options.resume and results.finished(about)):
+        results.begin(about, resume=options.resume)
+        if not results.finished():
             unit = detector.chunk  # scores come in the same lists as without the interruption
-            with results.growing_table(
-                scorer.columns, about, resume=options.resume, unit=unit
-            ) as table:
-                images = Reader().opened(sources[table.kept :])
-                rows = scorer.rows(images, names_of_results(sources)[table.kept :])
-                total, kept = len(sources), table.kept
+            with results.growing_table(scorer.columns, unit=unit) as table:
+                total, kept = len(images), table.kept
+                rows = scorer.rows(images[kept:])
                 for row in with_progress(
                     rows,
                     "predict",
@@ -112,32 +107,33 @@ def predict(
 
 def predict_in_parts(
     detector: Detector,
-    sources: Sequence[Source],
+    images: Sequence[NamedSource],
     *,
     run: Path,
     out: Path,
     options: Options,
     engine: EngineSettings,
 ) -> Summary:
-    """Scores the blocks of images whose parts are not in `out` yet.
+    """Score the blocks of images whose parts are not in `out` yet.
 
     Args:
         detector: of the run, for the engine blocks.
-        sources: at least one image.
+        images: at least one.
         run: folder that workers load the detector from.
         out: folder for the results.
         options: as the flags have them.
         engine: as the flags have it.
 
     Raises:
-        InputError: pyarrow or Ray is missing, `out` cannot be written to or has another prediction,
-            another command works there, or an image cannot be used and `options.strict` is set.
+        InputError: pyarrow or Ray is missing, `out` cannot be written to or has files of another
+            prediction, another command works there, or an image cannot be used and
+            `options.strict` is set.
     """
     results = PredictionFiles(out)
     parts = PredictionParts(results)
-    size = images_a_part(len(sources), chunk=detector.chunk)
-    about = {**_about(detector, sources, options), "images_a_part": size}
-    blocks = cut(sources, size=size)
+    size = images_a_part(len(images), chunk=detector.chunk)
+    about = {**_about(detector, images, options), "images_a_part": size}
+    blocks = cut(images, size=size)
     with RunFolder(out).lock(), RunFolder(out).writing():
         parts.begin(about)
         missing = parts.missing(blocks)
@@ -147,17 +143,17 @@ def predict_in_parts(
             )
         else:
             done = map(BlockScorer(Scorer(detector, options, results)).score, missing)
-        kept = len(sources) - sum(len(block.sources) for block in missing)
+        kept = len(images) - sum(len(block.images) for block in missing)
         with progress_bar(
-            "predict", len(sources), initial=kept, unit="image", leave=False, compiles=True
+            "predict", len(images), initial=kept, unit="image", leave=False, compiles=True
         ) as progress:
-            for images in done:
-                progress.update(images)
+            for count in done:
+                progress.update(count)
         return parts.finish(about, blocks)
 
 
-def _about(detector: Detector, sources: Sequence[Source], options: Options) -> dict[str, Any]:
-    """What a table of predictions belongs to, as JSON values."""
+def _about(detector: Detector, images: Sequence[NamedSource], options: Options) -> dict[str, Any]:
+    """Return the origin of a table of predictions, as JSON values."""
     rule = detector.rule
     return {
         "version": __version__,
@@ -170,7 +166,8 @@ def _about(detector: Detector, sources: Sequence[Source], options: Options) -> d
         "false_alarms": rule.false_alarms._asdict(),
         "save": sorted(options.save),
         "map_format": options.map_format,
-        "images": digest_of_sources(sources),
+        "images": digest_of_sources(image.source for image in images),
+        "names": content_hash("\0".join(image.name for image in images).encode()),
         "at_once": detector.chunk,
     }
 
@@ -183,6 +180,7 @@ def main(arguments: Sequence[str]) -> None:
         # this process only hands out work: GPUs are the workers'
         jax.config.update("jax_platforms", "cpu")
     sources, ignored = find_sources(flags.images, column=flags.column)
+    images = name_sources(sources, given=flags.images)
     detector = Detector.load(flags.run)
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
     rule = detector.rule
@@ -191,12 +189,12 @@ def main(arguments: Sequence[str]) -> None:
         print(f"ignored: {describe(ignored)}", file=sys.stderr)
     if flags.engine.engine == "stream":
         table = results.table
-        summary = predict(detector, sources, out=flags.out, options=flags.options)
+        summary = predict(detector, images, out=flags.out, options=flags.options)
     else:
-        table = PredictionParts(results).path
+        table = results.parts
         summary = predict_in_parts(
             detector,
-            sources,
+            images,
             run=flags.run,
             out=flags.out,
             options=flags.options,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from i3ad_jax.data.sources import Reader, Source, names_of_results
 from i3ad_jax.errors import InputError
+from i3ad_jax.predict.names import NamedSource
 from i3ad_jax.predict.results import PredictionFiles, Summary
 from i3ad_jax.predict.scorer import Scorer
 from i3ad_jax.runs.files import write_json
@@ -25,13 +25,11 @@ class Block(NamedTuple):
 
     Attributes:
         number: of the part.
-        sources: where the images lie.
-        names: of their maps and pictures.
+        images: in order.
     """
 
     number: int
-    sources: Sequence[Source]
-    names: Sequence[str]
+    images: Sequence[NamedSource]
 
 
 def images_a_part(images: int, *, chunk: int) -> int:
@@ -39,12 +37,11 @@ def images_a_part(images: int, *, chunk: int) -> int:
     return chunk * math.ceil(images / (chunk * _PARTS))
 
 
-def cut(sources: Sequence[Source], *, size: int) -> list[Block]:
+def cut(images: Sequence[NamedSource], *, size: int) -> list[Block]:
     """Blocks of `size` images, in order; the last one may have fewer."""
-    names = names_of_results(sources)
     return [
-        Block(number, sources[first : first + size], names[first : first + size])
-        for number, first in enumerate(range(0, len(sources), size))
+        Block(number, images[first : first + size])
+        for number, first in enumerate(range(0, len(images), size))
     ]
 
 
@@ -57,29 +54,23 @@ class PredictionParts:
 
     def __init__(self, results: PredictionFiles) -> None:
         self.results = results
-        self.path = results.path / "predictions"
+        self.path = results.parts
 
     def begin(self, about: Mapping[str, Any]) -> None:
-        """Makes the folder of a new prediction, or finds that of the same one.
+        """Make the folder of a new prediction, or continue the same one.
 
         Args:
             about: JSON values that say what the table belongs to.
 
         Raises:
-            InputError: the folder has results of another prediction, or pyarrow is missing.
+            InputError: the folder has files of another prediction, or pyarrow is missing.
         """
         try:
             import pyarrow  # noqa: F401 (to say so before any work is done)
         except ImportError as error:
             raise InputError("--engine: needs pyarrow; pip install 'i3ad_jax[parquet]'") from error
+        self.results.begin(about, resume=True)
         make_folder(self.path)
-        if not self.results.about.exists():
-            write_json(self.results.about, about)
-        elif not self.results.belongs_to(about):
-            raise InputError(
-                f"{self.results.about}: the prediction there had another run, other options or"
-                " other images; give the same ones to go on with it, or name another --out"
-            )
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
         """The blocks whose parts are not there."""
@@ -96,8 +87,8 @@ class PredictionParts:
         import pyarrow
         from pyarrow import parquet
 
-        text = pyarrow.string()
-        kinds = {"path": text, "anomalous": pyarrow.int8(), "regions": text, "error": text}
+        texts = ("path", "regions", "map", "picture", "error")
+        kinds = {**dict.fromkeys(texts, pyarrow.string()), "anomalous": pyarrow.int8()}
         schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in columns])
         values = [dict(zip(columns, row, strict=True)) for row in rows]
         file = self._file(block.number)
@@ -121,7 +112,7 @@ class PredictionParts:
                 verdicts = parquet.read_table(file, columns=["anomalous"]).column(0)
             except Exception as error:  # of the file system or pyarrow's
                 raise InputError(f"{file}: cannot be read; remove it and start again") from error
-            if len(verdicts) != len(block.sources):
+            if len(verdicts) != len(block.images):
                 raise InputError(f"{file}: has {len(verdicts)} rows; remove it and start again")
             broken += verdicts.null_count
             scored += len(verdicts) - verdicts.null_count
@@ -142,7 +133,6 @@ class BlockScorer:
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self._parts = PredictionParts(scorer.results)
-        self._reader = Reader()
 
     def score(self, block: Block) -> int:
         """Writes the part of a block; returns how many images it has.
@@ -150,6 +140,5 @@ class BlockScorer:
         Raises:
             InputError: an image cannot be used and the options are strict.
         """
-        rows = self._scorer.rows(self._reader.opened(block.sources), block.names)
-        self._parts.write(block, rows, self._scorer.columns)
-        return len(block.sources)
+        self._parts.write(block, self._scorer.rows(block.images), self._scorer.columns)
+        return len(block.images)

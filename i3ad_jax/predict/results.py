@@ -1,7 +1,7 @@
-"""What `predict` writes: a table that grows row by row, anomaly maps and pictures.
+"""Files that `predict` writes: a table that grows row by row, anomaly maps and pictures.
 
-A prediction that is interrupted goes on where it stopped: `predictions.partial.csv` has the rows so
-far, and `predictions.json` says what they belong to.
+`predictions.partial.csv` has the rows of a prediction that is at work or was interrupted, and
+`predictions.json` says what they belong to. A folder holds the files of one prediction.
 """
 
 import csv
@@ -20,9 +20,10 @@ from i3ad_jax.data.search import PREDICTION, RESULT_FOLDERS
 from i3ad_jax.errors import InputError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.runs.files import read_json, write_array, write_json, write_picture, write_text
-from i3ad_jax.runtime.disk import make_folder, put, remove, whole
+from i3ad_jax.runtime.disk import make_folder, put, remove_unfinished, whole
 
 MapFormat = Literal["npy", "npz", "png"]
+PICTURE_SUFFIX = ".jpg"
 
 
 class Summary(NamedTuple):
@@ -39,51 +40,68 @@ class PredictionFiles:
     Attributes:
         table: the finished table, one row for each image in the order given.
         partial: its rows so far, while a prediction goes on or after it was interrupted.
+        parts: folder of a table in parts, instead of a single one.
         about: what the table belongs to, and a summary once it is finished.
-        maps, pictures: folders with a file for each image.
+        maps, pictures: folders with a file for each image, in sub-folders as the images have them.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.table = path / "predictions.csv"
         self.partial = path / "predictions.partial.csv"
+        self.parts = path / "predictions"
         self.about = path / PREDICTION
         self.maps, self.pictures = (path / name for name in RESULT_FOLDERS)
 
-    def finished(self, about: Mapping[str, Any]) -> bool:
-        """Whether the table of exactly this prediction is there already."""
-        return self.table.exists() and not self.partial.exists() and self.belongs_to(about)
+    def begin(self, about: Mapping[str, Any], *, resume: bool) -> None:
+        """Take the folder for a prediction.
+
+        Files that are no part of a prediction may be there.
+
+        Args:
+            about: JSON values that say what the table belongs to.
+            resume: continue the same prediction if there is one.
+
+        Raises:
+            InputError: the folder has files of a prediction that is not to be resumed, or of
+                another one.
+        """
+        used = self._used()
+        if used and not resume:
+            raise InputError(
+                f"--out {self.path}: holds {used} already; continue the same prediction with"
+                " --resume, or name another --out"
+            )
+        if used and not self._belongs_to(about):
+            raise InputError(
+                f"--out {self.path}: holds {used} of another run, other options or other images;"
+                " give the same ones to continue, or name another --out"
+            )
+        if used:
+            for folder in (self.maps, self.pictures):
+                remove_unfinished(folder.rglob("*"))
+        else:
+            make_folder(self.path)
+            write_json(self.about, about)
+
+    def finished(self) -> bool:
+        """Whether the table is there and no row is missing."""
+        return self.table.exists() and not self.partial.exists()
 
     @contextmanager
-    def growing_table(
-        self, header: Sequence[str], about: Mapping[str, Any], *, resume: bool, unit: int
-    ) -> Iterator["GrowingTable"]:
+    def growing_table(self, header: Sequence[str], *, unit: int) -> Iterator["GrowingTable"]:
         """A table to add rows to, which becomes `table` at the end of the block unless it fails.
+
+        The rows of an interrupted prediction are kept.
 
         Args:
             header: names of the columns.
-            about: JSON values that say what the table belongs to.
-            resume: keep the rows of an interrupted prediction that had the same `about`.
             unit: rows are kept in multiples of this.
-
-        Raises:
-            InputError: rows are to be kept that belong to another prediction.
         """
-        make_folder(self.path)
         rows: list[list[str]] = []
-        if resume and self.partial.exists():
-            if not self.belongs_to(about):
-                raise InputError(
-                    f"{self.about}: the prediction to resume had another run, other options or"
-                    " other images; give the same ones, or start anew without --resume"
-                )
+        if self.partial.exists():
             rows = _complete_rows(self.partial, len(header))[1:]
             rows = rows[: len(rows) // unit * unit]
-        # Old rows never stand beside what new ones belong to, nor new ones without it.
-        remove(self.table)
-        if not rows:
-            remove(self.partial)
-        write_json(self.about, about)
         write_text(self.partial, _as_csv([header, *rows]))
         with self.partial.open("a", encoding="utf-8", newline="") as file:
             yield GrowingTable(file, kept=len(rows))
@@ -96,13 +114,17 @@ class PredictionFiles:
 
     def write_map(
         self, name: str, anomaly_map: Float[np.ndarray, "height width"], map_format: MapFormat
-    ) -> None:
+    ) -> str:
         """Write a map to `maps/NAME`: .npy, float32; or .npz, the array anomaly_map; or .png.
 
         A .npz is compressed. A PNG has 16 bits: 0 and 65535 stand for the values that its text
         entries minimum and maximum name.
+
+        Returns:
+            The file's path relative to the folder, with forward slashes.
         """
         file = self.maps / f"{name}.{map_format}"
+        make_folder(file.parent)
         match map_format:
             case "npy":
                 write_array(file, anomaly_map)
@@ -117,23 +139,38 @@ class PredictionFiles:
                 text.add_text("maximum", repr(high))
                 picture = Image.fromarray(values.round().astype(np.uint16))
                 write_picture(file, picture, pnginfo=text, compress_level=1)
+        return file.relative_to(self.path).as_posix()
 
-    def write_picture(self, name: str, prediction: Prediction) -> None:
+    def write_picture(self, name: str, prediction: Prediction) -> str:
         """Write `pictures/NAME.jpg`: the image in grey under its heat map.
+
+        Returns:
+            The file's path relative to the folder, with forward slashes.
 
         Raises:
             InputError: the image's file has changed since it was scored.
         """
-        write_picture(
-            self.pictures / f"{name}.jpg", Image.fromarray(prediction.heat_map), quality=90
-        )
+        file = self.pictures / f"{name}{PICTURE_SUFFIX}"
+        make_folder(file.parent)
+        write_picture(file, Image.fromarray(prediction.heat_map), quality=90)
+        return file.relative_to(self.path).as_posix()
 
-    def belongs_to(self, about: Mapping[str, Any]) -> bool:
-        """Whether what is there belongs to the same prediction."""
+    def _used(self) -> str | None:
+        """The name of a file or folder of a prediction that is there; None in a free folder."""
+        for file in (self.about, self.table, self.partial):
+            if file.exists():
+                return file.name
+        for folder in (self.parts, self.maps, self.pictures):
+            if folder.is_dir() and any(folder.iterdir()):
+                return f"{folder.name}/"
+        return None
+
+    def _belongs_to(self, about: Mapping[str, Any]) -> bool:
+        """Whether the files there belong to the same prediction."""
         if not self.about.exists():
             return False
         stored = read_json(self.about)
-        return all(stored.get(key) == value for key, value in about.items())
+        return {key: stored[key] for key in stored if key not in Summary._fields} == about
 
 
 class GrowingTable:

@@ -2,17 +2,18 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from i3ad_jax.data.inputs import Broken, ImageLike
+from i3ad_jax.data.inputs import Broken
+from i3ad_jax.data.sources import Reader
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
+from i3ad_jax.predict.names import NamedSource
 from i3ad_jax.predict.results import MapFormat, PredictionFiles
 from i3ad_jax.prediction import Prediction
-from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.settings import Settings
 
 Row = tuple[str | float | None, ...]
@@ -33,7 +34,7 @@ class Options(Settings):
     strict: bool = False
     """Stop at the first image that cannot be used, instead of noting it in the column error."""
     resume: bool = False
-    """Go on where the same prediction was interrupted, as the engines blocks and ray always do."""
+    """Continue the same prediction in OUT, as the engines blocks and ray always do."""
 
 
 @dataclass(frozen=True)
@@ -44,40 +45,42 @@ class Scorer:
         detector: scores the images.
         options: say what is written.
         results: folder of the maps and pictures.
+        reader: reads images in Parquet files.
     """
 
     detector: Detector
     options: Options
     results: PredictionFiles
+    reader: Reader = field(default_factory=Reader)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names: path, every score, anomalous (1 or 0), regions (a JSON list), error."""
-        return ("path", *self.detector.calibration.held_out_scores, "anomalous", "regions", "error")
+        """Names of the table's columns, those of the scores among them.
 
-    def rows(self, images: Iterable[ImageLike], names: Sequence[str]) -> Iterator[Row]:
-        """The row of each image, in order, after its map and picture are written.
+        `anomalous` is 1 or 0, `regions` a JSON list; `map` and `picture` are paths of files
+        relative to the folder of the results.
+        """
+        scores = self.detector.calibration.held_out_scores
+        return ("path", *scores, "anomalous", "regions", "map", "picture", "error")
+
+    def rows(self, images: Sequence[NamedSource]) -> Iterator[Row]:
+        """Yield the row of each image, in order, after its map and picture are written.
 
         Reading, the detector's program, and drawing and writing go on at the same time, in bounded
         memory. A row has None where it has no value: the scores of an image that cannot be used,
         the error of another.
 
-        Args:
-            images: as `Detector.attempt` takes them.
-            names: of their maps and pictures.
-
         Raises:
             InputError: an image cannot be used and `options.strict` is set.
         """
         waiting: deque[Future[Row]] = deque()
-        for folder in {"maps", "pictures"} & set(self.options.save):
-            make_folder(self.results.path / folder)
         writers = ThreadPoolExecutor(max_workers=_WRITERS)
+        opened = self.reader.opened(image.source for image in images)
         try:
-            for name, found in zip(names, self.detector.attempt(images), strict=True):
+            for image, found in zip(images, self.detector.attempt(opened), strict=True):
                 if isinstance(found, Broken) and self.options.strict:
                     raise InputError(found.problem)
-                waiting.append(writers.submit(self._finish, name, found))
+                waiting.append(writers.submit(self._finish, image.name, found))
                 if len(waiting) > _WAITING:
                     yield waiting.popleft().result()
             while waiting:
@@ -87,13 +90,15 @@ class Scorer:
 
     def _finish(self, name: str, found: Prediction | Broken) -> Row:
         """Write the map and the picture of an image, and return its row."""
+        row: dict[str, str | float] = {"path": found.name}
         if isinstance(found, Broken):
-            return (found.name, *[None] * (len(self.columns) - 2), found.problem)
-        if "maps" in self.options.save:
-            self.results.write_map(name, found.map, self.options.map_format)
-        if "pictures" in self.options.save:
-            self.results.write_picture(name, found)
-        regions = None
-        if found.rule.pixel_threshold is not None:
-            regions = json.dumps([asdict(region) for region in found.regions])
-        return (found.name, *found.scores.values(), int(found.is_anomalous), regions, None)
+            row["error"] = found.problem
+        else:
+            row |= {**found.scores, "anomalous": int(found.is_anomalous)}
+            if found.rule.pixel_threshold is not None:
+                row["regions"] = json.dumps([asdict(region) for region in found.regions])
+            if "maps" in self.options.save:
+                row["map"] = self.results.write_map(name, found.map, self.options.map_format)
+            if "pictures" in self.options.save:
+                row["picture"] = self.results.write_picture(name, found)
+        return tuple(map(row.get, self.columns))
