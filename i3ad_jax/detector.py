@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -205,6 +205,7 @@ class Detector(Inference):
         score: str | None = None,
         false_alarm_rate: float | None = None,
         threshold: float | None = None,
+        unusable: Literal["mark", "ignore"] | None = None,
     ) -> "Detector":
         """Return the same detector with another rule, which `save` keeps.
 
@@ -213,6 +214,8 @@ class Detector(Inference):
             false_alarm_rate: fraction of the calibration images that the threshold calls anomalous,
                 in (0, 1); by default 0.05.
             threshold: the threshold itself, in the units of the score; instead of a rate.
+            unusable: mark pictures that are lit, coloured, focused or framed unlike the normal
+                images as unusable, or ignore it; by default as this detector does.
 
         Raises:
             InputError: there is no such score, or the rate is outside (0, 1) or given with a
@@ -225,7 +228,7 @@ class Detector(Inference):
                 f"false_alarm_rate {false_alarm_rate}: must be more than 0 and less than 1"
             )
         quantile = None if false_alarm_rate is None else 1 - false_alarm_rate
-        asked = VerdictSettings(score, quantile, threshold)
+        asked = VerdictSettings(score, quantile, threshold, unusable or self.verdict.unusable)
         name = Rule.of(self.calibration, asked).score  # refuses an unknown one
         return replace(self, verdict=replace(asked, score=name))
 
@@ -239,6 +242,8 @@ class Detector(Inference):
     ) -> "Detector":
         """The same weights under other settings of the test, calibrated anew.
 
+        Pictures are usable that are taken as the images of the training or as these.
+
         Args:
             held_out: normal images that served no training step, as `score` takes them.
             method: another method that takes these weights, such as l2_ae_projection for those of
@@ -250,10 +255,13 @@ class Detector(Inference):
             InputError: a setting makes no sense or belongs to training, or an image cannot be used.
         """
         asked = self.plan.asked.for_test(method or self.config.method, settings)
+        given = self.config.data.split_of(held_out, size=self.preprocessing.size)
+        known = self.plan.acquisition
+        plan = replace(self.plan, acquisition=known and known.extended(given))
         return Detector.calibrated(
-            self.plan.with_asked(asked),
+            plan.with_asked(asked),
             self.state,
-            self._resized(held_out),
+            given.images[:],
             step=self.calibration.step,
             verdict=self.verdict,
             progress=progress,

@@ -142,6 +142,7 @@ class Inference:
     def _predictions(self, pictures: Sequence[Picture]) -> Iterator[Prediction]:
         maps = self.anomaly_maps(np.stack([picture.pixels for picture in pictures]))
         scores = self.calibration.image_scores(maps)
+        problems = self._problems(pictures)
         for i, picture in enumerate(pictures):
             values = {name: float(own[i]) for name, own in scores.items()}
             yield Prediction(
@@ -154,7 +155,16 @@ class Inference:
                 small_maps={name: own[i] for name, own in maps.items()},
                 aspect=self.config.data.aspect,
                 bit_depth=self.config.data.reading.bit_depth,
+                unusable=problems[i],
             )
+
+    def _problems(self, pictures: Sequence[Picture]) -> Sequence[str | None]:
+        """Why each picture is unusable; None if it is usable, or conditions are not checked."""
+        acquisition = self.plan.acquisition
+        if acquisition is None or not self.verdict.marks_unusable:
+            return [None] * len(pictures)
+        pixels = np.stack([picture.pixels for picture in pictures])
+        return acquisition.problems(pixels, [picture.original_size for picture in pictures])
 
     def reconstruct(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """The reconstructions of images, as `score` takes them, in the working size."""

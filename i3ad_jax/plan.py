@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from i3ad_jax.calibration.acquisition import Acquisition
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size, working_size
@@ -46,12 +47,15 @@ class Plan:
             `asked`.
         preprocessing: mapping from pixels to the networks' input.
         files: images to train on, and images reserved for calibration.
+        acquisition: conditions of all of them; None where they are too few, and for a run of a
+            version without.
     """
 
     asked: Config[Any, Any]
     choices: Choices
     preprocessing: Preprocessing
     files: TrainingFiles
+    acquisition: Acquisition | None = None
 
     @cached_property
     def config(self) -> Config[Any, Any]:
@@ -105,6 +109,7 @@ class Plan:
             "preprocessing": self.preprocessing.to_json(),
             "trained": len(self.files.trained),
             "held_out": len(self.files.held_out),
+            "acquisition": self.acquisition and self.acquisition.to_json(),
         }
 
     @classmethod
@@ -120,7 +125,9 @@ class Plan:
         try:
             choices = {name: Choice(**choice) for name, choice in values["choices"].items()}
             preprocessing = Preprocessing.from_json(values["preprocessing"], mean_image)
-            plan, stored = cls(asked, choices, preprocessing, files), asked.flat()
+            conditions = values.get("acquisition")
+            acquisition = None if conditions is None else Acquisition.from_json(conditions)
+            plan, stored = cls(asked, choices, preprocessing, files, acquisition), asked.flat()
             for name, choice in choices.items():
                 if stored.get(name, "auto") not in ("auto", choice.value):
                     raise ValueError(f"{name} is {choice.value}, but {stored[name]} in config.json")
@@ -195,7 +202,7 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
     explained = learned.reasons["explained_by_mean_image"]
     generator = choose_generator(config, explained, whole=size == (side, side))
     choices = {"view": view, **generator, **_chosen_units(config, learned)}
-    plan = Plan(config, choices, learned, files)
+    plan = Plan(config, choices, learned, files, Acquisition.learn(images, held_out))
     plan.check_memory()
     return Resolved(plan, images, held_out)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -36,6 +36,8 @@ class Prediction:
         small_maps: anomaly map by the same names, in the detector's working size, float32.
         aspect: how the image was brought to that size.
         bit_depth: bits that a 16-bit image uses.
+        unusable: why the picture says nothing about the part, in one line: it is lit, coloured,
+            focused or framed unlike the normal images. None if it is usable, or this is ignored.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Prediction:
     original_size: Size
     small_maps: Mapping[str, Float[np.ndarray, "h w"]]
     aspect: Aspect
+    unusable: str | None = None
     bit_depth: int = FULL_DEPTH
 
     @property
@@ -59,9 +62,16 @@ class Prediction:
         return self.rule.threshold
 
     @property
-    def is_anomalous(self) -> bool:
-        """Whether the score is above the threshold."""
-        return self.rule.is_anomalous(self.scores)
+    def verdict(self) -> Literal["normal", "anomalous", "unusable"]:
+        """The decision; an unusable picture is neither normal nor anomalous, whatever its score."""
+        if self.unusable is not None:
+            return "unusable"
+        return "anomalous" if self.rule.is_anomalous(self.scores) else "normal"
+
+    @property
+    def is_anomalous(self) -> bool | None:
+        """Whether the score is above the threshold; None for an unusable picture."""
+        return None if self.verdict == "unusable" else self.verdict == "anomalous"
 
     @property
     def anomalous(self) -> dict[str, bool]:
@@ -146,8 +156,11 @@ class Prediction:
 
     @property
     def _verdict(self) -> str:
-        word, sign = ("anomalous", ">") if self.is_anomalous else ("normal", "<=")
-        return f"{word}: {self.rule.score} {self.score:.4g} {sign} {self.threshold:.4g}"
+        sign = ">" if self.rule.is_anomalous(self.scores) else "<="
+        score = f"{self.rule.score} {self.score:.4g} {sign} {self.threshold:.4g}"
+        if self.unusable is not None:
+            return f"unusable, {self.unusable}; {score}"
+        return f"{self.verdict}: {score}"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Prediction):
@@ -161,7 +174,8 @@ class Prediction:
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return self.name, tuple(self.scores.items()), self.rule, self.original_size, self.aspect
+        scores = tuple(self.scores.items())
+        return self.name, scores, self.rule, self.original_size, self.aspect, self.unusable
 
     def __repr__(self) -> str:
         return f"Prediction({self.name!r}, {self._verdict})"

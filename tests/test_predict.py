@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -59,18 +60,9 @@ def test_maps_and_pictures_have_the_size_of_the_image(tiny_run: Path, tmp_path: 
     (tmp_path / "other").mkdir()
     Image.new("RGBA", (width, height)).save(tmp_path / "other/grey.png")
     out = tmp_path / "out"
-    predict.main(
-        [
-            str(tiny_run),
-            str(tmp_path / "grey.tif"),
-            str(tmp_path / "other"),
-            "--out",
-            str(out),
-            "--save",
-            "maps",
-            "pictures",
-        ]
-    )
+    images = (str(tmp_path / "grey.tif"), str(tmp_path / "other"))
+    save = ("--save", "maps", "pictures", "--unusable", "ignore")
+    predict.main([str(tiny_run), *images, "--out", str(out), *save])
     for name in ("grey", "other/grey"):
         anomaly_map = np.load(out / "maps" / f"{name}.npy", allow_pickle=False)
         assert anomaly_map.shape == (height, width)
@@ -148,6 +140,43 @@ def test_strict_stops_at_a_broken_image(
     message = fails(predict.main, [pca_run, *images, "--out", tmp_path / "out", "--strict"])
     assert "a.png: not a PNG" in message
     assert not (tmp_path / "out/predictions.csv").exists()
+
+
+@pytest.mark.parametrize("engine", ["stream", "blocks"])
+def test_a_picture_taken_otherwise_is_neither_normal_nor_anomalous(
+    pca_run: Path,
+    tiny_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    engine: str,
+) -> None:
+    if engine == "blocks":
+        pytest.importorskip("pyarrow", reason="pip install -e '.[parquet]'")
+    images, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(tiny_folder / "test", images)
+    Image.new("RGB", (48, 40), "white").save(images / "lamp.png")
+    arguments = [str(pca_run), str(images), "--engine", engine, "--out"]
+    with pytest.raises(SystemExit, match="4"):
+        predict.main([*arguments, str(out)])
+    printed = capsys.readouterr()
+    assert re.search(r"\d of 7 images are anomalous, 1 unusable", printed.out)
+    assert "1 pictures are taken unlike the normal images" in printed.err
+    about = json.loads((out / "predictions.json").read_text())
+    assert (about["scored"], about["unusable"], about["broken"]) == (7, 1, 0)
+    border = np.asarray(Image.open(out / "pictures/lamp.jpg"), int)[0].mean(axis=0)
+    np.testing.assert_allclose(border, (0, 114, 178), atol=20)
+    if engine == "stream":
+        (row,) = (row for row in read(out / "predictions.csv") if row["unusable"])
+        assert Path(row["path"]).name == "lamp.png"
+        assert row["unusable"].startswith("too bright: ")
+        assert row["anomalous"] == row["error"] == ""
+        assert float(row["combined"]) > about["threshold"]
+    predict.main([*arguments, str(tmp_path / "ignored"), "--unusable", "ignore"])
+    ignored = json.loads((tmp_path / "ignored/predictions.json").read_text())
+    assert (ignored["anomalous"], ignored["unusable"]) == (about["anomalous"] + 1, 0)
+    (images / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match="3"):
+        predict.main([*arguments, str(tmp_path / "broken")])
 
 
 @pytest.mark.parametrize("options", [["--quantile", "0.5"], ["--threshold", "0.02"]])

@@ -26,10 +26,24 @@ def test_the_verdict_is_the_rule_s(detector: Detector, predictions: list[Predict
         assert prediction.score == prediction.scores[detector.rule.score]
         assert prediction.threshold == detector.rule.threshold == detector.threshold()
         assert prediction.is_anomalous == (prediction.score > prediction.threshold)
+        assert prediction.verdict == ("anomalous" if prediction.is_anomalous else "normal")
         assert prediction.anomalous[detector.rule.score] == prediction.is_anomalous
         np.testing.assert_array_equal(
             prediction.map, prediction.anomaly_map(score=detector.rule.score)
         )
+
+
+def test_an_unusable_picture_has_scores_and_no_verdict_by_them(detector: Detector) -> None:
+    white = np.full((40, 48, 3), 255, np.uint8)
+    (found,) = detector.score(white)
+    assert (found.verdict, found.is_anomalous) == ("unusable", None)
+    assert found.unusable is not None
+    assert found.unusable in repr(found)
+    assert found.plot().get_title().startswith(f"unusable, {found.unusable}; ")
+    (ignored,) = detector.with_rule(unusable="ignore").score(white)
+    assert (ignored.verdict, ignored.is_anomalous, ignored.unusable) == ("anomalous", True, None)
+    assert ignored.scores == found.scores
+    assert ignored != found
 
 
 def test_regions_are_where_the_map_is_above_the_threshold(predictions: list[Prediction]) -> None:

@@ -52,11 +52,13 @@ def png_that_says(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
-def test_answers_are_the_detector_s(port: int, detector: Detector) -> None:
-    images = [png(seed, (20 + seed, 40)) for seed in range(5)]
+def test_answers_are_the_detector_s(port: int, detector: Detector, tiny_folder: Path) -> None:
+    images = [png(seed, (20 + seed, 40)) for seed in range(4)]
+    images.append((tiny_folder / "test/good/0.png").read_bytes())
     body, kind = form([(f"{i}.png", image) for i, image in enumerate(images)])
     status, found = ask(port, "POST", "/score", body, Content_Type=kind)
     assert status == 200
+    assert [answer["unusable"] is None for answer in found["images"]] == [*[False] * 4, True]
     assert (found["score"], found["threshold"]) == ("l2", detector.rule.threshold)
     for i, (answer, expected) in enumerate(
         zip(found["images"], detector.score(images), strict=True)
@@ -64,7 +66,9 @@ def test_answers_are_the_detector_s(port: int, detector: Detector) -> None:
         assert answer["name"] == f"{i}.png"
         assert answer["scores"] == pytest.approx(expected.scores, rel=1e-5)
         assert answer["score"] == answer["scores"]["l2"]
-        assert answer["anomalous"] == (answer["score"] > detector.rule.threshold)
+        above = answer["score"] > detector.rule.threshold
+        assert answer["anomalous"] == (above if expected.unusable is None else None)
+        assert answer["unusable"] == expected.unusable
         assert answer["regions"] == [asdict(region) for region in expected.regions]
 
 

@@ -32,6 +32,8 @@ def test_a_score_of_exactly_the_threshold_is_normal() -> None:
             {"score": "l2", "threshold": 3.0, "quantile": 0.9},
             {"score": "l2", "threshold": 1.0, "quantile": 0.9},
         ),
+        ({"unusable": "mark"}, {"unusable": "ignore"}, {"unusable": "mark"}),
+        ({"quantile": 0.5}, {"unusable": "ignore"}, {"quantile": 0.5, "unusable": "ignore"}),
     ],
 )
 def test_a_stored_threshold_stays_with_its_score(

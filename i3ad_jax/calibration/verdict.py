@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from i3ad_jax.calibration.calibration import Calibration
 from i3ad_jax.calibration.thresholds import (
@@ -25,6 +25,14 @@ class VerdictSettings(Settings):
     """The threshold is this quantile of the scores of the calibration images; by default 0.95."""
     threshold: float | None = None
     """The threshold itself, in the units of the score, instead of a quantile."""
+    unusable: Literal["mark", "ignore"] | None = None
+    """Pictures that are lit, coloured, focused or framed unlike the normal images: mark, they are
+    neither normal nor anomalous; ignore, only the score decides. By default mark."""
+
+    @property
+    def marks_unusable(self) -> bool:
+        """Whether unusable pictures are neither normal nor anomalous."""
+        return self.unusable != "ignore"
 
     def over(self, stored: "VerdictSettings") -> "VerdictSettings":
         """Return these settings, with `stored` ones where nothing is given.
@@ -35,7 +43,8 @@ class VerdictSettings(Settings):
         score = self.score or stored.score
         quantile = stored.quantile if self.quantile is None else self.quantile
         kept = stored.threshold if score == stored.score and self.quantile is None else None
-        return VerdictSettings(score, quantile, kept if self.threshold is None else self.threshold)
+        threshold = kept if self.threshold is None else self.threshold
+        return VerdictSettings(score, quantile, threshold, self.unusable or stored.unusable)
 
 
 DEFAULT_VERDICT = VerdictSettings()

@@ -28,7 +28,9 @@ from i3ad_jax.settings import Settings, setting
 
 PROGRAM = "python -m i3ad_jax.predict"
 BROKEN_IMAGES = 3
-"""Exit code where some images could not be used and all others were."""
+"""Exit code where some images could not be read and all others were."""
+UNUSABLE_PICTURES = 4
+"""Exit code where all images were read, and some pictures are unusable."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Flags:
     """Score images; write predictions.csv and, for each image, a heat map picture to OUT.
 
     The column `anomalous` is 1 where the score is above the threshold, which comes from normal
-    images alone. An image that cannot be used gets a row with the reason; the exit code is then 3.
+    images alone. An image that cannot be read has a row with the reason; the exit code is then 3.
+    A picture that is lit, coloured, focused or framed unlike the normal images is neither normal
+    nor anomalous, and the column `unusable` says why; the exit code is then 4.
     """
 
     run: tyro.conf.Positional[Path]
@@ -95,12 +99,7 @@ def predict(
                     compiles=True,
                 ):
                     table.add(row)
-        rows = results.read_table()
-        summary = Summary(
-            scored=sum(not row["error"] for row in rows),
-            anomalous=sum(row["anomalous"] == "1" for row in rows),
-            broken=sum(bool(row["error"]) for row in rows),
-        )
+        summary = Summary.of(results.read_table())
         write_json(results.about, {**about, **summary._asdict()})
     return summary
 
@@ -164,6 +163,7 @@ def _about(detector: Detector, images: Sequence[NamedSource], options: Options) 
         "threshold_source": rule.source,
         "pixel_threshold": rule.pixel_threshold,
         "false_alarms": rule.false_alarms._asdict(),
+        "unusable_pictures": "mark" if detector.verdict.marks_unusable else "ignore",
         "save": sorted(options.save),
         "map_format": options.map_format,
         "images": digest_of_sources(image.source for image in images),
@@ -200,15 +200,23 @@ def main(arguments: Sequence[str]) -> None:
             options=flags.options,
             engine=flags.engine,
         )
-    print(f"{summary.anomalous} of {summary.scored} images are anomalous")
+    unusable = f", {summary.unusable} unusable" if summary.unusable else ""
+    print(f"{summary.anomalous} of {summary.scored} images are anomalous{unusable}")
     print(rule.describe())
     print(table)
+    if summary.unusable:
+        print(
+            f"{summary.unusable} pictures are taken unlike the normal images: see the column"
+            " unusable of the table",
+            file=sys.stderr,
+        )
     if summary.broken:
         print(
             f"{summary.broken} images could not be used: see the column error of the table",
             file=sys.stderr,
         )
-        sys.exit(BROKEN_IMAGES)
+    if summary.broken or summary.unusable:
+        sys.exit(BROKEN_IMAGES if summary.broken else UNUSABLE_PICTURES)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class PredictionParts:
         import pyarrow
         from pyarrow import parquet
 
-        texts = ("path", "regions", "map", "picture", "error")
+        texts = ("path", "unusable", "regions", "map", "picture", "error")
         kinds = {**dict.fromkeys(texts, pyarrow.string()), "anomalous": pyarrow.int8()}
         schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in columns])
         values = [dict(zip(columns, row, strict=True)) for row in rows]
@@ -105,21 +105,19 @@ class PredictionParts:
         """
         from pyarrow import parquet
 
-        scored = anomalous = broken = 0
+        counts = []
         for block in blocks:
             file = self._file(block.number)
             try:
-                verdicts = parquet.read_table(file, columns=["anomalous"]).column(0)
+                table = parquet.read_table(file, columns=["anomalous", "unusable", "error"])
             except Exception as error:  # of the file system or pyarrow's
                 raise InputError(f"{file}: cannot be read; remove it and start again") from error
-            if len(verdicts) != len(block.images):
-                raise InputError(f"{file}: has {len(verdicts)} rows; remove it and start again")
-            broken += verdicts.null_count
-            scored += len(verdicts) - verdicts.null_count
-            anomalous += verdicts.to_pylist().count(1)
+            if len(table) != len(block.images):
+                raise InputError(f"{file}: has {len(table)} rows; remove it and start again")
+            counts.append(Summary.of(table.to_pylist()))
         for left in self.path.glob(".part-*"):
             left.unlink(missing_ok=True)
-        summary = Summary(scored, anomalous, broken)
+        summary = Summary(*map(sum, zip(*counts, strict=True)))
         write_json(self.results.about, {**about, **summary._asdict()})
         return summary
 

@@ -6,7 +6,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from i3ad_jax.data.search import PREDICTION, RESULT_FOLDERS
 from i3ad_jax.errors import InputError
@@ -24,14 +24,35 @@ from i3ad_jax.runtime.disk import make_folder, put, remove_unfinished, whole
 
 MapFormat = Literal["npy", "npz", "png"]
 PICTURE_SUFFIX = ".jpg"
+UNUSABLE = "#0072b2"
+"""Colour of the border of unusable pictures."""
 
 
 class Summary(NamedTuple):
-    """How many images a prediction scored, called anomalous, and could not use."""
+    """Numbers of images in a prediction.
+
+    Attributes:
+        scored: all but the broken ones.
+        anomalous: of these, those above the threshold that are usable.
+        unusable: of these, those taken unlike the normal images.
+        broken: images without a score.
+    """
 
     scored: int
     anomalous: int
+    unusable: int
     broken: int
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> "Summary":
+        """Count rows with the columns `anomalous`, `unusable` and `error`, as text or not."""
+        scored = anomalous = unusable = broken = 0
+        for row in rows:
+            broken += bool(row["error"])
+            scored += not row["error"]
+            unusable += bool(row["unusable"])
+            anomalous += row["anomalous"] in (1, "1")
+        return cls(scored, anomalous, unusable, broken)
 
 
 class PredictionFiles:
@@ -144,6 +165,8 @@ class PredictionFiles:
     def write_picture(self, name: str, prediction: Prediction) -> str:
         """Write `pictures/NAME.jpg`: the image in grey under its heat map.
 
+        An unusable picture has a blue border.
+
         Returns:
             The file's path relative to the folder, with forward slashes.
 
@@ -152,7 +175,12 @@ class PredictionFiles:
         """
         file = self.pictures / f"{name}{PICTURE_SUFFIX}"
         make_folder(file.parent)
-        write_picture(file, Image.fromarray(prediction.heat_map), quality=90)
+        picture = Image.fromarray(prediction.heat_map)
+        if prediction.unusable is not None:
+            corner = picture.width - 1, picture.height - 1
+            border = max(2, min(picture.size) // 50)
+            ImageDraw.Draw(picture).rectangle(((0, 0), corner), outline=UNUSABLE, width=border)
+        write_picture(file, picture, quality=90)
         return file.relative_to(self.path).as_posix()
 
     def _used(self) -> str | None:

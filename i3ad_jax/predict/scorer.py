@@ -57,11 +57,13 @@ class Scorer:
     def columns(self) -> tuple[str, ...]:
         """Names of the table's columns, those of the scores among them.
 
-        `anomalous` is 1 or 0, `regions` a JSON list; `map` and `picture` are paths of files
-        relative to the folder of the results.
+        `anomalous` is 1 or 0, and empty for an unusable picture, of which `unusable` has the
+        reason. `regions` is a JSON list; `map` and `picture` are paths of files relative to the
+        folder of the results.
         """
         scores = self.detector.calibration.held_out_scores
-        return ("path", *scores, "anomalous", "regions", "map", "picture", "error")
+        verdict = ("anomalous", "unusable", "regions")
+        return ("path", *scores, *verdict, "map", "picture", "error")
 
     def rows(self, images: Sequence[NamedSource]) -> Iterator[Row]:
         """Yield the row of each image, in order, after its map and picture are written.
@@ -94,7 +96,11 @@ class Scorer:
         if isinstance(found, Broken):
             row["error"] = found.problem
         else:
-            row |= {**found.scores, "anomalous": int(found.is_anomalous)}
+            row |= found.scores
+            if found.unusable is None:
+                row["anomalous"] = int(found.verdict == "anomalous")
+            else:
+                row["unusable"] = found.unusable
             if found.rule.pixel_threshold is not None:
                 row["regions"] = json.dumps([asdict(region) for region in found.regions])
             if "maps" in self.options.save:

@@ -233,7 +233,8 @@ class RunFolder:
         if not self.rule.exists():
             return DEFAULT_VERDICT
         try:
-            return VerdictSettings.from_json(read_json(self.rule))
+            # a rule of a version without `unusable` is complete
+            return VerdictSettings.from_json({"unusable": None, **read_json(self.rule)})
         except SettingError as error:
             raise InputError(
                 f"{self.rule}: damaged ({error}); remove it for the default rule"

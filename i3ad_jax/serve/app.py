@@ -50,8 +50,10 @@ class ImageResult(BaseModel):
     """The file name that the client gave, or the position in the request."""
     score: float
     """By the score that decides; higher is more anomalous."""
-    anomalous: bool
-    """Whether the score is above the threshold."""
+    anomalous: bool | None
+    """Whether the score is above the threshold; null for an unusable picture."""
+    unusable: str | None
+    """Why the picture says nothing about the part, such as a failed lamp; null if it is usable."""
     scores: dict[str, float]
     """All scores by name."""
     regions: list[Region] | None
@@ -204,7 +206,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
             raise HTTPException(422, f"output=heatmap: takes one image, not {len(uploads)}")
         predictions = await _score(batcher, uploads, limits)
         for each in predictions:
-            monitoring.images.labels(each.is_anomalous).inc()
+            monitoring.images.labels(each.is_anomalous if not each.unusable else "unusable").inc()
         if output == "heatmap":
             picture = await asyncio.to_thread(_heat_map, predictions[0])
             return Response(picture, media_type="image/png")
@@ -305,6 +307,7 @@ def _results(names: list[str], predictions: list[Prediction], rule: Rule) -> Res
             name=name,
             score=each.score,
             anomalous=each.is_anomalous,
+            unusable=each.unusable,
             scores=dict(each.scores),
             regions=None if rule.pixel_threshold is None else each.regions,
         )

@@ -24,7 +24,9 @@ Outcome = Literal[
     "killed",
 ]
 
-ACCEPTED_CODES = (0, 1, 3)  # check and predict end in 1 and 3 where they used all but some images
+# check and predict end in 1 and 3 where they used all but some images, predict in 4 where pictures
+# are unusable
+ACCEPTED_CODES = (0, 1, 3, 4)
 REFUSED_CODE = 2
 SCORES = "out/predictions.csv"
 TESTED = "out/scores.csv"

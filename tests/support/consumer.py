@@ -58,7 +58,8 @@ def score(detector: Detector, data: Path, pixels: Pixels, picture: Image.Image) 
     for prediction in found:
         assert_type(prediction.score, float)
         assert_type(prediction.threshold, float)
-        assert_type(prediction.is_anomalous, bool)
+        assert_type(prediction.is_anomalous, bool | None)
+        assert_type(prediction.unusable, str | None)
         assert_type(prediction.scores["ssim"], float)
         assert_type(prediction.original_size, tuple[int, int])
         height, width = prediction.map.shape
