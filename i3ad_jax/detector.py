@@ -91,8 +91,9 @@ class Detector(Inference):
     ) -> "Detector":
         """Train and calibrate on normal images alone.
 
-        The logger `i3ad_jax` gets the plan and the losses, level INFO. `LearnedLittleWarning` is
-        issued where the network learned less than the simplest replacement of it.
+        The logger `i3ad_jax` gets the plan, notes on the files and the losses, level INFO.
+        `LearnedLittleWarning` is issued where the network learned less than the simplest
+        replacement of it.
 
         Args:
             images: a data set as `--data` takes it, of which only the normal training images are
@@ -116,14 +117,22 @@ class Detector(Inference):
         """
         config = default_config(method, preset=preset).with_settings(settings)
         choose_devices(config.batch_sizes(), devices)  # before images are read
-        read: Callable[[Size], Split]
+        notes: dict[str, None] = {}  # once each, in their order
         if isinstance(images, str | Path):
-            config = config.with_settings({"data": absolute_source(str(images))})
-            read = lambda size: config.data.load(size=size, progress=progress).train  # noqa: E731
+            data = replace(config.data, data=absolute_source(str(images))).absolute()
+            given = None
         else:
-            config = config.with_settings({"data": ARRAYS})
+            data = replace(config.data, data=ARRAYS)
             given = readable_again(images)
-            read = lambda size: config.data.split_of(given, size=size)  # noqa: E731
+        config = replace(config, data=data)
+
+        def read(size: Size) -> Split:
+            if given is not None:
+                return data.split_of(given, size=size)
+            dataset = data.load(size=size, progress=progress)
+            notes.update(dict.fromkeys(dataset.notes))
+            return dataset.train
+
         with ExitStack() as stack:
             if folder is None:
                 resolved, run = resolve(config, read), None
@@ -135,7 +144,7 @@ class Detector(Inference):
                 resolved = _begin_or_continue(config, run, read, resume=resume, stack=stack)
                 steps = recorded_steps(resolved, run, devices=devices, progress=progress)
             plan, held_out = resolved.plan, resolved.held_out.images[:]
-            for line in plan.describe():
+            for line in (*plan.describe(), *notes):
                 LOG.info(line)
             last = _follow(plan, steps, held_out, callbacks)
             detector = cls.calibrated(

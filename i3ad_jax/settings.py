@@ -167,7 +167,7 @@ def _typed(value: Any, hint: Any) -> Any:
         return _one_of(value, options)
     if origin is tuple:
         if not isinstance(value, tuple | list):
-            raise _WrongTypeError("a list of numbers")
+            raise _WrongTypeError(f"a list of {'texts' if options[0] is str else 'numbers'}")
         return tuple(_typed(item, options[0]) for item in value)
     if hint is bool and isinstance(value, bool):
         return value

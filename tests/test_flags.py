@@ -61,11 +61,10 @@ def test_help_of_evaluate_shows_the_test_settings_of_the_run_s_method(
     config = default_config(method)
     run = put_config(tmp_path, config)
     shown = options(help_text(evaluate.main, [str(run), "--help"], capsys))
-    owners = (config.test, config.ssim, config.scoring, config.throughput)
+    owners = (config.test, config.data.reading, config.ssim, config.scoring, config.throughput)
     settings = {flag(name) for owner in owners for name in owner.flat()}
     assert shown == settings | {
         "--data",
-        "--layout",
         "--out",
         "--image-memory",
         "--method",

@@ -117,22 +117,61 @@ def test_a_damaged_mask_is_refused_by_its_path(tmp_path: Path, name: str) -> Non
 
 
 @every_layout
-def test_no_normal_image_to_train_on_is_refused_in_a_named_layout(
+def test_no_normal_image_to_train_on_is_refused_where_it_is_needed(
     tmp_path: Path, name: str
 ) -> None:
     tree = TREES[name](tmp_path)
-    for path in tree.train:
+    own_split = [path for path in tree.test if name == "folders" and path.startswith("Good")]
+    for path in (*tree.train, *own_split):
         (tree.base / path).unlink()
     assert_refused(tree.source, tree.base, layout=name)
+
+
+@pytest.mark.parametrize("name", ["mvtec", "mvtec_loco", "mvtec_ad_2", "btad"])
+def test_test_images_alone_can_be_read(tmp_path: Path, name: str) -> None:
+    tree = TREES[name](tmp_path)
+    expected = load(tree.source).digest
+    for path in tree.train:
+        (tree.base / path).unlink()
+    data = load_dataset(str(tree.source), size=(HEIGHT, WIDTH), aspect="stretch", layout=name)
+    assert data.digest == expected
+    with pytest.raises(InputError, match="no image"):
+        _ = data.train
 
 
 # What is found out.
 
 
-def test_a_tree_of_no_known_layout_is_answered_with_what_was_looked_for(tmp_path: Path) -> None:
-    write_image(tmp_path / "images/a.png")
-    words = [word for name, layout in LAYOUTS.items() for word in (name, *layout.signs)]
-    assert_refused(tmp_path, f"--data {tmp_path}: ", "--layout", *words)
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ((), ["has no images and no folders"]),
+        (("images/a.png",), ["no known layout, such as train/good", "--normal DIR"]),
+        (("train/a.png",), ["nearest: mvtec, but train/good has no images", "--normal DIR"]),
+        (("Training/bad/a.png",), ["nearest: mvtec, but Training/good has no images"]),
+        (("good/a.png", "scratch/b.png"), ["nearest: folders", "beside good", "--anomalous DIR"]),
+        (("bad/a.png", "gut/b.png"), ["nearest: folders", "beside bad", "--normal DIR"]),
+        (("a.png", "more/b.png"), ["nearest: flat", "--layout flat"]),
+        (("x/train/good/a.png", "y/train/good/a.png"), ["holds data sets", "such as ", "/x"]),
+    ],
+)
+def test_a_tree_of_no_known_layout_is_answered_with_the_nearest(
+    tmp_path: Path, files: tuple[str, ...], words: list[str]
+) -> None:
+    for file in files:
+        write_image(tmp_path / file)
+    with pytest.raises(InputError) as caught:
+        load(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"--data {tmp_path}: ")
+    assert len(message) < 200 + len(str(tmp_path)) * 2
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar.xz", "data.TGZ"])
+def test_an_archive_is_answered_with_how_to_use_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    assert_refused(tmp_path / name, f"--data {tmp_path / name}: ", "is an archive; extract it")
 
 
 def test_a_tree_that_could_have_two_layouts_has_to_be_named(tmp_path: Path) -> None:

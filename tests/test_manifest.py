@@ -8,12 +8,27 @@ from typing import Any
 
 import pytest
 
+from i3ad_jax.data.load import DataSettings
+from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.train import __main__ as train
 from tests.conftest import FlagsOf
-from tests.support.layout_trees import MANIFEST, manifest, mvtec, write_csv
+from tests.support.layout_trees import HEIGHT, MANIFEST, WIDTH, manifest, mvtec, write_csv
 from tests.support.loading import assert_refused, load
+
+
+@pytest.mark.parametrize("label", ["Good", "OK", "normal", "pass", "0", "gut"])
+def test_labels_of_normal_images_have_the_usual_names_and_those_of_the_user(
+    tmp_path: Path, label: str
+) -> None:
+    tree = manifest(tmp_path)
+    rows = [[label if cell in ("good", "0") else cell for cell in row] for row in MANIFEST]
+    write_csv(tree.source, rows)
+    reading = ReadingSettings(normal_class=("gut",))
+    data = DataSettings(str(tree.source), reading=reading).load(size=(HEIGHT, WIDTH))
+    assert list(data.train.paths) == sorted(tree.train)
+    assert sorted(data.test.defects) == ["1", "good", "scratch"]
 
 
 def test_a_folder_in_place_of_a_manifest_is_refused(tmp_path: Path) -> None:

@@ -153,9 +153,7 @@ def test_unfinished_pack_is_no_data(tiny_folder: Path, fails: Fails, tmp_path: P
     data = load_dataset(str(tiny_folder), size=SIZE, aspect="stretch")
     writer = PackWriter(tmp_path / "out")
     writer.add(data)
-    assert "of no known layout" in fails(
-        train.main, ["--method", "pca", "--data", tmp_path / "out"]
-    )
+    assert "no known layout" in fails(train.main, ["--method", "pca", "--data", tmp_path / "out"])
     PackWriter(tmp_path / "out").add(data)  # begins anew
 
 

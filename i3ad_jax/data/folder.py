@@ -7,17 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.labels import defect_class
-from i3ad_jax.data.layouts import find_layout
 from i3ad_jax.data.layouts.layout import Listing, Report, refuse
 from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.data.samples import Sample, read_split
 from i3ad_jax.data.search import describe, find_below
-from i3ad_jax.errors import LeftOutWarning
+from i3ad_jax.errors import InputError, LeftOutWarning
 
 
 class LeftOut(NamedTuple):
@@ -63,7 +62,8 @@ def read_folder(
     """Return the data set in `root`, named after it; images in the order of their paths.
 
     Files are listed here and read when a split is used. The test split is empty if there are no
-    test images: enough for training.
+    test images: enough for training. Without training images, the training split raises an
+    InputError.
 
     Args:
         root: a folder, or the file of a manifest.
@@ -74,9 +74,9 @@ def read_folder(
         progress: show a progress bar.
 
     Raises:
-        InputError: the layout is not found; there are no normal training images; a file or folder
-            cannot be read; a mask has no image, several, or another size than its image; an image
-            has two masks where one is meant; or a normal image has a mask that marks a defect.
+        InputError: the layout is not found; there are no images; a file or folder cannot be read; a
+            mask has no image, several, or another size than its image; an image has two masks where
+            one is meant; or a normal image has a mask that marks a defect.
 
     Warns:
         LeftOutWarning: images are deeper than the layout has them.
@@ -85,7 +85,7 @@ def read_folder(
     left_out = find_left_out(root, listing)
     if (problem := left_out.problem()) is not None:
         warnings.warn(f"{root}: {problem}", LeftOutWarning, stacklevel=2)
-    splits = (
+    train, test = (
         partial(
             read_split,
             samples.__getitem__,
@@ -97,8 +97,13 @@ def read_folder(
         )
         for samples in listing
     )
+
+    def refuse_train() -> NoReturn:
+        raise InputError(reading.layout_of(root).no_train(root))
+
     note = left_out.describe()
-    return Dataset(root.resolve().name, *splits, notes=() if note is None else (note,))
+    notes = () if note is None else (note,)
+    return Dataset(root.resolve().name, train if listing.train else refuse_train, test, notes=notes)
 
 
 def list_samples(root: Path, reading: ReadingSettings, *, report: Report = refuse) -> Listing:
@@ -112,7 +117,10 @@ def list_samples(root: Path, reading: ReadingSettings, *, report: Report = refus
     Raises:
         InputError: as for `read_folder`; no image is decoded unless its label is its mask.
     """
-    listing = find_layout(root, name=reading.layout).list_matching(root, report)
+    layout = reading.layout_of(root)
+    listing = layout.list_matching(root, report)
+    if not any(listing):
+        raise InputError(layout.no_train(root))
 
     def labelled(samples: Iterable[Sample]) -> list[Sample]:
         return [

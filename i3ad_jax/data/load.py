@@ -71,7 +71,10 @@ class DataSettings(Settings):
                 f"--data {data}: the run was trained on images given in Python; name a data set"
             )
         if not os.path.exists(data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
-            raise InputError(f"--data {data}: no such folder or file; give {_FORMS}")
+            raise InputError(
+                f"--data {data}: no such folder or file; give its new place if it was moved, or"
+                f" {_FORMS}"
+            )
         if is_packed(Path(data)):
             self._refuse_reading("is packed data", but={"bit_depth"})
             return read_packed(
@@ -94,7 +97,28 @@ class DataSettings(Settings):
         """Return the settings of other data, in an absolute form, whose layout is detected."""
         if data == self.data:
             return self
-        return replace(self, data=data, reading=replace(self.reading, layout=AUTO))
+        own = dict.fromkeys(self.reading.folders())
+        return replace(self, data=data, reading=replace(self.reading, layout=AUTO, **own))
+
+    def absolute(self) -> "DataSettings":
+        """Return settings that mean the same data set in every working directory.
+
+        Folders that options name are relative to `data`. Where that names no folder, such as by
+        default, they are relative to the working directory, and `data` becomes the folder that has
+        all of them.
+
+        Raises:
+            InputError: as for `absolute_source`.
+        """
+        data, folders = absolute_source(self.data), self.reading.folders()
+        if not folders:
+            return replace(self, data=data)
+        base = Path(data) if Path(data).is_absolute() else Path.cwd()
+        paths = {name: os.path.normpath(base / folder) for name, folder in folders.items()}
+        if not Path(data).is_absolute():
+            data = os.path.commonpath([Path(path).parent for path in paths.values()])
+        own = {name: Path(os.path.relpath(path, data)).as_posix() for name, path in paths.items()}
+        return replace(self, data=data, reading=replace(self.reading, **own))
 
     def split_of(self, images: ImagesLike, *, size: Size) -> Split:
         """Return normal images given in Python, in this working size; errors as `as_split`."""

@@ -100,6 +100,8 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
             root = _extract(archive, category, extracted)
             self.renamed = (f"{extracted}{os.sep}", f"{archive}: ")
         train, test = LAYOUTS["mvtec"].list_samples(root)
+        if not train:
+            raise InputError(LAYOUTS["mvtec"].no_train(root))
         if not test:
             raise InputError(f"{root / 'test'}: no images; get the whole data set again")
         return {"train": self._generate_examples(train), "test": self._generate_examples(test)}

@@ -11,7 +11,7 @@ import tyro
 from i3ad_jax import command_line
 from i3ad_jax.calibration.standardisation import ScoringSettings
 from i3ad_jax.config import Config, Test, default_config
-from i3ad_jax.data.load import absolute_source, bytes_of
+from i3ad_jax.data.load import DataSettings, absolute_source, bytes_of
 from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.evaluate.tested_run import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
@@ -62,7 +62,7 @@ class Flags(Generic[Test]):
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, tests, prints where the results are."""
     run, stored, config, flags = _settings(arguments)
-    data = replace(stored.data, data=_source(flags.data, stored), reading=flags.reading)
+    data = _data(flags, stored)
     same = data == stored.data and config == replace(stored, throughput=config.throughput)
     out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))
     memory = bytes_of(flags.image_memory)
@@ -101,6 +101,16 @@ def _settings(
     )
     changed = {"test": flags.test, "ssim": flags.ssim, "scoring": flags.scoring}
     return run, stored, replace(config, **changed, throughput=flags.throughput), flags
+
+
+def _data(flags: Flags[Settings], stored: Config[Any, Any]) -> DataSettings:
+    """Return the settings of the test data, by default those of the run."""
+    own = stored.data
+    if flags.data is None and flags.reading.folders() != own.reading.folders():
+        own = replace(own, data=DataSettings().data)  # they are relative to the working directory
+    else:
+        own = replace(own, data=_source(flags.data, stored))
+    return replace(own, reading=flags.reading).absolute()
 
 
 def _source(data: str | None, stored: Config[Any, Any]) -> str:

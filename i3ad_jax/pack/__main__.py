@@ -1,7 +1,7 @@
 """`python -m i3ad_jax.pack`: decode a data set once, for trainings that read it on demand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from i3ad_jax import command_line
 from i3ad_jax.config import DEFAULT_PRESET, Config, default_config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Aspect, Size
-from i3ad_jax.data.load import absolute_source, bytes_of
+from i3ad_jax.data.load import bytes_of
 from i3ad_jax.data.packed import PackWriter
 from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.plan import resolve
@@ -91,8 +91,9 @@ def main(arguments: Sequence[str]) -> None:
     config = default_config(flags.method, preset=flags.preset).with_settings(
         {name: value for name, value in given.items() if value is not None}
         | flags.reading.flat()
-        | {"data": absolute_source(flags.data)}
+        | {"data": flags.data}
     )
+    config = replace(config, data=config.data.absolute())
     sizes = pack(config, flags.out, memory=bytes_of(flags.image_memory))
     print(
         f"packed at {' and '.join(f'{height} x {width}' for height, width in sizes)} pixels:"

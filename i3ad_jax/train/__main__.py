@@ -10,7 +10,7 @@ from typing import Any, Generic
 
 from i3ad_jax import command_line
 from i3ad_jax.config import DEFAULT_PRESET, Config, Test, Training, default_config
-from i3ad_jax.data.load import absolute_source, bytes_of
+from i3ad_jax.data.load import bytes_of
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder, read_config_file
 from i3ad_jax.runtime.processes import Processes, agreed, from_first, is_first
@@ -140,8 +140,8 @@ def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> Flags[Any, Any
     flags = command_line.parse(
         kind, arguments, program=PROGRAM, default=Flags(config), method=config.method
     )
-    source = absolute_source(flags.settings.data.data)
-    return replace(flags, settings=flags.settings.with_settings({"data": source}))
+    settings = replace(flags.settings, data=flags.settings.data.absolute())
+    return replace(flags, settings=settings)
 
 
 def _new_folder(config: Config) -> Path:

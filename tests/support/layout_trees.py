@@ -180,6 +180,18 @@ def kolektor_sdd2(root: Path) -> Tree:
     return Tree(root, root, train, test, root / "test/20001_GT.png")
 
 
+def folders(root: Path) -> Tree:
+    """Eleven normal images, of which a fifth is tested on, beside two defective ones."""
+    normal = [f"Good/{i:02d}.png" for i in range(11)]
+    normal.sort(key=lambda path: hashlib.sha256(path.encode()).hexdigest())
+    test: Truth = dict.fromkeys(normal[:2], ("good", NO_DEFECT))
+    test |= {"Bad/00.png": ("Bad", box(1)), "Bad/dent/20.png": ("dent", None)}
+    for path in (*normal, *test):
+        write_image(root / path)
+    write_mask(root / "masks/00_mask.png", box(1))
+    return Tree(root, root, sorted(normal[2:]), test, root / "masks/00_mask.png")
+
+
 def flat(root: Path) -> Tree:
     train = ["a.png", "b.JPG", "c.bmp"]
     for path in train:
@@ -219,6 +231,7 @@ TREES: dict[str, Callable[[Path], Tree]] = {
     "btad": btad,
     "kolektor_sdd": kolektor_sdd,
     "kolektor_sdd2": kolektor_sdd2,
+    "folders": folders,
     "flat": flat,
     "manifest": manifest,
 }

@@ -6,7 +6,9 @@
     ROOT/GROUND_TRUTH/CLASS/STEM_mask.*   the mask of TEST/CLASS/STEM.*; STEM.* is accepted too
 
 What the capitals stand for is in the table of layouts: for MVTec AD `train/good`, `test`, `good`
-and `ground_truth`. Masks are optional, and so is everything under TEST.
+and `ground_truth`. Names may be written in any case and have the variants of `FOLDER_NAMES`, and
+the folders of normal images those of `labels.NORMAL_NAMES`. Masks are optional, and so are either
+everything under TEST or everything under TRAIN.
 
 MVTec AD 2 (and MVTec LOCO AD) have normal images for validation too. They join the training images:
 which images are held out from training, to choose thresholds by, is decided in one way for all data
@@ -19,23 +21,27 @@ Sources: Bergmann et al. 2019 (MVTec AD), Heckler-Kram et al. 2025 (MVTec AD 2),
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from i3ad_jax.data.dataset import NORMAL
+from i3ad_jax.data.labels import defect_class
 from i3ad_jax.data.layouts.layout import (
     Layout,
     Listing,
     Mismatch,
     Report,
     by_path,
+    exists,
+    locate,
+    pair_masks_by_stem,
     refuse,
+    stems_of_mask,
 )
 from i3ad_jax.data.masks import MaskValues
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.data.search import list_folder
-from i3ad_jax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,11 @@ class ClassFolders(Layout):
 
     Attributes:
         signs: see `Layout`.
-        train: the folders of normal images to learn from; the first must have some.
+        train: the folders of normal images to learn from.
         test: the folder with the folders of classes.
         ground_truth: the folder with the folders of masks.
         normal: the name of the folder of normal test images.
+        normal_names: further names of folders of normal images.
         mask_values: numbers in masks that are a defect, as for `read_mask`.
     """
 
@@ -56,7 +63,36 @@ class ClassFolders(Layout):
     test: str = "test"
     ground_truth: str = "ground_truth"
     normal: str = NORMAL
+    normal_names: tuple[str, ...] = ()
     mask_values: ClassVar[MaskValues] = "auto"
+
+    def resembles(self, root: Path) -> bool:
+        """See `Layout`; test images are enough."""
+        if self.normal != NORMAL or not root.is_dir():  # `train/ok` is BTAD's, by no other name
+            return False
+        has_train = any(folder.is_dir() for folder in self._train_folders(root, self.train[0]))
+        test = locate(root, self.test)
+        classes = list_folder(test).folders if test.is_dir() else []
+        has_test = any(list_folder(folder).images for folder in classes)
+        signs = (sign for sign in self.signs if sign not in self.train)
+        return (has_train or has_test) and all(exists(root, sign) for sign in signs)
+
+    def lacks(self, root: Path) -> str | None:
+        """See `Layout`."""
+        train = locate(root, self.train[0].partition("/")[0])
+        if self.normal != NORMAL or not train.is_dir():
+            return None
+        folder = (train / self.normal).relative_to(root)
+        there = "put normal images there, or name their folder with --normal DIR"
+        return f"{folder} has no images; {there}"
+
+    def with_normal(self, names: tuple[str, ...]) -> Layout:
+        """See `Layout`."""
+        return replace(self, normal_names=names)
+
+    def no_train(self, root: Path) -> str:
+        """See `Layout`."""
+        return super().no_train(self._train_folders(root, self.train[0])[0])
 
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
@@ -64,30 +100,41 @@ class ClassFolders(Layout):
 
     def list_matching(self, root: Path, report: Report) -> Listing:
         """See `Layout`."""
-        train, *more = (list_folder(root / folder).images for folder in self.train)
-        if not train:
-            folder = root / self.train[0]
-            raise InputError(f"{folder}: no images; put the normal images to learn from there")
-        for images in more:
-            train += images
+        folders = [folder for path in self.train for folder in self._train_folders(root, path)]
+        train = [image for folder in folders for image in list_folder(folder).images]
         return Listing(
             by_path([Sample(image.relative_to(root).as_posix(), NORMAL, image) for image in train]),
             self._list_test(root, report),
         )
 
+    def _train_folders(self, root: Path, path: str) -> list[Path]:
+        """Return the folders of normal images: that of this path, or else all of other names."""
+        above, _, name = path.rpartition("/")
+        folder = locate(root, above)
+        if exists(folder, name):
+            return [folder / name]
+        normal = [f for f in list_folder(folder).folders if self._class_of(f) == NORMAL]
+        return normal or [folder / name]
+
+    def _class_of(self, folder: Path) -> str:
+        if folder.name == self.normal:
+            return NORMAL
+        return defect_class(folder.name, normal=self.normal_names)
+
     def _list_test(self, root: Path, report: Report) -> list[Sample]:
-        loose, classes, _ = list_folder(root / self.test)
+        test, ground_truth = locate(root, self.test), locate(root, self.ground_truth)
+        loose, classes, _ = list_folder(test)
         for image in loose:
-            problem = f"move it to a folder of its class, such as {self.test}/{self.normal}"
-            report(Mismatch("loose_image", image, problem))
-        folders = [folder for folder in classes if folder != root / self.ground_truth]
+            place = (test / self.normal).relative_to(root)
+            report(Mismatch("loose_image", image, f"move it to a folder of its class, as {place}"))
+        folders = [folder for folder in classes if folder != ground_truth]
         images = [image for folder in folders for image in list_folder(folder).images]
         masks = self.pair_masks(root, images, report)
         return by_path(
             [
                 Sample(
                     image.relative_to(root).as_posix(),
-                    NORMAL if image.parent.name == self.normal else image.parent.name,
+                    self._class_of(image.parent),
                     image,
                     masks.get(image, ()),
                     self.mask_values,
@@ -109,23 +156,14 @@ class ClassFolders(Layout):
         """
         by_stem = defaultdict(list)
         for image in images:
-            by_stem[image.parent.name, image.stem].append(image)
-        loose, classes, _ = list_folder(root / self.ground_truth)
-        masks: dict[Path, tuple[Path, ...]] = {}
-        for mask in loose + [file for folder in classes for file in list_folder(folder).images]:
-            defect, stems = mask.parent.name, {mask.stem, mask.stem.removesuffix("_mask")}
-            owners = sorted(image for stem in stems for image in by_stem[defect, stem])
-            place = f"{self.test}/{defect}"
-            if not owners:
-                problem = f"no image of that name in {place}; rename or remove the mask"
-                report(Mismatch("mask_without_image", mask, problem))
-            elif len(owners) > 1:
-                both = " and ".join(owner.name for owner in owners[:2])
-                problem = f"could belong to {both} in {place}; rename one of them"
-                report(Mismatch("ambiguous_mask", mask, problem))
-            elif owners[0] in masks:
-                problem = f"{owners[0].name} has another mask, {masks[owners[0]][0]}; remove one"
-                report(Mismatch("second_mask", mask, problem))
-            else:
-                masks[owners[0]] = (mask,)
-        return masks
+            by_stem[image.parent.name.casefold(), image.stem].append(image)
+        loose, classes, _ = list_folder(locate(root, self.ground_truth))
+        masks = loose + [file for folder in classes for file in list_folder(folder).images]
+
+        def owners(mask: Path) -> list[Path]:
+            defect = mask.parent.name.casefold()
+            return sorted(image for stem in stems_of_mask(mask) for image in by_stem[defect, stem])
+
+        test = locate(root, self.test).relative_to(root)
+        found = ((mask, owners(mask), f"{test / mask.parent.name}") for mask in masks)
+        return pair_masks_by_stem(found, report)

@@ -6,7 +6,6 @@ from i3ad_jax.data.dataset import NORMAL
 from i3ad_jax.data.layouts.layout import Layout, Listing
 from i3ad_jax.data.samples import Sample
 from i3ad_jax.data.search import list_folder
-from i3ad_jax.errors import InputError
 
 
 class Flat(Layout):
@@ -21,9 +20,13 @@ class Flat(Layout):
         images, folders, _ = list_folder(root)
         return bool(images) and not folders
 
+    def lacks(self, root: Path) -> str | None:
+        """See `Layout`."""
+        if not list_folder(root).images:
+            return None
+        return "it has folders beside the images; give --layout flat to train on its images alone"
+
     def list_samples(self, root: Path) -> Listing:
         """See `Layout`."""
         images = list_folder(root).images
-        if not images:
-            raise InputError(f"{root}: no images; put the normal images to learn from there")
         return Listing([Sample(image.name, NORMAL, image) for image in images], [])

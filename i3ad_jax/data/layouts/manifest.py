@@ -2,7 +2,8 @@
 
     path      of the image, relative to the table's folder
     split     train or test
-    label     good or 0 for a normal image, anything else the name of its class of defects
+    label     good, 0 or another of `labels.NORMAL_NAMES` for a normal image, anything else the name
+              of its class of defects
     mask      of the image, relative to the table's folder; empty where there is none. The column
               is optional
 
@@ -14,11 +15,13 @@ import io
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from i3ad_jax.data.dataset import NORMAL
 from i3ad_jax.data.files import open_file
+from i3ad_jax.data.labels import defect_class
 from i3ad_jax.data.layouts.layout import Layout, Listing, by_path
 from i3ad_jax.data.masks import MaskValues
 from i3ad_jax.data.samples import Sample
@@ -42,10 +45,17 @@ class Row(NamedTuple):
     mask: str
 
 
+@dataclass(frozen=True)
 class Manifest(Layout):
-    """A table of images."""
+    """A table of images.
 
-    signs = ("a .csv or .parquet file",)
+    Attributes:
+        signs: see `Layout`.
+        normal_names: further labels of normal images.
+    """
+
+    signs: tuple[str, ...] = ("a .csv or .parquet file",)
+    normal_names: tuple[str, ...] = ()
     is_file: ClassVar[bool] = True
 
     def matches(self, root: Path) -> bool:
@@ -59,29 +69,34 @@ class Manifest(Layout):
         rows = (
             Row(where, c["path"], c["split"], c["label"], c.get("mask", "")) for where, c in cells
         )
-        return list_rows(rows, root, folder=root.parent, normal=(NORMAL, "0"))
+        return list_rows(rows, folder=root.parent, normal=self.normal_names)
+
+    def with_normal(self, names: tuple[str, ...]) -> Layout:
+        """See `Layout`."""
+        return replace(self, normal_names=names)
+
+    def no_train(self, root: Path) -> str:
+        """See `Layout`."""
+        return f"{root}: no row of the split train; list the normal images to learn from"
 
 
 def list_rows(
     rows: Iterable[Row],
-    table: Path,
     *,
     folder: Path,
-    normal: Sequence[str],
+    normal: Sequence[str] = (),
     mask_values: MaskValues = "auto",
 ) -> Listing:
     """The samples that the rows of a table describe.
 
     Args:
         rows: in any order.
-        table: their file.
         folder: what paths are relative to.
-        normal: the labels of normal images.
+        normal: labels of normal images beside the usual ones.
         mask_values: numbers in masks that are a defect, as for `read_mask`.
 
     Raises:
-        InputError: a cell makes no sense, a file does not exist, an image is listed twice, or none
-            is normal and to be trained on.
+        InputError: a cell cannot be used, a file does not exist, or an image is listed twice.
     """
     splits: dict[str, list[Sample]] = {"train": [], "test": []}
     listed: dict[str, str] = {}
@@ -92,11 +107,11 @@ def list_rows(
             )
         if split not in splits:
             raise InputError(f"{where}: split {split!r} is unknown; give train or test")
-        defect = NORMAL if label in normal else label
+        defect = defect_class(label, normal=normal)
         if split == "train" and defect != NORMAL:
             raise InputError(
-                f"{where}: {label!r} in train; only normal images ({' or '.join(normal)}) are"
-                " trained on"
+                f"{where}: {label!r} in train; only normal images (good or 0) are trained on: move"
+                f" it to test, or give --normal-class {label}"
             )
         for name in filter(None, (path, mask)):
             if not os.path.isfile(folder / name):  # noqa: PTH113 (Path.is_file raises where a name is too long)
@@ -109,10 +124,6 @@ def list_rows(
         listed[path] = where
         masks = (folder / mask,) if mask else ()
         splits[split].append(Sample(path, defect, folder / path, masks, mask_values))
-    if not splits["train"]:
-        raise InputError(
-            f"{table}: no row of the split train; list the normal images to learn from"
-        )
     return Listing(by_path(splits["train"]), by_path(splits["test"]))
 
 

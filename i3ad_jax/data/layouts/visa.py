@@ -58,4 +58,4 @@ class Visa(Layout):
             raise InputError(
                 f"{table}: no rows of {root.name}; name the folder after one of: {known}"
             )
-        return list_rows(rows, table, folder=root.parent, normal=("normal",), mask_values="nonzero")
+        return list_rows(rows, folder=root.parent, mask_values="nonzero")
