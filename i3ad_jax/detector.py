@@ -107,7 +107,7 @@ class Detector(Inference):
             folder: a new run folder for the plan, checkpoints, losses and the calibrated detector,
                 so that an interrupted training can be resumed; by default nothing is written.
             resume: continue the run in `folder`, if there is one, from its newest checkpoint: with
-                the same images and settings, of which only `steps` may grow.
+                the same images, wherever they are, and settings, of which only `steps` may grow.
             progress: show progress bars.
             settings: any other option of `python -m i3ad_jax.train`, with underscores for dashes.
 

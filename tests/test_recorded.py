@@ -1,6 +1,8 @@
 """`Detector.fit` with a run folder: what it leaves there, and resumption to the same bits."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,9 @@ import pytest
 
 from i3ad_jax import Detector, InputError, TrainingProgress
 from i3ad_jax.methods.state import state_digest
-from i3ad_jax.runs.files import read_json
+from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.train import __main__ as train
-from tests.conftest import tiny_settings
+from tests.conftest import Fails, tiny_settings
 
 SETTINGS: dict[str, Any] = {"method": "l2_ae", **tiny_settings("l2_ae")}
 
@@ -65,6 +67,68 @@ def test_an_interrupted_fit_is_resumed_to_the_same_bits(
     assert seen[0] == (6 if step == 6 else step // 2 * 2 + 1)  # after the newest checkpoint
     assert state_digest(resumed.state) == state_digest(whole.state)
     assert resumed.score(tiny_folder / "test") == whole.score(tiny_folder / "test")
+
+
+@pytest.fixture
+def moved(tiny_folder: Path, tmp_path: Path) -> Callable[[Path], Path]:
+    """Copies the data of a run to another place, so that the run's own is gone."""
+
+    def move(run: Path) -> Path:
+        settings = read_json(run / "config.json")
+        settings["data"]["data"] = str(tmp_path / "gone")
+        write_json(run / "config.json", settings)
+        return shutil.copytree(tiny_folder, tmp_path / "elsewhere")
+
+    return move
+
+
+def test_a_fit_goes_on_with_data_that_have_moved(
+    tiny_folder: Path, whole: Detector, moved: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        Detector.fit(tiny_folder, folder=run, callbacks=[stop_at(3)], **SETTINGS)
+    data = moved(run)
+    resumed = Detector.fit(data, folder=run, resume=True, **SETTINGS)
+    assert state_digest(resumed.state) == state_digest(whole.state)
+    assert resumed.score(tiny_folder / "test") == whole.score(tiny_folder / "test")
+    assert read_json(run / "config.json")["data"]["data"] == str(data)
+
+
+def test_train_goes_on_with_data_that_have_moved(
+    l2_run: Path, moved: Callable[[Path], Path], tmp_path: Path, fails: Fails
+) -> None:
+    run = shutil.copytree(l2_run, tmp_path / "run")
+    data = moved(run)
+    arguments = ["--run", str(run), "--resume"]
+    gone = fails(train.main, arguments)
+    assert f"--data {tmp_path / 'gone'}: no such folder or file; give its new place" in gone
+    before = (run / "calibration.json").read_bytes()
+    train.main([*arguments, "--data", str(data)])
+    assert read_json(run / "config.json")["data"]["data"] == str(data)
+    assert read_json(run / "results.json")["data_source"] == str(data)
+    assert (run / "calibration.json").read_bytes() == before
+    train.main(arguments)  # and without naming it again
+
+
+def test_a_run_goes_on_with_packed_data(l2_run: Path, packed: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(l2_run, tmp_path / "run")
+    train.main(["--run", str(run), "--resume", "--data", str(packed)])
+    assert read_json(run / "results.json")["data_source"] == str(packed)
+
+
+def test_other_data_in_another_place_are_refused(
+    l2_run: Path, moved: Callable[[Path], Path], tmp_path: Path, fails: Fails
+) -> None:
+    run = shutil.copytree(l2_run, tmp_path / "run")
+    data, before = moved(run), (run / "config.json").read_bytes()
+    shutil.copy(data / "train/good/1.png", data / "train/good/0.png")
+    message = fails(train.main, ["--run", run, "--resume", "--data", data])
+    assert f"--data {data}: not the run's images: train/good/0.png: changed since" in message
+    assert (run / "config.json").read_bytes() == before
+    assert "--data textures:weave: not the run's images" in fails(
+        train.main, ["--run", run, "--resume", "--data", "textures:weave"]
+    )
 
 
 def test_resume_begins_a_new_run_and_adds_steps_to_a_finished_one(

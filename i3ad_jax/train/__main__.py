@@ -49,7 +49,8 @@ class Flags(Generic[Training, Test]):
     """Folder of the run; by default a new one under runs/."""
     resume: bool = False
     """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may
-    grow, and f_anogan's, whose encoder trains in the last part of them, may not."""
+    grow, and f_anogan's, whose encoder trains in the last part of them, may not. --data names the
+    same images where they have moved."""
     image_memory: float | None = None
     """GiB that the images of a split, or the maps of the test, may take in memory; by default half
     of what is free. More of them are read as they are needed, from where pack has put them or a

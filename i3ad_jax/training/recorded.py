@@ -46,6 +46,8 @@ class Interrupted(Exception):  # noqa: N818 (a request, not an error)
 def check_resumable(stored: Mapping[str, Any], asked: Mapping[str, Any], folder: RunFolder) -> None:
     """Raise InputError unless the settings are the run's own, or have more steps where they may.
 
+    The place of the data may be another: `continued` compares the images themselves.
+
     Args:
         stored: settings of the run by name.
         asked: some or all settings that it is to continue with.
@@ -53,7 +55,8 @@ def check_resumable(stored: Mapping[str, Any], asked: Mapping[str, Any], folder:
     """
     may_grow = METHODS[stored["method"]].steps_may_grow
     for name, value in asked.items():
-        if value != stored[name] and not (name == "steps" and may_grow and value > stored[name]):
+        longer = name == "steps" and may_grow and value > stored[name]
+        if value != stored[name] and name != "data" and not longer:
             raise InputError(
                 f"{flag(name)} {value}: {folder.path} was trained with {flag(name)} {stored[name]};"
                 " leave it out or start a new run"
@@ -63,10 +66,10 @@ def check_resumable(stored: Mapping[str, Any], asked: Mapping[str, Any], folder:
 def continued(
     config: Config[Any, Any], folder: RunFolder, read: Callable[[Size], Split]
 ) -> Resolved:
-    """Return the plan of a run and its images; write settings that have more steps to its folder.
+    """Return the plan of a run and its images; write settings that have changed to its folder.
 
     Args:
-        config: settings of the run, or with more steps.
+        config: settings of the run, or with more steps, or with another place of the same data.
         folder: of the run, locked.
         read: returns the normal images in a working size.
 
@@ -75,18 +78,22 @@ def continued(
             steps.
     """
     plan = folder.read_plan().with_asked(config)
+    stored = folder.read_config()  # again, now that no other training can change it
+    in_place = config.with_settings({"data": stored.data.data})
     train = read(plan.preprocessing.size)
     if changes := plan.files.changes(train):
-        raise InputError(changes[0] + (f" (and {len(changes) - 1} more)" if changes[1:] else ""))
-    stored = folder.read_config()  # again, now that no other training can change it
+        where = "" if config == in_place else f"--data {config.data.data}: not the run's images: "
+        more = f" (and {len(changes) - 1} more)" if changes[1:] else ""
+        raise InputError(f"{where}{changes[0]}{more}")
     if config.flat().get("steps", 0) < stored.flat().get("steps", 0):
         raise InputError(
             f"--run {folder.path}: has been trained for more steps meanwhile; resume it again"
         )
-    # With more steps, what is there so far is not of the run any more.
+    # Of other weights everything is out of date, of data at another place only what names it.
     if config != stored and is_first():
+        old = () if in_place == stored else (folder.calibration, folder.rule)
         with folder.writing():
-            for file in (folder.results, folder.calibration, folder.rule):
+            for file in (folder.results, *old):
                 remove(file)
             write_json(folder.config, config.to_json())
     return Resolved(plan, *plan.files.select(train))
