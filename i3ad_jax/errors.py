@@ -54,8 +54,12 @@ class DoubtfulImageWarning(UserWarning):
     """An image file is damaged beside its pixels, or uses little of its range; names the file."""
 
 
+class DoubtfulLabelWarning(UserWarning):
+    """A class of test images scores like the normal ones; the message names it."""
+
+
 class LeftOutWarning(UserWarning):
-    """Images of a data set are not used where a user would expect it; the message names them."""
+    """Images of a data set are not used where a user would expect it, or cannot be read."""
 
 
 class LearnedLittleWarning(UserWarning):

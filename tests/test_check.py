@@ -14,10 +14,16 @@ from i3ad_jax.check import __main__ as check
 from i3ad_jax.check import checks, cost, inspection
 from i3ad_jax.check.findings import SEVERITIES, Finding
 from i3ad_jax.check.inspection import Inspection, inspect_data
+from i3ad_jax.check.records import Records, read_records
+from i3ad_jax.check.text import facts
 from i3ad_jax.config import PRESETS
-from tests.conftest import Fails
+from i3ad_jax.data.reading import ReadingSettings
+from i3ad_jax.errors import LeftOutWarning
+from tests.conftest import Fails, unreadable
 from tests.support.cloth import SIZE, small_config
 from tests.support.copies import darker, smaller
+from tests.support.layout_trees import kolektor_sdd2
+from tests.support.loading import load
 
 Expected = set[tuple[str, str]]
 
@@ -186,6 +192,190 @@ def test_every_planted_fault_is_found_and_nothing_else(cloth: Path, tmp_path: Pa
 
 def test_nothing_is_found_in_a_clean_data_set(cloth: Path) -> None:
     assert inspect_data(cloth).findings == ()
+
+
+# Faults of how files are arranged and encoded: each in a data set of its own.
+
+
+def nested_folders(root: Path) -> str:
+    (root / "train/good/day2").mkdir()
+    for file in sorted((root / "train/good").glob("*.png"))[:4]:
+        file.rename(root / "train/good/day2" / file.name)
+    return "train/good/day2 (4)"
+
+
+def twelve_bits(root: Path) -> str:
+    for file in (*root.glob("train/*/*.png"), *root.glob("test/*/*.png")):
+        grey = np.asarray(Image.open(file).convert("L"), np.uint16)
+        Image.fromarray(grey * 16).save(file)
+    return "--bit-depth 12"
+
+
+def change_masks(root: Path, change: Callable[[np.ndarray], np.ndarray], suffix: str) -> None:
+    for file in [*root.glob("ground_truth/*/*.png")]:
+        values = np.asarray(Image.open(file).convert("L"))
+        file.unlink()
+        Image.fromarray(change(values)).save(file.with_suffix(suffix))
+
+
+def inverted_by_area(root: Path) -> str:
+    change_masks(root, lambda values: 255 - values, ".png")
+    return "more than half of the image in"
+
+
+def inverted_by_border(root: Path) -> str:
+    def large(values: np.ndarray) -> np.ndarray:
+        inverted = np.full_like(values, 255)
+        inverted[4:-4, 4:-4] = 0
+        return inverted
+
+    change_masks(root, large, ".png")
+    return "the border of the image in"
+
+
+def masks_as_jpeg(root: Path) -> str:
+    change_masks(root, lambda values: values, ".jpg")
+    return "PNG keeps numbers"
+
+
+def normal_class_of_another_name(root: Path) -> str:
+    (root / "test/gut").mkdir()
+    for file in sorted((root / "test/good").glob("*.png"))[::2]:
+        shutil.move(file, root / "test/gut")
+    for file in sorted((root / "train/good").glob("*.png"))[:4]:
+        file.rename(root / "test/gut" / f"more_{file.name}")
+    return "--normal-class gut"
+
+
+def images_of_other_types(root: Path) -> str:
+    for name in ("1.heic", "2.HEIC"):
+        (root / "train/good" / name).write_bytes(b"x")
+    return "2 .heic files"
+
+
+def misnamed_masks(root: Path) -> str:
+    (root / "ground_truth").rename(root / "mask_files")
+    return "images in mask_files/"
+
+
+def misnamed_class_of_masks(root: Path) -> str:
+    (root / "ground_truth/blob").rename(root / "ground_truth/blobs")
+    return "no image of that name in test/blobs"
+
+
+def no_images_to_train_on(root: Path) -> str:
+    shutil.rmtree(root / "train")
+    return "0 readable training image(s)"
+
+
+def masks_without_folders(root: Path) -> str:
+    for file in (root / "ground_truth/blob").glob("*.png"):
+        file.rename(root / "ground_truth" / file.name)
+    return "no image of that name"
+
+
+ARRANGEMENTS = {
+    nested_folders: "left_out_images",
+    twelve_bits: "unused_range",
+    inverted_by_area: "inverted_masks",
+    inverted_by_border: "inverted_masks",
+    masks_as_jpeg: "lossy_masks",
+    normal_class_of_another_name: "class_like_normal",
+    images_of_other_types: "other_image_types",
+    misnamed_masks: "unused_masks",
+    misnamed_class_of_masks: "mask_without_image",
+    no_images_to_train_on: "too_few_images",
+    masks_without_folders: "mask_without_image",
+}
+NEW_KINDS = {
+    *("left_out_images", "unused_range", "inverted_masks", "lossy_masks", "class_like_normal"),
+    *("other_image_types", "unused_masks", "unreadable_folder", "stray_copy"),
+}
+
+
+@pytest.mark.parametrize("plant", ARRANGEMENTS, ids=lambda plant: plant.__name__)
+def test_a_fault_of_the_arrangement_is_found(
+    cloth: Path, tmp_path: Path, plant: Callable[[Path], str]
+) -> None:
+    root = shutil.copytree(cloth, tmp_path / "data")
+    words = plant(root)
+    findings = inspect_records(read_records(root))
+    kind = ARRANGEMENTS[plant]
+    assert kind in {finding.kind for finding in findings}
+    assert any(words in finding.message for finding in findings if finding.kind == kind)
+    assert {finding.kind for finding in findings} & NEW_KINDS <= {kind}
+
+
+def inspect_records(records: Records) -> list[Finding]:
+    return [finding for each in checks.CHECKS for finding in each(records)]
+
+
+def test_a_folder_that_cannot_be_read_and_is_not_needed_is_found(
+    cloth: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(cloth, tmp_path / "data")
+    (root / "private").mkdir()
+    with unreadable(root / "private"):
+        findings = inspect_records(read_records(root))
+        with pytest.warns(LeftOutWarning, match="private: cannot be listed"):
+            load(root)
+    assert found(findings) == {("unreadable_folder", "")}
+
+
+def test_copies_of_published_data_are_found(tmp_path: Path) -> None:
+    kolektor_sdd2(tmp_path)
+    for name in ("10000", "10000_GT"):
+        shutil.copy(tmp_path / f"train/{name}.png", tmp_path / f"train/{name} (copy).png")
+    findings = inspect_records(read_records(tmp_path))
+    assert {("stray_copy", f"train/{name} (copy).png") for name in ("10000", "10000_GT")} <= found(
+        findings
+    )
+    assert {f.severity for f in findings if f.kind == "stray_copy"} == {"note"}
+
+
+def test_folders_without_known_names_are_answered_with_options(
+    cloth: Path, tmp_path: Path, fails: Fails
+) -> None:
+    shutil.copytree(cloth / "train/good", tmp_path / "gut")
+    shutil.copytree(cloth / "test/blob", tmp_path / "schlecht")
+    shutil.copytree(cloth / "ground_truth/blob", tmp_path / "flecken")
+    assert "--normal DIR" in fails(check.main, [tmp_path, "--out", tmp_path / "out"])
+    reading = ReadingSettings(normal="gut", anomalous="schlecht", masks="flecken")
+    records = read_records(tmp_path, reading=reading)
+    assert inspect_records(records) == []
+    assert (len(records.readable("train")), len(records.readable("test"))) == (32, 11)
+
+
+def test_unused_files_are_among_the_facts(cloth: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(cloth, tmp_path / "data")
+    (root / "readme.txt").write_text("x")
+    inspection = Inspection(root, read_records(root), (), {})
+    assert facts(inspection)["not used"] == "1 .txt files"
+    assert inspection.to_json()["not_used"] == "not used: 1 .txt files"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mvtec_bottle", "magnetic_tile", "screw", "elpv_mono"])
+def test_real_data_have_no_fault_of_the_arrangement(
+    real_data: Callable[[str], Path], name: str
+) -> None:
+    findings = inspect_records(read_records(real_data(name)))
+    assert not {finding.kind for finding in findings} & NEW_KINDS
+
+
+@pytest.mark.slow
+def test_real_normal_images_under_another_name_are_found(
+    real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root = shutil.copytree(real_data("mvtec_bottle"), tmp_path / "bottle")
+    (root / "test/gut").mkdir()
+    for file in sorted((root / "test/good").iterdir())[::2]:
+        shutil.move(file, root / "test/gut")
+    shutil.rmtree(root / "ground_truth/broken_small")  # defects without masks are told apart
+    findings = inspect_records(read_records(root))
+    messages = [finding.message for finding in findings if finding.kind == "class_like_normal"]
+    assert len(messages) == 1
+    assert "--normal-class gut" in messages[0]
 
 
 @pytest.mark.slow

@@ -98,6 +98,11 @@ def test_a_folder_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) 
         pytest.raises(InputError, match=r"closed: cannot be listed \(Permission denied\)"),
     ):
         find_below(tmp_path)
+    errors: list[InputError] = []
+    with unreadable(tmp_path / "closed"):
+        found = find_below(tmp_path, report=errors.append)
+    assert [path.name for path in found.images] == ["1.png"]
+    assert [str(tmp_path / "closed") in str(error) for error in errors] == [True]
 
 
 def test_a_missing_folder_has_nothing(tmp_path: Path) -> None:

@@ -8,11 +8,22 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from i3ad_jax.check.findings import Finding
+from i3ad_jax.check.likeness import thumbnail_scores
 from i3ad_jax.check.records import Mask, Record, Records
 from i3ad_jax.check.repeats import same_images, similar_images
+from i3ad_jax.data.samples import unused_range
+from i3ad_jax.data.search import ignored_files
+from i3ad_jax.scoring.like_normal import classes_like_normal
 
 Check = Callable[[Records], Iterator[Finding]]
 
+OTHER_IMAGES = (
+    *(".avif", ".cr2", ".dcm", ".dng", ".exr", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".nef"),
+    *(".npy", ".pgm", ".ppm", ".raw"),
+)
+"""Suffixes of image files that are not read."""
+MASK_WORDS = ("annot", "groundtruth", "ground_truth", "label", "mask", "truth")
+"""Parts of names of folders that may hold masks."""
 PROPORTIONS_DIFFER = 1.25  # times the median ratio of width to height: more than a trimmed border
 
 
@@ -35,9 +46,85 @@ def too_few_images(records: Records) -> Iterator[Finding]:
 
 
 def mismatched_files(records: Records) -> Iterator[Finding]:
-    """Images that are of no class, and masks that are not the only one of one image."""
+    """Images that are of no class, masks that are not the only one of one image, and copies."""
     for kind, file, problem in records.mismatches:
-        yield Finding("error", kind, (file.as_posix(),), f"{file.as_posix()}: {problem}")
+        severity = "note" if kind == "stray_copy" else "error"
+        yield Finding(severity, kind, (file.as_posix(),), f"{file.as_posix()}: {problem}")
+
+
+def unused_files(records: Records) -> Iterator[Finding]:
+    """Images that a user would expect to be used."""
+    left_out = records.left_out
+    if (problem := left_out.problem()) is not None:
+        yield Finding("warning", "left_out_images", (), problem)
+    for problem in left_out.unreadable:
+        yield Finding("warning", "unreadable_folder", (), problem)
+    for suffix in OTHER_IMAGES:
+        if count := left_out.ignored[ignored_files(suffix)]:
+            message = f"{count} {suffix} files are not read; convert them to PNG"
+            yield Finding("warning", "other_image_types", (), message)
+    masked = any(record.masks for record in records.images if not record.normal)
+    for folder, count in sorted(left_out.elsewhere.items()):
+        if not masked and any(word in folder.casefold() for word in MASK_WORDS):
+            message = (
+                f"{count} images in {folder} are not used; if they are masks, rename the folder to"
+                " ground_truth, with a folder for each class"
+            )
+            yield Finding("warning", "unused_masks", (), message)
+
+
+def unused_depth(records: Records) -> Iterator[Finding]:
+    """16-bit images that use so little of their range that they are nearly black."""
+    images = records.readable()
+    if (problem := unused_range([pixels.peak for _, pixels in images])) is not None:
+        yield Finding("warning", "unused_range", (), problem)
+
+
+def doubtful_masks(records: Records) -> Iterator[Finding]:
+    """Masks whose values may not mean what they are read as."""
+    masks = [
+        (record, mask)
+        for record in records.images
+        if not record.normal
+        for mask in record.masks
+        if mask.size is not None
+    ]
+    drawn = [mask for _, mask in masks if 0 < mask.marked < 1]
+    large = sum(mask.marked > 0.5 for mask in drawn)
+    around = sum(mask.border > 0.95 and mask.marked < mask.border for mask in drawn)
+    if drawn and (2 * large > len(drawn) or around >= 0.9 * len(drawn)):
+        found = (
+            f"more than half of the image in {large}"
+            if 2 * large > len(drawn)
+            else f"the border of the image in {around}"
+        )
+        message = (
+            f"masks mark {found} of {len(drawn)} cases; if defects are dark in them, give"
+            " --mask-values inverted"
+        )
+        yield Finding("warning", "inverted_masks", (), message)
+    if lossy := tuple(mask.path for _, mask in masks if mask.lossy):
+        message = (
+            f"{len(lossy)} masks have lossy compression, which blurs their borders, and are cut at"
+            f" the middle of their range, the first is {lossy[0]}; PNG keeps numbers"
+        )
+        yield Finding("note", "lossy_masks", lossy, message)
+
+
+def normal_class_of_another_name(records: Records) -> Iterator[Finding]:
+    """Find classes without masks, while others have them, that look like the normal images."""
+    defective = [record for record in records.images if not record.normal]
+    masked = {record.defect for record in defective if record.masks}
+    without = {record.defect for record in defective} - masked
+    if not masked or not without:
+        return
+    for defect in classes_like_normal(*thumbnail_scores(records), among=without):
+        files = tuple(record.path for record in defective if record.defect == defect)
+        message = (
+            f"class {defect} ({len(files)} images) has no masks, other classes have, and looks like"
+            f" the normal images; if it is normal, give --normal-class {defect}"
+        )
+        yield Finding("warning", "class_like_normal", files, message)
 
 
 def unfit_masks(records: Records) -> Iterator[Finding]:
@@ -144,8 +231,12 @@ CHECKS: Sequence[Check] = (
     unreadable_images,
     too_few_images,
     mismatched_files,
+    unused_files,
+    unused_depth,
     unfit_masks,
     missing_masks,
+    doubtful_masks,
+    normal_class_of_another_name,
     repeated_images,
     nearly_repeated_images,
     mixed_colour,

@@ -80,6 +80,7 @@ class Inspection:
             "data": str(self.root),
             "counts": self.counts(),
             "figures": self.figures(),
+            "not_used": self.records.left_out.describe(),
             "findings": [finding.to_json() for finding in self.findings],
             "presets": {
                 name: {

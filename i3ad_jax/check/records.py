@@ -136,8 +136,7 @@ def read_records(
         progress: show a progress bar.
 
     Raises:
-        InputError: the layout is not found, there are no training images, or a folder cannot be
-            read.
+        InputError: the layout is not found, there are no images, or a folder cannot be read.
     """
     mismatches: list[Mismatch] = []
     listing = list_samples(root, reading, report=mismatches.append)

@@ -38,6 +38,8 @@ def facts(inspection: Inspection) -> dict[str, str]:
                 f"mean intensity {figures['mean_intensity']:.2f} of 1; standard deviation of its"
                 f" logarithm over normal images {spread:.3f}"
             )
+    if (note := inspection.records.left_out.describe()) is not None:
+        found["not used"] = note.removeprefix("not used: ")
     return found | _choices(inspection)
 
 

@@ -26,11 +26,13 @@ class LeftOut(NamedTuple):
         deeper: number of images by folder below one whose images are used.
         elsewhere: the same by any other folder.
         ignored: numbers of other files, as of `search.Found`.
+        unreadable: why folders could not be read, whose images are not used.
     """
 
     deeper: Counter[str]
     elsewhere: Counter[str]
     ignored: Counter[str]
+    unreadable: tuple[str, ...]
 
     def problem(self) -> str | None:
         """Return what is wrong with images that a user would expect to be used, if any."""
@@ -47,6 +49,7 @@ class LeftOut(NamedTuple):
         images = self.deeper + self.elsewhere
         parts = [f"{count} images in {folder}" for folder, count in sorted(images.items())]
         parts += [describe(self.ignored)] if self.ignored else []
+        parts += self.unreadable
         return f"not used: {', '.join(parts)}" if parts else None
 
 
@@ -79,12 +82,14 @@ def read_folder(
             one is meant; or a normal image has a mask that marks a defect.
 
     Warns:
-        LeftOutWarning: images are deeper than the layout has them.
+        LeftOutWarning: images are deeper than the layout has them, or a folder that the layout does
+            not need cannot be read.
     """
     listing = list_samples(root, reading)
     left_out = find_left_out(root, listing)
-    if (problem := left_out.problem()) is not None:
-        warnings.warn(f"{root}: {problem}", LeftOutWarning, stacklevel=2)
+    problem = left_out.problem()
+    for warning in (*([f"{root}: {problem}"] if problem else []), *left_out.unreadable):
+        warnings.warn(warning, LeftOutWarning, stacklevel=2)
     train, test = (
         partial(
             read_split,
@@ -145,17 +150,16 @@ def find_left_out(root: Path, listing: Listing) -> LeftOut:
         root: a folder; or the file of a manifest, which says by itself what is used.
         listing: its samples.
 
-    Raises:
-        InputError: a folder cannot be listed.
     """
     if not root.is_dir():
-        return LeftOut(Counter(), Counter(), Counter())
+        return LeftOut(Counter(), Counter(), Counter(), ())
     samples = [sample for samples in listing for sample in samples]
     images = {os.path.realpath(x.image) for x in samples if isinstance(x.image, Path)}
     masks = {os.path.realpath(m) for x in samples for m in x.masks if isinstance(m, Path)}
     with_images = {os.path.dirname(path) for path in images}  # noqa: PTH120 (as realpath)
     deeper, elsewhere = Counter[str](), Counter[str]()
-    found = find_below(root)
+    errors: list[InputError] = []
+    found = find_below(root, report=errors.append)
     for path in found.images:
         real = os.path.realpath(path)
         if real in images or real in masks:
@@ -164,4 +168,4 @@ def find_left_out(root: Path, listing: Listing) -> LeftOut:
         (deeper if above & with_images else elsewhere)[
             path.parent.relative_to(root).as_posix()
         ] += 1
-    return LeftOut(deeper, elsewhere, found.ignored)
+    return LeftOut(deeper, elsewhere, found.ignored, tuple(map(str, errors)))

@@ -7,8 +7,9 @@ each once. A folder that cannot be read is an error.
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from i3ad_jax.data.decoder import SUFFIXES
 from i3ad_jax.data.files import check_name
@@ -47,6 +48,11 @@ def is_image(path: PurePath) -> bool:
     return path.suffix.lower() in SUFFIXES and not is_ignored(path.name)
 
 
+def ignored_files(suffix: str) -> str:
+    """Return the reason for which files of a suffix are ignored, as `Found` counts it."""
+    return f"{suffix or 'other'} files"
+
+
 def list_folder(folder: Path) -> Found:
     """List the image files and the folders directly in a folder, by name.
 
@@ -67,7 +73,7 @@ def list_folder(folder: Path) -> Found:
                 elif path.suffix.lower() in SUFFIXES:
                     images.append(path)
                 else:
-                    ignored[f"{path.suffix.lower() or 'other'} files"] += 1
+                    ignored[ignored_files(path.suffix.lower())] += 1
     except FileNotFoundError:
         return Found([], [], Counter())
     except OSError as error:
@@ -80,11 +86,20 @@ def list_folder(folder: Path) -> Found:
     return Found(images, folders, ignored)
 
 
-def find_below(folder: Path) -> Found:
+def _raise(error: InputError) -> NoReturn:
+    raise error
+
+
+def find_below(folder: Path, *, report: Callable[[InputError], None] = _raise) -> Found:
     """Find the image files anywhere below a folder that exists, in the order of their paths.
 
+    Args:
+        folder: that exists.
+        report: is given the error of each folder that cannot be listed or has a name that is not
+            UTF-8, which is left out if it returns.
+
     Raises:
-        InputError: a folder cannot be listed, or a name is not UTF-8.
+        InputError: such an error, by default.
     """
     images, ignored, seen, links = [], Counter[str](), set[str](), [folder]
 
@@ -94,7 +109,11 @@ def find_below(folder: Path) -> Found:
             ignored["links to folders that are read already"] += 1
             return
         seen.add(real)
-        found = list_folder(place)
+        try:
+            found = list_folder(place)
+        except InputError as error:
+            report(error)
+            return
         images.extend(found.images)
         ignored.update(found.ignored)
         for each in found.folders:

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from i3ad_jax.config import Config
-from i3ad_jax.data.dataset import Dataset, Split
+from i3ad_jax.data.dataset import NORMAL, Dataset, Split
 from i3ad_jax.data.load import DataSettings
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.detector import Detector
-from i3ad_jax.errors import ChangedFilesWarning, InputError
+from i3ad_jax.errors import ChangedFilesWarning, DoubtfulLabelWarning, InputError
 from i3ad_jax.evaluation import Evaluation
 from i3ad_jax.report.cases import Case, picture
 from i3ad_jax.report.run_report import Shown, make_cases, origin_of, write_report
@@ -33,6 +33,7 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.run_results import RunResults
 from i3ad_jax.runs.weights import load_weights
 from i3ad_jax.runtime.disk import make_folder, remove
+from i3ad_jax.scoring.like_normal import classes_like_normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,8 @@ def evaluate_run(
         check_results_folder(out, run)
     plan = run.read_plan()
     tested = data.load(size=plan.preprocessing.size, memory=memory, progress=True)
+    for note in tested.notes:
+        print(note)
     detector = load_as(run, config, train=tested.train if same_data else None, memory=memory)
     tested = evaluate(detector, tested, memory=memory, progress=True)
     with out.lock():
@@ -150,6 +153,9 @@ def evaluate(
 
     Raises:
         InputError: there is no test image.
+
+    Warns:
+        DoubtfulLabelWarning: a class without masks scores like the normal images.
     """
     test, config = data.test, detector.config
     if not len(test):
@@ -164,6 +170,7 @@ def evaluate(
     calibration, rule = detector.calibration, detector.rule
     thresholds = detector.thresholds
     measured = Evaluation.of(data.name, test, maps, scores, rule=rule, thresholds=thresholds)
+    _warn_of_labels(test, scores[rule.score])
     results = {
         "method": config.method,
         "data": data.name,
@@ -189,6 +196,20 @@ def evaluate(
     found = _as_run_results(detector, test, scores, results)
     cases = make_cases(found, test, maps[rule.score], detector)
     return TestedRun(detector, test, maps, scores, results, cases)
+
+
+def _warn_of_labels(test: Split, scores: Float[np.ndarray, " n"]) -> None:
+    """Warn of classes without any mask whose selected scores are those of the normal images."""
+    masked = {test.defects[i] for i in np.flatnonzero(test.annotated)}
+    for name in classes_like_normal(
+        scores, test.defects, among={*test.defects} - masked - {NORMAL}
+    ):
+        warnings.warn(
+            f"class {name} has no masks and scores like the normal images; if it is normal, give"
+            f" --normal-class {name}",
+            DoubtfulLabelWarning,
+            stacklevel=3,
+        )
 
 
 def write_evaluation(
