@@ -126,3 +126,13 @@ def test_visa_after_its_conversion_is_a_plain_folder_of_classes(tmp_path: Path) 
     data = load(tmp_path)
     assert find_layout(tmp_path) is LAYOUTS["mvtec"]
     assert data.test.masks[0].any()
+
+
+def test_a_folder_named_masks_without_the_classes_is_not_read(tmp_path: Path) -> None:
+    """It may serve anything else, and was ignored before other names were read."""
+    tree = mvtec(tmp_path)
+    shutil.rmtree(tmp_path / "ground_truth")
+    write_mask(tmp_path / "masks/more/9.png", box(1))
+    data = load(tmp_path)
+    assert list(data.test.paths) == sorted(tree.test)
+    assert data.test.annotated.sum() == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from i3ad_jax import Detector
 from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.data.layouts import LAYOUTS, find_layout
 from i3ad_jax.data.load import DataSettings
@@ -13,7 +14,7 @@ from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.train import __main__ as train
-from tests.conftest import Fails, FlagsOf
+from tests.conftest import Fails, FlagsOf, tiny_settings
 from tests.support.layout_trees import HEIGHT, WIDTH, box, folders, write_image, write_mask
 from tests.support.loading import assert_refused, load
 
@@ -196,3 +197,18 @@ def test_a_missing_folder_is_one_line(fails: Fails, tmp_path: Path) -> None:
     assert "--normal x: no such folder" in fails(
         train.main, ["--data", tmp_path, "--normal", "x", "--run", tmp_path / "run"]
     )
+
+
+def test_python_takes_the_same_folders_and_logs_what_is_not_used(
+    tmp_path: Path, tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(tiny_folder / "train/good", tmp_path / "gut")
+    shutil.copytree(tiny_folder / "test/spot", tmp_path / "schlecht")
+    (tmp_path / "notes.txt").write_text("x")
+    with caplog.at_level("INFO", "i3ad_jax"):
+        detector = Detector.fit(
+            tmp_path, method="pca", normal="gut", anomalous="schlecht", **tiny_settings("pca")
+        )
+    assert "not used: 1 .txt files" in [record.getMessage() for record in caplog.records]
+    assert len(detector.files.trained) + len(detector.files.held_out) == 7
+    assert sorted(detector.evaluate(tmp_path).defects) == ["good", *["schlecht"] * 3]

@@ -48,3 +48,10 @@ def test_a_split_without_a_column_is_refused(tmp_path: Path) -> None:
     table = tree.base / "split_csv/1cls.csv"
     write_csv(table, [("object", "split", "label", "image")])
     assert_refused(tree.source, f"{table}: no column 'mask'")
+
+
+def test_the_table_of_kinds_of_defects_is_ignored(tmp_path: Path) -> None:
+    tree = visa(tmp_path)
+    expected = load(tree.source).digest
+    (tree.source / "image_anno.csv").write_text("image,label,mask\n")
+    assert load(tree.source).digest == expected

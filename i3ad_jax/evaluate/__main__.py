@@ -105,12 +105,12 @@ def _settings(
 
 def _data(flags: Flags[Settings], stored: Config[Any, Any]) -> DataSettings:
     """Return the settings of the test data, by default those of the run."""
-    own = stored.data
-    if flags.data is None and flags.reading.folders() != own.reading.folders():
-        own = replace(own, data=DataSettings().data)  # they are relative to the working directory
-    else:
-        own = replace(own, data=_source(flags.data, stored))
-    return replace(own, reading=flags.reading).absolute()
+    own = replace(stored.data, reading=flags.reading)
+    if flags.data is not None:
+        return replace(own, data=_source(flags.data, stored)).absolute()
+    if own.reading.folders() == stored.data.reading.folders():
+        return own
+    return replace(own, data=DataSettings().data).absolute()  # from the working directory
 
 
 def _source(data: str | None, stored: Config[Any, Any]) -> str:

@@ -107,6 +107,16 @@ class ClassFolders(Layout):
             self._list_test(root, report),
         )
 
+    def masks_folder(self, root: Path) -> Path:
+        """Return the folder of masks: one of another name must have a folder of a test class."""
+        folder = locate(root, self.ground_truth)
+        classes, own = (
+            {each.name.casefold() for each in list_folder(place).folders}
+            for place in (locate(root, self.test), folder)
+        )
+        has_name = folder.name.casefold() == self.ground_truth.rpartition("/")[2]
+        return folder if has_name or classes & own else root / self.ground_truth
+
     def _train_folders(self, root: Path, path: str) -> list[Path]:
         """Return the folders of normal images: that of this path, or else all of other names."""
         above, _, name = path.rpartition("/")
@@ -122,7 +132,7 @@ class ClassFolders(Layout):
         return defect_class(folder.name, normal=self.normal_names)
 
     def _list_test(self, root: Path, report: Report) -> list[Sample]:
-        test, ground_truth = locate(root, self.test), locate(root, self.ground_truth)
+        test, ground_truth = locate(root, self.test), self.masks_folder(root)
         loose, classes, _ = list_folder(test)
         for image in loose:
             place = (test / self.normal).relative_to(root)
@@ -157,7 +167,7 @@ class ClassFolders(Layout):
         by_stem = defaultdict(list)
         for image in images:
             by_stem[image.parent.name.casefold(), image.stem].append(image)
-        loose, classes, _ = list_folder(locate(root, self.ground_truth))
+        loose, classes, _ = list_folder(self.masks_folder(root))
         masks = loose + [file for folder in classes for file in list_folder(folder).images]
 
         def owners(mask: Path) -> list[Path]:

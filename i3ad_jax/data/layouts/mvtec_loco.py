@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from i3ad_jax.data.dataset import NORMAL
 from i3ad_jax.data.layouts.class_folders import ClassFolders
-from i3ad_jax.data.layouts.layout import Mismatch, Report, locate
+from i3ad_jax.data.layouts.layout import Mismatch, Report
 from i3ad_jax.data.masks import MaskValues
 from i3ad_jax.data.search import list_folder
 
@@ -39,7 +39,7 @@ class MvtecLoco(ClassFolders):
                 problem = f"{other.name} would have the same masks; rename one of them"
                 report(Mismatch("ambiguous_mask", image, problem))
         masks: dict[Path, tuple[Path, ...]] = {}
-        for folder in list_folder(locate(root, self.ground_truth)).folders:
+        for folder in list_folder(self.masks_folder(root)).folders:
             loose, own, _ = list_folder(folder)
             for mask in loose:
                 problem = (
