@@ -146,7 +146,8 @@ def test_test_images_alone_can_be_read(tmp_path: Path, name: str) -> None:
     ("files", "words"),
     [
         ((), ["has no images and no folders"]),
-        (("images/a.png",), ["no known layout, such as train/good", "--normal DIR"]),
+        (("deep/er/a.png",), ["no known layout; found neither train/good", "--normal DIR"]),
+        (("gut/a.png", "x/b.png"), ["no known layout; has images in gut, x: ", "--normal DIR"]),
         (("train/a.png",), ["nearest: mvtec, but train/good has no images", "--normal DIR"]),
         (("Training/bad/a.png",), ["nearest: mvtec, but Training/good has no images"]),
         (("good/a.png", "scratch/b.png"), ["nearest: folders", "beside good", "--anomalous DIR"]),

@@ -37,6 +37,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 AUTO = "auto"  # the layout that the folder has
+_SHOWN = 4  # folders in a message
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".xz", ".bz2", ".zst", ".7z", ".rar")
 
 
@@ -119,7 +120,7 @@ def _problem(root: Path, layouts: dict[str, Layout]) -> str:
     for name, layout in layouts.items():
         if (lacking := layout.lacks(root)) is not None:
             return f"no known layout; nearest: {name}, but {lacking}"
-    return (
-        "no known layout, such as train/good, good and bad, or images alone; name the folder of"
-        " normal images with --normal DIR"
-    )
+    with_images = [folder.name for folder in folders if list_folder(folder).images]
+    where = ", ".join(with_images[:_SHOWN]) + (", ..." if with_images[_SHOWN:] else "")
+    has = f"has images in {where}" if with_images else "found neither train/good nor good and bad"
+    return f"no known layout; {has}: name the folder of normal images with --normal DIR"
