@@ -352,8 +352,8 @@ def test_unused_files_are_among_the_facts(cloth: Path, tmp_path: Path) -> None:
     root = shutil.copytree(cloth, tmp_path / "data")
     (root / "readme.txt").write_text("x")
     inspection = Inspection(root, read_records(root), (), {})
-    assert facts(inspection)["not used"] == "1 .txt files"
-    assert inspection.to_json()["not_used"] == "not used: 1 .txt files"
+    assert facts(inspection)["not used"] == "1 .txt file"
+    assert inspection.to_json()["not_used"] == "not used: 1 .txt file"
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_test_images_alone_are_evaluated(
     )
     assert results["data_digest"] == own["data_digest"]
     assert results["scores"] == own["scores"]
-    assert "not used: 1 .txt files" in capsys.readouterr().out
+    assert "not used: 1 .txt file" in capsys.readouterr().out
     detector = Detector.load(pca_run)
     assert detector.evaluate(data).metrics == detector.evaluate(tiny_folder).metrics
 

@@ -81,7 +81,7 @@ def test_faint_marks_make_an_image_defective(tmp_path: Path) -> None:
             {"train/10000 (copy).png": "10000.png", "train/10000_GT (copy).png": "10000_GT.png"},
             "not used: 4 images in train",
         ),
-        ({"test/20001 - Copy.png": "20001.png"}, "not used: 1 images in test, 2 images in train"),
+        ({"test/20001 - Copy.png": "20001.png"}, "not used: 1 image in test, 2 images in train"),
     ],
 )
 def test_copies_beside_their_originals_are_left_out(

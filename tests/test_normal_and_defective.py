@@ -211,6 +211,6 @@ def test_python_takes_the_same_folders_and_logs_what_is_not_used(
         detector = Detector.fit(
             tmp_path, method="pca", normal="gut", anomalous="schlecht", **tiny_settings("pca")
         )
-    assert "not used: 1 .txt files" in [record.getMessage() for record in caplog.records]
+    assert "not used: 1 .txt file" in [record.getMessage() for record in caplog.records]
     assert len(detector.files.trained) + len(detector.files.held_out) == 7
     assert sorted(detector.evaluate(tmp_path).defects) == ["good", *["schlecht"] * 3]

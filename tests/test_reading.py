@@ -74,10 +74,10 @@ def test_images_deeper_than_the_layout_has_them_are_named(tmp_path: Path) -> Non
     images(tmp_path / "train/good/day1", 3)
     images(tmp_path / "train/bad", 1)
     (tmp_path / "readme.txt").write_text("x")
-    with pytest.warns(LeftOutWarning, match=r"3 images are left out.*train/good/day1 \(3\)"):
+    with pytest.warns(LeftOutWarning, match=r"3 images left out.*train/good/day1 \(3\)"):
         data = settings(tmp_path).load(size=SIZE)
     assert data.notes == (
-        "not used: 1 images in train/bad, 3 images in train/good/day1, 1 .txt files",
+        "not used: 1 image in train/bad, 3 images in train/good/day1, 1 .txt file",
     )
     assert len(data.train) == 2
 

@@ -54,7 +54,7 @@ def test_what_systems_leave_behind_is_ignored_and_counted(tmp_path: Path) -> Non
     assert below(tmp_path) == ["a/1.png"]
     found = find_below(tmp_path)
     assert found.ignored == {"hidden or system files": 4, ".txt files": 1}
-    assert describe(found.ignored) == "1 .txt files, 4 hidden or system files"
+    assert describe(found.ignored) == "1 .txt file, 4 hidden or system files"
     assert [path.name for path in list_folder(tmp_path).folders] == ["a"]
 
 

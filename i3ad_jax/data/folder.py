@@ -15,7 +15,7 @@ from i3ad_jax.data.labels import defect_class
 from i3ad_jax.data.layouts.layout import Listing, Report, refuse
 from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.data.samples import Sample, read_split
-from i3ad_jax.data.search import describe, find_below
+from i3ad_jax.data.search import counted, describe, find_below
 from i3ad_jax.errors import InputError, LeftOutWarning
 
 
@@ -40,14 +40,14 @@ class LeftOut(NamedTuple):
             return None
         folders = ", ".join(f"{folder} ({count})" for folder, count in sorted(self.deeper.items()))
         return (
-            f"{self.deeper.total()} images are left out, since they are deeper than the layout"
-            f" has them: {folders}; move them up"
+            f"{counted(self.deeper.total(), 'images')} left out, deeper than the layout has them:"
+            f" {folders}; move them up"
         )
 
     def describe(self) -> str | None:
         """Return all of it for people, in one line; None if there is nothing."""
         images = self.deeper + self.elsewhere
-        parts = [f"{count} images in {folder}" for folder, count in sorted(images.items())]
+        parts = [counted(count, f"images in {folder}") for folder, count in sorted(images.items())]
         parts += [describe(self.ignored)] if self.ignored else []
         parts += self.unreadable
         return f"not used: {', '.join(parts)}" if parts else None

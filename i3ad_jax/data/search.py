@@ -6,6 +6,7 @@ each once. A folder that cannot be read is an error.
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -136,5 +137,10 @@ def _has_results(folder: Path) -> bool:
 
 
 def describe(ignored: Counter[str]) -> str:
-    """Return what was ignored, for people: "3 .txt files, 2 hidden or system files"."""
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(ignored.items()))
+    """Return what was ignored, for people: "3 .txt files, 1 hidden or system file"."""
+    return ", ".join(counted(count, reason) for reason, count in sorted(ignored.items()))
+
+
+def counted(count: int, things: str) -> str:
+    """Return a number of things whose first word in the plural ends in s: "1 file", "2 files"."""
+    return f"{count} {things}" if count != 1 else "1 " + re.sub(r"s\b", "", things, count=1)
