@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -117,7 +116,6 @@ class Detector(Inference):
         """
         config = default_config(method, preset=preset).with_settings(settings)
         choose_devices(config.batch_sizes(), devices)  # before images are read
-        notes: dict[str, None] = {}  # once each, in their order
         if isinstance(images, str | Path):
             data = replace(config.data, data=absolute_source(str(images))).absolute()
             given = None
@@ -130,7 +128,8 @@ class Detector(Inference):
             if given is not None:
                 return data.split_of(given, size=size)
             dataset = data.load(size=size, progress=progress)
-            notes.update(dict.fromkeys(dataset.notes))
+            for note in dataset.notes:
+                LOG.info(note)
             return dataset.train
 
         with ExitStack() as stack:
@@ -144,7 +143,7 @@ class Detector(Inference):
                 resolved = _begin_or_continue(config, run, read, resume=resume, stack=stack)
                 steps = recorded_steps(resolved, run, devices=devices, progress=progress)
             plan, held_out = resolved.plan, resolved.held_out.images[:]
-            for line in (*plan.describe(), *notes):
+            for line in plan.describe():
                 LOG.info(line)
             last = _follow(plan, steps, held_out, callbacks)
             detector = cls.calibrated(
@@ -343,22 +342,6 @@ class Detector(Inference):
         size = plan.preprocessing.size
         calibration = read_calibration(run, method=plan.method, size=size, step=step, state=state)
         return cls(plan, state, calibration, run.read_verdict())
-
-    def __repr__(self) -> str:
-        side, (height, width) = self.preprocessing.side, self.preprocessing.size
-        seen = "whole images" if (side, side) == (height, width) else f"tiles of {side} x {side}"
-        return (
-            f"Detector({self.config.method}, {seen} of {height} x {width},"
-            f" {len(self.files.trained)} trained, {len(self.files.held_out)} calibrated,"
-            f" {self.rule.score} > {self.rule.threshold:.4g})"
-        )
-
-    def _repr_html_(self) -> str:
-        lines = [*self.plan.describe(), self.rule.describe()]
-        if self.calibration.problem:
-            lines.append(self.calibration.problem)
-        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-        return f"<p>Detector: {escape(self.config.method)}</p><ul>{items}</ul>"
 
 
 def _begin_or_continue(

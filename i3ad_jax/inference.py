@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -219,3 +220,19 @@ class Inference:
     def _resized(self, images: ImagesLike) -> UInt8[np.ndarray, "n h w 3"]:
         """Images as `score` takes them, in the working size."""
         return self.config.data.split_of(images, size=self.preprocessing.size).images[:]
+
+    def __repr__(self) -> str:
+        side, (height, width) = self.preprocessing.side, self.preprocessing.size
+        seen = "whole images" if (side, side) == (height, width) else f"tiles of {side} x {side}"
+        return (
+            f"{type(self).__name__}({self.config.method}, {seen} of {height} x {width},"
+            f" {len(self.files.trained)} trained, {len(self.files.held_out)} calibrated,"
+            f" {self.rule.score} > {self.rule.threshold:.4g})"
+        )
+
+    def _repr_html_(self) -> str:
+        lines = [*self.plan.describe(), self.rule.describe()]
+        if self.calibration.problem:
+            lines.append(self.calibration.problem)
+        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        return f"<p>{type(self).__name__}: {escape(self.config.method)}</p><ul>{items}</ul>"

@@ -192,8 +192,9 @@ def test_without_standardising_and_pooling_it_is_the_plain_score(
 def test_resume_and_evaluate_calibrate_a_run_stopped_before_calibration(
     pca_run: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    command = [str(tiny_folder / "test"), "--out", str(tmp_path / "found"), "--save", "maps"]
     for number, again in enumerate((["--resume", "--run"], [])):
+        out = tmp_path / f"found{number}"
+        command = [str(tiny_folder / "test"), "--out", str(out), "--save", "maps"]
         run = shutil.copytree(pca_run, tmp_path / f"run{number}")
         shutil.rmtree(run / "statistics")
         (run / "calibration.json").unlink()
@@ -203,7 +204,7 @@ def test_resume_and_evaluate_calibrate_a_run_stopped_before_calibration(
         for file in ("scores.csv", "calibration.json", "statistics/ssim_calibrated.npy"):
             assert (run / file).read_bytes() == (pca_run / file).read_bytes()
         predict.main([str(run), *command, "--score", "ssim_calibrated"])
-        found = columns(tmp_path / "found/predictions.csv")
+        found = columns(out / "predictions.csv")
         own = [float(score) for score in columns(run / "scores.csv")["ssim_calibrated"]]
         assert [float(score) for score in found["ssim_calibrated"]] == pytest.approx(own, rel=1e-5)
         threshold = json.loads((run / "calibration.json").read_text())["thresholds"][
@@ -211,7 +212,7 @@ def test_resume_and_evaluate_calibrate_a_run_stopped_before_calibration(
         ]
         assert found["anomalous"] == [str(int(score > threshold)) for score in own]
         # deviations: 1 - SSIM is never negative
-        assert np.load(tmp_path / "found/maps/0.npy").min() < 0
+        assert np.load(out / found["map"][0]).min() < 0
 
 
 def test_other_settings_do_not_touch_the_run_s_calibration(pca_run: Path, tmp_path: Path) -> None:

@@ -45,15 +45,17 @@ def test_a_run_of_each_format_gives_the_scores_of_its_time(folder: Path, tmp_pat
     assert written.read_plan().choices["view"].value == "whole"
 
 
-def test_a_later_format_is_refused(fails: Fails, pca_run: Path, tmp_path: Path) -> None:
+def test_a_later_format_is_refused(
+    fails: Fails, pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
     run = shutil.copytree(pca_run, tmp_path / "run")
     assert read_json(run / "run.json") == {"format": FORMAT}
     write_json(run / "run.json", {"format": FORMAT + 1})
-    message = fails(predict.main, [run, tmp_path, "--out", tmp_path / "out"])
+    message = fails(predict.main, [run, tiny_folder, "--out", tmp_path / "out"])
     assert (
         f"{run / 'run.json'}: run format {FORMAT + 1}, but this version of i3ad_jax reads"
         in message
     )
     for damaged in (True, 0, -1, "1", None):
         write_json(run / "run.json", {"format": damaged})
-        assert "damaged" in fails(predict.main, [run, tmp_path, "--out", tmp_path / "out"])
+        assert "damaged" in fails(predict.main, [run, tiny_folder, "--out", tmp_path / "out"])

@@ -104,8 +104,10 @@ def test_baseline_from_training_to_verdicts(
     predict.main([str(run), str(images), "--out", str(found), "--save", "maps"])
     with (tmp_path / "found" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", *names, "anomalous", "regions", "error"]
-    maps = np.load(tmp_path / "found" / "maps" / "0.npy")
+    assert list(rows[0]) == [
+        *("path", *names, "anomalous", "unusable", "regions", "map", "picture", "error")
+    ]
+    maps = np.load(tmp_path / "found" / rows[0]["map"])
     assert maps.shape == (40, 48)
 
 

@@ -18,10 +18,13 @@ from jax import export
 from PIL import Image
 from scipy import ndimage
 
+own_choice, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # SHA256SUMS lists all files
 try:
     import i3ad_decoder as decoder  # pyright: ignore[reportMissingImports] (beside this file)
 except ImportError:
     from i3ad_jax.data import decoder
+finally:
+    sys.dont_write_bytecode = own_choice
 
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
