@@ -171,12 +171,29 @@ def _open(content: bytes) -> tuple[Image.Image, tuple[str, ...]]:
 def _loaded(opened: Image.Image, content: bytes) -> Decoded:
     """Return the pixels of a file that Pillow decodes rightly."""
     raw_modes = [_raw_mode(tile) for tile in getattr(opened, "tile", ())]
+    if raw_modes == ["LA;16B"]:
+        return _deep_grey_with_alpha(opened)
     opened.load()
     found = _by_mode(ImageOps.exif_transpose(opened))
     if raw_modes and all(mode.startswith(("RGB;16", "RGBA;16", "RGBX;16")) for mode in raw_modes):
         deep = np.asarray(found.image).astype(np.uint16) << 8 | _low_bytes(content)
         return Decoded(None, deep, FULL_DEPTH)
     return found
+
+
+def _deep_grey_with_alpha(opened: Any) -> Decoded:
+    """Return a 16-bit PNG of grey and alpha, of which Pillow keeps the high bytes.
+
+    It is told that each byte is a channel.
+    """
+    ((codec, extents, offset, _),) = opened.tile
+    tile = codec, extents, offset, "RGBA"
+    own = type(opened.tile[0])
+    opened.tile = [own(*tile) if hasattr(own, "_fields") else tile]  # Pillow before 11
+    opened._mode = "RGBA"
+    opened.load()
+    high_and_low = np.asarray(ImageOps.exif_transpose(opened)).astype(np.uint16)
+    return Decoded(None, high_and_low[..., ::2] << 8 | high_and_low[..., 1::2], FULL_DEPTH)
 
 
 def _low_bytes(content: bytes) -> np.ndarray:
@@ -291,7 +308,9 @@ class _Tiff:
         """Return those of a file; None if it is no TIFF."""
         if content[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return None
-        big = b"+" in content[2:4]
+        if content[:4] == b"MM\0+":  # which Pillow takes for another one
+            raise UndecodableError(f"BigTIFF in big-endian byte order is not read; {_CONVERT}")
+        big = content[2:3] == b"+"
         tags: Any = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if big else 8])
         file = io.BytesIO(content)
         file.seek(tags.next)
