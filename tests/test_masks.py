@@ -9,6 +9,7 @@ from PIL import Image
 
 from i3ad_jax.data.decoder import decode
 from i3ad_jax.data.masks import MaskValues, marked, read_mask
+from i3ad_jax.errors import InputError
 
 DEFECT = np.zeros((24, 32), bool)
 DEFECT[5:12, 8:20] = True
@@ -117,6 +118,32 @@ def test_an_alpha_channel_that_is_the_same_everywhere_does_not_count() -> None:
 def test_an_empty_mask_is_empty(dtype: type, values: MaskValues) -> None:
     assert not read(np.zeros((3, 4), dtype), values).any()
     assert read(np.full((3, 4), np.iinfo(np.uint8).max, np.uint8), values).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "JPEG", "WEBP"])
+@pytest.mark.parametrize(
+    ("background", "defect"),
+    [
+        ((255, 255, 255), (255, 0, 0)),
+        ((255, 0, 0), (255, 255, 255)),
+        ((0, 0, 255), (255, 255, 0)),
+    ],
+)
+def test_colours_of_which_none_is_brighter_are_refused(
+    background: tuple[int, ...], defect: tuple[int, ...], kind: str
+) -> None:
+    large = np.kron(DEFECT, np.ones((4, 4), bool))
+    pixels = np.where(large[..., None], defect, background).astype(np.uint8)
+    with pytest.raises(InputError, match="x: its colours have equal largest channels"):
+        read(pixels, kind=kind)
+
+
+def test_nearly_white_and_bright_colours_on_darker_ones_are_read() -> None:
+    rng = np.random.default_rng(0)
+    white = rng.integers(250, 256, (*DEFECT.shape, 3)).astype(np.uint8)
+    assert read(white, "soft", kind="JPEG").all()
+    pixels = np.where(DEFECT[..., None], (0, 255, 0), (128, 0, 0)).astype(np.uint8)
+    np.testing.assert_array_equal(read(pixels), DEFECT)
 
 
 def test_marked_is_what_read_mask_gives() -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 
 from i3ad_jax.data.decoder import Decoded
 from i3ad_jax.data.images import decode_file
+from i3ad_jax.errors import InputError
 
 MaskValues = Literal["auto", "nonzero", "soft", "inverted"]
 
@@ -28,9 +29,17 @@ def read_mask(
         values: see `marked`.
 
     Raises:
-        InputError: as for `read_image`.
+        InputError: as for `read_image`; or colours differ, but not in the numbers of their pixels,
+            such as red on white.
     """
-    return marked(decode_file(source, name=name), values=values)
+    name = name or str(source)
+    mask = decode_file(source, name=name)
+    if _of_equal_numbers(mask):
+        raise InputError(
+            f"{name}: its colours have equal largest channels, so none can be told to mark the"
+            " defect; convert it to white on black"
+        )
+    return marked(mask, values=values)
 
 
 def marked(mask: Decoded, *, values: MaskValues) -> Bool[np.ndarray, "height width"]:
@@ -61,6 +70,13 @@ def marked(mask: Decoded, *, values: MaskValues) -> Bool[np.ndarray, "height wid
         return numbers > (low + high) // 2
     of_two = bool(((numbers == low) | (numbers == high)).all())
     return numbers == high if of_two else numbers != 0
+
+
+def _of_equal_numbers(mask: Decoded) -> bool:
+    """Return whether colours vary, and the numbers of pixels less than a third as much."""
+    spread, noise = (np.std, _full(mask) / 64) if mask.lossy else (np.ptp, 0)
+    widest = max(float(spread(channel)) for channel in mask.channels[0])
+    return widest > noise and 3 * float(spread(_numbers(mask))) < widest
 
 
 def _numbers(mask: Decoded) -> np.ndarray:
