@@ -69,6 +69,19 @@ def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
     assert find_below(data).ignored == {"links to folders that are read already": 3}
 
 
+def test_a_link_to_itself_is_no_folder(tmp_path: Path) -> None:
+    make(tmp_path, "a.png")
+    (tmp_path / "latest").symlink_to("latest")
+    assert below(tmp_path) == ["a.png"]
+    assert list_folder(tmp_path).ignored == {"other files": 1}
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "#recycle"])
+def test_what_network_storage_leaves_behind_is_ignored(tmp_path: Path, name: str) -> None:
+    make(tmp_path, "a.png", f"{name}/a.png", f"deeper/{name}/a.png")
+    assert below(tmp_path) == ["a.png"]
+
+
 def test_folders_with_results_are_left_out(tmp_path: Path) -> None:
     make(tmp_path, "1.png", "out/2.png", "out/maps/1.png", "out/pictures/x/1.jpg")
     assert below(tmp_path) == ["1.png", "out/2.png", "out/maps/1.png", "out/pictures/x/1.jpg"]

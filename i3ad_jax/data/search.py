@@ -5,6 +5,7 @@ leave behind, and pictures that this package has written are ignored. Linked fol
 each once. A folder that cannot be read is an error.
 """
 
+import errno
 import os
 import re
 from collections import Counter
@@ -21,7 +22,10 @@ RUN, PREDICTION = "run.json", "predictions.json"
 RESULT_FOLDERS = ("maps", "pictures")
 """Folders of a prediction with a file for each image."""
 _LEFT_BEHIND = frozenset(
-    {"__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "@eadir", "#recycle"}
+    {
+        *("__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin"),
+        *("@eadir", "#recycle"),  # of network storage
+    }
 )
 
 
@@ -69,7 +73,7 @@ def list_folder(folder: Path) -> Found:
                 path = folder / entry.name
                 if is_ignored(entry.name):
                     ignored["hidden or system files"] += 1
-                elif entry.is_dir():
+                elif _is_folder(entry):
                     folders.append(path)
                 elif path.suffix.lower() in SUFFIXES:
                     images.append(path)
@@ -85,6 +89,16 @@ def list_folder(folder: Path) -> Found:
     for path in (*images, *folders):
         check_name(path)
     return Found(images, folders, ignored)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 def _raise(error: InputError) -> NoReturn:
