@@ -334,7 +334,9 @@ def test_16_bit_numbers_are_scaled_from_the_bit_depth() -> None:
     [
         (b"", "not a PNG, JPEG, BMP, TIFF or WebP image"),
         (b"GIF89a" + bytes(50), "not a PNG, JPEG, BMP, TIFF or WebP image"),
-        (b"II*\0" + bytes(4), "cannot be read"),
+        (b"II*\0" + bytes(4), r"cannot be read \(TIFF without height and width\); replace"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(22), r"cannot be read \(its first bytes are damaged\)"),
+        (b"\xff\xd8\xff\xe0" + bytes(16), r"cannot be read \(its first bytes are damaged\)"),
     ],
 )
 def test_other_files_are_refused(content: bytes, message: str) -> None:

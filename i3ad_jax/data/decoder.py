@@ -39,8 +39,7 @@ _JPEG_IN_TIFF = {6, 7}
 _LOSSY_IN_TIFF = {*_JPEG_IN_TIFF, 33003, 33005, 34712, 34892, 50001}  # JPEG, JPEG 2000, WebP
 _PREMULTIPLIED = 1  # of extra channels
 _CONVERT = "convert it to 8 or 16 bits, as PNG"
-# Pillow's warnings are caught by changing a state of the whole process.
-_HEADERS = Lock()
+_HEADERS = Lock()  # Pillow's warnings are caught by changing a state of the whole process
 
 
 class UndecodableError(ValueError):
@@ -86,8 +85,7 @@ class Decoded:
                 f" give --bit-depth {peak.bit_length()} or more"
             )
         scaled = ((colours.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
-        grey = scaled.shape[-1] == 1
-        return Image.fromarray(scaled[..., 0] if grey else scaled).convert("RGB")
+        return Image.fromarray(np.broadcast_to(scaled, (*scaled.shape[:2], 3)))
 
     @property
     def peak(self) -> int | None:
@@ -97,8 +95,7 @@ class Decoded:
     @property
     def channels(self) -> tuple[list[np.ndarray], np.ndarray | None]:
         """The colour channels and the alpha channel, if any, uint8 or uint16 `height width`."""
-        values = np.asarray(self.image) if self.deep is None else self.deep
-        values = values[..., None] if values.ndim == 2 else values
+        values = np.atleast_3d(np.asarray(self.image) if self.deep is None else self.deep)
         colours = values.shape[-1] - (1 - values.shape[-1] % 2)
         channels = list(np.moveaxis(values, -1, 0))
         return channels[:colours], channels[colours] if channels[colours:] else None
@@ -164,57 +161,44 @@ def _open(content: bytes) -> tuple[Image.Image, tuple[str, ...]]:
                 opened.getexif()  # kept: it warns only now
         except Image.DecompressionBombError:
             raise _too_large() from None
+        except UnidentifiedImageError as error:
+            known = content.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
+            raise (_damaged("its first bytes are damaged") if known else error) from None
     texts = (str(each.message) for each in caught if each.category is UserWarning)
     return opened, tuple(dict.fromkeys(" ".join(text.split()) for text in texts))
 
 
-def _loaded(opened: Image.Image, content: bytes) -> Decoded:
+def _loaded(opened: Any, content: bytes) -> Decoded:
     """Return the pixels of a file that Pillow decodes rightly."""
     raw_modes = [_raw_mode(tile) for tile in getattr(opened, "tile", ())]
-    if raw_modes == ["LA;16B"]:
-        return _deep_grey_with_alpha(opened)
+    if raw_modes == ["LA;16B"]:  # Pillow would keep the high bytes: each byte becomes a channel
+        opened.tile, opened._mode = [_retold(opened.tile[0], "RGBA")], "RGBA"
     opened.load()
     found = _by_mode(ImageOps.exif_transpose(opened))
+    if raw_modes == ["LA;16B"]:
+        each = np.asarray(found.image).astype(np.uint16)
+        return Decoded(None, each[..., ::2] << 8 | each[..., 1::2], FULL_DEPTH)
     if raw_modes and all(mode.startswith(("RGB;16", "RGBA;16", "RGBX;16")) for mode in raw_modes):
         deep = np.asarray(found.image).astype(np.uint16) << 8 | _low_bytes(content)
         return Decoded(None, deep, FULL_DEPTH)
     return found
 
 
-def _deep_grey_with_alpha(opened: Any) -> Decoded:
-    """Return a 16-bit PNG of grey and alpha, of which Pillow keeps the high bytes.
-
-    It is told that each byte is a channel.
-    """
-    ((codec, extents, offset, _),) = opened.tile
-    tile = codec, extents, offset, "RGBA"
-    own = type(opened.tile[0])
-    opened.tile = [own(*tile) if hasattr(own, "_fields") else tile]  # Pillow before 11
-    opened._mode = "RGBA"
-    opened.load()
-    high_and_low = np.asarray(ImageOps.exif_transpose(opened)).astype(np.uint16)
-    return Decoded(None, high_and_low[..., ::2] << 8 | high_and_low[..., 1::2], FULL_DEPTH)
-
-
 def _low_bytes(content: bytes) -> np.ndarray:
-    """Return the low bytes of a 16-bit colour image, of which Pillow keeps the high ones.
-
-    It is told that the file has the other byte order.
-    """
+    """Return the low bytes of 16-bit colours: Pillow is told that they are the high ones."""
     opened: Any = _open(content)[0]
     other = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
-
-    def swapped(tile: Any) -> tuple[Any, ...]:
-        codec, extents, offset, arguments = tile
-        mode = _raw_mode(tile)
-        mode = mode[:-1] + other[mode[-1]]
-        own = mode if isinstance(arguments, str) else (mode, *arguments[1:])
-        changed = codec, extents, offset, own
-        return type(tile)(*changed) if hasattr(tile, "_fields") else changed  # Pillow before 11
-
-    opened.tile = [swapped(tile) for tile in opened.tile]
+    modes = [_raw_mode(tile) for tile in opened.tile]
+    opened.tile = list(map(_retold, opened.tile, [mode[:-1] + other[mode[-1]] for mode in modes]))
     opened.load()
     return np.asarray(ImageOps.exif_transpose(opened))
+
+
+def _retold(tile: Any, mode: str) -> tuple[Any, ...]:
+    """Return a part of a file for a decoder that is told another raw mode."""
+    arguments = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
+    changed = *tile[:3], arguments
+    return type(tile)(*changed) if hasattr(tile, "_fields") else changed  # Pillow before 11
 
 
 def _raw_mode(tile: Any) -> str:
@@ -310,13 +294,15 @@ class _Tiff:
             return None
         if content[:4] == b"MM\0+":  # which Pillow takes for another one
             raise UndecodableError(f"BigTIFF in big-endian byte order is not read; {_CONVERT}")
-        big = content[2:3] == b"+"
+        big = b"+" in content[2:4]
         tags: Any = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if big else 8])
         file = io.BytesIO(content)
         file.seek(tags.next)
         with _HEADERS, warnings.catch_warnings():  # again where Pillow opens it
             warnings.simplefilter("ignore")
             tags.load(file)
+            if _HEIGHT not in tags or _WIDTH not in tags:
+                raise _damaged("TIFF without height and width")
             if _DNG in tags or int(tags.get(_REDUCED, 0)) & 1:
                 raise UndecodableError(f"a raw file of a camera, or a preview; {_CONVERT}")
             stack = re.match(r"(?ms)ImageJ=.*?^images=(\d+)", str(tags.get(_DESCRIPTION, "")))
@@ -391,9 +377,13 @@ def _check_frames(frames: int) -> None:
         raise UndecodableError(f"holds {frames} pictures; save the one that is meant by itself")
 
 
-def _check_pixels(opened: "Image.Image | _Tiff") -> None:
+def _check_pixels(opened: Image.Image | _Tiff) -> None:
     if opened.width * opened.height > MAX_PIXELS:
         raise _too_large()
+
+
+def _damaged(reason: str) -> UndecodableError:
+    return UndecodableError(f"cannot be read ({reason}); replace the file or remove it")
 
 
 def _too_large() -> UndecodableError:
@@ -411,7 +401,4 @@ def _one_error(about: str = "") -> Iterator[None]:
         raise UndecodableError(f"not a {KINDS} image; convert or remove it") from None
     except Exception as error:  # On damaged files Pillow's decoders raise nearly any type.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UndecodableError(
-            f"cannot be read ({reason or type(error).__name__}{about}); replace the file or"
-            " remove it"
-        ) from error
+        raise _damaged(f"{reason or type(error).__name__}{about}") from error
