@@ -54,6 +54,16 @@ def test_what_does_not_exist_is_refused(tmp_path, monkeypatch, data):
     assert "\n" not in message
 
 
+def test_a_folder_of_the_name_of_built_in_textures_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "textures/train/good/a.png")
+    with pytest.raises(InputError, match=r"--data textures: .*give \./textures"):
+        load_dataset("textures", size=(32, 32), aspect="stretch")
+    assert len(load_dataset("./textures", size=(32, 32), aspect="stretch").train) == 1
+
+
 def test_a_missing_folder_is_answered_with_the_accepted_forms():
     with pytest.raises(InputError, match=r"MVTec layout, textures:KIND or tfds:mvtec_ad/CATEGORY"):
         load_dataset("no/such/folder", size=(32, 32), aspect="stretch")

@@ -62,6 +62,11 @@ class DataSettings(Settings):
         source, _, name = data.partition(":")
         if source == _BUILT_IN:
             self._refuse_reading("is no folder or file")
+            if os.path.isdir(data):  # noqa: PTH112 (as below)
+                raise InputError(
+                    f"--data {data}: is the name of built-in textures and of a folder; give"
+                    f" ./{data} for the folder, or rename it"
+                )
             return make_textures(name or "weave", size=size)
         if source == _TFDS:
             self._refuse_reading("is no folder or file")
