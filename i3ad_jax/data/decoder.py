@@ -89,8 +89,9 @@ class Decoded:
 
     @property
     def peak(self) -> int | None:
-        """Largest number of a 16-bit image; None for another."""
-        return None if self.deep is None or self.bits < FULL_DEPTH else int(self.deep.max())
+        """Largest number of the colours of a 16-bit image; None for another."""
+        deep = self.deep is not None and self.bits == FULL_DEPTH
+        return int(np.max(self.channels[0])) if deep else None
 
     @property
     def channels(self) -> tuple[list[np.ndarray], np.ndarray | None]:
