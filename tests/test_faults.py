@@ -1,10 +1,13 @@
 """A quick slice of the trial by machine, and what the trial found, each by itself."""
 
+import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,14 @@ from i3ad_jax.data.layouts.manifest import read_csv
 from i3ad_jax.data.search import list_folder
 from i3ad_jax.data.stored import StoredArray
 from i3ad_jax.errors import InputError
+from i3ad_jax.pack import __main__ as pack
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.files import read_array, read_json
 from i3ad_jax.train import __main__ as train
 from tests.conftest import Fails
 from tests.faults.case import Case, Material, judge
+from tests.faults.material import write_data
+from tests.faults.meaning import Meaning, meaning
 
 ROOT = Path(__file__).parents[1]
 # What no sample may leave out: every way in which commands once ended badly.
@@ -54,10 +60,32 @@ ALWAYS = (
     "options/train-i3ad/iterations='2147483648'",
     "options/train-pca/components='1000000'",
     "options/predict/workers='2147483648'",
+    "unusual/tiff/more/big-swapped",
+    "unusual/png/grey-alpha-16-interlaced-5",
+    "unusual/png/rgb-16-interlaced-1",
+    "unusual/orientation/tiff-16-planes-7",
+    "unusual/refused/rgb-f8/predict",
+    "unusual/refused/start-of-png/predict",
+    "unusual/masks/0-85-170/tiff-lzw",
+    "unusual/masks/alpha-255-of-black",
+    "unusual/masks/red-on-white",
+    "unusual/folders/synology/test",
+    "unusual/folders/links-nowhere/train",
+    "unusual/folders/pictures-inside-resumed",
+    "unusual/names/test-NORMAL",
+    "unusual/paths/data-called-textures/bare",
+    "unusual/manifest/bom-crlf",
 )
 
 
-GROUPS = ("--only", "options", "images", "layouts", "runs")  # the others take seconds each
+GROUPS = (
+    "--only",
+    "options",
+    "images",
+    "layouts",
+    "runs",
+    "unusual",
+)  # the others take seconds each
 
 
 @pytest.mark.slow
@@ -78,6 +106,7 @@ def test_a_slice_of_the_trial_has_no_miss() -> None:
         (2, "train: compiling ...\ntrain: 1/9 steps (10 %), 4 s\nerror: --option 1\n", "refused"),
         (2, "libtiff: odd\nerror: --option 1: must be 2\n", "untidy"),
         (2, "error: something\n", "unnamed"),
+        (2, "error: --option 1: must\n", "unnamed"),
         (2, "", "untidy"),
         (1, "Traceback (most recent call last):\nValueError: 1\n", "traceback"),
         (7, "", "untidy"),
@@ -87,33 +116,89 @@ def test_a_slice_of_the_trial_has_no_miss() -> None:
 def test_the_trial_tells_outcomes_apart(
     tmp_path: Path, code: int, errors: str, outcome: str
 ) -> None:
-    case = Case("group/name", ("train",), "refused", "--option")
-    material = Material(tmp_path, tmp_path, b"")
+    case = Case("group/name", ("train",), "refused", "--option", cause="must be")
+    material = Material(tmp_path, tmp_path, {})
     assert judge(case, tmp_path, code=code, errors=errors, material=material)[0] == outcome
 
 
 def test_the_trial_sees_what_is_left_behind_and_scores_that_are_none(tmp_path: Path) -> None:
-    case, material = (
-        Case("group/name", ("predict",), "same"),
-        Material(tmp_path, tmp_path, b"a,1.0\n"),
+    scores = [{"path": "a.png", "map": "maps/a.npy", "l2": "1.0"}]
+    material = Material(tmp_path, tmp_path, {"scores": write_scores(tmp_path / "usual", scores)})
+    same, equal, accepted = (
+        Case("group/name", ("predict",), expected) for expected in ("same", "equal", "accepted")
     )
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/predictions.csv").write_text("a,1.0\n")
-    assert judge(case, tmp_path, code=0, errors="", material=material)[0] == "accepted"
-    (tmp_path / "out/predictions.csv").write_text("a,2.0\n")
-    assert judge(case, tmp_path, code=0, errors="", material=material)[0] == "different"
-    equal = Case("group/name", ("train",), "equal")
-    (tmp_path / "scores.csv").write_text("a,1.0\n")
-    (tmp_path / "out/predictions.csv").write_text("a,1.0\n")
-    (tmp_path / "out/scores.csv").write_text("a,1.0\n")
-    assert judge(equal, tmp_path, code=0, errors="", material=material)[0] == "accepted"
-    (tmp_path / "out/scores.csv").write_text("a,2.0\n")
-    assert judge(equal, tmp_path, code=0, errors="", material=material)[0] == "different"
-    plain = Case("group/name", ("predict",), "accepted")
-    (tmp_path / "out/predictions.csv").write_text("a,nan\n")
-    assert judge(plain, tmp_path, code=0, errors="", material=material)[0] == "infinite"
+
+    def outcome(case: Case) -> str:
+        return judge(case, tmp_path, code=0, errors="", material=material)[0]
+
+    assert (outcome(same), outcome(equal)) == ("accepted", "different")  # no result at all
+    write_scores(tmp_path / "out", [{"path": "b.tif", "picture": "heat/b.png", "l2": "1.0"}])
+    assert (outcome(same), outcome(equal)) == ("accepted", "accepted")
+    write_scores(tmp_path / "out", [{**scores[0], "l2": "2.0"}])
+    assert (outcome(same), outcome(equal)) == ("different", "different")
+    write_scores(tmp_path / "out", [*scores, *scores])
+    assert outcome(same) == "different"
+    write_scores(tmp_path / "out", [{**scores[0], "l2": "nan"}])
+    assert outcome(accepted) == "infinite"
     (tmp_path / "out/.scores.csv.123").touch()
-    assert judge(plain, tmp_path, code=0, errors="", material=material)[0] == "untidy"
+    assert outcome(accepted) == "untidy"
+
+
+def write_scores(out: Path, rows: list[dict[str, str]]) -> Meaning:
+    """Write predictions and return what the trial compares of them."""
+    out.mkdir(exist_ok=True)
+    with (out / "predictions.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    found = meaning(out)
+    assert found is not None
+    return found
+
+
+def test_scores_of_several_images_belong_to_their_names(tmp_path: Path) -> None:
+    rows = [{"path": "x/a.png", "l2": "1"}, {"path": "x/b.png", "l2": "2"}]
+    usual = write_scores(tmp_path, rows)
+    assert write_scores(tmp_path, rows[::-1]) == usual
+    moved = [{**row, "path": f"y/{Path(row['path']).stem}.tif"} for row in rows]
+    assert write_scores(tmp_path, moved) == usual
+    swapped = [{**row, "path": other["path"]} for row, other in zip(rows, rows[::-1], strict=True)]
+    assert write_scores(tmp_path, swapped) != usual
+
+
+def test_packed_data_are_compared_by_pixels_masks_and_labels(tmp_path: Path) -> None:
+    def packed(name: str, spoil: Callable[[Path], object] = str) -> Meaning:
+        data, out = tmp_path / name, tmp_path / f"{name}-out"
+        write_data(data)
+        spoil(data)
+        pack.main(["--out", str(out), "--image-size", "32", "--view", "whole", str(data)])
+        found = meaning(out)
+        assert found is not None
+        return found
+
+    spot = "ground_truth/spot"
+    usual = packed("usual")
+    assert len(usual) == 14
+    renamed = packed(
+        "renamed", lambda data: (data / "test/good/0.png").rename(data / "test/good/x.png")
+    )
+    assert renamed == usual
+    assert packed("class", lambda data: (data / "test/good").rename(data / "test/bad")) != usual
+    assert packed("no-mask", lambda data: (data / spot / "1_mask.png").unlink()) != usual
+    assert (
+        packed(
+            "other-mask",
+            lambda data: shutil.copy(data / spot / "0_mask.png", data / spot / "2_mask.png"),
+        )
+        != usual
+    )
+    assert (
+        packed(
+            "other-image",
+            lambda data: shutil.copy(data / "test/good/0.png", data / "test/good/1.png"),
+        )
+        != usual
+    )
 
 
 def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP")
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
 )
-KINDS = "PNG, JPEG, BMP, TIFF or WebP"
 MAX_PIXELS = 100_000_000
 FULL_DEPTH = 16
 
@@ -38,6 +37,7 @@ _NUMBERS = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 4: 
 _JPEG_IN_TIFF = {6, 7}
 _LOSSY_IN_TIFF = {*_JPEG_IN_TIFF, 33003, 33005, 34712, 34892, 50001}  # JPEG, JPEG 2000, WebP
 _PREMULTIPLIED = 1  # of extra channels
+_NO_IMAGE = "not a PNG, JPEG, BMP, TIFF or WebP image; convert or remove it"
 _CONVERT = "convert it to 8 or 16 bits, as PNG"
 _HEADERS = Lock()  # Pillow's warnings are caught by changing a state of the whole process
 
@@ -103,11 +103,7 @@ class Decoded:
 
 
 def decode(content: bytes) -> Decoded:
-    """Return the upright image in a file.
-
-    Args:
-        content: of the file: PNG, JPEG, BMP, TIFF or WebP. Of a JPEG with more pictures after it,
-            as cameras write, the first counts.
+    """Return the upright image in a file; of a camera's JPEG with several, the first.
 
     Raises:
         UndecodableError: the file is something else or damaged; has more than 100 million pixels or
@@ -399,7 +395,7 @@ def _one_error(about: str = "") -> Iterator[None]:
     except UndecodableError:
         raise
     except UnidentifiedImageError:
-        raise UndecodableError(f"not a {KINDS} image; convert or remove it") from None
+        raise UndecodableError(_NO_IMAGE) from None
     except Exception as error:  # On damaged files Pillow's decoders raise nearly any type.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise _damaged(f"{reason or type(error).__name__}{about}") from error

@@ -13,6 +13,7 @@ from typing import get_args
 from .case import Case, Outcome, Result
 from .material import make_material, warm_up
 from .processes import run_cases
+from .usual import with_usual
 
 OUTCOMES = get_args(Outcome)
 
@@ -52,6 +53,8 @@ def main() -> None:
         if flags.list:
             print("\n".join(case.name for case in cases))
             return
+        if any(case.usual not in material.usual for case in cases):
+            material = with_usual(material)
         folder = flags.keep or Path(temporary) / "cases"
         results = []
         for result in run_cases(
@@ -71,7 +74,7 @@ def main() -> None:
 
 def all_cases(run: Path) -> Iterator[Case]:
     """Every case; their names are unique. `run` is an example of a run folder."""
-    from . import environments, images, layouts, numbers, options, prepared, runs
+    from . import environments, images, layouts, numbers, options, prepared, runs, unusual
 
     yield from options.cases()
     yield from images.cases()
@@ -80,6 +83,7 @@ def all_cases(run: Path) -> Iterator[Case]:
     yield from runs.cases(run)
     yield from environments.cases()
     yield from numbers.cases()
+    yield from unusual.cases()
 
 
 def table(results: list[Result]) -> str:

@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from .meaning import Meaning, meaning
+
 Expected = Literal["accepted", "refused", "either", "same", "equal"]
-"""`same`: refused, or accepted with the very scores of the run without damage. `equal`: accepted
-with these scores; of a training those of its test."""
+"""`equal`: accepted, with the very result of the usual input. `same`: so, or refused."""
 Outcome = Literal[
     "accepted",
     "refused",
@@ -28,8 +29,8 @@ Outcome = Literal[
 # are unusable
 ACCEPTED_CODES = (0, 1, 3, 4)
 REFUSED_CODE = 2
-SCORES = "out/predictions.csv"
-TESTED = "out/scores.csv"
+OUT = "out"
+SCORES, TESTED = "scores", "tested"
 _PROGRESS = re.compile(
     r"%\||\d+(image|step) \[|[a-z]+/s\]|^[a-z ]+: (compiling \.\.\.|\d+/\d+ [a-z]+ \(\d+ %\))"
 )
@@ -42,12 +43,13 @@ class Material(NamedTuple):
     Attributes:
         data: a data set in MVTec layout.
         run: a finished run of pca on it.
-        scores: what predict gives for a test image by this run.
+        usual: meanings of results, by name: `scores` of what predict gives for a test image by this
+            run, `tested` of the run's own test, others of the usual forms of input.
     """
 
     data: Path
     run: Path
-    scores: bytes
+    usual: Mapping[str, Meaning]
 
 
 Prepare = Callable[[Path, Material, np.random.Generator], None]
@@ -68,7 +70,11 @@ class Case:
         expected: how it must end.
         named: what the line of a refusal has to name; a word of it is enough where there are
             several.
+        cause: words that it has to hold, all of them.
+        usual: name of the result in the material that its own must equal, if it is "equal" or
+            "same".
         prepare: makes its files.
+        directory: that it runs in, relative to its folder.
         environment: variables to set, or to take away where they are None.
         limits: of resources, by their names in `resource`, in bytes or files.
         fresh: in a new process, not in a fork: for what Python or JAX reads when it starts.
@@ -80,6 +86,9 @@ class Case:
     expected: Expected = "refused"
     named: str = ""
     prepare: Prepare = nothing
+    cause: str = ""
+    usual: str = SCORES
+    directory: str = "."
     environment: Mapping[str, str | None] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
     fresh: bool = False
@@ -141,21 +150,25 @@ def judge(
             return "untidy", f"{len(said)} lines: {' | '.join(said)[:300]}"
         if case.named and not any(word in last for word in case.named.split()):
             return "unnamed", last
+        if not all(word in last for word in case.cause.split()):
+            return "unnamed", f"not of {case.cause}: {last}"
         return "refused", last
     if code not in ACCEPTED_CODES:
         return "untidy", f"exit code {code}; {last}"
-    expected = {}
-    if case.expected in ("same", "equal"):
-        expected[SCORES] = material.scores
-    if case.expected == "equal":
-        expected[TESTED] = (material.run / "scores.csv").read_bytes()
-    for name, content in expected.items():
-        if (folder / name).exists() and (folder / name).read_bytes() != content:
-            return "different", (folder / name).read_text()
-    for table in (folder / SCORES, folder / TESTED):
+    if case.expected in ("equal", "same"):
+        found, usual = meaning(folder / OUT), material.usual[case.usual]
+        if found != usual and (found or case.expected == "equal"):
+            return "different", _difference(found or (), usual)
+    for table in (folder / OUT / "predictions.csv", folder / OUT / "scores.csv"):
         if table.exists() and _not_finite(table):
             return "infinite", table.read_text()
     return "accepted", last
+
+
+def _difference(found: Meaning, usual: Meaning) -> str:
+    """Return the first rows that only one of two results has."""
+    only, lacks = [*{*found} - {*usual}], [*{*usual} - {*found}]
+    return f"has {sorted(only)[:2]}, not {sorted(lacks)[:2]}; {len(found)} rows of {len(usual)}"
 
 
 def _not_finite(table: Path) -> bool:

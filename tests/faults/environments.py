@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .case import Case, Expected, Material
+from .case import SCORES, TESTED, Case, Expected, Material
 from .commands import COMMANDS, PREDICT, TRAIN, on
 from .files import copy_run
 from .mounts import may_mount, mount, own_namespace
@@ -94,12 +94,13 @@ def cases() -> Iterator[Case]:
             stdout="/dev/full",
         )
     for variable, value, expected in _AT_START:
-        for name, command in (("train", TRAIN), ("predict", PREDICT)):
+        for name, command, usual in (("train", TRAIN, TESTED), ("predict", PREDICT, SCORES)):
             yield Case(
                 f"environments/{name}/{variable}={value}",
                 command,
                 expected,
                 prepare=_files,
+                usual=usual,
                 environment={variable: value},
                 fresh=True,
             )

@@ -64,7 +64,7 @@ def try_level(trial: Trial, task: Task, whole: Whole, size: int) -> Level:
     try:
         ended = trial.end(folder, trial.start(folder, task.command))
         case = Case("", task.command, "either")
-        material = Material(trial.data, trial.run, b"")
+        material = Material(trial.data, trial.run, {})
         outcome, detail = judge(case, work, code=ended.code, errors=ended.errors, material=material)
         misses = [] if outcome in ("accepted", "refused") else [f"{outcome}: {detail}"]
         if wrong := wrong_but_readable(work, whole.said):

@@ -12,8 +12,9 @@ from PIL import Image
 
 from i3ad_jax.__main__ import COMMANDS
 
-from .case import SCORES, Material
+from .case import OUT, SCORES, TESTED, Material
 from .commands import PREDICT, TRAIN, on
+from .meaning import meaning
 
 
 def make_material(folder: Path) -> Material:
@@ -28,7 +29,8 @@ def make_material(folder: Path) -> Material:
             check=True,
             capture_output=True,
         )
-    return Material(data, folder / "run", (folder / SCORES).read_bytes())
+    usual = {SCORES: meaning(folder / OUT), TESTED: meaning(folder / "run")}
+    return Material(data, folder / "run", {name: each for name, each in usual.items() if each})
 
 
 def set_environment(folder: Path) -> None:

@@ -103,7 +103,7 @@ def run_case(case: Case, folder: Path, material: Material, seed: int) -> None:
         opened = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644)
         os.dup2(opened, number)
         os.close(opened)
-    os.chdir(work)
+    os.chdir(work / case.directory)
     for name, value in case.environment.items():
         os.environ.pop(name, None)
         if value is not None:

@@ -91,7 +91,7 @@ class Trial:
             prepare=prepare,
         )
         process = FORK.Process(
-            target=run_case, args=(case, folder, Material(self.data, self.run, b""), 0)
+            target=run_case, args=(case, folder, Material(self.data, self.run, {}), 0)
         )
         process.start()
         return process
