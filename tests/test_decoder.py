@@ -54,6 +54,8 @@ def combinations() -> Iterator[Combination]:
         channels = COLOURS[photometric] + len(extra)
         if (planar and channels == 1) or (compression == "jpeg" and numbers != "u1"):
             continue
+        if compression is not None and numbers not in ("u1", "u2"):  # whatever it is, refused
+            continue
         # All properties together would take minutes; a byte order and a tiling go with each.
         for byte_order in ORDERS:
             tiled = byte_order == ">"

@@ -193,7 +193,7 @@ def _read_mask(root: Path, sample: Sample, source: Path | bytes) -> Mask:
     path = _relative(root, source) if isinstance(source, Path) else f"mask of {sample.path}"
     try:
         decoded = decode_file(source, name=path)
-        mask = marked(decoded, values=sample.mask_values)
+        mask = marked(decoded, name=path, values=sample.mask_values)
     except InputError as error:
         return Mask(path, None, 0.0, 0.0, False, str(error))
     inside = mask[1:-1, 1:-1]

@@ -1,9 +1,8 @@
 """Decoding of image files: which ones are read, and what their numbers mean.
 
 Pillow decodes. It reads some TIFF files as other pixels than they hold, so each combination of
-their properties is either known to be right or refused by its name; `tests/test_decoder.py`
-compares all of them with other decoders. This module needs NumPy and Pillow alone: an exported
-detector takes a copy of it along.
+their properties is either known to be right, by comparison with other decoders, or refused by its
+name. This module needs NumPy and Pillow alone: an exported detector takes a copy of it along.
 """
 
 import io

@@ -33,30 +33,32 @@ def read_mask(
             such as red on white.
     """
     name = name or str(source)
-    mask = decode_file(source, name=name)
-    if _of_equal_numbers(mask):
-        raise InputError(
-            f"{name}: its colours have equal largest channels, so none can be told to mark the"
-            " defect; convert it to white on black"
-        )
-    return marked(mask, values=values)
+    return marked(decode_file(source, name=name), name=name, values=values)
 
 
-def marked(mask: Decoded, *, values: MaskValues) -> Bool[np.ndarray, "height width"]:
+def marked(mask: Decoded, *, name: str, values: MaskValues) -> Bool[np.ndarray, "height width"]:
     """Return where a decoded mask marks a defect.
 
-    The number of a pixel is the largest of its colour channels, or the smallest where the largest
-    is the same everywhere, as in red on white. Where the alpha channel varies, transparent pixels
-    have the number 0, and if all others have one colour they are a defect.
+    The number of a pixel is the largest of its colour channels. Where the alpha channel varies,
+    transparent pixels have the number 0, and if all others have one colour they are a defect.
 
     Args:
         mask: the mask.
+        name: name of the mask in an error message.
         values: numbers that are a defect. "auto": of two numbers in the mask the larger one; of
             more every one that is not 0, but in a lossy file, such as a JPEG, those above the
             middle between the smallest and the largest. "nonzero": every number that is not 0, as
             for numbers of classes. "soft": those from half of the full range. "inverted": as
             "auto", of the full range less the number.
+
+    Raises:
+        InputError: colours differ by little in their numbers, as red on white.
     """
+    if _of_equal_numbers(mask):
+        raise InputError(
+            f"{name}: its colours have equal largest channels, so none can be told to mark the"
+            " defect; convert it to white on black"
+        )
     numbers = _numbers(mask)
     full = _full(mask)
     if values == "soft":
@@ -84,8 +86,6 @@ def _numbers(mask: Decoded) -> np.ndarray:
     colours, alpha = mask.channels
     # Channel by channel: NumPy is slow at a maximum over a last axis of 3.
     numbers = reduce(np.maximum, colours)
-    if numbers.min() == numbers.max():
-        numbers = reduce(np.minimum, colours)
     if alpha is None or alpha.min() == alpha.max():
         return numbers
     visible = alpha > 0
