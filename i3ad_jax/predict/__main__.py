@@ -185,8 +185,6 @@ def main(arguments: Sequence[str]) -> None:
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
     rule = detector.rule
     results = PredictionFiles(flags.out)
-    if ignored:
-        print(f"ignored: {describe(ignored)}", file=sys.stderr)
     if flags.engine.engine == "stream":
         table = results.table
         summary = predict(detector, images, out=flags.out, options=flags.options)
@@ -204,6 +202,8 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{summary.anomalous} of {summary.scored} images are anomalous{unusable}")
     print(rule.describe())
     print(table)
+    if ignored:
+        print(f"ignored: {describe(ignored)}", file=sys.stderr)
     if summary.unusable:
         print(
             f"{summary.unusable} pictures are taken unlike the normal images: see the column"
