@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from i3ad_jax.errors import InputError
+from i3ad_jax.predict.__main__ import UNUSABLE_PICTURES
 
 # Linux counts the memory of the parent to a process's peak: a small one starts the command.
 _START = """
@@ -31,6 +32,8 @@ class Cost(NamedTuple):
 def cost_of(command: Sequence[str | Path], *, environment: Mapping[str, str]) -> Cost:
     """Runs a command to its end in an empty folder: what is installed counts, not what lies here.
 
+    Pictures that `predict` calls unusable are scored like others.
+
     Raises:
         InputError: the command fails; with the last line that it printed.
     """
@@ -44,7 +47,7 @@ def cost_of(command: Sequence[str | Path], *, environment: Mapping[str, str]) ->
             stderr=subprocess.STDOUT,
             text=True,
         )
-        if found.returncode:
+        if found.returncode not in (0, UNUSABLE_PICTURES):
             last = found.stdout.strip().rpartition("\n")[2]
             raise InputError(f"{' '.join(words)}: exit code {found.returncode}; {last}")
         seconds, kilobytes = cost.read().split()

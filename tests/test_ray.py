@@ -106,7 +106,10 @@ def test_killed_workers_and_a_killed_command_lose_and_double_no_image(
 
     with pytest.raises(SystemExit, match="3"):
         predict.main(
-            [str(run), str(images), "--out", str(tmp_path / "alone"), "--engine", "blocks"]
+            [
+                *(str(run), str(images), "--out", str(tmp_path / "alone")),
+                *("--engine", "blocks", "--save", "scores"),
+            ]
         )
     found, expected = (
         parquet.read_table(folder / "predictions") for folder in (out, tmp_path / "alone")
@@ -122,4 +125,5 @@ def test_an_error_of_a_worker_is_one_line(run: Path, tiny_folder: Path, tmp_path
         problems = command.communicate()[1].replace("\r", "\n")
     assert command.returncode == 2
     lines = without_progress(problems.splitlines())
-    assert lines == [f"error: {broken}: not a PNG, JPEG, BMP or TIFF image; convert or remove it"]
+    message = "not a PNG, JPEG, BMP, TIFF or WebP image; convert or remove it"
+    assert lines == [f"error: {broken}: {message}"]
