@@ -79,7 +79,7 @@ FORMATS: Mapping[str, tuple[str, Callable[[], bytes], Expected]] = {
     "tiff-float": (".tif", _file("TIFF", "F"), "refused"),
     "tiff-pages": (".tif", _file("TIFF", "RGB", save_all=True), "refused"),
     "gif": (".png", _file("GIF", "P"), "refused"),
-    "webp": (".png", _file("WEBP", "RGB"), "refused"),
+    "webp": (".png", _file("WEBP", "RGB"), "accepted"),
     "bomb": (".png", _bomb, "refused"),
     "1x1": (".png", _sized(1, 1), "accepted"),
     "2x2": (".png", _sized(2, 2), "accepted"),
