@@ -1,6 +1,7 @@
 """Images of a request: its body, or the files of its form."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ MAX_TEXT_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Limits(Settings):
-    """What requests may cost."""
+    """Limits of requests."""
 
     max_megabytes: int = setting(32, minimum=1, maximum=4096)
     """Size of a request's body in units of 1,000,000 bytes."""
@@ -45,7 +46,7 @@ class Upload:
     content: bytes
     """Bytes of the file."""
     is_body: bool = False
-    """Whether it is the whole body of the request."""
+    """True if it is the whole body of the request."""
 
     @property
     def called(self) -> str:
@@ -54,9 +55,23 @@ class Upload:
 
 
 class _Form(MultiPartParser):
-    """Parser of a form that tells a complete form from one cut off, which Starlette accepts."""
+    """Parser of a form that refuses one that is cut off, which Starlette accepts.
+
+    It is refused in the midst of parsing: Starlette then closes the files of all its parts.
+    """
 
     is_complete = False
+
+    def __init__(self, request: Request, **limits: int) -> None:
+        super().__init__(request.headers, self._whole(request.stream()), **limits)
+
+    async def _whole(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        """Yield the chunks of a body, each parsed before the next; refuse a form without an end."""
+        async with aclosing(stream):
+            async for chunk in stream:
+                yield chunk
+        if not self.is_complete:
+            raise HTTPException(400, f"the form ends before its closing boundary; {HOW}")
 
     def on_end(self) -> None:
         """Notes the closing boundary."""
@@ -92,22 +107,14 @@ async def receive(request: Request, limits: Limits) -> list[Upload]:
 
 async def _read_form(request: Request, *, max_files: int) -> list[Upload]:
     """Return all files of a form."""
-    async with aclosing(request.stream()) as stream:
-        parser = _Form(
-            request.headers,
-            stream,
-            max_files=max_files,
-            max_fields=MAX_TEXTS,
-            max_part_size=MAX_TEXT_BYTES,
-        )
+    parser = _Form(request, max_files=max_files, max_fields=MAX_TEXTS, max_part_size=MAX_TEXT_BYTES)
+    async with aclosing(parser.stream):
         try:
             form = await parser.parse()
         except MultiPartException as error:
             problem = error.message.rstrip(".")
             raise HTTPException(400, f"the form cannot be read ({problem}); {HOW}") from None
     try:
-        if not parser.is_complete:
-            raise HTTPException(400, f"the form ends before its closing boundary; {HOW}")
         return await _read_files(form)
     finally:
         await form.close()
