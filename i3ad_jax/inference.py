@@ -160,7 +160,7 @@ class Inference:
             )
 
     def _problems(self, pictures: Sequence[Picture]) -> Sequence[str | None]:
-        """Why each picture is unusable; None if it is usable, or conditions are not checked."""
+        """Return why each picture is unusable; None if it is usable or this is not checked."""
         acquisition = self.plan.acquisition
         if acquisition is None or not self.verdict.marks_unusable:
             return [None] * len(pictures)

@@ -70,7 +70,7 @@ class Prediction:
 
     @property
     def is_anomalous(self) -> bool | None:
-        """Whether the score is above the threshold; None for an unusable picture."""
+        """True if the score is above the threshold; None for an unusable picture."""
         return None if self.verdict == "unusable" else self.verdict == "anomalous"
 
     @property

@@ -31,7 +31,7 @@ class VerdictSettings(Settings):
 
     @property
     def marks_unusable(self) -> bool:
-        """Whether unusable pictures are neither normal nor anomalous."""
+        """True if unusable pictures are neither normal nor anomalous."""
         return self.unusable != "ignore"
 
     def over(self, stored: "VerdictSettings") -> "VerdictSettings":

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -127,20 +126,16 @@ def list_samples(root: Path, reading: ReadingSettings, *, report: Report = refus
     if not any(listing):
         raise InputError(layout.no_train(root))
 
-    def labelled(samples: Iterable[Sample]) -> list[Sample]:
-        return [
-            replace(
-                sample,
-                defect=defect_class(sample.defect, normal=reading.normal_class),
-                mask_values=sample.mask_values
-                if reading.mask_values == "auto"
-                else reading.mask_values,
-                bit_depth=reading.bit_depth,
-            )
-            for sample in samples
-        ]
+    def as_asked(sample: Sample) -> Sample:
+        own = sample.mask_values  # of the layout
+        return replace(
+            sample,
+            defect=defect_class(sample.defect, normal=reading.normal_class),
+            mask_values=own if reading.mask_values == "auto" else reading.mask_values,
+            bit_depth=reading.bit_depth,
+        )
 
-    return Listing(*map(labelled, listing))
+    return Listing(*(list(map(as_asked, samples)) for samples in listing))
 
 
 def find_left_out(root: Path, listing: Listing) -> LeftOut:
@@ -149,7 +144,6 @@ def find_left_out(root: Path, listing: Listing) -> LeftOut:
     Args:
         root: a folder; or the file of a manifest, which says by itself what is used.
         listing: its samples.
-
     """
     if not root.is_dir():
         return LeftOut(Counter(), Counter(), Counter(), ())

@@ -12,7 +12,7 @@ from i3ad_jax.data.images import Aspect, Size
 from i3ad_jax.data.inputs import ImagesLike, as_split
 from i3ad_jax.data.layouts import AUTO
 from i3ad_jax.data.packed import is_packed, read_packed
-from i3ad_jax.data.reading import ReadingSettings
+from i3ad_jax.data.reading import DEFAULT_READING, ReadingSettings
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import Settings, flag, setting
@@ -42,7 +42,6 @@ class DataSettings(Settings):
     held_out: float = setting(0.2, above=0, below=1)
     """Fraction of the normal training images kept from training, of many at most 1,000 images; u
     and thresholds come from them."""
-
     reading: ReadingSettings = field(default_factory=ReadingSettings)
 
     def load(self, *, size: Size, memory: int | None = None, progress: bool = False) -> Dataset:
@@ -132,7 +131,7 @@ class DataSettings(Settings):
 
     def _refuse_reading(self, kind: str, *, but: Collection[str] = ()) -> None:
         """Raise InputError for an option of how files are read, where there are none to read."""
-        default = ReadingSettings().flat()
+        default = DEFAULT_READING.flat()
         for name, value in self.reading.flat().items():
             if value != default[name] and name not in but:
                 shown = " ".join(value) if isinstance(value, tuple) else value

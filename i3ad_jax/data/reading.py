@@ -13,7 +13,7 @@ from i3ad_jax.settings import SettingError, Settings, setting
 
 @dataclass(frozen=True)
 class ReadingSettings(Settings):
-    """How the files of a data set are read."""
+    """Reading of the files of a data set."""
 
     layout: str = AUTO
     """Directory layout (default: detected): mvtec (train/good, test/CLASS,

@@ -106,7 +106,7 @@ class PredictionFiles:
             write_json(self.about, about)
 
     def finished(self) -> bool:
-        """Whether the table is there and no row is missing."""
+        """Return whether the table is there and no row is missing."""
         return self.table.exists() and not self.partial.exists()
 
     @contextmanager
@@ -194,7 +194,7 @@ class PredictionFiles:
         return None
 
     def _belongs_to(self, about: Mapping[str, Any]) -> bool:
-        """Whether the files there belong to the same prediction."""
+        """Return whether the files there belong to the same prediction."""
         if not self.about.exists():
             return False
         stored = read_json(self.about)

@@ -10,7 +10,7 @@
 from typing import Any
 
 from i3ad_jax.config import Config
-from i3ad_jax.data.reading import ReadingSettings
+from i3ad_jax.data.reading import DEFAULT_READING
 
 FORMAT = 2
 PREPROCESSING = "preprocessing.json"  # of format 0
@@ -20,7 +20,7 @@ def settings_of_format_1(settings: dict[str, Any]) -> dict[str, Any]:
     """Return what `config.json` of format 2 holds, from that of any format."""
     match settings:
         case {"data": {"layout": layout, **data}} if "reading" not in data:
-            reading = {**ReadingSettings().to_json(), "layout": layout}
+            reading = {**DEFAULT_READING.to_json(), "layout": layout}
             return {**settings, "data": {**data, "reading": reading}}
     return settings
 

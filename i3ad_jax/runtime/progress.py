@@ -84,7 +84,7 @@ class _Pace:
 
     @property
     def started(self) -> bool:
-        """Whether the first step is done."""
+        """True once the first step is done."""
         return self._first is not None
 
     def note(self, n: float) -> None:

@@ -51,9 +51,9 @@ class ImageResult(BaseModel):
     score: float
     """By the score that decides; higher is more anomalous."""
     anomalous: bool | None
-    """Whether the score is above the threshold; null for an unusable picture."""
+    """True if the score is above the threshold; null for an unusable picture."""
     unusable: str | None
-    """Why the picture says nothing about the part, such as a failed lamp; null if it is usable."""
+    """Reason why it says nothing about the part, such as a failed lamp; null if it is usable."""
     scores: dict[str, float]
     """All scores by name."""
     regions: list[Region] | None

@@ -1,4 +1,4 @@
-"""What systems leave in folders, links, loops and empty folders, at every place of a data set."""
+"""Files that systems leave, links, loops and empty folders, at every place of a data set."""
 
 import os
 import shutil
