@@ -21,6 +21,7 @@ from experiments.categories import categories
 from experiments.comparison import Cell
 from experiments.finding import over_seeds
 from i3ad_jax import command_line
+from i3ad_jax.calibration.fusion import Fusion
 from i3ad_jax.data.dataset import Dataset, Split
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.load import DataSettings
@@ -128,7 +129,7 @@ def measure(
     annotated = chosen & test.annotated
     results = read_json(folder.results)
     stored, pixels = {}, {}
-    for name in results["pooling"]:
+    for name in results["scores"]:
         stored[name] = read_array(folder.maps / f"{name}.npy")
         truth, own = test.masks[annotated], stored[name][annotated]
         pixels[name] = pixel_auroc(truth, own), pixel_aupro(truth, own)
@@ -136,7 +137,12 @@ def measure(
     for score, (name, pooling) in SCORES.items():
         name = results["headline"] if name == HEADLINE else name
         if name in stored:
-            images = maps.image_scores(stored[name][chosen], pooling or results["pooling"][name])
+            if pooling is None and name == maps.COMBINED.name and results.get("fusion"):
+                fusion = Fusion.from_json(results["fusion"])
+                images = fusion.scores({part: stored[part][chosen] for part in fusion.parts})
+            else:
+                pooled = pooling or results["pooling"][name]
+                images = maps.image_scores(stored[name][chosen], pooled)
             values = image_auroc(test.labels[chosen], images), *pixels[name]
             found[score] = {
                 of: np.nan if v is None else v for of, v in zip(METRICS, values, strict=True)

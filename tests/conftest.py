@@ -275,6 +275,7 @@ def _make_untrained_run(run: Path) -> None:
         tuned={"u": 0.3, "u_reason": "given by --u"},
         standardise={},
         pooling=dict.fromkeys(names, "mean"),
+        fusion=None,
         headline="ssim",
         planted_auroc={},
         statistics=calibrated,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from i3ad_jax.calibration.calibrated import add_calibrated, combine
+from i3ad_jax.calibration.calibrated import add_calibrated
 from i3ad_jax.calibration.standardisation import ScoringSettings, statistics
 from i3ad_jax.scoring.maps import CALIBRATED
 
@@ -31,12 +31,9 @@ def test_copies_without_a_defect_have_the_maps_of_their_images(
     planted = {name: maps[CHOSEN] for name, maps in NORMAL.items()}
     normal, copies, found = calibrated(by, planted)
     assert {*found} == {score.name for score in CALIBRATED if score.source in NORMAL}
-    assert {*normal} == {*copies} == {*NORMAL, *found, "combined"}
+    assert {*normal} == {*copies} == {*NORMAL, *found}
     for name in normal:
         np.testing.assert_allclose(copies[name], normal[name][CHOSEN], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(
-        normal["combined"], np.mean([normal[name] for name in found], axis=0), rtol=0, atol=1e-5
-    )
 
 
 @BY
@@ -54,8 +51,3 @@ def test_an_image_s_own_map_is_not_in_its_statistics(
         scale = change * own.sd
         np.testing.assert_allclose(scale, scale.mean(), rtol=1e-4)  # one unit for all pixels
         assert change.min() > 0
-
-
-def test_combined_maps_are_means() -> None:
-    maps = {"a": np.zeros((1, 2, 2)), "b": np.ones((1, 2, 2)), "c": np.full((1, 2, 2), 5.0)}
-    np.testing.assert_array_equal(combine(maps), 2)

@@ -11,7 +11,6 @@ import pytest
 
 from i3ad_jax.calibration.calibrated import add_calibrated
 from i3ad_jax.calibration.calibration import Calibration, calibrate, plain_anomaly_maps
-from i3ad_jax.calibration.choose_pooling import choose_headline
 from i3ad_jax.calibration.standardisation import ScoringSettings, statistics
 from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
@@ -22,7 +21,7 @@ from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runs.calibration_file import calibration_json, read_calibration, write_calibration
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.scoring.maps import POOLINGS, SCORES, AnomalyMaps, image_scores
+from i3ad_jax.scoring.maps import POOLINGS, AnomalyMaps, image_scores
 from i3ad_jax.train import __main__ as train
 
 SIDE = 32  # a planted defect needs as much
@@ -98,8 +97,8 @@ def test_calibrated_maps_stand_beside_the_plain_ones(state: State, plain: np.nda
     maps = found.complete(plain_maps(state))
     plain_names = ["l2", "ssim", "ms_ssim"]
     assert list(maps) == [*plain_names, *(f"{name}_calibrated" for name in plain_names), "combined"]
-    calibrated_maps = [maps[f"{name}_calibrated"] for name in plain_names]
-    np.testing.assert_allclose(maps["combined"], sum(calibrated_maps) / 3, atol=1e-5)
+    assert found.fusion is not None
+    np.testing.assert_array_equal(maps["combined"], found.fusion.map(maps))
     np.testing.assert_array_equal(maps["ssim"], plain)
     # A map in standard deviations, but for its unit and its zero, which are the image scores'.
     standardised = statistics(plain, "pixel").standardise(plain)
@@ -145,13 +144,33 @@ def anomalous(where: Any, by: float) -> tuple[np.ndarray, np.ndarray]:
     return normal, planted
 
 
-def test_every_score_has_a_pooling_and_the_headline_is_one_of_them(state: State) -> None:
-    found = calibrated(state)
-    assert list(found.planted_auroc) == list(found.thresholds) == list(found.pooling)
+@pytest.mark.parametrize("by", ["pixel", "global"])
+def test_combined_score_is_of_all_maps_that_say_something_else(
+    by: Literal["pixel", "global"], state: State
+) -> None:
+    found = calibrated(state, scoring=ScoringSettings(standardise=by))
+    plain, calibrated_names = ["l2", "ssim", "ms_ssim"], list(found.statistics)
+    assert found.fusion is not None
+    assert list(found.fusion.parts) == plain + (calibrated_names if by == "pixel" else [])
+    assert (
+        list(found.planted_auroc)
+        == list(found.thresholds)
+        == [*plain, *calibrated_names, "combined"]
+    )
+    assert list(found.pooling) == [*plain, *calibrated_names]
+    assert {found.pooling[name] for name in plain} == {"mean"}
     for name, own in found.planted_auroc.items():
-        assert set(own) == ({"mean"} if SCORES[name].map else set(POOLINGS))
-    count = min(len(HELD_OUT), CONFIG.scoring.planted_images)
-    assert found.headline == choose_headline(found.pooling, found.planted_auroc, count)
+        assert set(own) == ({"weighted"} if name == "combined" else set(POOLINGS))
+    for name, part in found.fusion.parts.items():
+        assert found.planted_auroc[name][part.pooling] == max(found.planted_auroc[name].values())
+    assert found.headline == "combined"
+
+
+def test_a_given_pooling_is_that_of_all_parts(state: State) -> None:
+    found = calibrated(state, scoring=ScoringSettings(pooling="peak"))
+    assert found.fusion is not None
+    assert {part.pooling for part in found.fusion.parts.values()} == {"peak"}
+    assert found.pooling["ssim"] == "mean"
 
 
 def test_calibrated_maps_are_in_units_of_their_image_score(state: State) -> None:
@@ -166,8 +185,6 @@ def test_calibrated_maps_are_in_units_of_their_image_score(state: State) -> None
         assert scores.std() == pytest.approx(1, rel=1e-3)
         # copies are standardised like their image
         np.testing.assert_array_equal(planted[name], unseen[name])
-    combined = np.mean([unseen[name] for name in calibrated_names], axis=0)
-    np.testing.assert_allclose(unseen["combined"], combined, rtol=1e-6)
 
 
 def columns(file: Path) -> dict[str, list[str]]:

@@ -354,9 +354,10 @@ def test_predictions_hold_together(detector: Detector) -> None:
             assert small.shape == (32, 32)
             expected = restore_map(small, original_size=image.shape[:2], aspect="stretch")
             np.testing.assert_array_equal(map_, expected)
-            pooling = detector.calibration.pooling[name]
-            assert pooling == "mean" or name.endswith("calibrated") or name == "combined"
-            assert score == pytest.approx(image_scores(small[None], pooling)[0], rel=1e-6)
+            if name != "combined":
+                pooling = detector.calibration.pooling[name]
+                assert pooling == "mean" or name.endswith("calibrated")
+                assert score == pytest.approx(image_scores(small[None], pooling)[0], rel=1e-6)
 
 
 def test_images_of_many_sizes_come_back_in_their_order(

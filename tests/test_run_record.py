@@ -388,6 +388,15 @@ CALIBRATION_DAMAGE = {
     "an unknown pooling": damage_values(
         lambda c: c["pooling"].update(l2="median"), "'median' is none of"
     ),
+    "an unknown pooling of a part": damage_values(
+        lambda c: c["fusion"]["l2"].update(pooling="median"), "'median' is none of"
+    ),
+    "a part without a weight": damage_values(
+        lambda c: c["fusion"]["l2"].pop("weight"), "'weight' is missing"
+    ),
+    "a part without a deviation": damage_values(
+        lambda c: c["fusion"]["l2"].update(map=[0.0, 0.0]), "part l2 is out of range"
+    ),
     "no headline": damage_values(lambda c: c.pop("headline"), "'headline' is missing"),
     "an unknown headline": damage_values(lambda c: c.update(headline="l3"), "'l3' is none of"),
     "a headline in a list": damage_values(lambda c: c.update(headline=["l2"]), "calibration.json"),

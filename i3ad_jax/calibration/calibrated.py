@@ -3,12 +3,11 @@
 Each held-out image is calibrated as if it were new: without its own part in the statistics.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from i3ad_jax.calibration.fusion import MAP_POOLING, Unit
 from i3ad_jax.calibration.standardisation import (
     ScoringSettings,
     Standardise,
@@ -17,21 +16,13 @@ from i3ad_jax.calibration.standardisation import (
     leave_one_out,
     statistics,
 )
-from i3ad_jax.scoring.maps import (
-    CALIBRATED,
-    COMBINED,
-    POOLINGS,
-    AnomalyMaps,
-    PlantedMaps,
-    image_scores,
-)
-from i3ad_jax.shapes import AnyArray
+from i3ad_jax.scoring.maps import CALIBRATED, AnomalyMaps, PlantedMaps, image_scores
 
 
 def add_calibrated(
     normal: AnomalyMaps, planted: PlantedMaps, chosen: np.ndarray, scoring: ScoringSettings
 ) -> dict[str, tuple[Statistics, dict[str, Any]]]:
-    """Add calibrated and combined maps to plain ones; return the statistics and their origin.
+    """Add calibrated maps to plain ones; return the statistics and their origin.
 
     Args:
         normal: maps of held-out images, each of which is standardised by all others.
@@ -50,19 +41,9 @@ def add_calibrated(
         unseen = np.stack([other.standardise(own) for other, own in pairs])
         pairs = zip([others[i] for i in chosen], planted[score.source], strict=True)
         copies = np.stack([other.standardise(own) for other, own in pairs])
-        # In units of the image score too: else the map with the heaviest tail would rule the
-        # combined one.
-        scores = image_scores(unseen, POOLINGS[0])
-        shift, factor = (
-            (0.0, 1.0) if how == "none" else (float(scores.mean()), float(scores.std()) or 1.0)
-        )
-        found[score.name] = statistics(source, how).rescaled(shift, factor), {"by": how, **reason}
-        normal[score.name], planted[score.name] = (
-            (unseen - shift) / factor,
-            (copies - shift) / factor,
-        )
-    for maps in (normal, planted):
-        maps[COMBINED.name] = combine({name: maps[name] for name in found})
+        unit = Unit(0.0, 1.0) if how == "none" else Unit.of(image_scores(unseen, MAP_POOLING))
+        found[score.name] = statistics(source, how).rescaled(*unit), {"by": how, **reason}
+        normal[score.name], planted[score.name] = unit.apply(unseen), unit.apply(copies)
     return found
 
 
@@ -72,9 +53,3 @@ def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardis
         return scoring.standardise, {"reason": "given by --standardise"}
     chosen, fit = choose(maps)
     return chosen, {"reason": "predicts held-out images best", "log_likelihoods": fit}
-
-
-def combine(calibrated: Mapping[str, Float[AnyArray, "n h w"]]) -> Float[AnyArray, "n h w"]:
-    """The mean of all calibrated maps."""
-    first, *others = calibrated.values()
-    return sum(others, first) / len(calibrated)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from i3ad_jax.calibration.calibrated import add_calibrated, combine
-from i3ad_jax.calibration.choose_pooling import choose_headline, choose_poolings
+from i3ad_jax.calibration.calibrated import add_calibrated
+from i3ad_jax.calibration.fusion import WEIGHTED, Fusion, area, best_pooling, planted_auroc
 from i3ad_jax.calibration.learned import examine
 from i3ad_jax.calibration.standardisation import ScoringSettings, Statistics
 from i3ad_jax.calibration.thresholds import defect_threshold
@@ -22,7 +22,9 @@ from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.scoring.maps import (
     CALIBRATED,
     COMBINED,
+    PAPER,
     PLAIN,
+    POOLINGS,
     AnomalyMaps,
     Pooling,
     image_scores,
@@ -42,10 +44,14 @@ class Calibration:
         problem: what is wrong with that, in one line; None if nothing.
         tuned: what the method's test-time procedure takes from them, such as u.
         standardise: by the name of each calibrated score, how its map is standardised, and why.
-        pooling: by the name of each score, how an image score is made of its map.
-        headline: the name of the score to trust: see `choose_headline`.
-        planted_auroc: image AUROC of planted defects, by score and pooling: what both were chosen
-            by.
+        pooling: by the name of each score, how an image score is made of its map; without the
+            combined one, but for a run of a version before 0.4.
+        fusion: of the combined score; None for a run of a version before 0.4, whose combined map is
+            the mean of all calibrated ones.
+        headline: the name of the score to trust, the combined one; a run of a version before 0.4
+            may name another.
+        planted_auroc: image AUROC of planted defects, by score and pooling: what poolings and
+            weights come from.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated
             score.
         held_out_scores: of the calibration images, by the name of each score.
@@ -60,6 +66,7 @@ class Calibration:
     tuned: Mapping[str, Any]
     standardise: Mapping[str, Any]
     pooling: Mapping[str, Pooling]
+    fusion: Fusion | None
     headline: str
     planted_auroc: Mapping[str, Mapping[str, float]]
     statistics: Mapping[str, Statistics]
@@ -80,13 +87,20 @@ class Calibration:
             for score in CALIBRATED
             if score.source in maps
         }
-        return {**maps, **calibrated, COMBINED.name: combine(calibrated)}
+        maps = {**maps, **calibrated}
+        if self.fusion is not None:
+            return {**maps, COMBINED.name: self.fusion.map(maps)}
+        first, *others = calibrated.values()
+        return {**maps, COMBINED.name: sum(others, first) / len(calibrated)}
 
     def image_scores(
         self, maps: dict[str, Float[AnyArray, "n h w"]]
     ) -> dict[str, Float[AnyArray, " n"]]:
         """Image scores by name, of the maps that `complete` gives."""
-        return {name: image_scores(own, self.pooling[name]) for name, own in maps.items()}
+        scores = {name: image_scores(maps[name], how) for name, how in self.pooling.items()}
+        return (
+            scores if self.fusion is None else {**scores, COMBINED.name: self.fusion.scores(maps)}
+        )
 
 
 def calibrate(
@@ -101,7 +115,7 @@ def calibrate(
 
     Calibrated scores of these images are standardised by all others: by statistics that it had a
     part in, an image would look more normal than a new one. So are those of the copies with planted
-    defects, by which poolings and the headline score are chosen.
+    defects, by which poolings and the weights of the combined score are chosen.
     """
     method, state, preprocessing, step = trained
     learned = examine(trained, held_out)
@@ -122,8 +136,18 @@ def calibrate(
     chosen = np.resize(rng.permutation(len(held_out)), scoring.planted_images)
     damaged = np.stack([damage(rng, held_out[i]) for i in chosen])
     normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
+    plain_names = list(normal)
     found = add_calibrated(normal, planted, chosen, scoring)
-    pooling, auroc = choose_poolings(normal, planted, scoring.pooling)
+    poolings = POOLINGS if scoring.pooling == "auto" else [scoring.pooling]
+    auroc = planted_auroc(normal, planted, poolings=poolings)
+    pooling = {name: best_pooling(auroc[name]) for name in found}
+    # Maps that are calibrated by all pixels together are the plain ones in other units.
+    by_pixel = [name for name, (_, how) in found.items() if how["by"] == "pixel"]
+    fusion = Fusion.choose(normal, auroc, [*plain_names, *by_pixel])
+    auroc[COMBINED.name] = {WEIGHTED: area(fusion.scores(normal), fusion.scores(planted))}
+    maps = {**normal, COMBINED.name: fusion.map(normal)}
+    pooling = {**dict.fromkeys(plain_names, PAPER), **pooling}
+    scores = {name: image_scores(normal[name], own) for name, own in pooling.items()}
     return Calibration(
         step=step,
         weights=state_digest(state),
@@ -132,11 +156,12 @@ def calibrate(
         tuned=tuned,
         standardise={name: reason for name, (_, reason) in found.items()},
         pooling=pooling,
-        headline=choose_headline(pooling, auroc, min(len(held_out), len(chosen))),
+        fusion=fusion,
+        headline=COMBINED.name,
         planted_auroc=auroc,
         statistics={name: own for name, (own, _) in found.items()},
-        held_out_scores={name: image_scores(x, pooling[name]) for name, x in normal.items()},
-        held_out_peaks={name: x.max(axis=(1, 2)).astype(np.float64) for name, x in normal.items()},
+        held_out_scores={**scores, COMBINED.name: fusion.scores(normal)},
+        held_out_peaks={name: x.max(axis=(1, 2)).astype(np.float64) for name, x in maps.items()},
     )
 
 

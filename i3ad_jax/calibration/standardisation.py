@@ -35,13 +35,16 @@ class ScoringSettings(Settings):
     """Calibrated maps are in standard deviations from what held-out normal images show: at each
     pixel, for objects that always lie alike, or at all together, for textures; auto lets those
     images decide."""
-    pooling: Literal["auto", "mean", "top_1", "top_01", "peak"] = "auto"
-    """A calibrated image score is the mean of its map, the mean of the highest 1 % (top_1) or 0.1 %
-    of its pixels (top_01), or the peak of the smoothed map; auto takes what finds most of the
-    defects that are planted in held-out normal images."""
-    planted_images: int = setting(96, minimum=1, maximum=10_000)
+    pooling: Literal["auto", "mean", "top_10", "top_1", "top_03", "top_01", "top_003", "peak"] = (
+        "auto"
+    )
+    """A calibrated image score, or a part of the combined one, is the mean of its map, the mean of
+    the highest 10 % (top_10), 1 %, 0.3 %, 0.1 % or 0.03 % of its pixels (top_003), or the peak of
+    the smoothed map; auto takes what finds most of the defects that are planted in held-out normal
+    images."""
+    planted_images: int = setting(160, minimum=1, maximum=10_000)
     """So many copies of held-out images get a planted defect each, by which poolings and the
-    headline score are chosen."""
+    weights of the combined score are chosen."""
 
 
 @dataclass(frozen=True)

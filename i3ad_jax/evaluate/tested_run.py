@@ -188,6 +188,7 @@ def evaluate(
         "rule": rule.describe(),
         "standardise": dict(calibration.standardise),
         "pooling": dict(calibration.pooling),
+        "fusion": calibration.fusion and calibration.fusion.to_json(),
         "planted_auroc": {name: dict(own) for name, own in calibration.planted_auroc.items()},
         "thresholds": thresholds,
         "scores": dict(measured.metrics),

@@ -137,6 +137,7 @@ def describe(
             "pixel_threshold": rule.pixel_threshold,
         },
         "pooling": dict(calibration.pooling),
+        "fusion": calibration.fusion and calibration.fusion.to_json(),
         "thresholds": dict(calibration.thresholds),
         "parity": parity.to_json(),
     }

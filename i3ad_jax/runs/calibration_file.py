@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from i3ad_jax.calibration.calibration import Calibration
+from i3ad_jax.calibration.fusion import Fusion
 from i3ad_jax.calibration.standardisation import Statistics
 from i3ad_jax.data.images import Size
 from i3ad_jax.errors import InputError
@@ -22,10 +23,10 @@ from i3ad_jax.runs.files import (
     write_array,
     write_with_digest,
 )
-from i3ad_jax.runs.form import CHOICES, misfit
+from i3ad_jax.runs.form import form_of_choices, misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.disk import make_folder, remove
-from i3ad_jax.scoring.maps import CALIBRATED, POOLINGS, Pooling
+from i3ad_jax.scoring.maps import CALIBRATED, COMBINED, POOLINGS, Pooling
 
 
 def write_calibration(calibration: Calibration, folder: RunFolder) -> None:
@@ -68,7 +69,9 @@ def read_calibration(
         f"python -m i3ad_jax.train --run {folder.source().path} --resume calibrates the run again"
     )
     try:
-        if problem := misfit(values, {**CHOICES, "tuned": {}, "sha256": {...: str}}):
+        if problem := misfit(
+            values, {**form_of_choices(values), "tuned": {}, "sha256": {...: str}}
+        ):
             raise ValueError(problem)
         found = _from_json(values, folder, method.score_names, size)
         _check_consistent(found, values, method)
@@ -101,6 +104,7 @@ def calibration_json(calibration: Calibration) -> dict[str, Any]:
         "tuned": dict(calibration.tuned),
         "standardise": dict(calibration.standardise),
         "pooling": dict(calibration.pooling),
+        "fusion": calibration.fusion and calibration.fusion.to_json(),
         "headline": calibration.headline,
         "planted_auroc": {name: dict(own) for name, own in calibration.planted_auroc.items()},
         "thresholds": calibration.thresholds,
@@ -117,6 +121,8 @@ def _from_json(
     values: Mapping[str, Any], folder: RunFolder, names: Sequence[str], size: Size
 ) -> Calibration:
     """Return the calibration of these values and of the statistics beside them."""
+    fused = values.get("fusion")  # from version 0.4
+    pooled = [name for name in names if not (fused and name == COMBINED.name)]
     return Calibration(
         step=_whole(values["step"]),
         weights=str(values["weights"]),
@@ -124,7 +130,8 @@ def _from_json(
         problem=values["learned"]["problem"],
         tuned=dict(values["tuned"]),
         standardise=dict(values["standardise"]),
-        pooling={name: _pooling(values["pooling"][name]) for name in names},
+        pooling={name: _pooling(values["pooling"][name]) for name in pooled},
+        fusion=fused and Fusion.from_json(fused),
         headline=_one_of(values["headline"], names),
         planted_auroc=dict(values["planted_auroc"]),
         statistics={

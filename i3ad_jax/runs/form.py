@@ -11,7 +11,8 @@ Form = type | frozenset[str] | tuple["Form", ...] | Mapping[Any, "Form"] | None
 """A type; one of some texts; any of some forms; an object by its keys, `...` standing for all
 others; null. A `float` is finite, and may be a whole number."""
 
-CHOICES: Mapping[Any, Form] = {
+_PART: Form = {"pooling": frozenset(POOLINGS), "weight": float, "score": list, "map": list}
+_CHOICES: Mapping[Any, Form] = {
     "learned": {"problem": (str, None), ...: float},
     "standardise": {...: {"by": frozenset(get_args(Standardise)), "reason": str}},
     "pooling": {...: frozenset(POOLINGS)},
@@ -19,7 +20,15 @@ CHOICES: Mapping[Any, Form] = {
     "thresholds": {...: float},
     "headline": str,
 }
-"""What a calibration says, in `calibration.json` and in the results of a test with it."""
+
+
+def form_of_choices(values: Any) -> Mapping[Any, Form]:
+    """Return the form of what a calibration says, in its file and in the results of a test with it.
+
+    Only those of format 3 and later have `fusion`.
+    """
+    later = isinstance(values, dict) and "fusion" in values
+    return {**_CHOICES, "fusion": ({...: _PART}, None)} if later else _CHOICES
 
 
 def misfit(value: Any, form: Form, *, name: str = "it") -> str | None:

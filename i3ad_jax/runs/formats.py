@@ -5,6 +5,7 @@
 - 1: `run.json` holds the format; `config.json` the settings asked for, and `plan.json` every
   choice.
 - 2: from version 0.3. `config.json` says how files are read (`data.reading`).
+- 3: from version 0.4. `calibration.json` has the parts of the combined score (`fusion`).
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from i3ad_jax.config import Config
 from i3ad_jax.data.reading import DEFAULT_READING
 
-FORMAT = 2
+FORMAT = 3
 PREPROCESSING = "preprocessing.json"  # of format 0
 
 

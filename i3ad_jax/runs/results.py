@@ -11,7 +11,7 @@ from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.files import open_file
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.files import check_digest, read_json, without_digest
-from i3ad_jax.runs.form import CHOICES, Form, misfit
+from i3ad_jax.runs.form import Form, form_of_choices, misfit
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.run_results import RunResults
 from i3ad_jax.scoring.maps import SCORES
@@ -19,7 +19,6 @@ from i3ad_jax.scoring.maps import SCORES
 _METRIC = (float, None)
 _METRICS: Mapping[Any, Form] = dict.fromkeys(("image_auroc", "pixel_auroc", "pixel_aupro"), _METRIC)
 _FORM: Mapping[Any, Form] = {
-    **CHOICES,
     **dict.fromkeys(("method", "data", "data_source", "data_digest"), str),
     **dict.fromkeys(("seed", "steps", "iterations"), int),
     "seconds_per_image": float,
@@ -64,8 +63,8 @@ def _checked_kinds(results: Mapping[str, Any], folder: RunFolder, *, again: str)
     Raises:
         InputError: it has another form, or its scores are not those of this version.
     """
-    with_u = {**_FORM, "u": (float, None)} if "u" in results else _FORM
-    if problem := misfit(results, with_u):
+    form = {**form_of_choices(results), **_FORM}
+    if problem := misfit(results, {**form, "u": (float, None)} if "u" in results else form):
         raise InputError(f"{folder.results}: {problem}; {again}")
     kinds = list(results["scores"])
     if unknown := [kind for kind in kinds if kind not in SCORES]:

@@ -117,14 +117,21 @@ PLAIN = [
 # Of each calibrated map ten standard deviations are the hottest colour.
 CALIBRATED = [_calibrated(score) for score in PLAIN if score.calibrated]
 COMBINED = Score("combined", "Combined", None, 10.0, calibrated=False)
-"""Its map is the mean of all calibrated maps."""
+"""Its map is the weighted mean of others: see `calibration/fusion.py`."""
 SCORES = {score.name: score for score in (*PLAIN, *CALIBRATED, COMBINED)}
 
-Pooling = Literal["top_1", "top_01", "peak", "mean"]
+Pooling = Literal["top_1", "top_03", "top_01", "top_10", "top_003", "peak", "mean"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
-"""The first is preferred where planted defects do not clearly tell another: see
-`choose_pooling.py`."""
-TOP_FRACTIONS = {"top_1": 0.01, "top_01": 0.001}
+"""Of those that find as many planted defects, the first is taken."""
+PAPER: Pooling = "mean"
+"""Of plain scores."""
+TOP_FRACTIONS = {
+    "top_10": 0.1,
+    "top_1": 0.01,
+    "top_03": 0.003,
+    "top_01": 0.001,
+    "top_003": 0.0003,
+}
 NEEDS = ("features", "segmentation")  # that a method may give
 PEAK_SD = 1 / 128  # of the square root of a map's number of pixels: what a peak is smoothed by
 
@@ -172,10 +179,9 @@ def image_scores(maps: Float[AnyArray, "n h w"], pooling: Pooling) -> Float[AnyA
 
     Args:
         maps: of one score.
-        pooling: "mean" of the map (paper, section 3.1); the mean of its highest 1 % ("top_1") or
-            0.1 % of pixels ("top_01"), at least one, so that a small defect counts as much as a
-            large one; or the "peak", the maximum of the smoothed map. Not in the paper but for the
-            mean.
+        pooling: "mean" of the map (paper, section 3.1); the mean of its highest pixels, at least
+            one, as in `TOP_FRACTIONS`, so that a small defect counts as much as a large one; or the
+            "peak", the maximum of the smoothed map. Not in the paper but for the mean.
     """
     xp: Any = maps.__array_namespace__()
     number, height, width = maps.shape
