@@ -24,7 +24,7 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import POOLINGS, AnomalyMaps, image_scores
 from i3ad_jax.train import __main__ as train
 
-SIDE = 32  # a planted defect needs as much
+SIDE = 32
 CONFIG = default_config("pca").with_settings(
     {"image_size": SIDE, "view": "whole", "components": 3, "queue_size": 9}
 )

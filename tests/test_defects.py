@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from i3ad_jax.data.defects import DEFECTS, damage, pixel_centres
+from i3ad_jax.data.defects import DEFECTS, pixel_centres
 
 SEEDS = range(25)
 
@@ -79,49 +79,3 @@ def test_colour_changes_the_hue_and_not_the_brightness():
     damaged, mask = DEFECTS["colour"](np.random.default_rng(0), image)
     np.testing.assert_allclose(damaged.mean(axis=2), 0.5, atol=1e-12)
     assert np.ptp(damaged, axis=2)[mask].mean() > 0.05
-
-
-SIZES = [(32, 32), (33, 50), (128, 64), (100, 301)]
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    """A surface on which every kind of defect can be seen; 8 bits."""
-    y, x = np.indices((height, width))
-    odd = (y // 4 + x // 4) % 2
-    return (75 + odd[..., None] * np.array([100, 90, 75])).astype(np.uint8)
-
-
-@pytest.mark.parametrize(("height", "width"), SIZES)
-def test_damage_changes_something_inside_a_square_and_nothing_else(height, width):
-    pixels = picture(height, width)
-    before, sides = pixels.copy(), []
-    for seed in range(40):
-        damaged = damage(np.random.default_rng(seed), pixels)
-        assert damaged.dtype == np.uint8
-        assert damaged.shape == pixels.shape
-        rows, columns = np.nonzero((damaged != pixels).any(axis=2))
-        assert 0 < len(rows) < 0.15 * height * width
-        sides.append(max(np.ptp(rows), np.ptp(columns)) + 1)
-        assert sides[-1] <= min(height, width)
-    assert len(set(sides)) > 5
-    np.testing.assert_array_equal(pixels, before)
-
-
-def test_damage_is_decided_by_its_generator_alone():
-    pixels = picture(64, 80)
-    for seed in range(10):
-        first, second = (damage(np.random.default_rng(seed), pixels) for _ in range(2))
-        np.testing.assert_array_equal(first, second)
-    found = {damage(np.random.default_rng(seed), pixels).tobytes() for seed in range(30)}
-    assert len(found) == 30
-
-
-def test_damage_comes_anywhere_and_of_every_size():
-    pixels = picture(64, 128)
-    changed = [(damage(np.random.default_rng(s), pixels) != pixels).any(axis=2) for s in range(400)]
-    blocks = np.any(changed, axis=0).reshape(4, 16, 8, 16).any(axis=(1, 3))
-    assert blocks.any(axis=0).all()
-    assert blocks.any(axis=1).all()
-    assert np.mean(changed, axis=0).max() < 0.35
-    areas = np.sum(changed, axis=(1, 2))
-    assert np.quantile(areas, 0.9) > 4 * np.quantile(areas, 0.1)

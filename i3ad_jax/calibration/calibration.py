@@ -11,9 +11,9 @@ from jaxtyping import Float, UInt8
 from i3ad_jax.calibration.calibrated import add_calibrated
 from i3ad_jax.calibration.fusion import WEIGHTED, Fusion, area, best_pooling, planted_auroc
 from i3ad_jax.calibration.learned import examine
+from i3ad_jax.calibration.probes import probes
 from i3ad_jax.calibration.standardisation import ScoringSettings, Statistics
 from i3ad_jax.calibration.thresholds import defect_threshold
-from i3ad_jax.data.defects import damage
 from i3ad_jax.errors import DivergenceError
 from i3ad_jax.methods.state import Trained, state_digest
 from i3ad_jax.runtime.processes import from_first, shared_among
@@ -132,9 +132,7 @@ def calibrate(
             return plain_anomaly_maps(trained, tuned, images, bar=bar)
 
     rng = np.random.default_rng(seed)
-    # again and again, if need be
-    chosen = np.resize(rng.permutation(len(held_out)), scoring.planted_images)
-    damaged = np.stack([damage(rng, held_out[i]) for i in chosen])
+    damaged, chosen = probes(rng, held_out, scoring.planted_images)
     normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
     plain_names = list(normal)
     found = add_calibrated(normal, planted, chosen, scoring)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 UNITS = 64
 """Units of length along the side of an image, whatever its number of pixels."""
@@ -22,11 +22,6 @@ Marked = tuple[Picture, Bool[np.ndarray, "h w"]]
 # A pixel belongs to the mask where the defect covers more than this part of it: less cannot be
 # seen.
 _VISIBLE = 0.1
-
-# Of `damage`: the square part that a defect is drawn onto has at least this fraction of the shorter
-# side, but not fewer pixels than a defect needs to be one.
-SMALLEST_PART, FEWEST_PIXELS = 0.35, 32
-LEAST_OPACITY = 0.5
 
 
 def pixel_centres(image_size: int) -> tuple[Plane, Plane]:
@@ -112,29 +107,6 @@ DEFECTS: dict[str, Callable[[np.random.Generator, Picture], Marked]] = {
     "colour": colour,
     "missing_thread": missing_thread,
 }
-
-
-def damage(
-    rng: np.random.Generator, pixels: UInt8[np.ndarray, "h w 3"]
-) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture with one defect of `DEFECTS` of random kind, size, place and opacity; 8 bits.
-
-    Args:
-        rng: decides all of it.
-        pixels: of any size; the defect is drawn onto a square part of it.
-    """
-    kind = list(DEFECTS)[rng.integers(len(DEFECTS))]
-    shorter = min(pixels.shape[:2])
-    side = max(
-        round(shorter * np.exp(rng.uniform(np.log(SMALLEST_PART), 0))), min(shorter, FEWEST_PIXELS)
-    )
-    top, left = (int(rng.integers(length - side + 1)) for length in pixels.shape[:2])
-    part = pixels[top : top + side, left : left + side] / 255
-    changed, _ = DEFECTS[kind](rng, part)
-    mixed = part + rng.uniform(LEAST_OPACITY, 1) * (changed - part)
-    damaged = pixels.copy()
-    damaged[top : top + side, left : left + side] = np.round(255 * np.clip(mixed, 0, 1))
-    return damaged
 
 
 def _ramp(distance: Plane) -> Plane:
