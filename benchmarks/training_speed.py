@@ -25,7 +25,6 @@ from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import Batch, Method
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.shapes import Images, PRNGKey
 
 PROGRAM = "python -m benchmarks.training_speed"
@@ -109,7 +108,7 @@ def time_steps(config: Config, batch: int, *, rounds: int) -> list[dict[str, Any
 
 def jax_steps(method: Method, state: I3adState, images: Images) -> Callable[[], Any]:
     """`STEPS` of ours; each call goes on from the last."""
-    batch = Batch(images, Planted(images, jnp.zeros_like(images[..., :1])))
+    batch = Batch(images, planted=None)  # without the segmenter
 
     @jit(donate_argnums=0)
     def steps(state: I3adState, key: PRNGKey) -> Any:

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from experiments import markdown
 from experiments.finding import Finding, publish
 from experiments.study import Flags as StudyFlags
 from experiments.study import Loaded, Subject, folders, labelled_data
-from i3ad_jax import command_line
+from i3ad_jax import Detector, command_line
 from i3ad_jax.data.dataset import NORMAL, Split
+from i3ad_jax.data.images import Size
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.masks import checkerboard_masks
 from i3ad_jax.pictures import overlay
 from i3ad_jax.prediction import Trace
+from i3ad_jax.preprocessing.scales import enlarge
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import SCORES
@@ -54,7 +56,7 @@ Traces = Mapping[str, Trace]
 
 
 def load_methods(chosen: Sequence[RunFolder]) -> Subject:
-    """Runs of several methods on the same data.
+    """Runs of several methods on the same data, which is in the working size of i3ad.
 
     Raises:
         InputError: a run is not finished or shows other images than the first, or a method has two
@@ -69,11 +71,14 @@ def load_methods(chosen: Sequence[RunFolder]) -> Subject:
     sizes = [folder.read_plan().preprocessing.size for folder in chosen]
     for folder, config, size in zip(chosen, configs, sizes, strict=True):
         data, first = config.data, configs[0].data
-        if (data.data, data.aspect, size) != (first.data, first.aspect, sizes[0]):
+        # Images that fill any size show the same in all sizes.
+        same = size == sizes[0] or data.aspect == "stretch"
+        if (data.data, data.aspect) != (first.data, first.aspect) or not same:
             raise InputError(
                 f"--runs {folder.path}: other data, size or aspect than {chosen[0].path}"
             )
-    return Subject([Loaded.of(folder) for folder in chosen], labelled_data(chosen[0]))
+    data = labelled_data(chosen[methods.index("i3ad")])
+    return Subject([Loaded.of(folder) for folder in chosen], data)
 
 
 def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.ndarray, " k"]:
@@ -86,11 +91,19 @@ def median_images(test: Split, scores: Float[np.ndarray, " n"]) -> Integer[np.nd
     )
 
 
-def draw(figure: Figure, test: Split, traces: Traces, *, patches: int, side: int) -> None:
-    """Draw one image's checkerboard pass, a square of this side, and below a row for each image."""
+def draw(figure: Figure, test: Split, traces: Traces, *, patches: int, seen: Size) -> None:
+    """Draw the checkerboard pass of one image's first part of this size, and a row for each image.
+
+    Args:
+        figure: to draw on.
+        test: the images shown.
+        traces: of them.
+        patches: of the checkerboards.
+        seen: height and width of what i3ad's networks see of an image: all of it, or a tile.
+    """
     above, below = figure.subfigures(2, 1, height_ratios=(1.15, len(test)), squeeze=False)[:, 0]
     ours = traces["i3ad"]
-    square = np.s_[:side, :side]  # the first one of an image in tiles
+    square = np.s_[: seen[0], : seen[1]]
     _draw_checkerboards(
         above, test.images[-1][square], ours.reconstructions[-1, 0][square], patches=patches
     )
@@ -177,17 +190,31 @@ def conclude(subject: Subject, lines: Sequence[tuple]) -> str:
     return " ".join(sentences) or "No test image has a mask to measure by."
 
 
+def traced(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Trace:
+    """Return the states of a detector's loop in the size of these images, whatever its own is."""
+    found, size = detector.trace(images), images.shape[1:3]
+
+    def resized(states: np.ndarray) -> np.ndarray:
+        return np.moveaxis(enlarge(np.moveaxis(states, 1, 3).astype(np.float32), size), 3, 1)
+
+    return replace(
+        found,
+        reconstructions=resized(found.reconstructions).round().astype(np.uint8),
+        masks=resized(found.masks) > 0.5,
+        scores=resized(found.scores),
+    )
+
+
 def report(subject: Subject) -> Finding:
     """The picture, and the contrast of each map in it."""
     ours = next(run for run in subject.runs if run.detector.config.method == "i3ad")
     test = subject.data.test
     chosen = test.take(median_images(test, read_scores(ours.folder, test)))
     runs = tqdm(subject.runs, desc="trace", unit="run")
-    traces = {
-        run.detector.config.method: run.detector.trace_pixels(chosen.images[:]) for run in runs
-    }
+    traces = {run.detector.config.method: traced(run.detector, chosen.images[:]) for run in runs}
     lines = contrasts(chosen, traces)
     header = ["path", "defect", "method", "inside", "outside", "ratio"]
+    preprocessing, side = ours.detector.preprocessing, ours.detector.preprocessing.side
     columns = 1 + 2 * len(traces) + sum(i in traces["i3ad"].iterations for i in SHOWN_MASKS)
     rows = [[*line[:3], *(f"{x:.3f}" for x in line[3:5]), f"{line[5]:.1f}"] for line in lines]
     return Finding(
@@ -206,7 +233,7 @@ def report(subject: Subject) -> Finding:
             chosen,
             traces,
             patches=ours.detector.config.flat()["patches"],
-            side=ours.detector.preprocessing.side,
+            seen=preprocessing.size if preprocessing.whole else (side, side),
         ),
         size=(CELL * columns, CELL * (len(chosen) + 1.6)),
     )

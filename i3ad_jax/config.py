@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from i3ad_jax.calibration.standardisation import ScoringSettings
 from i3ad_jax.data.load import DataSettings
 from i3ad_jax.methods import METHODS
-from i3ad_jax.methods.method import Method
+from i3ad_jax.methods.method import Detail, Method
 from i3ad_jax.preprocessing.preprocessing import PreprocessingSettings
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
@@ -67,6 +67,10 @@ class Config(Settings, Generic[Training, Test]):
         """Sides in pixels of the networks' input, by setting; both while `view` is "auto"."""
         whole, tiles = {"image_size": self.data.image_size}, {"tile": self.preprocessing.tile}
         return {"whole": whole, "tiles": tiles, "auto": whole | tiles}[self.preprocessing.view]
+
+    def detail(self) -> Detail | None:
+        """Return the method's part that sees more than squares, as `Method.detail`."""
+        return METHODS[self.method].detail(self.training)
 
     def batch_sizes(self) -> dict[str, int]:
         """As `Method.batch_sizes`."""

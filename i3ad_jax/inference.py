@@ -223,7 +223,7 @@ class Inference:
 
     def __repr__(self) -> str:
         side, (height, width) = self.preprocessing.side, self.preprocessing.size
-        seen = "whole images" if (side, side) == (height, width) else f"tiles of {side} x {side}"
+        seen = "whole images" if self.preprocessing.whole else f"tiles of {side} x {side}"
         return (
             f"{type(self).__name__}({self.config.method}, {seen} of {height} x {width},"
             f" {len(self.files.trained)} trained, {len(self.files.held_out)} calibrated,"

@@ -82,10 +82,10 @@ class Plan:
     def describe(self) -> list[str]:
         """Return the plan in a few lines for people."""
         config, preprocessing = self.config, self.preprocessing
-        (height, width), side = preprocessing.size, preprocessing.side
+        side, tiled = preprocessing.side, preprocessing.seen
         seen = {
-            "whole": f"whole images of {height} x {width} pixels",
-            "tiles": f"tiles of {side} x {side} pixels, from images of {height} x {width}",
+            "whole": f"whole images of {side} x {side} pixels",
+            "tiles": f"tiles of {side} x {side} pixels, from images of {tiled[0]} x {tiled[1]}",
         }[self.choices["view"].value]
         named = {"context": "context encoder", "two_stage": "two-stage generator"}
         lines = [f"{seen}, because {self.choices['view'].reason}"]
@@ -98,6 +98,9 @@ class Plan:
             f" {subtracted[preprocessing.units.subtract]} subtracted"
             f" ({self.choices['centre'].reason})"
         )
+        if preprocessing.levels:
+            sizes = ", ".join(f"{height} x {width}" for height, width in preprocessing.level_sizes)
+            lines.append(f"details at {sizes} pixels, by the segmentation network")
         trained, held_out = len(self.files.trained), len(self.files.held_out)
         lines.append(f"{trained} images train {config.method}, {held_out} calibrate")
         return lines
@@ -140,6 +143,8 @@ class Plan:
             raise ValueError(
                 f"side {preprocessing.side} is not that of the settings, {method.image_size}"
             )
+        if (preprocessing.levels > 0) != (plan.config.detail() is not None):
+            raise ValueError("levels does not match the settings")
         return plan
 
     def check_memory(self) -> None:
@@ -152,6 +157,22 @@ class Plan:
                 sizes[name] = value
         state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state_shapes(self.method)))
         check_room(state + _bytes_of_step(self.config, self.method.image_size), lower=sizes)
+
+
+class Sizes(NamedTuple):
+    """Sizes at which images are seen.
+
+    Attributes:
+        working: of the images: height, width.
+        seen: that squares are cut from.
+        side: of the squares that networks see.
+        levels: as of `Preprocessing`.
+    """
+
+    working: Size
+    seen: Size
+    side: int
+    levels: int
 
 
 class Resolved(NamedTuple):
@@ -168,7 +189,8 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
 
     Args:
         config: settings asked for.
-        read: returns the normal images in a working size; called twice if tiles are chosen.
+        read: returns the normal images in a size; called again if another than the small one is
+            chosen.
 
     Raises:
         InputError: the images cannot be read or are too few, or memory is not enough.
@@ -192,15 +214,14 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
         if settings.view == "tiles"
         else learn_preprocessing(config, images, held_out, side=whole[0])
     )
-    view, size, side = choose_view(config, small, sizes)
-    if size != whole:
-        files, images, held_out = divide(size)
-    learned = (
-        small if view.value == "whole" else learn_preprocessing(config, images, held_out, side=side)
-    )
-    assert learned is not None  # whole images were looked at to choose them
-    explained = learned.reasons["explained_by_mean_image"]
-    generator = choose_generator(config, explained, whole=size == (side, side))
+    view = choose_view(config, small, sizes)
+    chosen, learned = choose_sizes(config, view.value, sizes), small
+    if chosen.working != whole:
+        files, images, held_out = divide(chosen.working)
+    if learned is None or (chosen.working, chosen.side) != (whole, whole[0]):
+        learned = learn_preprocessing(config, images, held_out, side=chosen.side)
+    learned = replace(learned, seen=chosen.seen, levels=chosen.levels)
+    generator = choose_generator(config, (small or learned), whole=view.value == "whole")
     choices = {"view": view, **generator, **_chosen_units(config, learned)}
     plan = Plan(config, choices, learned, files, Acquisition.learn(images, held_out))
     plan.check_memory()
@@ -209,12 +230,12 @@ def resolve(config: Config[Any, Any], read: Callable[[Size], Split]) -> Resolved
 
 def choose_view(
     config: Config[Any, Any], small: Preprocessing | None, original_sizes: Sequence[Size]
-) -> tuple[Choice, Size, int]:
-    """Choose whole images or tiles; return the choice, the working size and the networks' side.
+) -> Choice:
+    """Choose whole images or tiles.
 
     Whole images where they are partly alike and lose little when made small, or are alike in
-    detail. Else tiles: surfaces whose shading alone is the same in all images have defects that a
-    small image loses.
+    detail, or a part of the method sees the detail anyway. Else tiles: surfaces whose shading alone
+    is the same in all images have defects that a small image loses.
 
     Args:
         config: settings asked for.
@@ -223,30 +244,53 @@ def choose_view(
     """
     asked = config.preprocessing.view
     if asked != "auto" or small is None:
-        view = _as_asked(config, "view")
-    else:
-        reduction = _median_side(original_sizes) / small.side
-        in_detail = reduction > SMALL_REDUCTION
-        name = "detail_explained_by_mean_image" if in_detail else "explained_by_mean_image"
-        explained, needed = small.reasons[name], ALIGNED if in_detail else PARTLY_ALIGNED
-        of_what = "of the detail in" if in_detail else "of"
-        view = Choice(
-            "whole" if explained >= needed else "tiles",
-            f"the mean image explains {max(explained, 0):.0%} {of_what} unseen normal images"
-            f" (whole images from {needed:.0%})",
-        )
-    settings, side, aspect = config.preprocessing, config.data.image_size, config.data.aspect
-    if view.value == "whole":
-        return view, (side, side), side
-    resolution = settings.resolution or min(RESOLUTION, round(_median_side(original_sizes)))
-    size = working_size(
-        original_sizes, resolution=resolution, smallest=settings.tile, aspect=aspect
+        return _as_asked(config, "view")
+    reduction = _median_side(original_sizes) / small.side
+    in_detail = reduction > SMALL_REDUCTION and config.detail() is None
+    name = "detail_explained_by_mean_image" if in_detail else "explained_by_mean_image"
+    explained, needed = small.reasons[name], ALIGNED if in_detail else PARTLY_ALIGNED
+    of_what = "of the detail in" if in_detail else "of"
+    return Choice(
+        "whole" if explained >= needed else "tiles",
+        f"the mean image explains {max(explained, 0):.0%} {of_what} unseen normal images"
+        f" (whole images from {needed:.0%})",
     )
-    return view, size, settings.tile
+
+
+def choose_sizes(config: Config[Any, Any], view: str, original_sizes: Sequence[Size]) -> Sizes:
+    """Choose the working size and at how many sizes a method's `detail` sees an image.
+
+    Without such a part, squares are cut from the working size, which is the squares' for whole
+    images. With it, tiles are cut from images of half the working size: finer grain can hardly be
+    inpainted, and takes four times as long.
+
+    Args:
+        config: settings asked for.
+        view: "whole" or "tiles".
+        original_sizes: of the images.
+    """
+    settings, whole, detail = config.preprocessing, view == "whole", config.detail()
+    side = config.data.image_size if whole else settings.tile
+    if whole and detail is None:
+        return Sizes((side, side), (side, side), side, 0)
+    resolution = settings.resolution or min(RESOLUTION, round(_median_side(original_sizes)))
+    smallest = max(side, detail.side) if detail else side
+    size = working_size(
+        original_sizes, resolution=resolution, smallest=smallest, aspect=config.data.aspect
+    )
+    if detail is None:
+        return Sizes(size, size, side, 0)
+    levels = min(detail.levels, 1 + int(math.log2(min(size) / detail.side)))
+    unit = math.lcm(side if whole else 1, detail.multiple << (levels - 1))
+    fewest = math.ceil(max(side, detail.side << (levels - 1)) / unit)
+    height, width = (max(round(length / unit), fewest) * unit for length in size)
+    half = height // 2, width // 2
+    seen = (side, side) if whole else half if min(half) >= side else (height, width)
+    return Sizes((height, width), seen, side, levels)
 
 
 def choose_generator(
-    config: Config[Any, Any], explained: float, *, whole: bool
+    config: Config[Any, Any], learned: Preprocessing, *, whole: bool
 ) -> dict[str, Choice]:
     """Choose the generator of a method that has one.
 
@@ -254,9 +298,10 @@ def choose_generator(
 
     Args:
         config: settings asked for.
-        explained: fraction of the variance of unseen images that the mean image explains.
+        learned: from normal images.
         whole: whether networks see whole images.
     """
+    explained = learned.reasons["explained_by_mean_image"]
     asked = config.flat().get("generator")
     if asked is None:
         return {}

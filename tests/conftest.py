@@ -50,12 +50,15 @@ Fails = Callable[[Callable[[Sequence[str]], None], Sequence[object]], str]
 TINY_SETTINGS = {
     "image_size": 32,
     "view": "whole",
+    "resolution": 32,
     "width": 2,
     "dilations": (2,),
     "discriminator_width": 2,
     "discriminator_depth": 2,
     "segmenter_width": 2,
     "segmenter_depth": 2,
+    "segmenter_side": 16,
+    "segmenter_levels": 2,
     "latent_size": 3,
     "components": 3,
     "batch_size": 3,
@@ -206,7 +209,7 @@ def cloth(shared: Shared) -> Path:
 @pytest.fixture(scope="session")
 def packed(shared: Shared, tiny_folder: Path) -> Path:
     """The packed data of `tiny_folder`, as whole images; copy it before changing it."""
-    options = ("--view", "whole", "--image-size", "32")
+    options = ("--method", "pca", "--view", "whole", "--image-size", "32")
     return shared("packed", lambda out: pack.main([str(tiny_folder), "--out", str(out), *options]))
 
 
@@ -257,14 +260,15 @@ def pca_run(run_of: RunOf) -> Path:
 @pytest.fixture(scope="session")
 def untrained_run(shared: Shared) -> Path:
     """A run of I3AD as it would be without any training, which takes most of the time."""
-    return shared("untrained", _make_untrained_run)
+    return shared("untrained", make_untrained_run)
 
 
-def _make_untrained_run(run: Path) -> None:
-    config = default_config("i3ad").with_settings(tiny_settings("i3ad"))
-    method = build(config)
-    names = method.score_names
-    flat = Statistics(np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32))
+def make_untrained_run(run: Path, **settings: Any) -> None:
+    """Save a run of I3AD as it would be without any training, with settings of its own."""
+    config = default_config("i3ad").with_settings({**tiny_settings("i3ad"), **settings})
+    plan, method = made_up_plan(config), build(config)
+    names, size = method.score_names, plan.preprocessing.size
+    flat = Statistics(np.zeros(size, np.float32), np.ones(size, np.float32))
     calibrated = {score.name: flat for score in CALIBRATED if score.name in names}
     state = fresh_state(jax.random.key(0), method)
     calibration = Calibration(
@@ -282,7 +286,7 @@ def _make_untrained_run(run: Path) -> None:
         held_out_scores={name: np.array([0.5 if SCORES[name] in PLAIN else 1.0]) for name in names},
         held_out_peaks={name: np.array([2.0]) for name in names},
     )
-    Detector(made_up_plan(config), state, calibration).save(run)
+    Detector(plan, state, calibration).save(run)
 
 
 @contextmanager

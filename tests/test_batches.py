@@ -1,11 +1,14 @@
 """Training batches: patches of images, drawn by the seed and the step alone."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import jax
 import numpy as np
 import pytest
+from skimage.transform import resize_local_mean
 
+from i3ad_jax.data.images import Size
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
 from i3ad_jax.training.batches import BLOCK, Augmentation, TrainingImages
 from tests.support.patches import learn, levelled, noise, place_of
@@ -16,7 +19,13 @@ Turned = dict[tuple[bool, int], np.ndarray]
 def training_images(
     images: np.ndarray, preprocessing: Preprocessing, *, batch: int = 3
 ) -> TrainingImages:
-    return TrainingImages(images, preprocessing, batch_size=batch, num_planted=0, seed=0)
+    return TrainingImages(images, preprocessing, batch_size=batch, seed=0)
+
+
+def detailed(images: np.ndarray, *, levels: int, **settings: Any) -> Preprocessing:
+    """Whole images that networks see at 16 x 16 pixels, and details at several sizes."""
+    learned = learn(images, side=16, levelling="yes", centre="image", **settings)
+    return replace(learned, whole=True, levels=levels)
 
 
 def squares_of_steps(
@@ -93,7 +102,7 @@ def test_training_squares_are_a_function_of_the_key_and_the_seed() -> None:
     )
     np.testing.assert_array_equal(same, again)
     assert (same != other).any()
-    of_seed = TrainingImages(images, preprocessing, batch_size=3, num_planted=0, seed=1)
+    of_seed = TrainingImages(images, preprocessing, batch_size=3, seed=1)
     elsewhere = squares_of_steps(of_seed, preprocessing, "turn", steps=1, key=5)[1]
     assert (same != elsewhere).any(axis=(1, 2, 3)).all()
 
@@ -109,8 +118,8 @@ def test_an_epoch_takes_every_image_once_in_an_order_of_its_own() -> None:
 
 def test_blocks_begin_anywhere_and_hold_what_each_step_draws() -> None:
     images = noise(5, 12, 11)
-    preprocessing = learn(images, side=8)
-    drawn = TrainingImages(images, preprocessing, batch_size=2, num_planted=1, seed=3)
+    preprocessing = replace(learn(images, side=8), levels=1)
+    drawn = TrainingImages(images, preprocessing, batch_size=2, seed=3, planted=(1, 8))
     from_start, later = (
         list(drawn.blocks(0, 2 * BLOCK + 1)),
         list(drawn.blocks(BLOCK + 7, 2 * BLOCK + 1)),
@@ -129,7 +138,74 @@ def test_blocks_begin_anywhere_and_hold_what_each_step_draws() -> None:
             np.concatenate(arrays) for arrays in zip(*map(jax.tree.leaves, parts), strict=True)
         )
         places = zip(index, corners, strict=True)
-        expected = [images[i, top : top + 8, left : left + 8] for i, (top, left) in places]
+        expected = [images[i, top : top + 8, left : left + 8] for i, (_, top, left) in places]
         np.testing.assert_array_equal(pixels, expected)
         np.testing.assert_array_equal(origins, corners)
         np.testing.assert_allclose(gains, preprocessing.units.gains(images)[index])
+
+
+def test_whole_images_are_reduced_to_the_side_of_the_networks() -> None:
+    images = noise(4, 32, 48)
+    preprocessing = detailed(images, levels=1)
+    drawn = training_images(images, preprocessing, batch=5)
+    index, squares, centres = squares_of_steps(drawn, preprocessing, "none", steps=2)
+    assert squares.shape == (10, 16, 16, 3)
+    expected = preprocessing.squares(images[index])
+    np.testing.assert_allclose(centres, expected.centre, rtol=0, atol=1e-6)
+    scaled = (squares - centres) / preprocessing.units.scale
+    np.testing.assert_allclose(scaled, expected.images, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("augment", get_args(Augment))
+def test_squares_to_plant_are_those_of_reduced_images(augment: Augment) -> None:
+    images = noise(3, 32, 48)
+    preprocessing = detailed(images, levels=3)
+    sizes = preprocessing.level_sizes
+    assert sizes == [(32, 48), (16, 24), (8, 12)]
+    drawn = TrainingImages(images, preprocessing, batch_size=2, seed=0, planted=(30, 8))
+    (block,) = drawn.blocks(0, 3)
+    augmentation = jax.jit(Augmentation.of(preprocessing, augment, sizes).__call__)
+    small = [np.stack([reduced(image, size) for image in images]) for size in sizes]
+    gains = preprocessing.units.gains(images)[:, None, None, None]
+    whole = [gains * (of_level / 127.5) - 1 for of_level in small]
+    centre = [
+        resize_local_mean(preprocessing.units.mean_image, size, channel_axis=-1) for size in sizes
+    ]
+    seen, turned = [], set[Any]()
+    for step in range(3):
+        index, corners = (own[2:] for own in drawn.draw(step))
+        squares = augmentation(jax.random.key(step), block.to_plant[step])
+        pixels, centres = (np.asarray(own) for own in squares)
+        assert pixels.shape == centres.shape == (30, 8, 8, 3)
+        for row, (image, (level, *corner)) in enumerate(zip(index, corners, strict=True)):
+            places = {
+                how: place_of(own, whole[level][image]) for how, own in undone(pixels[row]).items()
+            }
+            ((how, place),) = [(how, own) for how, own in places.items() if own is not None]
+            assert place == tuple(corner)
+            assert place_of(undone(centres[row])[how], centre[level]) == place
+            turned.add(how)
+            seen.append((level, place))
+    assert {level for level, _ in seen} == {0, 1, 2}
+    assert {place for level, place in seen if level == 2} == {(0, left) for left in range(5)}
+    assert len({place for level, place in seen if level == 0}) > 20
+    assert len(turned) == {"none": 1, "flip": 2, "turn": 8}[augment]
+
+
+def reduced(image: np.ndarray, size: Size) -> np.ndarray:
+    """An 8-bit image at a size that it is a multiple of, halves rounded up."""
+    means = resize_local_mean(np.float64(image), size, channel_axis=-1, preserve_range=True)
+    return np.floor(means + 0.5 + 1e-9).astype(np.uint8)
+
+
+def test_batches_do_not_depend_on_what_is_planted() -> None:
+    images = noise(5, 24, 20)
+    preprocessing = replace(learn(images, side=8), levels=1)
+    alone, planting = (
+        TrainingImages(images, preprocessing, batch_size=4, seed=2, planted=planted)
+        for planted in ((0, 0), (3, 8))
+    )
+    for step in range(10):
+        image, corner = alone.draw(step)
+        assert (corner[:, 0] == 0).all()
+        np.testing.assert_array_equal(planting.draw(step).image[:4], image)

@@ -11,7 +11,9 @@ from i3ad_jax.plan import resolve
 def test_what_a_training_would_choose_is_what_it_chooses(cloth: Path) -> None:
     config = default_config("i3ad").with_settings({"data": str(cloth)})
     read = lambda size: config.data.load(size=size).train  # noqa: E731
-    whole = resolve(config.with_settings({"view": "whole"}), read)
+    # without details whole images are small, as those that a check looks at
+    small = config.with_settings({"view": "whole", "segmenter_width": 0})
+    whole = resolve(small, read)
     choices = predict_choices(config, read_records(cloth).readable("train"))
     assert choices.reasons == dict(whole.plan.preprocessing.reasons)
     actual = resolve(config, read).plan

@@ -50,8 +50,8 @@ def test_a_size_that_the_networks_cannot_take_is_refused_on_construction() -> No
             default_config(method).with_settings({"image_size": size})
     with pytest.raises(SettingError, match=r"^--patches 33: "):
         default_config("i3ad").with_settings({"image_size": 32, "patches": 33})
-    with pytest.raises(SettingError, match=r"^--segmenter-depth 6: "):
-        default_config("i3ad").with_settings({"image_size": 32, "segmenter_depth": 6})
+    with pytest.raises(SettingError, match=r"^--segmenter-depth 5: --segmenter-side, 48, "):
+        default_config("i3ad").with_settings({"segmenter_side": 48, "segmenter_depth": 5})
 
 
 def test_networks_have_the_side_of_a_tile_where_images_are_cut() -> None:
@@ -133,7 +133,6 @@ def test_a_tile_that_a_method_cannot_take_is_refused_by_its_own_name(view: str) 
 @pytest.mark.parametrize(
     ("method", "preset", "settings"),
     [
-        ("i3ad", "standard", {"patches": 8}),
         ("i3ad", "standard", {"dtype": "bfloat16"}),
         ("i3ad", "standard", {"ssim_window": "uniform"}),
         ("i3ad", "paper", {"dtype": "bfloat16"}),
@@ -156,7 +155,7 @@ def test_a_setting_that_training_uses_is_not_one_of_the_test(
 @pytest.mark.parametrize(
     ("method", "preset", "settings"),
     [
-        ("i3ad", "paper", {"patches": 8}),
+        ("i3ad", "standard", {"patches": 8}),
         ("i3ad", "paper", {"ssim_window": "uniform"}),
         ("i3ad", "standard", {"base": "original", "iterations": 3}),
         ("l2_ae", "quick", {"ssim_window": "uniform"}),
@@ -182,6 +181,6 @@ def test_a_projection_has_the_weights_of_its_autoencoder() -> None:
 def test_evaluate_refuses_a_setting_that_training_used(
     fails: Fails, tiny_run: Path, tmp_path: Path
 ) -> None:
-    message = fails(evaluate.main, [tiny_run, "--patches", "8", "--out", tmp_path / "out"])
-    assert message.startswith("error: --patches 8: the weights depend on it; train a new run")
+    message = fails(evaluate.main, [tiny_run, "--dtype", "bfloat16", "--out", tmp_path / "out"])
+    assert message.startswith("error: --dtype bfloat16: the weights depend on it; train a new run")
     assert not (tmp_path / "out").exists()

@@ -25,12 +25,11 @@ from i3ad_jax.cpu.space_to_depth import convolve_blocks
 from i3ad_jax.cpu.strided import downsample, upsample
 from i3ad_jax.cpu.switch import VARIABLE, default, workarounds, workarounds_wanted
 from i3ad_jax.cpu.window import Window, xla_convolution
-from i3ad_jax.methods.method import Batch
+from i3ad_jax.methods.method import Batch, PlantedSquares
 from i3ad_jax.nn.context_encoder import ContextEncoder
 from i3ad_jax.nn.dcgan import Generator, ImageEncoder
 from i3ad_jax.nn.inpainter import Inpainter
 from i3ad_jax.runtime.compiler import compiler_options, jit
-from i3ad_jax.segmentation.planting import Planted
 from tests.conftest import tiny_settings
 from tests.support.layers import halve
 from tests.support.random_weights import random_weights
@@ -293,7 +292,8 @@ def test_a_training_step_is_the_same_switched_on_and_off(generator: str) -> None
     )
     images = jnp.tanh(random(2, 32, 32, 3))
     masks = (random(2, 32, 32, 1) > 1).astype(jnp.float32)
-    batch = Batch(images, Planted(images * (1 - 2 * masks), masks))
+    planted = PlantedSquares(images * (1 - 2 * masks), jnp.zeros_like(images), masks)
+    batch = Batch(images, planted)
     step = jax.jit(lambda state: method.step(state, batch, jax.random.key(1)))
     on = step(state)
     with workarounds(False):

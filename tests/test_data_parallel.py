@@ -34,7 +34,9 @@ config = default_config(method).with_settings(
 )
 images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
 preprocessing = Preprocessing.learn(images[:15], images[15:], side=32)
-plan = replace(made_up_plan(config), preprocessing=preprocessing)
+made_up = made_up_plan(config)
+preprocessing = replace(preprocessing, levels=made_up.preprocessing.levels)
+plan = replace(made_up, preprocessing=preprocessing)
 
 def steps(devices, **start):
     for step in training_steps(plan, images, devices=devices, **start):

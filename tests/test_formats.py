@@ -4,16 +4,18 @@ import csv
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from i3ad_jax import Detector
 from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.predict import __main__ as predict
-from i3ad_jax.runs.files import read_json, write_json
+from i3ad_jax.runs.files import read_json, without_digest, write_json, write_with_digest
 from i3ad_jax.runs.formats import FORMAT
 from i3ad_jax.runs.run_folder import RunFolder
-from tests.conftest import Fails
+from i3ad_jax.train import __main__ as train
+from tests.conftest import Fails, make_untrained_run
 
 RUNS = sorted(Path(__file__).with_name("formats").iterdir())
 
@@ -59,3 +61,58 @@ def test_a_later_format_is_refused(
     for damaged in (True, 0, -1, "1", None):
         write_json(run / "run.json", {"format": damaged})
         assert "damaged" in fails(predict.main, [run, tiny_folder, "--out", tmp_path / "out"])
+
+
+def made_older(run: Path) -> Path:
+    """Turn a run into one of format 2: nothing in it says at which sizes details are seen."""
+    folder = RunFolder(run)
+    write_json(folder.format, {"format": 2})
+    plan, config = without_digest(read_json(folder.plan)), read_json(folder.config)
+    for name in ("whole", "levels"):
+        del plan["preprocessing"][name]
+    write_with_digest(folder.plan, plan)
+    for name in ("segmenter_side", "segmenter_levels"):
+        del config["training"]["segmenter"][name]
+    write_json(folder.config, config)
+    return run
+
+
+def test_runs_with_the_segmentation_network_of_version_0_3_are_refused(
+    fails: Fails, untrained_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    run = made_older(shutil.copytree(untrained_run, tmp_path / "run"))
+    for main, arguments in (
+        (predict.main, [run, tiny_folder, "--out", tmp_path / "out"]),
+        (evaluate.main, [run, "--data", tiny_folder, "--out", tmp_path / "out"]),
+        (train.main, ["--run", run, "--data", tiny_folder, "--resume"]),
+    ):
+        assert fails(main, arguments) == (
+            f"error: {run}: trained by version 0.3 or earlier with another segmentation network;"
+            " train it again, or use version 0.3"
+        )
+    assert not (tmp_path / "out").exists()
+    config = RunFolder(run).read_config()  # what was asked for can still be read
+    own = config.training.segmenter
+    assert (own.segmenter_side, own.segmenter_levels) == (64, 3)
+
+
+def test_older_runs_of_i3ad_without_a_segmentation_network_are_read(tmp_path: Path) -> None:
+    small = {"generator": "context", "context_width": 2}
+    make_untrained_run(tmp_path / "run", segmenter_width=0, **small)
+    newer = Detector.load(tmp_path / "run")
+    older = Detector.load(made_older(tmp_path / "run"))
+    assert older.config.training.segmenter.segmenter_width == 0
+    assert older.preprocessing.to_json() == newer.preprocessing.to_json()
+    assert (older.preprocessing.whole, older.preprocessing.levels) == (True, 0)
+    jax.tree.map(np.testing.assert_array_equal, older.state, newer.state)
+
+
+def test_levels_that_the_settings_do_not_ask_for_are_refused(
+    fails: Fails, pca_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(pca_run, tmp_path / "run"))
+    plan = without_digest(read_json(run.plan))
+    plan["preprocessing"]["levels"] = 1
+    write_with_digest(run.plan, plan)
+    message = fails(predict.main, [run.path, tiny_folder, "--out", tmp_path / "out"])
+    assert f"{run.plan}: damaged (levels does not match the settings)" in message

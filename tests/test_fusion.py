@@ -26,7 +26,9 @@ def raised(where: Any, by: float) -> tuple[np.ndarray, np.ndarray]:
 
 def fused(*pairs: tuple[np.ndarray, np.ndarray]) -> tuple[Fusion, dict[str, Any], dict[str, Any]]:
     """The fusion of maps in the order of `NAMES`, and these maps, normal ones and planted ones."""
-    normal, planted = (dict(zip(NAMES, maps, strict=False)) for maps in zip(*pairs, strict=True))
+    normal, planted = (
+        dict[str, Any](zip(NAMES, maps, strict=False)) for maps in zip(*pairs, strict=True)
+    )
     return Fusion.choose(normal, planted_auroc(normal, planted), list(normal)), normal, planted
 
 
@@ -42,10 +44,10 @@ def test_the_pooling_that_separates_planted_defects_is_chosen(
     areas = planted_auroc(normal, planted)["l2"]
     assert fusion.parts["l2"].pooling == best_pooling(areas) == best
     assert set(areas) == set(POOLINGS)
-    for pooling, found in areas.items():
+    for pooling in POOLINGS:
         low, high = (image_scores(maps["l2"], pooling) for maps in (normal, planted))
         expected = mannwhitneyu(high, low).statistic / low.size / high.size
-        assert found == area(low, high) == pytest.approx(expected)
+        assert areas[pooling] == area(low, high) == pytest.approx(expected)
 
 
 def test_maps_are_weighed_by_the_planted_defects_they_find() -> None:

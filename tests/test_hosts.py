@@ -227,6 +227,7 @@ COLLECTIVES = """
 import json
 import re
 import sys
+from dataclasses import replace
 import jax
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_disable_most_optimizations", True)  # quick to compile
@@ -246,17 +247,21 @@ config = config.with_settings({name: x for name, x in settings.items() if name i
 method = made_up_plan(config).method
 images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
 preprocessing = Preprocessing.learn(images[:15], images[15:], side=32)
+preprocessing = replace(preprocessing, levels=2 if method.num_planted else 0)
 program = jax.jit(run_steps.__wrapped__)
 KINDS = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast"
 
 def collectives(devices):
-    sizes = {"batch_size": 8, "num_planted": method.num_planted}
-    drawn = TrainingImages(images, preprocessing, **sizes, seed=0)
+    planted = method.num_planted, 16
+    drawn = TrainingImages(images, preprocessing, batch_size=8, seed=0, planted=planted)
     block = next(drawn.blocks(0, 1, devices=devices))
-    state, augmentation = copied_to_all(
-        devices, (fresh_state(jax.random.key(0), method), Augmentation.of(preprocessing, "turn"))
+    sizes = preprocessing.level_sizes
+    planting = Augmentation.of(preprocessing, "turn", sizes) if sizes else None
+    augmentations = Augmentation.of(preprocessing, "turn"), planting
+    state, augmentations = copied_to_all(
+        devices, (fresh_state(jax.random.key(0), method), augmentations)
     )
-    training = Training(method, devices, augmentation, jax.random.key(1))
+    training = Training(method, devices, *augmentations, jax.random.key(1))
     lowered = program.lower(training, state, block, 0, 2)
     found = re.findall(rf"= (\\(.*?\\)|\\S+) ({KINDS})(?:-start)?\\(", lowered.compile().as_text())
     return [[kind, re.findall(r"\\[([0-9,]*)\\]", shapes)] for shapes, kind in found]
@@ -271,7 +276,7 @@ print(json.dumps([collectives(devices) for devices in (2, 8)]))
     [
         ("l2_ae", 1, []),
         # The image that a planted defect is copied from may be the device's before it.
-        ("i3ad", 3, [["collective-permute", ["1,32,32,3"]]]),
+        ("i3ad", 3, [["collective-permute", ["1,16,16,3"]]]),
     ],
 )
 def test_devices_exchange_one_sum_of_gradients_for_each_network(

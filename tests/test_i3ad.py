@@ -19,12 +19,12 @@ from i3ad_jax.inpainting.masks import brush_masks
 from i3ad_jax.inpainting.refine import LoopSettings
 from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
-from i3ad_jax.methods.method import Batch
+from i3ad_jax.methods.method import Batch, PlantedSquares
 from i3ad_jax.methods.segmentation_head import SegmenterSettings
 from i3ad_jax.methods.state import fresh_state
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
-from i3ad_jax.segmentation.planting import Planted
 from tests.support.small_gan import SmallI3AD
 
 SETTINGS = I3adSettings(
@@ -49,7 +49,10 @@ MASKS = np.zeros((2, 32, 32, 1), np.float32)
 MASKS[0, 8:16, 12:24] = 1
 IMAGES = jnp.asarray(ARRAY)
 # a part of the first image inverted
-BATCH = Batch(IMAGES, Planted(jnp.asarray(ARRAY * (1 - 2 * MASKS)), jnp.asarray(MASKS)))
+DEFECTIVE = PlantedSquares(
+    jnp.asarray(ARRAY * (1 - 2 * MASKS)), jnp.zeros_like(IMAGES), jnp.asarray(MASKS)
+)
+BATCH = Batch(IMAGES, DEFECTIVE)
 KEY = jax.random.key(1)
 
 
@@ -187,13 +190,25 @@ def test_segmenter_learns_a_defect(
     method: I3AD, stepped: tuple[I3adState, Any], trained: tuple[I3adState, Any]
 ) -> None:
     assert trained[1]["segmentation_loss"] < 0.5 * stepped[1]["segmentation_loss"]
-    assert BATCH.planted is not None
-    state, (images, masks) = trained[0], BATCH.planted
-    segment: Any = jax.jit(jax.vmap(lambda image, other: method.segment(state, image, other)))
-    maps, defects = segment(images, method.reconstruct_once(state, images)), masks[..., 0] > 0
+    images, centre, masks = DEFECTIVE
+    maps = method.segmented(trained[0], Squares(images, centre, jnp.ones(2)))
+    defects = masks[..., 0] > 0
     assert maps.min() >= 0
     assert maps.max() <= 1
     assert roc_auc_score(np.ravel(defects), np.ravel(maps)) > 0.95
+
+
+def test_segmenter_finds_the_defect_in_a_larger_image(trained: tuple[I3adState, Any]) -> None:
+    """It learned from squares of 32 x 32 pixels; here one of them is a corner of the image."""
+    image, normal, mask = (np.asarray(x[0]) for x in (DEFECTIVE.images, IMAGES, DEFECTIVE.masks))
+    rows = np.concatenate([np.concatenate([image, normal[:, ::-1]], axis=1)] * 2)
+    rows[32:, :32] = normal[::-1]
+    defects = np.zeros((64, 64))
+    defects[:32, :32] = mask[..., 0]
+    whole = jnp.asarray(rows)[None]
+    (found,) = METHOD.segmented(trained[0], Squares(whole, jnp.zeros_like(whole), jnp.ones(1)))
+    assert found.shape == (64, 64)
+    assert roc_auc_score(np.ravel(defects) > 0, np.ravel(found)) > 0.9
 
 
 def test_averages_follow_the_weights(step: Callable[..., Any], state: I3adState) -> None:

@@ -14,7 +14,7 @@ from i3ad_jax.inpainting.masks import NUM_CHECKERBOARDS
 from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, Trajectory
 from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
-from i3ad_jax.methods.method import Predicted, Queue, Tuned
+from i3ad_jax.methods.method import Detail, Predicted, Queue, Tuned
 from i3ad_jax.methods.segmentation_head import SegmenterSettings, SegmenterState
 from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.devices import ThroughputSettings, copied_to
@@ -197,28 +197,47 @@ def test_scores_masks_and_u_are_those_of_pixel_values(loop: Any, state: I3adStat
     assert errors[1] == pytest.approx(errors[0], rel=1e-4)
 
 
-def test_a_segmenter_adds_its_map(state: I3adState) -> None:
-    segmenter = SegmenterSettings(segmenter_width=2, segmenter_depth=2)
-    method = Blurring(
-        replace(METHOD.training, segmenter=segmenter), TEST, 32, METHOD.ssim, METHOD.throughput
+def with_segmenter(state: I3adState) -> tuple[I3AD, I3adState]:
+    """A method with a segmentation network of random weights."""
+    segmenter = SegmenterSettings(
+        segmenter_width=4, segmenter_depth=2, segmenter_side=16, segmenter_levels=2
     )
+    method = replace(METHOD, training=replace(METHOD.training, segmenter=segmenter))
     shapes: Any = jax.eval_shape(method.init, jax.random.key(0)).segmenter
     weights = random_weights(shapes.average)
-    state = replace(state, segmenter=SegmenterState({}, weights, ()))
+    return method, replace(state, segmenter=SegmenterState({}, weights, ()))
+
+
+def test_a_segmenter_gives_a_map_of_images_of_any_size(state: I3adState) -> None:
+    method, state = with_segmenter(state)
     assert method.gives == {"segmentation"}
-    predicted = predict(method, state, U, SQUARES)
-    assert set(predicted.maps) == {"l2", "ms_ssim", "ssim", "segmentation"}
-    maps = predicted.maps["segmentation"]
+    assert method.detail(method.training) == Detail(side=16, levels=2, multiple=4)
+    rng = np.random.default_rng(0)
+    images, centre = rng.uniform(-1, 1, (2, 2, 20, 36, 3)).astype(np.float32)
+    squares = Squares(jnp.asarray(images), jnp.asarray(centre), jnp.ones(2))
+    maps = np.asarray(method.segmented(state, squares))
+    assert maps.shape == (2, 20, 36)
     assert ((maps >= 0) & (maps <= 1)).all()
     assert maps.std() > 0.01
-    segment: Any = jax.jit(jax.vmap(lambda image, other: method.segment(state, image, other)))
-    np.testing.assert_allclose(
-        maps, segment(IMAGES, predicted.reconstructions), rtol=0, atol=TOLERANCE
-    )
+    for changed in (
+        squares._replace(images=-squares.images),
+        squares._replace(centre=squares.centre + 0.5),
+    ):
+        assert np.abs(method.segmented(state, changed) - maps).max(axis=(1, 2)).min() > 1e-3
+    first = jax.tree.map(lambda x: x.at[1].set(0.5), squares)
+    np.testing.assert_allclose(method.segmented(state, first)[0], maps[0], rtol=0, atol=TOLERANCE)
+
+
+def test_a_segmenter_changes_no_map_of_squares(state: I3adState) -> None:
+    method, own = with_segmenter(state)
+    expected, found = predict(METHOD, state, U, SQUARES), predict(method, own, U, SQUARES)
+    assert set(found.maps) == {"l2", "ms_ssim", "ssim"}
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_without_a_segmenter_there_is_none() -> None:
     assert METHOD.gives == frozenset()
+    assert METHOD.detail(METHOD.training) is None
     assert METHOD.head is None
     assert jax.eval_shape(METHOD.init, jax.random.key(0)).segmenter is None
 

@@ -17,12 +17,14 @@ import i3ad_jax
 from benchmarks.networks import build
 from i3ad_jax.config import default_config
 from i3ad_jax.methods import METHODS
+from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.scoring.maps import (
     CALIBRATED,
     COMBINED,
     PLAIN,
     POOLINGS,
     SCORES,
+    SEGMENTATION,
     Pair,
     Pooling,
     image_scores,
@@ -35,12 +37,8 @@ RNG = np.random.default_rng(0)
 IMAGE, RECONSTRUCTION = (RNG.uniform(-1, 1, (32, 48, 3)).astype(np.float32) for _ in range(2))
 FEATURES = tuple(RNG.normal(size=(2, 7)).astype(np.float32))
 PAIR = Pair(jnp.asarray(IMAGE), jnp.asarray(RECONSTRUCTION))
-SEGMENTATION = RNG.random((32, 48)).astype(np.float32)
 COMPLETE = Pair(
-    PAIR.image,
-    PAIR.reconstruction,
-    (jnp.asarray(FEATURES[0]), jnp.asarray(FEATURES[1])),
-    jnp.asarray(SEGMENTATION),
+    PAIR.image, PAIR.reconstruction, (jnp.asarray(FEATURES[0]), jnp.asarray(FEATURES[1]))
 )
 SSIM = SsimSettings()
 
@@ -71,7 +69,9 @@ def test_calibrated_rows_come_from_plain_ones() -> None:
         assert row.map is None  # it is made of the source's
         assert row.needs == SCORES[str(row.source)].needs
         assert SCORES[str(row.source)] in PLAIN
-    assert all(row.map is not None and row.source is None for row in PLAIN)
+    assert all(row.source is None for row in PLAIN)
+    # of no pair: a method gives it
+    assert [row.name for row in PLAIN if row.map is None] == [SEGMENTATION]
 
 
 def test_no_other_module_spells_a_score() -> None:
@@ -89,8 +89,9 @@ def test_no_other_module_spells_a_score() -> None:
 
 
 def test_every_plain_row_gives_a_map_where_what_it_needs_is_there() -> None:
-    assert list(plain_maps(COMPLETE, SSIM)) == [row.name for row in PLAIN]
-    assert list(plain_maps(PAIR, SSIM)) == [row.name for row in PLAIN if row.needs is None]
+    of_pairs = [row for row in PLAIN if row.map is not None]
+    assert list(plain_maps(COMPLETE, SSIM)) == [row.name for row in of_pairs]
+    assert list(plain_maps(PAIR, SSIM)) == [row.name for row in of_pairs if row.needs is None]
     needs = {row.name: row.needs for row in PLAIN if row.needs is not None}
     assert needs == {"l2_ld": "features", "segmentation": "segmentation"}
     for values in plain_maps(COMPLETE, SSIM).values():
@@ -108,14 +109,18 @@ def test_a_method_gives_what_it_says(name: str) -> None:
     assert (jax.eval_shape(method.features, state, image) is None) == (
         "features" not in method.gives
     )
-    segmentation = jax.eval_shape(method.segment, state, image, image)
-    assert (segmentation is None) == ("segmentation" not in method.gives)
-    assert segmentation is None or segmentation.shape == (32, 32)
+    detail = method.detail(method.training)
+    assert (detail is None) == ("segmentation" not in method.gives)
+    squares = Squares.of_pixels(jnp.zeros((2, 32, 64, 3)))
+    if detail is None:
+        with pytest.raises(TypeError, match=f"^{name} does not segment$"):
+            method.segment(state, squares)
+    else:
+        assert jax.eval_shape(method.segment, state, squares).shape == (2, 32, 64)
 
 
 def test_maps_equal_numpy_and_scikit_image() -> None:
     maps = plain_maps(COMPLETE, SSIM)
-    np.testing.assert_array_equal(maps["segmentation"], SEGMENTATION)
     l2 = ((np.float64(IMAGE) - RECONSTRUCTION) ** 2).mean(axis=-1)
     np.testing.assert_allclose(maps["l2"], l2, rtol=0, atol=1e-6)
     distance = ((FEATURES[0] - FEATURES[1]) ** 2).mean()
@@ -140,7 +145,7 @@ def test_a_perfect_reconstruction_has_no_anomaly() -> None:
     features = COMPLETE.features
     assert features is not None
     maps = plain_maps(Pair(PAIR.image, PAIR.image, (features[0], features[0])), SSIM)
-    assert set(maps) == {row.name for row in PLAIN} - {"segmentation"}
+    assert set(maps) == {row.name for row in PLAIN} - {SEGMENTATION}
     for values in maps.values():
         np.testing.assert_allclose(values, 0, rtol=0, atol=1e-5)
 

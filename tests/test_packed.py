@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,12 @@ def test_batches_are_the_same_bit_for_bit(packed: Path, tiny_folder: Path, side:
     assert Preprocessing.learn(in_file, in_memory[:][:2], side=side, levelling="yes").to_json() == (
         preprocessing.to_json()
     )
+    preprocessing = replace(preprocessing, levels=2)
     blocks = [
         list(
-            TrainingImages(images, preprocessing, batch_size=3, num_planted=2, seed=5).blocks(0, 45)
+            TrainingImages(images, preprocessing, batch_size=3, seed=5, planted=(2, 8)).blocks(
+                0, 45
+            )
         )
         for images in both
     ]

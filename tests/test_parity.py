@@ -12,6 +12,7 @@ from i3ad_jax import Detector, InputError
 from i3ad_jax.data.load import load_dataset
 from i3ad_jax.export.parity import Differences, check_parity
 from i3ad_jax.export.program import scoring_program
+from tests.conftest import make_untrained_run
 
 ALLOWED = Differences(plain=1e-5, calibrated=1e-3)
 
@@ -69,3 +70,21 @@ def test_another_verdict_is_refused(detector: Detector, images: np.ndarray) -> N
 
     with pytest.raises(InputError, match=r"a verdict by the program's l2 is not the run's$"):
         check_parity(detector, changed(detector, change), images, allowed=ALLOWED)
+
+
+def test_a_program_sees_the_details_of_reduced_images(tmp_path: Path) -> None:
+    small = {"generator": "context", "context_width": 2, "iterations": 1, "loop": "fixed"}
+    make_untrained_run(tmp_path / "run", resolution=64, **small)
+    detector = Detector.load(tmp_path / "run")
+    seen = detector.preprocessing
+    assert (seen.size, seen.side, seen.levels) == ((64, 64), 32, 2)
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    found = jax.device_get(jax.jit(scoring_program(detector))(images))
+    for row, prediction in enumerate(detector.score(images)):
+        assert set(found["maps"]) == set(prediction.scores)
+        for name, own in prediction.small_maps.items():
+            np.testing.assert_allclose(found["maps"][name][row], own, rtol=0, atol=1e-4)
+            assert found["scores"][name][row] == pytest.approx(prediction.scores[name], abs=1e-4)
+    maps = found["maps"]["segmentation"]
+    assert maps.shape == (3, 64, 64)
+    assert maps.std() > 0

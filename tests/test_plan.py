@@ -18,7 +18,7 @@ from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size, preprocess
 from i3ad_jax.data.textures import make_textures
 from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.plan import choose_view, resolve
+from i3ad_jax.plan import choose_sizes, choose_view, resolve
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.preprocessing.units import Units
 from i3ad_jax.settings import SettingError
@@ -99,8 +99,107 @@ def test_large_images_stay_whole_only_if_they_are_alike_in_detail(
     }[kind]
     images = RNG.normal(80, 10, (20, 64, 64, 3)) + np.broadcast_to(common, (64, 64))[..., None]
     small = Preprocessing.learn(*np.split(images.clip(0, 255).astype(np.uint8), [12]), side=64)
-    chosen, *_ = choose_view(config(), small, [(side, side)])
-    assert chosen.value == view
+    assert choose_view(config(), small, [(side, side)]).value == view
+
+
+@pytest.mark.parametrize("view", ["whole", "tiles"])
+@pytest.mark.parametrize(
+    ("size", "settings", "working", "levels"),
+    [
+        ((1000, 1000), {}, (320, 320), 3),
+        ((300, 300), {}, (320, 320), 3),
+        ((256, 256), {}, (256, 256), 3),
+        ((128, 128), {}, (128, 128), 2),
+        ((96, 96), {}, (128, 128), 1),
+        ((64, 64), {}, (64, 64), 1),
+        ((20, 30), {}, (64, 64), 1),
+        ((600, 1200), {}, (256, 448), 2),
+        ((100, 3000), {}, (64, 1600), 1),
+        ((1000, 1000), {"resolution": 512}, (512, 512), 3),
+        ((1000, 1000), {"resolution": 512, "segmenter_levels": 5}, (512, 512), 4),
+        ((1000, 1000), {"resolution": 512, "segmenter_levels": 1}, (512, 512), 1),
+        ((1000, 1000), {"resolution": 200}, (192, 192), 2),
+        ((1000, 1000), {"resolution": 200, "segmenter_side": 32}, (192, 192), 3),
+    ],
+)
+def test_details_are_seen_at_the_working_size_and_smaller_ones(
+    view: str, size: Size, settings: dict[str, Any], working: Size, levels: int
+) -> None:
+    found = choose_sizes(default_config("i3ad").with_settings(settings), view, [size])
+    assert found.side == 64
+    assert found.levels == levels
+    if view == "whole":
+        assert found.working == working
+    else:  # in multiples of 16 at the coarsest level, not of 64
+        unit = 16 << (levels - 1)
+        for length, other in zip(found.working, working, strict=True):
+            assert length % unit == 0
+            assert abs(length - other) <= 32
+
+
+@pytest.mark.parametrize("view", ["whole", "tiles"])
+@pytest.mark.parametrize("image_size", [32, 40, 48, 56, 64, 96, 136])
+@pytest.mark.parametrize(("segmenter_side", "depth"), [(16, 2), (32, 5), (64, 4), (96, 3)])
+def test_every_level_has_room_for_a_square_and_suits_the_networks(
+    view: str, image_size: int, segmenter_side: int, depth: int
+) -> None:
+    settings = {
+        "image_size": image_size,
+        "tile": image_size,
+        "segmenter_side": segmenter_side,
+        "segmenter_depth": depth,
+    }
+    asked = default_config("i3ad").with_settings(settings)
+    for height in range(30, 700, 31):
+        for width in (height, 3 * height):
+            found = choose_sizes(asked, view, [(height, width)])
+            assert 1 <= found.levels <= 3
+            for length in found.working:
+                assert length >= image_size
+                assert view == "tiles" or length % image_size == 0
+                coarsest, rest = divmod(length, 2 ** (found.levels - 1))
+                assert rest == 0
+                assert coarsest >= segmenter_side
+                assert coarsest % 2**depth == 0
+
+
+def test_methods_without_details_see_images_as_before() -> None:
+    for asked in (config(), default_config("i3ad", preset="paper")):
+        side = asked.data.image_size
+        whole = (side, side)
+        assert choose_sizes(asked, "whole", [(600, 800)]) == (whole, whole, side, 0)
+    assert choose_sizes(config(), "tiles", [(600, 800)]) == ((48, 64), (48, 64), 16, 0)
+
+
+def test_tiles_are_cut_from_half_the_size_where_details_are_seen() -> None:
+    asked = default_config("i3ad")
+    found = choose_sizes(asked, "tiles", [(600, 800)])
+    assert (found.working, found.seen) == ((256, 384), (128, 192))
+    small = choose_sizes(asked, "tiles", [(100, 100)])
+    assert small.seen == small.working == (96, 96)
+
+
+def test_shading_alone_makes_tiles_only_where_nothing_sees_details() -> None:
+    shading = np.linspace(0, 80, 64)[:, None, None]
+    images = (RNG.normal(80, 10, (20, 64, 64, 3)) + shading).clip(0, 255).astype(np.uint8)
+    small = Preprocessing.learn(*np.split(images, [12]), side=64)
+    for asked, view in ((config(), "tiles"), (default_config("i3ad"), "whole")):
+        assert choose_view(asked, small, [(1000, 1000)]).value == view
+
+
+def test_whole_images_are_read_again_where_details_are_seen() -> None:
+    source = Source(PICTURES["objects"])
+    small = {"image_size": 32, "view": "whole", "segmenter_side": 32}
+    prepared = resolve(default_config("i3ad").with_settings(small), source)
+    found = prepared.plan.preprocessing
+    assert source.sizes == [(32, 32), (96, 128)]
+    assert (found.size, found.side, found.whole, found.levels) == ((96, 128), 32, True, 2)
+    assert found.level_sizes == [(96, 128), (48, 64)]
+    assert prepared.images.images.shape[1:3] == prepared.held_out.images.shape[1:3] == (96, 128)
+    expected = Units.of(
+        prepared.images.images[:], level=found.units.level is not None, centre="image"
+    )
+    np.testing.assert_array_equal(found.units.mean_image, expected.mean_image)
 
 
 @pytest.mark.parametrize(("kind", "view"), [("objects", "tiles"), ("surfaces", "whole")])
@@ -188,12 +287,13 @@ def test_textures_that_are_drawn_anew_for_each_size() -> None:
 
 
 def test_what_a_plan_says_of_itself() -> None:
-    small = {"image_size": 32, "tile": 32, "resolution": 55, "segmenter_depth": 2}
+    small = {"image_size": 32, "tile": 32, "segmenter_depth": 2, "segmenter_side": 32}
     plan = resolve(default_config("i3ad").with_settings(small), Source(PICTURES["objects"])).plan
-    seen, generator, units, images = plan.describe()
+    seen, generator, units, details, images = plan.describe()
     assert seen.startswith("whole images of 32 x 32 pixels, because the mean image explains ")
     assert generator.startswith("context encoder, because the mean image explains ")
     assert "mean image subtracted" in units
+    assert details == "details at 96 x 128, 48 x 64 pixels, by the segmentation network"
     assert images == "10 images train i3ad, 2 calibrate"
     plan = resolve(config(levelling="yes"), Source(PICTURES["surfaces"])).plan
     seen, units, images = plan.describe()

@@ -1,11 +1,14 @@
 """Network inputs of images, whole or in tiles, and results and training patches from them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from skimage.transform import downscale_local_mean
 
 from i3ad_jax.preprocessing.preprocessing import Preprocessing, Squares
 from i3ad_jax.shapes import to_float
@@ -138,6 +141,117 @@ def test_objects_that_lie_alike_are_told_from_surfaces() -> None:
         assert preprocessing.units.subtract == ("image" if aligned else "colour")
 
 
+def reduced(size: tuple[int, int], *, levels: int = 0) -> Preprocessing:
+    """Whole images of this size that networks see at 16 x 16 pixels."""
+    learned = learn(noise(6, *size), side=16, levelling="yes", centre="image")
+    return replace(learned, seen=(16, 16), levels=levels)
+
+
+def test_whole_images_are_reduced_and_their_maps_enlarged() -> None:
+    preprocessing, images = reduced((32, 48)), noise(5, 32, 48)
+    shapes, counts = set[Any](), list[int]()
+
+    def function(squares: Squares, count: int) -> Any:
+        shapes.add(squares.images.shape)
+        counts.append(count)
+        pixels = squares.pixels(squares.images)
+        return {"pixels": pixels, "red": pixels[..., 0]}
+
+    found = preprocessing.apply(function, images, queue_size=2)
+    assert shapes == {(2, 16, 16, 3)}
+    assert counts == [2, 2, 1]
+    small = downscale_local_mean(images, (1, 2, 3, 1))
+    gains = preprocessing.units.gains(images)[:, None, None, None]
+    expected = jax.image.resize(gains * (small / 127.5) - 1, images.shape, "linear")
+    # a reduced pixel is a whole number
+    np.testing.assert_allclose(found["pixels"], expected, rtol=0, atol=1.01 / 255 * gains.max())
+    np.testing.assert_array_equal(found["red"], found["pixels"][..., 0])
+
+
+def test_reduced_squares_are_in_units_of_the_reduced_mean_image() -> None:
+    preprocessing, images = reduced((32, 48)), noise(3, 32, 48)
+    squares = preprocessing.squares(images, each=4)
+    assert squares.images.shape == (3, 16, 16, 3)
+    centre = downscale_local_mean(np.float64(preprocessing.units.mean_image), (2, 3, 1))
+    np.testing.assert_allclose(squares.centre, np.stack([centre] * 3), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(preprocessing.centre, centre, rtol=0, atol=1e-6)
+    again = preprocessing.apply(lambda own, _: own.centre, images, queue_size=4)
+    expected = jax.image.resize(squares.centre, images.shape, "linear")
+    np.testing.assert_allclose(again, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(preprocessing.mean_squares(2), 0, atol=1e-6)
+
+
+def sharpness(squares: Squares) -> Any:
+    """A map that depends on the size at which an image is seen, and on what is subtracted."""
+    image = squares.images[..., 0] + 0.3 * squares.centre[..., 1]
+    return jnp.abs(image - jnp.roll(image, 1, axis=2)) * squares.scale[:, None, None]
+
+
+@pytest.mark.parametrize("size", [(32, 48), (64, 64)])
+@pytest.mark.parametrize("pixels", [1, 5000, 10**6])
+def test_maps_of_levels_are_the_mean_over_the_sizes(size: tuple[int, int], pixels: int) -> None:
+    preprocessing, images = reduced(size, levels=2), noise(5, *size)
+    height, width = size
+    assert preprocessing.level_sizes == [size, (height // 2, width // 2)]
+    called = list[tuple[int, ...]]()
+
+    def function(squares: Squares) -> Any:
+        called.append(squares.images.shape)
+        return sharpness(squares)
+
+    found = preprocessing.apply_levels(function, images, pixels=pixels)
+    assert found.dtype == np.float32
+    assert found.shape == images.shape[:3]
+    # one program for each size
+    assert len(set(called)) == 2
+    for count, *own, _ in called:
+        assert count == max(pixels // (own[0] * own[1]), 1)
+    units, expected = preprocessing.units, np.zeros(images.shape[:3])
+    for by in (1, 2):
+        for image, whole in zip(images, expected, strict=True):
+            small = np.floor(downscale_local_mean(image, (by, by, 1)) + 0.5).astype(np.uint8)
+            centre = downscale_local_mean(np.float64(units.centre), (by, by, 1))
+            seen = (units.gains(image[None])[0] * (small / 127.5) - 1 - centre) / units.scale
+            rows = Squares(*(jnp.float32(x)[None] for x in (seen, centre, units.scale)))
+            whole += np.asarray(jax.image.resize(sharpness(rows)[0], size, "linear")) / 2
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+def test_programs_give_what_numpy_gives() -> None:
+    images = noise(3, 32, 48)
+    for preprocessing in (
+        reduced((32, 48), levels=2),
+        replace(learn(images, side=16, levelling="yes", centre="image"), levels=2),
+    ):
+        traced: Any = jax.jit(
+            lambda x, own=preprocessing: own.traced(lambda rows: {"own": sharpness(rows)}, x)
+        )(images)
+        expected = preprocessing.apply(lambda rows, _: sharpness(rows), images, queue_size=4)
+        np.testing.assert_allclose(traced["own"], expected, rtol=0, atol=1e-5)
+        levels: Any = jax.jit(lambda x, own=preprocessing: own.traced_levels(sharpness, x))(images)
+        expected = preprocessing.apply_levels(sharpness, images, pixels=2000)
+        np.testing.assert_allclose(levels, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (16, 16)])
+def test_json_of_whole_images_and_levels_gives_the_same_back(size: tuple[int, int]) -> None:
+    saved = reduced(size, levels=1)
+    values = json.loads(json.dumps(saved.to_json()))
+    found = Preprocessing.from_json(values, saved.units.mean_image)
+    assert (found.whole, found.levels, found.tiling) == (True, 1, saved.tiling)
+    assert found.level_sizes == [size]
+    assert found.to_json() == values
+
+
+@pytest.mark.parametrize(("size", "whole"), [((16, 16), True), ((16, 32), False)])
+def test_json_of_a_version_without_levels_is_read(size: tuple[int, int], whole: bool) -> None:
+    saved = learn(noise(3, *size), side=16)
+    values = {name: x for name, x in saved.to_json().items() if name not in ("seen", "levels")}
+    found = Preprocessing.from_json(values, saved.units.mean_image)
+    assert (found.whole, found.levels) == (whole, 0)
+    assert found.to_json() == saved.to_json()
+
+
 @pytest.mark.parametrize("levelling", ["no", "yes"])
 def test_json_gives_the_same_back(levelling: Any) -> None:
     images = noise(3, 16, 20)
@@ -169,6 +283,17 @@ def test_json_gives_the_same_back(levelling: Any) -> None:
         {"mean_intensity": "bright"},
         {"centre": "median"},
         {"centre": ["image"]},
+        {"seen": [8, 16]},
+        {"seen": [16, 16]},
+        {"seen": [16]},
+        {"seen": None},
+        {"seen": "small"},
+        {"levels": -1},
+        {"levels": 1.5},
+        {"levels": None},
+        {"levels": "all"},
+        {"levels": True},
+        {"levels": 6},
         {"explained_by_mean_image": None},
         {"explained_by_mean_image": float("nan")},
     ],

@@ -17,6 +17,7 @@ from experiments import checkerboard, choices, qualitative, runs, snr, study, th
 from experiments.comparison import Cell
 from experiments.finding import over_seeds
 from experiments.trajectories import Trajectories, auroc, auroc_curves, trajectories
+from i3ad_jax import Detector
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.errors import InputError
@@ -297,6 +298,18 @@ def test_a_command_writes_figure_numbers_and_conclusion(
     assert [row["iteration"] for row in rows] == ["0", "1", "2"]
     for name, values in snr.signal_to_noise(subject.data.test, traced).items():
         assert [float(row[f"{name}_mean"]) for row in rows] == pytest.approx(values, abs=1e-6)
+
+
+def test_traces_are_shown_in_the_size_of_the_pictures(pca_run: Path) -> None:
+    detector, images = Detector.load(pca_run), RNG.integers(0, 256, (2, 64, 96, 3), np.uint8)
+    found, own = qualitative.traced(detector, images), detector.trace(images)
+    assert own.scores.shape[2:] == (32, 32)
+    expected = jax.image.resize(own.scores, (*own.scores.shape[:2], 64, 96), "linear")
+    np.testing.assert_allclose(found.scores, expected, rtol=0, atol=1e-5)
+    assert found.reconstructions.shape == (*own.scores.shape[:2], 64, 96, 3)
+    assert found.masks.all()
+    small = RNG.integers(0, 256, (2, 32, 32, 3), np.uint8)
+    assert qualitative.traced(detector, small) == detector.trace(small)
 
 
 @pytest.mark.slow

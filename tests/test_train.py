@@ -92,14 +92,30 @@ def test_scores_are_the_mean_of_the_maps(tiny_run: Path) -> None:
         np.testing.assert_allclose(
             [float(row[kind]) for row in rows], maps.mean(axis=(1, 2)), rtol=1e-12
         )
-    calibrated = [
-        np.load(tiny_run / "maps" / f"{kind}.npy") for kind in SCORES if "calibrated" in kind
-    ]
-    combined = np.load(tiny_run / "maps/combined.npy")
-    np.testing.assert_allclose(combined, np.mean(calibrated, axis=0), rtol=1e-6, atol=1e-5)
-    for kind in ("ssim_calibrated", "combined"):
+    for kind in ("ssim_calibrated", "segmentation_calibrated"):
         expected = image_scores(np.load(tiny_run / "maps" / f"{kind}.npy"), pooling[kind])
         np.testing.assert_allclose([float(row[kind]) for row in rows], expected, rtol=1e-12)
+
+
+def test_the_combined_score_is_the_weighted_mean_in_normal_units(
+    tiny_run: Path,
+) -> None:
+    with (tiny_run / "scores.csv").open() as file:
+        found = [float(row["combined"]) for row in csv.DictReader(file)]
+    parts = json.loads((tiny_run / "calibration.json").read_text())["fusion"]
+    assert {"l2", "ssim", "ms_ssim", "segmentation"} <= parts.keys()
+    scores, maps = np.zeros(len(found)), np.zeros((6, 32, 32))
+    for name, part in parts.items():
+        own = np.load(tiny_run / "maps" / f"{name}.npy")
+        for total, values, unit in (
+            (scores, image_scores(own, part["pooling"]), "score"),
+            (maps, own, "map"),
+        ):
+            mean, sd = part[unit]
+            total += part["weight"] * (values - mean) / sd
+    np.testing.assert_allclose(found, scores, rtol=1e-6)
+    combined = np.load(tiny_run / "maps/combined.npy")
+    np.testing.assert_allclose(combined, maps, rtol=1e-4, atol=1e-3)
 
 
 def test_the_results_say_what_was_chosen_and_learned(tiny_run: Path) -> None:
@@ -110,8 +126,8 @@ def test_the_results_say_what_was_chosen_and_learned(tiny_run: Path) -> None:
     for name in ("learned", "headline", "pooling", "planted_auroc", "thresholds", "standardise"):
         assert results[name] == calibration[name]
     assert results["preprocessing"] == plan["preprocessing"]
-    assert results["headline"] in SCORES
-    assert list(results["pooling"]) == list(SCORES)
+    assert results["headline"] == "combined"
+    assert list(results["pooling"]) == [name for name in SCORES if name != "combined"]
     assert {"held_out_l1", "spread_over_images", "problem"} <= results["learned"].keys()
     last = (tiny_run / "metrics.jsonl").read_text().splitlines()[-1]
     assert json.loads(last)["held_out_l1"] == pytest.approx(

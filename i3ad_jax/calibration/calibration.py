@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from i3ad_jax.scoring.maps import (
     PAPER,
     PLAIN,
     POOLINGS,
+    SEGMENTATION,
     AnomalyMaps,
     Pooling,
     image_scores,
@@ -136,7 +137,7 @@ def calibrate(
     normal, planted = plain(held_out, "calibrate"), plain(damaged, "choose scores")
     plain_names = list(normal)
     found = add_calibrated(normal, planted, chosen, scoring)
-    poolings = POOLINGS if scoring.pooling == "auto" else [scoring.pooling]
+    poolings = POOLINGS if scoring.pooling == "auto" else (scoring.pooling,)
     auroc = planted_auroc(normal, planted, poolings=poolings)
     pooling = {name: best_pooling(auroc[name]) for name in found}
     # Maps that are calibrated by all pixels together are the plain ones in other units.
@@ -179,15 +180,35 @@ def plain_anomaly_maps(
         DivergenceError: a map is not finite: finite weights can still be too large to compute with.
     """
     method, state, preprocessing, step = trained
-    reached = 0 if bar is None else bar.n + len(images)
-    maps: Any = shared_among(
-        lambda own: preprocessing.apply(
+    reached, queue_size = 0 if bar is None else bar.n + len(images), method.throughput.queue_size
+
+    def maps_of(
+        images: UInt8[np.ndarray, "n h w 3"], bar: ProgressBar | None = None
+    ) -> AnomalyMaps:
+        found: AnomalyMaps = preprocessing.apply(
             lambda queue, count: method.predict(state, tuned, queue, count).maps,
-            own,
-            queue_size=method.throughput.queue_size,
+            images,
+            queue_size=queue_size,
             bar=bar,
-        ),
-        images,
+        )
+        return found
+
+    def maps_with_detail(images: UInt8[np.ndarray, "n h w 3"]) -> AnomalyMaps:
+        together, parts = max(queue_size // len(preprocessing.tiling.corners), 1), []
+        for first in range(0, len(images), together):
+            part = images[first : first + together]
+            segmentation = preprocessing.apply_levels(
+                lambda squares: method.segmented(state, squares),
+                part,
+                pixels=queue_size * preprocessing.side**2,
+            )
+            parts.append({**maps_of(part), SEGMENTATION: segmentation})
+            if bar is not None:
+                bar.update(len(part))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    maps: Any = shared_among(
+        maps_with_detail if preprocessing.levels else partial(maps_of, bar=bar), images
     )
     if bar is not None:
         bar.update(reached - bar.n)  # by the other processes' images

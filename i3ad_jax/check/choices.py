@@ -11,7 +11,7 @@ from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.plan import choose_generator, choose_view, learn_preprocessing
+from i3ad_jax.plan import choose_generator, choose_sizes, choose_view, learn_preprocessing
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def predict_choices(config: Config[Any, Any], images: Sequence[tuple[Record, Pix
     )
     files = TrainingFiles.choose(split, fraction=config.data.held_out, seed=config.seed)
     small = learn_preprocessing(config, *files.select(split), side=SIDE)
-    view, size, side = choose_view(config, small, sizes)
-    explained = small.reasons["explained_by_mean_image"]
-    chosen = {"view": view, **choose_generator(config, explained, whole=size == (side, side))}
+    view = choose_view(config, small, sizes)
+    chosen = {"view": view, **choose_generator(config, small, whole=view.value == "whole")}
+    size = choose_sizes(config, view.value, sizes).working
     config = config.with_settings({name: choice.value for name, choice in chosen.items()})
     return Choices(config, size, dict(small.reasons))

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from i3ad_jax.check.choices import Choices
-from i3ad_jax.methods.method import Batch, Method
+from i3ad_jax.methods.method import Batch, Method, PlantedSquares
 from i3ad_jax.methods.state import state_shapes
 from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.segmentation.planting import Planted
 
 FRACTION = 0.25
 """Operations a second of a run of I3AD, training and test, over those of a large matrix product, on
@@ -84,17 +83,20 @@ def step_operations(method: Method) -> float:
     side: int = method.image_size
     training: Any = method.training
 
-    def images(count: int, channels: int) -> jax.ShapeDtypeStruct:
+    def images(count: int, channels: int, side: int = side) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((count, side, side, channels), jnp.float32)
 
-    def step(state: Any, normal: jax.Array, planted: Planted | None, key: jax.Array) -> Any:
+    def step(state: Any, normal: jax.Array, planted: PlantedSquares | None, key: jax.Array) -> Any:
         return method.step(state, Batch(normal, planted), key)
 
-    planted: Any = Planted(images(method.num_planted, 3), images(method.num_planted, 1))  # type: ignore[arg-type]
+    detail = method.detail(training)
+    planted: Any = detail and PlantedSquares(
+        *(images(method.num_planted, channels, detail.side) for channels in (3, 3, 1))  # type: ignore[arg-type]
+    )
     lowered = jax.jit(step).lower(
         state_shapes(method),
         images(training.batch_size, 3),
-        planted if method.num_planted else None,
+        planted,
         jax.eval_shape(lambda: jax.random.key(0)),
     )
     counts: Any = lowered.cost_analysis()

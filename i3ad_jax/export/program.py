@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.methods.method import Queue
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.preprocessing.preprocessing import Squares
+from i3ad_jax.scoring.maps import SEGMENTATION
 from i3ad_jax.shapes import Maps
 
 Scored = dict[str, Any]
@@ -30,7 +32,8 @@ def scoring_program(detector: Detector) -> Callable[[UInt8[Array, "n h w 3"]], S
     - `maps`: the anomaly maps by the same names, float32 `n h w`.
     """
     method, calibration = detector.method, detector.calibration
-    tiles = len(detector.preprocessing.tiling.corners)
+    preprocessing = detector.preprocessing
+    tiles = len(preprocessing.tiling.corners)
     parameters = method.parameters(calibration.tuned)
 
     def plain(squares: Squares) -> dict[str, Maps]:
@@ -44,7 +47,11 @@ def scoring_program(detector: Detector) -> Callable[[UInt8[Array, "n h w 3"]], S
         return method.examine(detector.state, parameters, queue).maps
 
     def program(images: UInt8[Array, "n h w 3"]) -> Scored:
-        maps = calibration.complete(detector.preprocessing.traced(plain, images))
+        maps = preprocessing.traced(plain, images)
+        if preprocessing.levels:
+            segment = partial(method.segment, detector.state)
+            maps[SEGMENTATION] = preprocessing.traced_levels(segment, images)
+        maps = calibration.complete(maps)
         scores: dict[str, Float[Array, " n"]] = calibration.image_scores(maps)
         anomalous: dict[str, Bool[Array, " n"]] = {
             name: values > calibration.thresholds[name] for name, values in scores.items()

@@ -43,6 +43,7 @@ from i3ad_jax.methods.inpainting_gan import (
 from i3ad_jax.methods.method import (
     Batch,
     ComputeSettings,
+    Detail,
     Method,
     Metrics,
     Queue,
@@ -56,7 +57,7 @@ from i3ad_jax.runtime.devices import in_batches
 from i3ad_jax.runtime.queues import by_queues
 from i3ad_jax.scoring.ssim import ssim_anomaly
 from i3ad_jax.settings import SettingError, setting
-from i3ad_jax.shapes import Image, Images, Map, Mask, Masks, PRNGKey
+from i3ad_jax.shapes import Image, Images, Map, Maps, Mask, Masks, PRNGKey
 
 Driven = TypeVar("Driven")  # what a driver of the loop gives: last states, or all of them
 
@@ -129,9 +130,10 @@ class I3AD(Method):
             raise SettingError(
                 "segmenter_width", segmenter.segmenter_width, "must be an even number"
             )
-        if segmenter.segmenter_width and image_size % 2**segmenter.segmenter_depth:
-            problem = f"the image size, {image_size}, is not a multiple of 2 to this power"
-            raise SettingError("segmenter_depth", segmenter.segmenter_depth, problem)
+        side, depth = segmenter.segmenter_side, segmenter.segmenter_depth
+        if segmenter.segmenter_width and side % 2**depth:
+            problem = f"--segmenter-side, {side}, is not a multiple of 2 to this power"
+            raise SettingError("segmenter_depth", depth, problem)
 
     @property
     def gan(self) -> InpaintingGan:
@@ -157,9 +159,18 @@ class I3AD(Method):
 
     @classmethod
     def trained_with(cls, training: Any) -> frozenset[str]:
-        """As `Method.trained_with`: the segmenter learns from fills of the checkerboard."""
-        filled = {"patches"} if training.segmenter.segmenter_width else set[str]()
-        return gan_trained_with(training) | filled
+        """As `Method.trained_with`."""
+        return gan_trained_with(training)
+
+    @classmethod
+    def detail(cls, training: Any) -> Detail | None:
+        """As `Method.detail`: what the segmenter sees."""
+        own = training.segmenter
+        return (
+            Detail(own.segmenter_side, own.segmenter_levels, 2**own.segmenter_depth)
+            if own.segmenter_width
+            else None
+        )
 
     @property
     def gives(self) -> frozenset[str]:
@@ -179,7 +190,7 @@ class I3AD(Method):
     def init(self, key: PRNGKey) -> I3adState:
         """Fresh weights and optimisers."""
         segmenter_key = jax.random.fold_in(key, 1)
-        segmenter = self.head.init(segmenter_key, side=self.image_size) if self.head else None
+        segmenter = self.head.init(segmenter_key) if self.head else None
         return I3adState(self.gan.init(key), segmenter)
 
     def step(self, state: I3adState, batch: Batch, key: PRNGKey) -> tuple[I3adState, Metrics]:
@@ -192,8 +203,7 @@ class I3AD(Method):
         )
         segmenter, planted = state.segmenter, batch.planted
         if self.head is not None and segmenter is not None and planted is not None:
-            found = self._checkerboard_pass(gan.average, planted.images)
-            segmenter, loss = self.head.step(segmenter, planted.images, found, planted.masks)
+            segmenter, loss = self.head.step(segmenter, *planted)
             metrics |= loss
         return I3adState(gan, segmenter), metrics
 
@@ -273,12 +283,12 @@ class I3AD(Method):
         """The images after the checkerboard pass."""
         return self._checkerboard_pass(state.gan.average, images)
 
-    def segment(self, state: I3adState, image: Image, reconstruction: Image) -> Map | None:
-        """The probability that a pixel is anomalous, in [0, 1]."""
-        if self.head is None or state.segmenter is None:
-            return None
-        logits = self.head.logits(state.segmenter.average, image[None], reconstruction[None])
-        return jax.nn.sigmoid(logits[0])
+    def segment(self, state: I3adState, squares: Squares) -> Maps:
+        """Return the probability that a pixel is anomalous, in [0, 1]."""
+        assert self.head is not None
+        assert state.segmenter is not None
+        logits = self.head.logits(state.segmenter.average, squares.images, squares.centre)
+        return jax.nn.sigmoid(logits)
 
     def trajectories(
         self, state: I3adState, parameters: Float[Array, ""], queue: Queue

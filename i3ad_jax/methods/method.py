@@ -25,9 +25,8 @@ from i3ad_jax.runtime.devices import (
 )
 from i3ad_jax.scoring.maps import SCORES, Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
-from i3ad_jax.segmentation.planting import Planted
 from i3ad_jax.settings import SettingError, Settings, setting
-from i3ad_jax.shapes import Image, Images, Length, Map, Maps, PRNGKey
+from i3ad_jax.shapes import Image, Images, Length, Map, Maps, Masks, PRNGKey
 
 State = Any  # a pytree of arrays and nothing else: it is donated, saved and compared
 Metrics = dict[str, Float[Array, ""]]
@@ -49,17 +48,44 @@ class Queue(NamedTuple):
     together: Length
 
 
+class Detail(NamedTuple):
+    """Part of a method that sees more of an image than its squares: whole images of any size.
+
+    Attributes:
+        side: of the squares that it learns from, in pixels.
+        levels: sizes at which it sees an image, at most: the working size, half of it, and so on.
+        multiple: height and width must be multiples of it, at each size.
+    """
+
+    side: int
+    levels: int
+    multiple: int
+
+
+class PlantedSquares(NamedTuple):
+    """Squares, most of them with a planted defect, at several sizes of the images.
+
+    Attributes:
+        images: in units of the data.
+        centre: what was subtracted, in pixel values.
+        masks: 1 on planted defects.
+    """
+
+    images: Images
+    centre: Images
+    masks: Masks
+
+
 class Batch(NamedTuple):
     """What a training step learns from.
 
     Attributes:
         images: normal ones, in units of the data.
-        planted: `Method.num_planted` others in the same units, most with a planted defect, and its
-            mask.
+        planted: `Method.num_planted` others, of the side of `Method.detail`.
     """
 
     images: Images
-    planted: Planted | None
+    planted: PlantedSquares | None
 
 
 class Predicted(NamedTuple):
@@ -280,9 +306,26 @@ class Method(ABC):
             if score.needs is None or score.needs in self.gives
         ]
 
-    def segment(self, state: State, image: Image, reconstruction: Image) -> Map | None:
-        """Return each pixel's probability to be anomalous, by a network that learned it, if any."""
+    @classmethod
+    def detail(cls, training: Any) -> Detail | None:
+        """Return the part that sees images at more than the squares' size; None without one."""
         return None
+
+    def segment(self, state: State, squares: Squares) -> Maps:
+        """Return each pixel's probability to be anomalous, by a network that learned it.
+
+        Only of a method with `detail`. Traced by `jax.jit`.
+
+        Args:
+            state: the weights.
+            squares: images of one size, any that `detail` allows; they need not be square.
+        """
+        raise TypeError(f"{self.name} does not segment")
+
+    @jit(static_argnums=0)
+    def segmented(self, state: State, squares: Squares) -> Maps:
+        """Return the maps of `segment`. Each shape has one program."""
+        return self.segment(state, squares)
 
     def predict(self, state: State, tuned: Tuned, squares: Squares, count: int) -> Predicted:
         """Return maps, of pixel values, and reconstructions, in units of the data.
@@ -304,9 +347,8 @@ class Method(ABC):
             image = square.images
             first, second = self.features(state, image), self.features(state, reconstruction)
             features = None if first is None or second is None else (first, second)
-            segmentation = self.segment(state, image, reconstruction)
             pixels = square.pixels(image), square.pixels(reconstruction)
-            return plain_maps(Pair(*pixels, features, segmentation), self.ssim)
+            return plain_maps(Pair(*pixels, features), self.ssim)
 
         squares, count, together = queue
         found = self.reconstruct(state, parameters, queue)

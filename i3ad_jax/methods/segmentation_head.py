@@ -1,10 +1,11 @@
 # pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
-"""Network that learns from synthetic defects where image and reconstruction differ.
+"""Network that learns from synthetic defects which pixels are anomalous.
 
 The defects are pasted into normal images. The paper's section 5 thinks of a discriminator's score
-as mask; Zavrtanik et al. 2021 (DRAEM) train a U-Net on image and reconstruction. A residual counts
-every grain that a generator cannot predict: this network learns which differences normal images
-have anyway. Not in the paper.
+as mask; Zavrtanik et al. 2021 (DRAEM) train a U-Net on images and their reconstructions. A residual
+counts every grain that a generator cannot predict: this network learns what normal images look like
+anyway. It learns from squares of the images at several sizes and takes whole images, so it sees
+details that a generator of small images does not. Not in the paper.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,13 @@ class SegmenterSettings(Settings):
     segmenter_width: int = setting(0, minimum=0, maximum=1024)
     """Channels of its first layer, an even number; 0 leaves it out, as in the paper."""
     segmenter_depth: int = setting(4, minimum=1, maximum=16)
-    """How often it halves height and width; the images' side is a multiple of 2 to this power."""
+    """How often it halves height and width."""
+    segmenter_side: int = setting(64, minimum=8, maximum=10_000)
+    """Side in pixels of the squares that it learns from, a multiple of 2 to the power of its depth.
+    It takes images whose shorter side has at least as many."""
+    segmenter_levels: int = setting(3, minimum=1, maximum=10)
+    """At how many sizes it sees an image, at most: the working size, half of it, and so on. Its map
+    is the mean of theirs."""
     segmenter_batch_size: int = setting(8, minimum=2, maximum=65_536)
     """Images with planted defects per training step; a defect may be cut from another of them."""
     segmenter_learning_rate: float = setting(2e-3, above=0, maximum=100)
@@ -71,25 +78,26 @@ class SegmentationHead:
     def _adam(self) -> optax.GradientTransformation:
         return optax.adam(self.settings.segmenter_learning_rate)
 
-    def init(self, key: PRNGKey, *, side: int) -> SegmenterState:
-        """Fresh weights and optimiser, for squares of this side."""
+    def init(self, key: PRNGKey) -> SegmenterState:
+        """Fresh weights and optimiser."""
+        side = self.settings.segmenter_side
         weights = initial(key, self.network, jnp.zeros((1, side, side, 6)))["params"]
         return SegmenterState(weights, jax.tree.map(jnp.copy, weights), self._adam.init(weights))
 
     def step(
-        self, state: SegmenterState, images: Images, reconstructions: Images, masks: Masks
+        self, state: SegmenterState, images: Images, centre: Images, masks: Masks
     ) -> tuple[SegmenterState, Metrics]:
         """One update.
 
         Args:
             state: before the step.
-            images: some with a planted defect.
-            reconstructions: of them.
+            images: some with a planted defect, in units of the data.
+            centre: what was subtracted from them.
             masks: 1 on planted defects.
         """
 
         def loss(weights: Any) -> Float[Array, ""]:
-            return segmentation_loss(self.logits(weights, images, reconstructions), masks)
+            return segmentation_loss(self.logits(weights, images, centre), masks)
 
         value, gradient = jax.value_and_grad(loss)(state.weights)
         updates, optimizer = self._adam.update(gradient, state.optimizer)
@@ -97,8 +105,11 @@ class SegmentationHead:
         average = updated_average(state.average, weights, optimizer, decay=self.average)
         return SegmenterState(weights, average, optimizer), {"segmentation_loss": value}
 
-    def logits(self, weights: Any, images: Images, reconstructions: Images) -> Maps:
-        """Of the probability that a pixel is anomalous."""
-        pairs = jnp.concatenate([images, reconstructions], axis=-1)
-        logits: Any = self.network.apply({"params": weights}, pairs)
+    def logits(self, weights: Any, images: Images, centre: Images) -> Maps:
+        """Return the logits of the probability that a pixel is anomalous.
+
+        The centre tells where in an image that always lies alike the pixel is.
+        """
+        features = jnp.concatenate([images, centre], axis=-1)
+        logits: Any = self.network.apply({"params": weights}, features)
         return logits

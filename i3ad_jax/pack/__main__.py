@@ -45,7 +45,7 @@ class Flags:
     view: Literal["auto", "whole", "tiles"] | None = None
     """Whole images or tiles of them, as for train."""
     resolution: int | None = None
-    """Square root of the number of pixels of images that are cut into tiles, as for train."""
+    """Working resolution of images that are cut into tiles or segmented, as for train."""
     image_memory: float | None = None
     """GiB that the images of a split may take in memory; by default half of what is free. More of
     them wait in a temporary file, in the folder that TMPDIR names."""

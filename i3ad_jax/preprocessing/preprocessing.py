@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, UInt8
 
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.stored import Rows, some
+from i3ad_jax.preprocessing.scales import enlarge, reduce_pixels, reduce_values
 from i3ad_jax.preprocessing.tiles import Place, Tiling
 from i3ad_jax.preprocessing.units import (
     Centre,
@@ -33,7 +34,7 @@ from i3ad_jax.shapes import Images, Maps, to_uint8
 View = Literal["whole", "tiles"]
 Levelling = Literal["auto", "yes", "no"]
 Augment = Literal["none", "flip", "turn"]
-_MEASURES = ("working_size", "side", "scale", "mean_intensity")
+_MEASURES = ("working_size", "side", "seen", "levels", "scale", "mean_intensity")
 LEARNED_FROM = 1000  # images: the mean of more would hardly be another
 # of the variance of unseen images that the mean image explains: then objects lie alike
 ALIGNED = 0.5
@@ -48,8 +49,9 @@ class PreprocessingSettings(Settings):
     images of objects that always lie alike and tiles of surfaces, told apart by normal images; of
     large images whole ones only where they are alike in detail."""
     resolution: int | None = setting(None, minimum=8, maximum=10_000)
-    """Square root of the number of pixels to which an image is brought before it is cut into tiles;
-    its proportions are kept. None is 320, or what the images have if that is less."""
+    """Square root of the number of pixels to which an image is brought before it is cut into tiles,
+    and at which the segmentation network of I3AD sees it; its proportions are kept. None is 320, or
+    what the images have if that is less."""
     tile: int = setting(64, minimum=8, maximum=10_000)
     """Side of a tile in pixels."""
     levelling: Levelling = "auto"
@@ -73,8 +75,8 @@ class Squares(NamedTuple):
         scale: what the rest was divided by.
     """
 
-    images: Float[Array, "*n s s 3"]
-    centre: Float[Array, "*n s s 3"]
+    images: Float[Array, "*n h w 3"]
+    centre: Float[Array, "*n h w 3"]
     scale: Float[Array, "*n"]
 
     @classmethod
@@ -82,7 +84,7 @@ class Squares(NamedTuple):
         """Images in [-1, 1] as they are."""
         return cls(images, jnp.zeros_like(images), jnp.ones(images.shape[:-3]))
 
-    def pixels(self, images: Float[Array, "*n s s 3"]) -> Float[Array, "*n s s 3"]:
+    def pixels(self, images: Float[Array, "*n h w 3"]) -> Float[Array, "*n h w 3"]:
         """Return the pixel values of images in units of the data.
 
         They are in [-1, 1] unless networks overshoot.
@@ -99,12 +101,17 @@ class Preprocessing:
         side: of the squares that networks see.
         units: what is subtracted, and the scale.
         reasons: for people and files: what was chosen, and by which figures.
+        seen: size that squares are cut from: images are reduced to it by whole numbers.
+        levels: how many of the sizes `level_sizes` a network sees that takes images of any size; 0
+            without such a network.
     """
 
     size: Size
     side: int
     units: Units
     reasons: Mapping[str, Any]
+    seen: Size
+    levels: int = 0
 
     @classmethod
     def learn(
@@ -116,7 +123,7 @@ class Preprocessing:
         levelling: Levelling = "auto",
         centre: Literal["auto"] | Centre = "auto",
     ) -> "Preprocessing":
-        """What normal images give.
+        """Return what normal images give; squares are cut from the working size, without levels.
 
         Args:
             images: those trained on, of the working size; of many, `LEARNED_FROM` are looked at.
@@ -126,25 +133,28 @@ class Preprocessing:
             centre: as in `PreprocessingSettings`.
         """
         images = some(images, LEARNED_FROM)
-        levels, spread = choose_level(images)
-        levels = levels if levelling == "auto" else levelling == "yes"
-        chosen, explained = choose_centre(images, held_out, level=levels)
+        levelled, spread = choose_level(images)
+        levelled = levelled if levelling == "auto" else levelling == "yes"
+        chosen, explained = choose_centre(images, held_out, level=levelled)
         chosen = chosen if centre == "auto" else centre
-        units = Units.of(images, level=levels, centre=chosen)
+        units = Units.of(images, level=levelled, centre=chosen)
         reasons = {
-            "level": levels,
+            "level": levelled,
             "spread_of_grain": spread,
             "centre": chosen,
             "explained_by_mean_image": explained,
             "detail_explained_by_mean_image": explain_detail(units, held_out),
         }
-        return cls(images.shape[1:3], side, units, reasons)
+        size = images.shape[1:3]
+        return cls(size, side, units, reasons, seen=size)
 
     def to_json(self) -> dict[str, Any]:
         """All but the mean image as JSON values."""
         return {
             "working_size": list(self.size),
             "side": self.side,
+            "seen": list(self.seen),
+            "levels": self.levels,
             "scale": self.units.scale,
             "mean_intensity": self.units.level,
             **self.reasons,
@@ -163,6 +173,9 @@ class Preprocessing:
                 raise TypeError("a size, the scale or the mean intensity is no number")
             height, width = (int(length) for length in values["working_size"])
             side, scale = int(values["side"]), float(values["scale"])
+            # Neither is in a run of a version before 0.4.
+            seen = tuple(int(length) for length in values.get("seen", (height, width)))
+            levels = values.get("levels", 0)
             level = None if values["mean_intensity"] is None else float(values["mean_intensity"])
             reasons = {key: value for key, value in values.items() if key not in _MEASURES}
             explained = float(reasons["explained_by_mean_image"])
@@ -174,6 +187,14 @@ class Preprocessing:
             0 < side <= min(height, width) and 0 < scale < math.inf and math.isfinite(explained)
         ):
             raise ValueError("a size or the scale is out of range")
+        if len(seen) != 2 or min(seen) < side or height % seen[0] or width % seen[1]:
+            raise ValueError(f"seen {list(seen)} does not fit the other sizes")
+        if (
+            type(levels) is not int
+            or not 0 <= levels <= 32
+            or math.gcd(height, width) % 2 ** max(levels - 1, 0)
+        ):
+            raise ValueError("levels does not fit the sizes")
         if level is not None and not 0 < level <= 1:
             raise ValueError(f"mean_intensity {level} is not in (0, 1]")
         if reasons.get("centre") not in get_args(Centre):
@@ -181,7 +202,7 @@ class Preprocessing:
         if mean_image.shape != (height, width, 3) or not np.isfinite(mean_image).all():
             raise ValueError(f"the mean image must be finite, of shape {(height, width, 3)}")
         units = Units(level, mean_image.astype(np.float32), reasons["centre"], scale)
-        return cls((height, width), side, units, reasons)
+        return cls((height, width), side, units, reasons, seen, levels)
 
     @property
     def aligned(self) -> bool:
@@ -194,7 +215,23 @@ class Preprocessing:
     @cached_property
     def tiling(self) -> Tiling:
         """How images are cut into squares."""
-        return Tiling(self.size, self.side)
+        return Tiling(self.seen, self.side)
+
+    @property
+    def whole(self) -> bool:
+        """True if a square is a whole image."""
+        return self.seen == (self.side, self.side)
+
+    @cached_property
+    def level_sizes(self) -> list[Size]:
+        """The working size, half of it, and so on."""
+        height, width = self.size
+        return [(height >> level, width >> level) for level in range(self.levels)]
+
+    @cached_property
+    def centre(self) -> Float[np.ndarray, "h w 3"]:
+        """What is subtracted from the images that squares are cut from."""
+        return reduce_values(self.units.centre, self.seen)
 
     def apply(
         self,
@@ -214,7 +251,7 @@ class Preprocessing:
             bar: to move on by every finished image.
 
         Returns:
-            The same pytree with arrays `n h w ...`, float32.
+            The same pytree with arrays `n h w ...` of the working size, float32.
 
         Raises:
             InputError: there is no memory for so many squares.
@@ -223,7 +260,7 @@ class Preprocessing:
         queue = 2 * 3 * 4 * queue_size * self.side**2
         check_room(queue, lower={"queue_size": queue_size})
         # of whole images: once for an image, not for each of its tiles
-        gains = self.units.gains(images)
+        gains, images = self.units.gains(images), reduce_pixels(images, self.seen)
 
         def of_places(places: list[Place]) -> Any:
             squares = self._squares(
@@ -233,7 +270,49 @@ class Preprocessing:
             # By NumPy: JAX would compile a slice for every other number of places.
             return jax.tree.map(lambda x: np.asarray(x)[: len(places)], results)
 
-        return self.tiling.map(of_places, len(images), at_once=queue_size, bar=bar)
+        found = self.tiling.map(of_places, len(images), at_once=queue_size, bar=bar)
+        return jax.tree.map(lambda x: enlarge(x, self.size), found)
+
+    def apply_levels(
+        self,
+        function: Callable[[Squares], Maps],
+        images: UInt8[np.ndarray, "n h w 3"],
+        *,
+        pixels: int,
+    ) -> Float[np.ndarray, "n h w"]:
+        """Apply `function` to the images at each of their sizes; return the mean of its maps.
+
+        Args:
+            function: from images of one size, in units of the data, to a map of each.
+            images: of the working size, at least one.
+            pixels: of a call, about; at least one image. The last call is filled up by copies.
+        """
+        whole = np.zeros((len(images), *self.size), np.float32)
+        for size in self.level_sizes:
+            together = max(pixels // math.prod(size), 1)
+            for first in range(0, len(images), together):
+                part = images[first : first + together]
+                filled = np.concatenate([part, part[-1:].repeat(together - len(part), axis=0)])
+                squares = jax.tree.map(jnp.asarray, self._at(filled, size))
+                maps = np.asarray(function(squares))[: len(part)]
+                whole[first : first + len(part)] += enlarge(maps, self.size) / self.levels
+        return whole
+
+    def traced_levels(
+        self, function: Callable[[Squares], Maps], images: UInt8[Array, "n h w 3"]
+    ) -> Maps:
+        """Return what `apply_levels` gives, as part of a program of any number of images."""
+        maps = [
+            enlarge(function(self._at(images, size)), self.size) / self.levels
+            for size in self.level_sizes
+        ]
+        return sum(maps[1:], maps[0])
+
+    def _at(self, images: UInt8[Any, "n h w 3"], size: Size) -> Squares:
+        """The images at one of their sizes."""
+        pixels, xp = reduce_pixels(images, size), images.__array_namespace__()
+        centre = xp.broadcast_to(reduce_values(self.units.centre, size), pixels.shape)
+        return self._in_units(pixels, self.units.gains(images), centre)
 
     def traced(
         self, function: Callable[[Squares], dict[str, Maps]], images: UInt8[Array, "n h w 3"]
@@ -249,31 +328,32 @@ class Preprocessing:
         def flat(x: Array) -> Array:
             return x.reshape(number * tiles, *x.shape[2:])
 
-        pixels = self.tiling.cut(images)
+        pixels = self.tiling.cut(reduce_pixels(images, self.seen))
         gains = jnp.broadcast_to(self.units.gains(images)[:, None], (number, tiles))
-        centre = jnp.broadcast_to(
-            self.tiling.cut(jnp.asarray(self.units.centre)[None]), pixels.shape
-        )
+        centre = jnp.broadcast_to(self.tiling.cut(jnp.asarray(self.centre)[None]), pixels.shape)
         maps = function(jax.tree.map(flat, self._in_units(pixels, gains, centre)))
         shape = number, tiles, self.side, self.side
-        return {name: self.tiling.blend(x.reshape(shape)) for name, x in maps.items()}
+        return {
+            name: enlarge(self.tiling.blend(x.reshape(shape)), self.size)
+            for name, x in maps.items()
+        }
 
     def squares(
         self, images: UInt8[np.ndarray, "n h w 3"], *, each: int = 1, seed: int = 0
     ) -> Squares:
         """Squares of images: the images themselves, or `each` random tiles of every image."""
-        return self._squares(
-            images, self.units.gains(images), self._places(len(images), each, seed)
-        )
+        places = self._places(len(images), each, seed)
+        return self._squares(reduce_pixels(images, self.seen), self.units.gains(images), places)
 
     def mean_squares(self, num_images: int, *, seed: int = 0) -> Float[np.ndarray, "n s s 3"]:
         """Return the mean training image's part in each square of the images, in the same units."""
-        in_units = to_units(self.units.mean_image, self.units.centre, np.float32(self.units.scale))
+        mean = reduce_values(self.units.mean_image, self.seen)
+        in_units = to_units(mean, self.centre, np.float32(self.units.scale))
         return np.stack([self._cut(in_units, place) for place in self._places(num_images, 1, seed)])
 
     def _places(self, num_images: int, each: int, seed: int) -> list[Place]:
         rng = np.random.default_rng(seed)
-        free = [length - self.side + 1 for length in self.size]
+        free = [length - self.side + 1 for length in self.seen]
         each = each if max(free) > 1 else 1
         corners = rng.integers(0, free, (num_images * each, 2)).tolist()
         return [Place(i // each, *corner) for i, corner in enumerate(corners)]
@@ -297,12 +377,12 @@ class Preprocessing:
     ) -> Squares:
         # By NumPy: JAX would compile each operation at every start.
         pixels = np.stack([self._cut(images[place.image], place) for place in places])
-        centre = np.stack([self._cut(self.units.centre, place) for place in places])
+        centre = np.stack([self._cut(self.centre, place) for place in places])
         in_units = self._in_units(pixels, gains[[place.image for place in places]], centre)
         return jax.tree.map(jnp.asarray, in_units)
 
     def _in_units(
-        self, pixels: UInt8[Any, "*n s s 3"], gain: Float[Any, "*n"], centre: Float[Any, "*n s s 3"]
+        self, pixels: UInt8[Any, "*n h w 3"], gain: Float[Any, "*n"], centre: Float[Any, "*n h w 3"]
     ) -> Squares:
         scale = gain.__array_namespace__().full(gain.shape, self.units.scale, np.float32)
         return Squares(to_units(level(pixels, gain), centre, self.units.scale), centre, scale)

@@ -197,10 +197,12 @@ class RunFolder:
         """Return the plan of the run.
 
         Raises:
-            InputError: a file is missing or damaged, or of a later format.
+            InputError: a file is missing or damaged, or of a later format; or the weights are those
+                of an earlier segmentation network.
         """
-        asked, files = self.read_config(), self.read_files()
-        file = self.plan if self.read_format() else self.path / formats.PREPROCESSING
+        asked, files, version = self.read_config(), self.read_files(), self.read_format()
+        formats.check_segmenter(self.path, version, asked)
+        file = self.plan if version else self.path / formats.PREPROCESSING
         try:
             values, found = read_json(file), file_hash(self.mean_image)
             own = without_digest(values)
@@ -303,4 +305,4 @@ def read_config_file(file: Path) -> Config[Any, Any]:
         InputError: the file is missing or holds no JSON object.
         SettingError: a setting is missing or unknown, or has a value that cannot be used.
     """
-    return Config.from_json(formats.settings_of_format_1(read_json(file)))
+    return Config.from_json(formats.newest_settings(read_json(file)))

@@ -37,13 +37,11 @@ class Pair:
         image: in [-1, 1].
         reconstruction: in [-1, 1].
         features: of both, as a discriminator sees them; None for a method without one.
-        segmentation: probability that a pixel is anomalous; None for a method that learns none.
     """
 
     image: Float[Array, "*b h w c"]
     reconstruction: Float[Array, "*b h w c"]
     features: tuple[Float[Array, "*b f"], Float[Array, "*b f"]] | None = None
-    segmentation: Float[Array, "*b h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ class Score:
     Attributes:
         name: in files, flags and Python.
         label: for people.
-        map: gives the map of a pair; None for a calibrated score, whose map is made of another's.
+        map: gives the map of a pair; None for a calibrated score, whose map is made of another's,
+            and for the one that a method gives without a reconstruction.
         heat_limit: the map's value of the hottest colour in pictures.
         calibrated: whether there is also a calibrated score of this map, named NAME_calibrated.
         needs: what it needs besides the images: it exists only for methods that give it.
@@ -96,23 +95,19 @@ def _l2_ld(pair: Pair, _: SsimSettings) -> Map:
     return l2_map(pair.image, pair.reconstruction) + jnp.mean((of_image - of_reconstruction) ** 2)
 
 
-def _segmentation(pair: Pair, _: SsimSettings) -> Map:
-    assert pair.segmentation is not None
-    return pair.segmentation
-
-
 def _calibrated(score: Score) -> Score:
     """The calibrated score that is made of a plain one."""
     name, label = f"{score.name}_calibrated", f"{score.label} calibrated"
     return Score(name, label, None, 10.0, calibrated=False, needs=score.needs, source=score.name)
 
 
+SEGMENTATION = "segmentation"
 PLAIN = [
     Score("l2", "L2", _l2, heat_limit=0.25),
     Score("ssim", "SSIM", _ssim, heat_limit=1.0),
     Score("ms_ssim", "MS-SSIM", _ms_ssim, heat_limit=1.0),
     Score("l2_ld", "L2 + L_D", _l2_ld, heat_limit=0.25, calibrated=False, needs="features"),
-    Score("segmentation", "Segmentation", _segmentation, heat_limit=1.0, needs="segmentation"),
+    Score(SEGMENTATION, "Segmentation", None, heat_limit=1.0, needs=SEGMENTATION),
 ]
 # Of each calibrated map ten standard deviations are the hottest colour.
 CALIBRATED = [_calibrated(score) for score in PLAIN if score.calibrated]
@@ -132,7 +127,7 @@ TOP_FRACTIONS = {
     "top_01": 0.001,
     "top_003": 0.0003,
 }
-NEEDS = ("features", "segmentation")  # that a method may give
+NEEDS = ("features",)  # that a pair may have
 PEAK_SD = 1 / 128  # of the square root of a map's number of pixels: what a peak is smoothed by
 
 
@@ -189,8 +184,12 @@ def image_scores(maps: Float[AnyArray, "n h w"], pooling: Pooling) -> Float[AnyA
         return xp.mean(maps, axis=(1, 2), dtype=float)
     if pooling == "peak":
         sd = PEAK_SD * math.sqrt(height * width)
-        with jax.default_matmul_precision("highest"):
-            smoothed = xp.matmul(xp.matmul(_smoothing(height, sd), maps), _smoothing(width, sd).T)
+        if isinstance(maps, np.ndarray):
+            smoothed = scipy.ndimage.gaussian_filter(maps, (0, sd, sd))
+        else:  # the same as products: few kinds of operations for an exported program
+            with jax.default_matmul_precision("highest"):
+                down, across = _smoothing(height, sd), _smoothing(width, sd)
+                smoothed = xp.matmul(xp.matmul(down, maps), across.T)
         return smoothed.max(axis=(1, 2)).astype(float)
     count = max(round(TOP_FRACTIONS[pooling] * height * width), 1)
     pixels = maps.reshape(number, height * width)

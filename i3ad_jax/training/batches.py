@@ -3,7 +3,7 @@
 # pyright: reportUnknownVariableType=false
 """Batches of squares of training images: choice, reading ahead of each step, augmentation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,8 +14,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt8
 
+from i3ad_jax.data.images import Size
 from i3ad_jax.data.stored import Rows
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
+from i3ad_jax.preprocessing.scales import reduce_pixels, reduce_values
 from i3ad_jax.preprocessing.units import level
 from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import copied_to_all, own_part, sharded
@@ -25,15 +27,47 @@ BLOCK = 20  # steps whose squares go to the device together
 
 
 class Draw(NamedTuple):
-    """Where squares are: of which image, and their upper left corner.
+    """Where squares are: of which image, at which size, and their upper left corner.
 
     Attributes:
         image: its number.
-        corner: row and column.
+        corner: number of the size, row and column.
     """
 
     image: Int[np.ndarray, " b"]
-    corner: Int[np.ndarray, "b 2"]
+    corner: Int[np.ndarray, "b 3"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How squares are cut from images.
+
+    Attributes:
+        sizes: to which images are reduced first, one of them at random.
+        side: of the squares, in pixels.
+    """
+
+    sizes: Sequence[Size]
+    side: int
+
+    def corners(self, random: np.random.Generator, count: int) -> Int[np.ndarray, "b 3"]:
+        """Draw places of so many squares, as in `Draw`."""
+        level = random.integers(len(self.sizes), size=count)
+        free = np.array(self.sizes)[level] - self.side
+        return np.column_stack([level, random.integers(0, free + 1)])
+
+    def square(
+        self, image: UInt8[np.ndarray, "h w 3"], corner: Int[np.ndarray, "3"]
+    ) -> UInt8[np.ndarray, "s s 3"]:
+        """Return the square of an image of the working size."""
+        level, top, left = corner
+        size = self.sizes[level]
+        by = image.shape[0] // size[0], image.shape[1] // size[1]
+        window = [
+            slice(first * each, (first + self.side) * each)
+            for first, each in zip((top, left), by, strict=True)
+        ]
+        return reduce_pixels(image[*window], (self.side, self.side))
 
 
 @jax.tree_util.register_dataclass
@@ -44,12 +78,12 @@ class RawSquares:
     Attributes:
         pixels: 8 bits: a quarter of the memory of floats.
         gains: what levels the image of each.
-        corners: of each in its image, row and column.
+        corners: of each in its image, as in `Draw`.
     """
 
     pixels: UInt8[Array, "*n s s 3"]
     gains: Float[Array, "*n"]
-    corners: Int[Array, "*n 2"]
+    corners: Int[Array, "*n 3"]
 
     def __getitem__(self, place: int | slice | Int[Array, ""]) -> "RawSquares":
         return jax.tree.map(lambda x: x[place], self)
@@ -86,14 +120,16 @@ class TrainingImages:
         preprocessing: Preprocessing,
         *,
         batch_size: int,
-        num_planted: int,
         seed: int,
+        planted: tuple[int, int] = (0, 0),
     ) -> None:
         self._images = images
         self._units = preprocessing.units
         self._gains = np.full(len(images), np.nan, np.float32)  # of the images that were read
-        self._side = preprocessing.side
-        self._batch_size, self._num_planted, self._seed = batch_size, num_planted, seed
+        self._batch_size, self._seed = batch_size, seed
+        self._cut = Cut([preprocessing.seen], preprocessing.side)
+        self._num_planted, side = planted
+        self._cut_to_plant = Cut(preprocessing.level_sizes, side)
         self._orders: dict[int, Int[np.ndarray, " n"]] = {}
 
     def draw(self, step: int) -> Draw:
@@ -105,8 +141,11 @@ class TrainingImages:
         index = np.array(
             [*(self._order(position // count)[position % count] for position in positions), *others]
         )
-        free = np.array(self._images.shape[1:3]) - self._side
-        return Draw(index, random.integers(0, free + 1, (len(index), 2)))
+        corners = self._cut.corners(random, self._batch_size)
+        if self._num_planted:
+            to_plant = self._cut_to_plant.corners(random, self._num_planted)
+            corners = np.concatenate([corners, to_plant])
+        return Draw(index, corners)
 
     def blocks(self, start: int, stop: int, *, devices: int = 1) -> Iterator[Block]:
         """Yield the blocks of steps from `start` to before `stop`, reading the next one ahead.
@@ -127,21 +166,26 @@ class TrainingImages:
     def _read(self, first: int, devices: int) -> Block:
         draws = [self.draw(step) for step in range(first, first + BLOCK)]
         image, corner = (np.stack(arrays) for arrays in zip(*draws, strict=True))
-        batches, to_plant = (
-            self._read_squares(image[:, part], corner[:, part], devices)
-            for part in (slice(self._batch_size), slice(self._batch_size, None))
+        size = self._batch_size
+        batches = self._read_squares(self._cut, image[:, :size], corner[:, :size], devices)
+        to_plant = self._read_squares(
+            self._cut_to_plant, image[:, size:], corner[:, size:], devices
         )
         return Block(copied_to_all(devices, jnp.int32(first)), batches, to_plant)
 
     def _read_squares(
-        self, image: Int[np.ndarray, "k b"], corner: Int[np.ndarray, "k b 2"], devices: int
+        self,
+        cut: Cut,
+        image: Int[np.ndarray, "k b"],
+        corner: Int[np.ndarray, "k b 3"],
+        devices: int,
     ) -> RawSquares:
         """These squares, of which each process reads its own part."""
         image, corner = own_part(image, axis=1), own_part(corner, axis=1)
-        pixels = np.empty((*image.shape, self._side, self._side, 3), np.uint8)
+        pixels = np.empty((*image.shape, cut.side, cut.side, 3), np.uint8)
         for place in np.ndindex(*image.shape):
-            whole, (top, left) = self._images[image[place]], corner[place]
-            pixels[place] = whole[top : top + self._side, left : left + self._side]
+            whole = self._images[image[place]]
+            pixels[place] = cut.square(whole, corner[place])
             if np.isnan(self._gains[image[place]]):
                 self._gains[image[place]] = self._units.gains(whole[None])[0]
         arrays = (pixels, self._gains[image], corner.astype(np.int32))
@@ -165,20 +209,26 @@ class Augmentation:
     """Squares as they were read to squares that a network learns from. A pytree.
 
     Attributes:
-        centre: subtracted from levelled images, in pixel values.
+        centre: subtracted from levelled images, in pixel values, at each of their sizes; smaller
+            ones fill the upper left corner.
         scale: what the rest is divided by.
         augment: how squares are mirrored and turned.
     """
 
-    centre: Float[Array, "h w 3"]
+    centre: Float[Array, "sizes h w 3"]
     scale: Float[Array, ""]
     augment: Augment = field(metadata={"static": True})
 
     @classmethod
-    def of(cls, preprocessing: Preprocessing, augment: Augment) -> "Augmentation":
-        """For normal images of the working size."""
-        units = preprocessing.units
-        return cls(jnp.asarray(units.centre), jnp.float32(units.scale), augment)
+    def of(
+        cls, preprocessing: Preprocessing, augment: Augment, sizes: Sequence[Size] | None = None
+    ) -> "Augmentation":
+        """Return that of squares of images of these sizes, by default of the method's squares."""
+        units, sizes = preprocessing.units, sizes or [preprocessing.seen]
+        centre = np.zeros((len(sizes), *sizes[0], 3), np.float32)
+        for own, (height, width) in zip(centre, sizes, strict=True):
+            own[:height, :width] = reduce_values(units.centre, (height, width))
+        return cls(jnp.asarray(centre), jnp.float32(units.scale), augment)
 
     def __call__(self, key: PRNGKey, squares: RawSquares) -> tuple[Images, Images]:
         """Return squares mirrored and turned at random, in levelled pixel values, and their centre.
@@ -191,8 +241,8 @@ class Augmentation:
         self, key: PRNGKey, square: RawSquares
     ) -> tuple[Float[Array, "s s 3"], Float[Array, "s s 3"]]:
         flip_key, turn_key = jax.random.split(key)
-        top, left = square.corners
-        centre = lax.dynamic_slice(self.centre, (top, left, 0), square.pixels.shape)
+        corner, shape = (*square.corners, 0), (1, *square.pixels.shape)
+        (centre,) = lax.dynamic_slice(self.centre, corner, shape)
         pair = jnp.stack([level(square.pixels, square.gains), centre])
         if self.augment != "none":
             pair = jnp.where(jax.random.bernoulli(flip_key), pair[:, :, ::-1], pair)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Int, UInt8
 
 from i3ad_jax.data.stored import Rows, some
 from i3ad_jax.errors import DivergenceError, InputError
-from i3ad_jax.methods.method import Batch, Method, Metrics, State, StepSettings
+from i3ad_jax.methods.method import Batch, Method, Metrics, PlantedSquares, State, StepSettings
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.plan import Plan
 from i3ad_jax.preprocessing.units import to_units
@@ -26,7 +26,7 @@ from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import copied_to_all, count_devices, replicated
 from i3ad_jax.runtime.processes import arrays_of_first, gathered
 from i3ad_jax.runtime.progress import progress_bar
-from i3ad_jax.segmentation.planting import Planted, plant_defects
+from i3ad_jax.segmentation.planting import plant_defects
 from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
 from i3ad_jax.training.batches import BLOCK, Augmentation, Block, RawSquares, TrainingImages
@@ -74,12 +74,14 @@ class Training:
         method: to train.
         devices: number of devices that share every batch.
         augmentation: from squares as they were read to those that are learned from.
+        planting: likewise of those that get planted defects; None for a method without.
         key: of masks and planted defects; each step folds its number in.
     """
 
     method: Method = field(metadata={"static": True})
     devices: int = field(metadata={"static": True})
     augmentation: Augmentation
+    planting: Augmentation | None
     key: PRNGKey
 
 
@@ -128,14 +130,18 @@ def training_steps(
     init_key, step_key = jax.random.split(jax.random.key(seed))
     state = arrays_of_first(fresh_state(init_key, method)) if state is None else state
     state = copied_to_all(devices, state)
-    augmentation = Augmentation.of(preprocessing, plan.config.preprocessing.augment)
-    training = Training(method, devices, copied_to_all(devices, augmentation), step_key)
+    augment, detail = plan.config.preprocessing.augment, method.detail(settings)
+    augmentations = (
+        Augmentation.of(preprocessing, augment),
+        Augmentation.of(preprocessing, augment, preprocessing.level_sizes) if detail else None,
+    )
+    training = Training(method, devices, *copied_to_all(devices, augmentations), step_key)
     drawn = TrainingImages(
         images,
         preprocessing,
         batch_size=settings.batch_size,
-        num_planted=method.num_planted,
         seed=seed,
+        planted=(method.num_planted, detail.side) if detail else (0, 0),
     )
     number, count = start, 1
     for block in drawn.blocks(start, settings.steps, devices=devices):
@@ -233,11 +239,10 @@ def _step(
     batch_key, plant_key, defect_key, method_key = jax.random.split(key, 4)
     pixels, centre = augmentation(batch_key, batch)
     normal, planted = to_units(pixels, centre, augmentation.scale), None
-    if method.num_planted:
-        pixels, centre = augmentation(plant_key, to_plant)
-        defective = plant_defects(defect_key, pixels)
-        defective_images = to_units(defective.images, centre, augmentation.scale)
-        planted = Planted(defective_images, defective.masks)
+    if training.planting is not None:
+        pixels, centre = training.planting(plant_key, to_plant)
+        images, masks = plant_defects(defect_key, pixels)
+        planted = PlantedSquares(to_units(images, centre, augmentation.scale), centre, masks)
     return method.step(state, Batch(normal, planted), method_key)
 
 
