@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from i3ad_jax.prediction import Prediction, Trace
     from i3ad_jax.scoring.maps import register_score
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 __all__ = [
     "AnomalyDetector",
     "Detector",
