@@ -25,7 +25,7 @@ def training_images(
 def detailed(images: np.ndarray, *, levels: int, **settings: Any) -> Preprocessing:
     """Whole images that networks see at 16 x 16 pixels, and details at several sizes."""
     learned = learn(images, side=16, levelling="yes", centre="image", **settings)
-    return replace(learned, whole=True, levels=levels)
+    return replace(learned, seen=(learned.side, learned.side), levels=levels)
 
 
 def squares_of_steps(

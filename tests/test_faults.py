@@ -172,7 +172,8 @@ def test_packed_data_are_compared_by_pixels_masks_and_labels(tmp_path: Path) -> 
         data, out = tmp_path / name, tmp_path / f"{name}-out"
         write_data(data)
         spoil(data)
-        pack.main(["--out", str(out), "--image-size", "32", "--view", "whole", str(data)])
+        options = ["--method", "pca", "--image-size", "32", "--view", "whole"]
+        pack.main([str(data), "--out", str(out), *options])
         found = meaning(out)
         assert found is not None
         return found

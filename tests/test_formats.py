@@ -68,7 +68,7 @@ def made_older(run: Path) -> Path:
     folder = RunFolder(run)
     write_json(folder.format, {"format": 2})
     plan, config = without_digest(read_json(folder.plan)), read_json(folder.config)
-    for name in ("whole", "levels"):
+    for name in ("seen", "levels"):
         del plan["preprocessing"][name]
     write_with_digest(folder.plan, plan)
     for name in ("segmenter_side", "segmenter_levels"):

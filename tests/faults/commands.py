@@ -4,7 +4,10 @@ TRAIN = (
     *("train", "--method", "pca", "--data", "data", "--image-size", "32", "--view", "whole"),
     *("--components", "3", "--planted-images", "4", "--run", "out"),
 )
-PACK = ("pack", "data", "--out", "out", "--image-size", "32", "--view", "whole")
+PACK = (
+    *("pack", "data", "--out", "out"),
+    *("--method", "pca", "--image-size", "32", "--view", "whole"),
+)
 PREDICT = ("predict", "run", "data/test/spot/0.png", "--out", "out", "--save", "scores")
 COMMANDS = {
     "train": TRAIN,
