@@ -285,11 +285,12 @@ class Preprocessing:
         Args:
             function: from images of one size, in units of the data, to a map of each.
             images: of the working size, at least one.
-            pixels: of a call, about; at least one image. The last call is filled up by copies.
+            pixels: of a call at the working size, about; at least one image. So many images go
+                together at each size; the last call is filled up by copies.
         """
         whole = np.zeros((len(images), *self.size), np.float32)
+        together = max(pixels // math.prod(self.size), 1)
         for size in self.level_sizes:
-            together = max(pixels // math.prod(size), 1)
             for first in range(0, len(images), together):
                 part = images[first : first + together]
                 filled = np.concatenate([part, part[-1:].repeat(together - len(part), axis=0)])

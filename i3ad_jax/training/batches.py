@@ -111,7 +111,7 @@ class TrainingImages:
     They stay on the host, in memory or in a file.
 
     Each epoch takes every image once, in an order of its own. What a step takes beyond its batch,
-    for planted defects, is drawn with replacement.
+    for planted defects, is drawn with replacement: `planted` says how many squares, and their side.
     """
 
     def __init__(
