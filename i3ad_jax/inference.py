@@ -137,7 +137,7 @@ class Inference:
     @property
     def chunk(self) -> int:
         """How many images are scored together."""
-        return max(self.config.throughput.queue_size // len(self.preprocessing.tiling.corners), 1)
+        return self.preprocessing.tiling.images_in(self.config.throughput.queue_size)
 
     @configured
     def _predictions(self, pictures: Sequence[Picture]) -> Iterator[Prediction]:

@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -132,16 +132,6 @@ def test_files_hold_all_of_it(state: State, tmp_path: Path) -> None:
 
 def test_one_held_out_image_is_enough(state: State) -> None:
     assert np.isfinite(calibrated(state, images=HELD_OUT[:1]).thresholds["ssim_calibrated"])
-
-
-def anomalous(where: Any, by: float) -> tuple[np.ndarray, np.ndarray]:
-    """Normal maps of noise, and the same raised by so much at a place."""
-    normal = RNG.normal(size=(40, 64, 64)).astype(np.float32)
-    # What differs between images is their level: a single pixel stands out from its own map alone.
-    normal += RNG.normal(0, 0.05, (40, 1, 1)).astype(np.float32)
-    planted = normal.copy()
-    planted[where] += by
-    return normal, planted
 
 
 @pytest.mark.parametrize("by", ["pixel", "global"])

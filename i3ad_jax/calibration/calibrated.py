@@ -48,7 +48,7 @@ def add_calibrated(
 
 
 def _standardise(maps: np.ndarray, scoring: ScoringSettings) -> tuple[Standardise, dict[str, Any]]:
-    """How to standardise, and for `calibration.json` the reason."""
+    """Return the way to standardise, and for `calibration.json` the reason."""
     if scoring.standardise != "auto":
         return scoring.standardise, {"reason": "given by --standardise"}
     chosen, fit = choose(maps)

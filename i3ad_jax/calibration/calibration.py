@@ -45,8 +45,8 @@ class Calibration:
         problem: what is wrong with that, in one line; None if nothing.
         tuned: what the method's test-time procedure takes from them, such as u.
         standardise: by the name of each calibrated score, how its map is standardised, and why.
-        pooling: by the name of each score, how an image score is made of its map; without the
-            combined one, but for a run of a version before 0.4.
+        pooling: by the name of each score, how an image score is made of its map; the
+            combined one is among them only in a run of a version before 0.4.
         fusion: of the combined score; None for a run of a version before 0.4, whose combined map is
             the mean of all calibrated ones.
         headline: the name of the score to trust, the combined one; a run of a version before 0.4
@@ -143,7 +143,8 @@ def calibrate(
     # Maps that are calibrated by all pixels together are the plain ones in other units.
     by_pixel = [name for name, (_, how) in found.items() if how["by"] == "pixel"]
     fusion = Fusion.choose(normal, auroc, [*plain_names, *by_pixel])
-    auroc[COMBINED.name] = {WEIGHTED: area(fusion.scores(normal), fusion.scores(planted))}
+    combined = fusion.scores(normal)
+    auroc[COMBINED.name] = {WEIGHTED: area(combined, fusion.scores(planted))}
     maps = {**normal, COMBINED.name: fusion.map(normal)}
     pooling = {**dict.fromkeys(plain_names, PAPER), **pooling}
     scores = {name: image_scores(normal[name], own) for name, own in pooling.items()}
@@ -159,7 +160,7 @@ def calibrate(
         headline=COMBINED.name,
         planted_auroc=auroc,
         statistics={name: own for name, (own, _) in found.items()},
-        held_out_scores={**scores, COMBINED.name: fusion.scores(normal)},
+        held_out_scores={**scores, COMBINED.name: combined},
         held_out_peaks={name: x.max(axis=(1, 2)).astype(np.float64) for name, x in maps.items()},
     )
 
@@ -182,8 +183,8 @@ def plain_anomaly_maps(
     method, state, preprocessing, step = trained
     reached, queue_size = 0 if bar is None else bar.n + len(images), method.throughput.queue_size
 
-    def maps_of(
-        images: UInt8[np.ndarray, "n h w 3"], bar: ProgressBar | None = None
+    def maps_of_squares(
+        images: UInt8[np.ndarray, "n h w 3"], bar: ProgressBar | None
     ) -> AnomalyMaps:
         found: AnomalyMaps = preprocessing.apply(
             lambda queue, count: method.predict(state, tuned, queue, count).maps,
@@ -194,7 +195,7 @@ def plain_anomaly_maps(
         return found
 
     def maps_with_detail(images: UInt8[np.ndarray, "n h w 3"]) -> AnomalyMaps:
-        together, parts = max(queue_size // len(preprocessing.tiling.corners), 1), []
+        together, parts = preprocessing.tiling.images_in(queue_size), []
         for first in range(0, len(images), together):
             part = images[first : first + together]
             segmentation = preprocessing.apply_levels(
@@ -202,13 +203,13 @@ def plain_anomaly_maps(
                 part,
                 pixels=queue_size * preprocessing.side**2,
             )
-            parts.append({**maps_of(part), SEGMENTATION: segmentation})
+            parts.append({**maps_of_squares(part, None), SEGMENTATION: segmentation})
             if bar is not None:
                 bar.update(len(part))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     maps: Any = shared_among(
-        maps_with_detail if preprocessing.levels else partial(maps_of, bar=bar), images
+        maps_with_detail if preprocessing.levels else partial(maps_of_squares, bar=bar), images
     )
     if bar is not None:
         bar.update(reached - bar.n)  # by the other processes' images

@@ -128,7 +128,7 @@ class Fusion:
         """Return the parts that `to_json` described.
 
         Raises:
-            KeyError, TypeError, ValueError: a value is missing or makes no sense.
+            KeyError, TypeError, ValueError: a value is missing or cannot be used.
         """
         parts: dict[str, Part] = {}
         for name, own in values.items():

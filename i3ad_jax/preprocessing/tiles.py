@@ -93,6 +93,10 @@ class Tiling:
             for top, left in self.corners:
                 yield Place(image, top, left)
 
+    def images_in(self, queue_size: int) -> int:
+        """Return how many images have tiles for one queue of this size; at least 1."""
+        return max(queue_size // len(self.corners), 1)
+
     def images_for(self, queue_size: int) -> int:
         """The least number of images whose tiles fill queues of this size without a rest."""
         return queue_size // math.gcd(queue_size, len(self.corners))
