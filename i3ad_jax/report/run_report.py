@@ -151,10 +151,10 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
             return None
 
     training = unless_gone("the training curves", lambda: folder.source().read_metrics()) or []
-    test = unless_gone("pictures of the images", lambda: _read_test(folder, run, progress=progress))
+    test = unless_gone("pictures of the images", lambda: read_test(folder, run, progress=progress))
     maps, detector, cases = None, None, []
     if test is not None:
-        maps = unless_gone("the anomaly maps", lambda: _read_maps(folder, run, test))
+        maps = unless_gone("the anomaly maps", lambda: read_maps(folder, run, test, run.headline))
     if test is not None and maps is not None:
         detector = unless_gone("the states of the loop", lambda: Detector.load(folder.path))
         cases = make_cases(run, test, maps, detector)
@@ -167,8 +167,12 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
         write_report(out, run, origin=origin, shown=shown, missing=missing)
 
 
-def _read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
-    """The test images of the results, unchanged."""
+def read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
+    """Return the test images of the results.
+
+    Raises:
+        InputError: they cannot be read or have changed.
+    """
     source, size = run.results["data_source"], folder.read_plan().preprocessing.size
     settings = folder.read_config().data.for_source(source)
     if (reading := run.results.get("data_reading")) is not None:  # not of version 0.1
@@ -179,9 +183,15 @@ def _read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
     return data.test
 
 
-def _read_maps(folder: RunFolder, run: RunResults, test: Split) -> Float[StoredArray, "n h w"]:
-    """The anomaly maps of the headline score."""
-    file = folder.maps / f"{run.headline}.npy"
+def read_maps(
+    folder: RunFolder, run: RunResults, test: Split, kind: str
+) -> Float[StoredArray, "n h w"]:
+    """Return the anomaly maps of a score, one for each test image.
+
+    Raises:
+        InputError: their file cannot be read, has changed, or is of other images.
+    """
+    file = folder.maps / f"{kind}.npy"
     maps = StoredArray.open(file)
     if maps.shape != test.images.shape[:3] or maps.dtype != np.float32:
         raise InputError(f"{file}: is not of the images of the results")
