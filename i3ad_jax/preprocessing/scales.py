@@ -23,7 +23,8 @@ def reduce_pixels(images: UInt8[AnyArray, "*n h w 3"], size: Size) -> UInt8[AnyA
     blocks, count = _blocks(images, size)
     if count == 1:
         return images
-    total = blocks.sum(axis=(-4, -2), dtype=np.int32)
+    # Row by row, which NumPy adds fast, and then across: both at once take four times as long.
+    total = blocks.sum(axis=-4, dtype=np.int32).sum(axis=-2, dtype=np.int32)
     # An eighth of the least difference more: a product with an inverse may round a half down.
     rounded = xp.floor(total * np.float32(1 / count) + np.float32(0.5 + 0.125 / count))
     return rounded.astype(np.uint8)
