@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.stored import Rows, some
-from i3ad_jax.preprocessing.scales import enlarge, reduce_pixels, reduce_values
+from i3ad_jax.preprocessing.scales import enlarge, halved, reduce_pixels, reduce_values
 from i3ad_jax.preprocessing.tiles import Place, Tiling
 from i3ad_jax.preprocessing.units import (
     Centre,
@@ -225,8 +225,7 @@ class Preprocessing:
     @cached_property
     def level_sizes(self) -> list[Size]:
         """The working size, half of it, and so on."""
-        height, width = self.size
-        return [(height >> level, width >> level) for level in range(self.levels)]
+        return halved(self.size, self.levels)
 
     @cached_property
     def _level_centres(self) -> list[Float[np.ndarray, "_ _ 3"]]:

@@ -12,6 +12,12 @@ from i3ad_jax.data.images import Size
 from i3ad_jax.shapes import AnyArray
 
 
+def halved(size: Size, count: int) -> list[Size]:
+    """Return `count` sizes: this one, half of it, and so on."""
+    height, width = size
+    return [(height >> times, width >> times) for times in range(count)]
+
+
 def reduce_pixels(images: UInt8[AnyArray, "*n h w 3"], size: Size) -> UInt8[AnyArray, "*n h2 w2 3"]:
     """Return the means of blocks of pixels, 8 bits, halves rounded up.
 
