@@ -18,6 +18,7 @@ from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.methods.method import Method, State
 from i3ad_jax.methods.state import Trained, state_shapes
 from i3ad_jax.preprocessing.preprocessing import ALIGNED, Preprocessing
+from i3ad_jax.preprocessing.scales import halved
 from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.memory import check_room
 from i3ad_jax.settings import SettingError, flag
@@ -69,6 +70,12 @@ class Plan:
         """The method with its networks."""
         return self.config.build()
 
+    @property
+    def sizes(self) -> "Sizes":
+        """Sizes at which images are seen."""
+        own = self.preprocessing
+        return Sizes(own.size, own.seen, own.side, own.levels)
+
     def trained(self, state: State, *, step: int) -> Trained:
         """Return the method with weights that `step` training steps led to."""
         return Trained(self.method, state, self.preprocessing, step)
@@ -82,11 +89,7 @@ class Plan:
     def describe(self) -> list[str]:
         """Return the plan in a few lines for people."""
         config, preprocessing = self.config, self.preprocessing
-        side, tiled = preprocessing.side, preprocessing.seen
-        seen = {
-            "whole": f"whole images of {side} x {side} pixels",
-            "tiles": f"tiles of {side} x {side} pixels, from images of {tiled[0]} x {tiled[1]}",
-        }[self.choices["view"].value]
+        seen, *details = self.sizes.describe(self.choices["view"].value)
         named = {"context": "context encoder", "two_stage": "two-stage generator"}
         lines = [f"{seen}, because {self.choices['view'].reason}"]
         if (generator := self.choices.get("generator")) is not None:
@@ -98,12 +101,12 @@ class Plan:
             f" {subtracted[preprocessing.units.subtract]} subtracted"
             f" ({self.choices['centre'].reason})"
         )
-        if preprocessing.levels:
-            sizes = ", ".join(f"{height} x {width}" for height, width in preprocessing.level_sizes)
-            lines.append(f"details at {sizes} pixels, by the segmentation network")
         trained, held_out = len(self.files.trained), len(self.files.held_out)
-        lines.append(f"{trained} images train {config.method}, {held_out} calibrate")
-        return lines
+        return [
+            *lines,
+            *details,
+            f"{trained} images train {config.method}, {held_out} calibrate",
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the given settings, the mean image and the files as JSON values."""
@@ -173,6 +176,20 @@ class Sizes(NamedTuple):
     seen: Size
     side: int
     levels: int
+
+    def describe(self, view: str) -> list[str]:
+        """Return in words what networks see by this view; a line more if one sees details."""
+        (height, width), side = self.seen, self.side
+        seen = {
+            "whole": f"whole images of {side} x {side} pixels",
+            "tiles": f"tiles of {side} x {side} pixels, from images of {height} x {width}",
+        }[view]
+        if not self.levels:
+            return [seen]
+        details = ", ".join(
+            f"{rows} x {columns}" for rows, columns in halved(self.working, self.levels)
+        )
+        return [seen, f"details at {details} pixels, by the segmentation network"]
 
 
 class Resolved(NamedTuple):

@@ -50,6 +50,8 @@ def test_a_size_that_the_networks_cannot_take_is_refused_on_construction() -> No
             default_config(method).with_settings({"image_size": size})
     with pytest.raises(SettingError, match=r"^--patches 33: "):
         default_config("i3ad").with_settings({"image_size": 32, "patches": 33})
+    with pytest.raises(SettingError, match=r"^--segmenter-side 8: .*16"):
+        default_config("i3ad").with_settings({"segmenter_side": 8, "segmenter_depth": 3})
     with pytest.raises(SettingError, match=r"^--segmenter-depth 5: --segmenter-side, 48, "):
         default_config("i3ad").with_settings({"segmenter_side": 48, "segmenter_depth": 5})
 

@@ -25,7 +25,7 @@ def test_cost_is_that_of_all_steps(cloth: Path) -> None:
     once = estimate(choices, 40, rate=1e11)
     longer = predict_choices(config.with_settings({"steps": 2 * config.training.steps}), images)
     twice = estimate(longer, 40, rate=1e11)
-    height, width = choices.size
+    height, width = choices.sizes.working
     assert once.seconds is not None
     assert twice.seconds == pytest.approx(2 * once.seconds)
     assert estimate(choices, 40, rate=2e11).seconds == pytest.approx(once.seconds / 2)

@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import binary_opening, convolve
 from skimage.measure import label
 
-from i3ad_jax.segmentation.planting import PLANTED, VISIBLE, plant_defects
+from i3ad_jax.segmentation.planting import PLANTED, SMALLEST_SIDE, VISIBLE, plant_defects
 
 COUNT, HEIGHT, WIDTH = 400, 32, 48
 PLANT = jax.jit(plant_defects)
@@ -55,6 +55,18 @@ def test_share_of_images_with_a_defect(examples: Examples) -> None:
     # Some defects cannot be seen, and four standard deviations of a share of 400 images are 0.09.
     visible = examples[2].any(axis=(1, 2)).mean()
     assert PLANTED - 0.12 < visible < PLANTED + 0.09
+
+
+def test_smallest_squares_show_their_defects() -> None:
+    rng = np.random.default_rng(0)
+    side, levels = SMALLEST_SIDE, rng.uniform(-0.5, 0.5, (COUNT, 1, 1, 1))
+    images = levels + rng.normal(0, 0.1, (COUNT, side, side, 3))
+    _, after, masks = plant(images.clip(-1, 1).astype(np.float32))
+    sizes = masks.sum(axis=(1, 2))
+    assert np.isfinite(after).all()
+    # four standard deviations of a share of 400 images are 0.1
+    assert (sizes > 0).mean() > PLANTED - 0.2
+    assert (sizes > 2).mean() > 0.5 * PLANTED
 
 
 def test_other_images_stay_as_they_are(examples: Examples) -> None:

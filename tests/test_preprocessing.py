@@ -11,6 +11,8 @@ import pytest
 from skimage.transform import downscale_local_mean
 
 from i3ad_jax.preprocessing.preprocessing import Preprocessing, Squares
+from i3ad_jax.preprocessing.scales import reduce_pixels, reduce_values
+from i3ad_jax.preprocessing.units import level, to_units
 from i3ad_jax.shapes import to_float
 from tests.support.patches import RNG, learn, levelled, noise, place_of
 
@@ -214,6 +216,31 @@ def test_maps_of_levels_are_the_mean_over_the_sizes(size: tuple[int, int], pixel
             rows = Squares(*(jnp.float32(x)[None] for x in (seen, centre, units.scale)))
             whole += np.asarray(jax.image.resize(sharpness(rows)[0], size, "linear")) / 2
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("pixels", [1, 5000])
+def test_gains_and_centres_of_levels_are_those_of_each_image_by_itself(pixels: int) -> None:
+    preprocessing, images = reduced((32, 48), levels=2), noise(5, 32, 48)
+    seen = list[Squares]()
+
+    def function(squares: Squares) -> Any:
+        seen.append(squares)
+        return squares.images[..., 0]
+
+    preprocessing.apply_levels(function, images, pixels=pixels)
+    together = max(pixels // (32 * 48), 1)
+    rows = list(range(5)) + [4] * (-5 % together)
+    calls = len(seen) // 2
+    for number, size in enumerate(preprocessing.level_sizes):
+        found = [np.concatenate(x) for x in zip(*seen[number * calls :][:calls], strict=True)]
+        units = preprocessing.units
+        centre = reduce_values(units.centre, size)
+        for row, image, own, scale in zip(rows, *found, strict=True):
+            whole = images[row][None]
+            levelled = level(reduce_pixels(whole, size), units.gains(whole))
+            np.testing.assert_array_equal(image, to_units(levelled, centre, units.scale)[0])
+            np.testing.assert_array_equal(own, centre)
+            assert scale == np.float32(units.scale)
 
 
 def test_programs_give_what_numpy_gives() -> None:

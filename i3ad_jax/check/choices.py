@@ -9,9 +9,8 @@ import numpy as np
 from i3ad_jax.check.records import SIDE, Pixels, Record
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
-from i3ad_jax.data.images import Size
 from i3ad_jax.data.training_files import TrainingFiles
-from i3ad_jax.plan import choose_generator, choose_sizes, choose_view, learn_preprocessing
+from i3ad_jax.plan import Sizes, choose_generator, choose_sizes, choose_view, learn_preprocessing
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,12 @@ class Choices:
 
     Attributes:
         config: its settings, with the view and the generator that were chosen.
-        size: the working size.
+        sizes: sizes at which images are seen.
         reasons: figures of the preprocessing, of whole images as thumbnails.
     """
 
     config: Config[Any, Any]
-    size: Size
+    sizes: Sizes
     reasons: dict[str, Any]
 
 
@@ -46,6 +45,6 @@ def predict_choices(config: Config[Any, Any], images: Sequence[tuple[Record, Pix
     small = learn_preprocessing(config, *files.select(split), side=SIDE)
     view = choose_view(config, small, sizes)
     chosen = {"view": view, **choose_generator(config, small, whole=view.value == "whole")}
-    size = choose_sizes(config, view.value, sizes).working
+    seen = choose_sizes(config, view.value, sizes)
     config = config.with_settings({name: choice.value for name, choice in chosen.items()})
-    return Choices(config, size, dict(small.reasons))
+    return Choices(config, seen, dict(small.reasons))

@@ -66,7 +66,7 @@ def estimate(choices: Choices, num_images: int, *, rate: float | None) -> Cost:
     # Every number of steps makes another method, but not another step.
     method = config.with_settings({"steps": 1}).build()
     operations, steps = step_operations(method), config.training.steps
-    height, width = choices.size
+    height, width = choices.sizes.working
     state = jax.tree.leaves(state_shapes(method))
     return Cost(
         steps=steps,

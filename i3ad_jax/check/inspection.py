@@ -86,7 +86,10 @@ class Inspection:
                 name: {
                     "view": choices.config.preprocessing.view,
                     "generator": choices.config.training.generator,
-                    "working_size": list(choices.size),
+                    "working_size": list(choices.sizes.working),
+                    "seen": list(choices.sizes.seen),
+                    "side": choices.sizes.side,
+                    "levels": choices.sizes.levels,
                     **choices.reasons,
                     "steps": cost.steps,
                     "operations_of_a_step": cost.operations,

@@ -53,10 +53,9 @@ def lines(inspection: Inspection) -> list[str]:
             "train --preset would take for i3ad"
             " (time: an estimate, with the machine as busy as now):",
         ]
-        found += [
-            f"  {name:10}{row['images']:24}{row['steps']:>16}{row['time']:>14}{row['memory']:>24}"
-            for name, row in costs(inspection).items()
-        ]
+        for name, row in costs(inspection).items():
+            found.append(f"  {name:10}{row['steps']:>13}{row['time']:>14}{row['memory']:>24}")
+            found += [f"    {seen}" for seen in row["images"].split("; ")]
     for severity in SEVERITIES:
         for kind, group in by_kind(inspection.findings, severity).items():
             found += ["", f"{severity}: {kind} ({len(group)})"]
@@ -70,12 +69,8 @@ def costs(inspection: Inspection) -> dict[str, dict[str, str]]:
     """By preset, what networks see, the steps, the time and the memory, in words."""
     table = {}
     for name, (choices, cost) in inspection.presets.items():
-        height, width = choices.size
-        view = choices.config.preprocessing.view
-        (side,) = choices.config.possible_sides().values()
-        cut = f"tiles of {side} of " if view == "tiles" else "whole, "
         table[name] = {
-            "images": f"{cut}{width} x {height}",
+            "images": "; ".join(choices.sizes.describe(choices.config.preprocessing.view)),
             "steps": f"{cost.steps:,} steps",
             "time": cost.duration,
             "memory": f"at least {cost.bytes_at_least / 2**20:,.0f} MiB",

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from i3ad_jax.methods.method import Metrics, initial, updated_average
 from i3ad_jax.nn.segmenter import Segmenter
 from i3ad_jax.segmentation.loss import segmentation_loss
+from i3ad_jax.segmentation.planting import SMALLEST_SIDE
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Images, Maps, Masks, PRNGKey
 
@@ -31,9 +32,10 @@ class SegmenterSettings(Settings):
     """Channels of its first layer, an even number; 0 leaves it out, as in the paper."""
     segmenter_depth: int = setting(4, minimum=1, maximum=16)
     """How often it halves height and width."""
-    segmenter_side: int = setting(64, minimum=8, maximum=10_000)
-    """Side in pixels of the squares that it learns from, a multiple of 2 to the power of its depth.
-    It takes images whose shorter side has at least as many."""
+    segmenter_side: int = setting(64, minimum=SMALLEST_SIDE, maximum=10_000)
+    """Side in pixels of the squares that it learns from, a multiple of 2 to the power of its depth,
+    at least 16: on smaller ones many planted defects cannot be seen. It takes images whose shorter
+    side has at least as many."""
     segmenter_levels: int = setting(3, minimum=1, maximum=10)
     """At how many sizes it sees an image, at most: the working size, half of it, and so on. Its map
     is the mean of theirs."""

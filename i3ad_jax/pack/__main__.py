@@ -22,11 +22,35 @@ PROGRAM = "python -m i3ad_jax.pack"
 
 
 @dataclass(frozen=True)
+class SizeFlags:
+    """Settings of the training that its sizes depend on; None is the default of its preset."""
+
+    aspect: Aspect | None = None
+    """How an image of other proportions gets its size, as for train."""
+    image_size: int | None = None
+    """Side in pixels of whole images, as for train."""
+    view: Literal["auto", "whole", "tiles"] | None = None
+    """Whole images or tiles of them, as for train."""
+    resolution: int | None = None
+    """Working resolution of images that are cut into tiles or segmented, as for train."""
+    tile: int | None = None
+    """Side in pixels of a tile, as for train."""
+    segmenter_width: int | None = None
+    """As for train; 0 for a training without the segmentation network."""
+    segmenter_depth: int | None = None
+    """As for train."""
+    segmenter_side: int | None = None
+    """As for train."""
+    segmenter_levels: int | None = None
+    """As for train."""
+
+
+@dataclass(frozen=True)
 class Flags:
     """Decode every image of a data set once, and write all to OUT at the sizes of a training.
 
     Then train with --data OUT and the same options: images are read from there as they are needed,
-    and need not fit in memory.
+    and need not fit in memory. Other options of the training do not change the sizes.
     """
 
     data: tyro.conf.Positional[str]
@@ -38,14 +62,7 @@ class Flags:
     method: str = "i3ad"
     """Of the training."""
     reading: ReadingSettings = field(default_factory=ReadingSettings)
-    aspect: Aspect = "stretch"
-    """How an image of other proportions gets its size, as for train."""
-    image_size: int | None = None
-    """Side in pixels of whole images, as for train."""
-    view: Literal["auto", "whole", "tiles"] | None = None
-    """Whole images or tiles of them, as for train."""
-    resolution: int | None = None
-    """Working resolution of images that are cut into tiles or segmented, as for train."""
+    sizes: SizeFlags = field(default_factory=SizeFlags)
     image_memory: float | None = None
     """GiB that the images of a split may take in memory; by default half of what is free. More of
     them wait in a temporary file, in the folder that TMPDIR names."""
@@ -87,9 +104,8 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, packs, prints where the data is."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    given = {name: getattr(flags, name) for name in ("aspect", "image_size", "view", "resolution")}
     config = default_config(flags.method, preset=flags.preset).with_settings(
-        {name: value for name, value in given.items() if value is not None}
+        {name: value for name, value in vars(flags.sizes).items() if value is not None}
         | flags.reading.flat()
         | {"data": flags.data}
     )

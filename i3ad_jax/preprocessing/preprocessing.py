@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 
 from i3ad_jax.data.images import Size
 from i3ad_jax.data.stored import Rows, some
-from i3ad_jax.preprocessing.scales import enlarge, reduce_pixels, reduce_values
+from i3ad_jax.preprocessing.scales import enlarge, halved, reduce_pixels, reduce_values
 from i3ad_jax.preprocessing.tiles import Place, Tiling
 from i3ad_jax.preprocessing.units import (
     Centre,
@@ -225,8 +225,12 @@ class Preprocessing:
     @cached_property
     def level_sizes(self) -> list[Size]:
         """The working size, half of it, and so on."""
-        height, width = self.size
-        return [(height >> level, width >> level) for level in range(self.levels)]
+        return halved(self.size, self.levels)
+
+    @cached_property
+    def _level_centres(self) -> list[Float[np.ndarray, "_ _ 3"]]:
+        """What is subtracted from images of each of `level_sizes`."""
+        return [reduce_values(self.units.centre, size) for size in self.level_sizes]
 
     @cached_property
     def centre(self) -> Float[np.ndarray, "h w 3"]:
@@ -288,32 +292,34 @@ class Preprocessing:
             pixels: of a call at the working size, about; at least one image. So many images go
                 together at each size; the last call is filled up by copies.
         """
-        whole = np.zeros((len(images), *self.size), np.float32)
+        whole, gains = np.zeros((len(images), *self.size), np.float32), self.units.gains(images)
         together = max(pixels // math.prod(self.size), 1)
-        for size in self.level_sizes:
+        for number in range(self.levels):
             for first in range(0, len(images), together):
-                part = images[first : first + together]
-                filled = np.concatenate([part, part[-1:].repeat(together - len(part), axis=0)])
-                squares = jax.tree.map(jnp.asarray, self._at(filled, size))
-                maps = np.asarray(function(squares))[: len(part)]
-                whole[first : first + len(part)] += enlarge(maps, self.size) / self.levels
+                rows = np.minimum(np.arange(first, first + together), len(images) - 1)
+                squares = jax.tree.map(jnp.asarray, self._at(number, images[rows], gains[rows]))
+                maps = np.asarray(function(squares))[: len(images) - first]
+                whole[first : first + together] += enlarge(maps, self.size) / self.levels
         return whole
 
     def traced_levels(
         self, function: Callable[[Squares], Maps], images: UInt8[Array, "n h w 3"]
     ) -> Maps:
         """Return what `apply_levels` gives, as part of a program of any number of images."""
+        gains = self.units.gains(images)
         maps = [
-            enlarge(function(self._at(images, size)), self.size) / self.levels
-            for size in self.level_sizes
+            enlarge(function(self._at(number, images, gains)), self.size) / self.levels
+            for number in range(self.levels)
         ]
         return sum(maps[1:], maps[0])
 
-    def _at(self, images: UInt8[Any, "n h w 3"], size: Size) -> Squares:
-        """The images at one of their sizes."""
-        pixels, xp = reduce_pixels(images, size), images.__array_namespace__()
-        centre = xp.broadcast_to(reduce_values(self.units.centre, size), pixels.shape)
-        return self._in_units(pixels, self.units.gains(images), centre)
+    def _at(self, number: int, images: UInt8[Any, "n h w 3"], gains: Float[Any, " n"]) -> Squares:
+        """Return the images at one of `level_sizes`, by its number."""
+        pixels = reduce_pixels(images, self.level_sizes[number])
+        centre = images.__array_namespace__().broadcast_to(
+            self._level_centres[number], pixels.shape
+        )
+        return self._in_units(pixels, gains, centre)
 
     def traced(
         self, function: Callable[[Squares], dict[str, Maps]], images: UInt8[Array, "n h w 3"]

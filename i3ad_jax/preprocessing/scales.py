@@ -12,6 +12,12 @@ from i3ad_jax.data.images import Size
 from i3ad_jax.shapes import AnyArray
 
 
+def halved(size: Size, count: int) -> list[Size]:
+    """Return `count` sizes: this one, half of it, and so on."""
+    height, width = size
+    return [(height >> times, width >> times) for times in range(count)]
+
+
 def reduce_pixels(images: UInt8[AnyArray, "*n h w 3"], size: Size) -> UInt8[AnyArray, "*n h2 w2 3"]:
     """Return the means of blocks of pixels, 8 bits, halves rounded up.
 
@@ -23,7 +29,8 @@ def reduce_pixels(images: UInt8[AnyArray, "*n h w 3"], size: Size) -> UInt8[AnyA
     blocks, count = _blocks(images, size)
     if count == 1:
         return images
-    total = blocks.sum(axis=(-4, -2), dtype=np.int32)
+    # Row by row, which NumPy adds fast, and then across: both at once take four times as long.
+    total = blocks.sum(axis=-4, dtype=np.int32).sum(axis=-2, dtype=np.int32)
     # An eighth of the least difference more: a product with an inverse may round a half down.
     rounded = xp.floor(total * np.float32(1 / count) + np.float32(0.5 + 0.125 / count))
     return rounded.astype(np.uint8)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from i3ad_jax.shapes import Image, Images, Map, Mask, Masks, PRNGKey
 
+SMALLEST_SIDE = 16  # pixels: of 8, less than half of the defects visibly change over two pixels
 PLANTED = 0.7  # share of the images that get a defect
 LINES = 0.35  # share of the defects that are lines; the others are blobs
 SOFT = 0.5  # share of the blobs whose edge is soft
@@ -70,7 +71,7 @@ def plant_defects(key: PRNGKey, images: Images) -> Planted:
 
     Args:
         key: the only source of randomness.
-        images: float32 in [-1, 1], at least 32 pixels high and wide. Grey images stay grey.
+        images: float32 in [-1, 1], at least `SMALLEST_SIDE` high and wide. Grey images stay grey.
     """
     planted_key, defects_key = jax.random.split(key)
     keys = jax.random.split(defects_key, len(images))
