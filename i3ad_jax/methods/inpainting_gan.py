@@ -74,7 +74,7 @@ class GanSettings(AdversarialSettings):
 # adversary.
 QUICK: Mapping[str, Any] = {
     "steps": 1500,
-    "batch_size": 8,
+    "batch_size": 4,
     "generator": "auto",
     "width": 8,
     "dilations": (2, 4, 8),
@@ -86,7 +86,7 @@ QUICK: Mapping[str, Any] = {
     "ssim_weight": 1.0,
     "average": 0.995,
 }
-STANDARD: Mapping[str, Any] = {**QUICK, "steps": 2500}
+STANDARD: Mapping[str, Any] = {**QUICK, "steps": 4000}
 
 
 @jax.tree_util.register_dataclass
