@@ -42,3 +42,18 @@ def test_titles_and_names_are_text() -> None:
 def test_charts_of_one_page_share_no_id() -> None:
     found = [{*re.findall(r'id="([^"]*)"', training_chart(STEPS, STEPS, title=x))} for x in "ab"]
     assert not found[0] & found[1]
+
+
+def test_values_that_are_logged_at_some_steps_alone_are_joined_and_marked() -> None:
+    every_other = np.array([1.0, np.nan, 3.0, np.nan, 2.0])
+    gaps, plain = (
+        ElementTree.fromstring(training_chart(x, y, title="l1"))
+        for x, y in ((STEPS, every_other), (STEPS[::2], every_other[::2]))
+    )
+    assert [*gaps.itertext()] == [*plain.itertext()]
+    paths = [
+        [element.get("d") for element in svg.iter() if element.tag.endswith("path")]
+        for svg in (gaps, plain)
+    ]
+    assert paths[0] == paths[1]
+    assert sum(element.tag.endswith("use") for element in gaps.iter()) >= 3

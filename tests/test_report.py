@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from i3ad_jax.report.distribution import distribution
 from tests.support.html_page import Page
 from tests.support.report_parts import make_case, make_page, make_pictures
 from tests.support.run_results import DEFECTS, KINDS, LABELS, make_run
@@ -205,6 +206,21 @@ def test_a_report_without_cases_curves_pictures_says_what_is_missing() -> None:
     assert "Nothing was logged." in page.texts
     assert "pictures of the images (they are gone)" in page.texts
     assert not page.pictures()
+
+
+def test_bars_of_the_histogram_stand_in_their_bins(html: str) -> None:
+    run = make_run()
+    panels = html.split('<div class="card threshold"')[1:]
+    assert len(panels) == len(KINDS)
+    for panel in panels:
+        kind = panel[panel.index('data-score="') + 12 :].split('"')[0]
+        own = distribution(LABELS, run.scores[kind], threshold=run.threshold(kind))
+        assert 0 in own.normal  # an empty bin before others
+        for name, counts in (("normal", own.normal), ("anomalous", own.anomalous)):
+            group = panel.split(f'<g class="{name}">')[1].split("</g>")[0]
+            lefts = [float(x) for x in re.findall(r'<rect x="([^"]*)"', group)]
+            filled = [1000 * bin / len(counts) for bin, count in enumerate(counts) if count]
+            np.testing.assert_allclose(lefts, filled, rtol=1e-4)
 
 
 def test_a_network_that_learned_little_is_warned_of_at_the_head() -> None:

@@ -44,6 +44,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
+MARKED = 20  # values of a training chart, at most, that have markers
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
 
@@ -75,10 +76,22 @@ def roc_chart(
 def training_chart(
     steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], *, title: str
 ) -> str:
-    """SVG of one logged value over the training steps; NaN leaves a gap."""
+    """SVG of one value over the training steps.
+
+    Values may be logged at some of the steps alone: a line joins them, and few have markers.
+    """
+    logged = np.isfinite(values)
+    marker = "o" if logged.sum() <= MARKED else None
 
     def draw(axes: Axes) -> None:
-        axes.plot(steps, values, color=_ROLES["series-0"], linewidth=1.2)
+        axes.plot(
+            steps[logged],
+            values[logged],
+            color=_ROLES["series-0"],
+            linewidth=1.2,
+            marker=marker,
+            markersize=3,
+        )
         axes.set(xlabel="step")
 
     return _svg(draw, title=title)
