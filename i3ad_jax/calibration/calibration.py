@@ -1,4 +1,4 @@
-"""What held-out normal images teach a detector: test-time parameters, statistics, thresholds."""
+"""Calibration by held-out normal images: test-time parameters, statistics, thresholds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,8 +51,8 @@ class Calibration:
             the mean of all calibrated ones.
         headline: the name of the score to trust, the combined one; a run of a version before 0.4
             may name another.
-        planted_auroc: image AUROC of planted defects, by score and pooling: what poolings and
-            weights come from.
+        planted_auroc: image AUROC of synthetic defects, by score and pooling, from which poolings
+            and weights follow.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated
             score.
         held_out_scores: of the calibration images, by the name of each score.
@@ -76,7 +76,7 @@ class Calibration:
 
     @cached_property
     def thresholds(self) -> dict[str, float]:
-        """By the name of each score; an image counts as anomalous above it."""
+        """Thresholds by the name of each score; an image above its threshold is anomalous."""
         return {name: defect_threshold(scores) for name, scores in self.held_out_scores.items()}
 
     def complete(
@@ -115,8 +115,8 @@ def calibrate(
     """The calibration by held-out normal images, at least one.
 
     Calibrated scores of these images are standardised by all others: by statistics that it had a
-    part in, an image would look more normal than a new one. So are those of the copies with planted
-    defects, by which poolings and the weights of the combined score are chosen.
+    part in, an image would look more normal than a new one. So are those of the copies with
+    synthetic defects, by which poolings and the weights of the combined score are chosen.
     """
     method, state, preprocessing, step = trained
     learned = examine(trained, held_out)

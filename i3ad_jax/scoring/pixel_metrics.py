@@ -1,7 +1,7 @@
 """Area under curves of defective over defect-free pixels found, for any number of pixels.
 
 Such an area is the mean, over the defective pixels, of the share of the curve's width at which the
-pixel is found. How many defect-free pixels lie above it, and how many tie with it, say that share.
+pixel is found. This share follows from the numbers of defect-free pixels above it and tied with it.
 These numbers are sums over images: a block of images is read at a time, and its defect-free pixels
 are sorted as plain numbers, without indices or weights. So the memory needed does not grow with the
 number of images, and neither the size of the blocks nor their order changes a result.
@@ -150,7 +150,7 @@ def _ranks(
     scores: Num[np.ndarray, " k"],
     members: Bool[np.ndarray, "s k"],
 ) -> list[Integer[np.ndarray, "2 _"]]:
-    """How many defect-free pixels lie above each score, and how many at or above it.
+    """Return the numbers of defect-free pixels above each score, and at or above it.
 
     Args:
         masks: as `pixel_metrics` takes them.
@@ -181,8 +181,8 @@ def _found(
 ) -> Float[np.ndarray, " k"]:
     """Return the share of the curve's width at which each defective pixel is found.
 
-    The width is the curve's first `width` defect-free pixels. It is found at all that lie below it,
-    and its part rises from 0 to 1 over those that tie with it.
+    The width is the curve's first `width` defect-free pixels. It is found at all pixels below it,
+    and its part rises from 0 to 1 over tied ones.
     """
     ties = at_least - above
     reached = np.clip(width - above, 0.0, ties)
