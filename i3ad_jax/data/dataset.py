@@ -1,4 +1,4 @@
-"""What every data source returns: images with labels, defect classes and masks."""
+"""`Dataset`, which every data source returns: images with labels, defect classes and masks."""
 
 import hashlib
 import json

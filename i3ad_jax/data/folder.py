@@ -76,9 +76,9 @@ def read_folder(
         progress: show a progress bar.
 
     Raises:
-        InputError: the layout is not found; there are no images; a file or folder cannot be read; a
-            mask has no image, several, or another size than its image; an image has two masks where
-            one is meant; or a normal image has a mask that marks a defect.
+        InputError: the layout is not found, there are no images, or a file or folder cannot be
+            read. Or a mask has no image, several, or another size than its image. Or an image has
+            two masks where one is meant, or a normal image has a mask that marks a defect.
 
     Warns:
         LeftOutWarning: images are deeper than the layout has them, or a folder that the layout does

@@ -105,9 +105,9 @@ def read_image(
             range and rounded: for 16 bits, value / 257.
 
     Raises:
-        InputError: the file cannot be opened or decoded, is damaged, has more than 100 million
-            pixels or several pages or frames, holds numbers without a known range or more than
-            `bit_depth` bits, or combines properties that are not read.
+        InputError: the file cannot be opened or decoded, is damaged, or has more than 100 million
+            pixels or several pages or frames. Or its numbers have no known range, more than
+            `bit_depth` bits, or an unsupported combination of properties.
     """
     name = name or str(source)
     return rgb_of(decode_file(source, name=name), name=name, bit_depth=bit_depth)
@@ -193,7 +193,7 @@ def preprocess_mask(
     """True where at least half of the pixel's area is defective, in the geometry of `preprocess`.
 
     A defect too small to cover half of any pixel keeps the pixels that it covers most, so that it
-    never vanishes unless "crop" cuts it off. The margins that "pad" adds are not defective.
+    never disappears unless "crop" cuts it off. The margins that "pad" adds are not defective.
     """
     place = _placement(mask.shape, size, aspect)
     picture = Image.fromarray(mask.astype(np.float32))
@@ -241,7 +241,7 @@ class _Placement(NamedTuple):
 
 
 def _placement(original_size: Size, size: Size, aspect: Aspect) -> _Placement:
-    """Where a picture of `original_size` lands in the working size."""
+    """Place of a picture of `original_size` in the working size."""
     (height, width), (new_height, new_width) = original_size, size
     whole, full, no_margins = (0, 0, width, height), (new_width, new_height), ((0, 0), (0, 0))
     match aspect:

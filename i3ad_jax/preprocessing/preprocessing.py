@@ -45,9 +45,9 @@ class PreprocessingSettings(Settings):
     """Network inputs from an image. The paper's networks see whole images, in pixel values."""
 
     view: Literal["auto", "whole", "tiles"] = "auto"
-    """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole
-    images of objects that always lie alike and tiles of surfaces, told apart by normal images; of
-    large images whole ones only where they are alike in detail."""
+    """whole: whole images at --image-size. tiles: overlapping tiles of them at --resolution. auto:
+    whole images of aligned objects, tiles of surfaces, decided by normal images; large images are
+    whole only where they are alike in detail."""
     resolution: int | None = setting(None, minimum=8, maximum=10_000)
     """Square root of the number of pixels to which an image is brought before it is cut into tiles,
     and at which the segmentation network of I3AD sees it; its proportions are kept. None is 320, or
@@ -58,16 +58,16 @@ class PreprocessingSettings(Settings):
     """Bring all images to one mean intensity; auto does so where that makes the grain of normal
     images more alike: where exposure differs."""
     centre: Literal["auto", "none", "colour", "image"] = "auto"
-    """What is subtracted from an image before it is divided by how much normal images vary: their
-    mean colour or their mean image; none leaves pixels in [-1, 1], as in the paper. auto takes what
-    leaves least of held-out normal images."""
+    """Subtracted from an image before it is divided by the standard deviation of normal images:
+    their mean colour or their mean image. none: nothing, pixels in [-1, 1], as in the paper. auto:
+    the choice that leaves least of held-out normal images."""
     augment: Augment = "none"
     """Training images are also mirrored left to right (flip), or mirrored and turned by quarters
     (turn)."""
 
 
 class Squares(NamedTuple):
-    """What networks see of some images. A pytree; each row stands for itself.
+    """Network inputs of images. A pytree; its rows are independent.
 
     Attributes:
         images: in units of the data.
@@ -94,7 +94,7 @@ class Squares(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """How images of the working size become squares in units of the data, and results come back.
+    """Conversion of images of the working size to squares in units of the data, and back.
 
     Attributes:
         size: the working size: height, width.
@@ -162,15 +162,14 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: Any, mean_image: np.ndarray) -> "Preprocessing":
-        """What `to_json` gave, and the mean image.
+        """Return the preprocessing that `to_json` gave, with the mean image.
 
         Raises:
-            ValueError: a value is missing or makes no sense. The message is one line without a file
-                name.
+            ValueError: a value is missing or invalid. The message is one line without a file name.
         """
         try:
             if any(isinstance(values[name], bool) for name in ("side", "scale", "mean_intensity")):
-                raise TypeError("a size, the scale or the mean intensity is no number")
+                raise TypeError("sizes, the scale and the mean intensity must be numbers")
             height, width = (int(length) for length in values["working_size"])
             side, scale = int(values["side"]), float(values["scale"])
             # Neither is in a run of a version before 0.4.
@@ -206,7 +205,7 @@ class Preprocessing:
 
     @property
     def aligned(self) -> bool:
-        """True if objects always lie alike.
+        """True if objects are aligned.
 
         Then the mean image explains most of what unseen images show.
         """
@@ -214,7 +213,7 @@ class Preprocessing:
 
     @cached_property
     def tiling(self) -> Tiling:
-        """How images are cut into squares."""
+        """Division of images into squares."""
         return Tiling(self.seen, self.side)
 
     @property
@@ -229,12 +228,12 @@ class Preprocessing:
 
     @cached_property
     def _level_centres(self) -> list[Float[np.ndarray, "_ _ 3"]]:
-        """What is subtracted from images of each of `level_sizes`."""
+        """Images that are subtracted from images of each of `level_sizes`."""
         return [reduce_values(self.units.centre, size) for size in self.level_sizes]
 
     @cached_property
     def centre(self) -> Float[np.ndarray, "h w 3"]:
-        """What is subtracted from the images that squares are cut from."""
+        """Image that is subtracted from the images that squares are cut from."""
         return reduce_values(self.units.centre, self.seen)
 
     def apply(
@@ -248,8 +247,8 @@ class Preprocessing:
         """Apply `function` to the squares of images; put its results together for whole images.
 
         Args:
-            function: from `queue_size` squares, and how many of them mean something, to a pytree of
-                arrays `squares side side ...`.
+            function: from `queue_size` squares and the number of valid ones to a pytree of arrays
+                `squares side side ...`.
             images: of the working size, at least one.
             queue_size: squares of a call; the last one is filled up by copies.
             bar: to move on by every finished image.
@@ -258,7 +257,7 @@ class Preprocessing:
             The same pytree with arrays `n h w ...` of the working size, float32.
 
         Raises:
-            InputError: there is no memory for so many squares.
+            InputError: there is no memory for `queue_size` squares.
         """
         # what goes in, and one picture that comes out of it
         queue = 2 * 3 * 4 * queue_size * self.side**2
@@ -289,8 +288,8 @@ class Preprocessing:
         Args:
             function: from images of one size, in units of the data, to a map of each.
             images: of the working size, at least one.
-            pixels: of a call at the working size, about; at least one image. So many images go
-                together at each size; the last call is filled up by copies.
+            pixels: approximate number in a call at the working size; at least one image. Calls have
+                the same number of images at each size; the last call is padded with copies.
         """
         whole, gains = np.zeros((len(images), *self.size), np.float32), self.units.gains(images)
         together = max(pixels // math.prod(self.size), 1)
@@ -324,7 +323,7 @@ class Preprocessing:
     def traced(
         self, function: Callable[[Squares], dict[str, Maps]], images: UInt8[Array, "n h w 3"]
     ) -> dict[str, Maps]:
-        """What `apply` gives of maps, as part of a program of any number of images.
+        """Return the result of `apply` for maps, in a program of any number of images.
 
         Args:
             function: from the squares of all images to maps of each.

@@ -31,7 +31,7 @@ Cells = dict[str, str]
 
 
 class Row(NamedTuple):
-    """What a table says of an image.
+    """Row of a table for an image.
 
     Attributes:
         where: the table and the row, for messages.
