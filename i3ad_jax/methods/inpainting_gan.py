@@ -36,10 +36,9 @@ class GanSettings(AdversarialSettings):
     """Networks and training of the inpainting GAN."""
 
     generator: Literal["auto", "two_stage", "context"] = "two_stage"
-    """The paper's coarse-to-fine generator of gated convolutions, which continues what surrounds a
-    hole (two_stage); or a context encoder, which draws the image as a whole from a short vector
-    (context). auto takes the latter where whole images are at least partly alike, told by normal
-    images."""
+    """two_stage: the paper's coarse-to-fine generator of gated convolutions, which continues the
+    surroundings of a hole. context: a context encoder, which draws the whole image from a short
+    vector. auto: context where normal images are at least partly alike as a whole."""
     width: int = setting(24, minimum=1, maximum=1024)
     """Channels of the two-stage generator's first layer after gating; the paper's network has
     24."""
@@ -253,7 +252,7 @@ class InpaintingGan:
         return jnp.mean(jax.vmap(compare)(images, inpainted)) / 2
 
     def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, ...]:
-        """What each stage of the generator makes of the inputs; the last is the result."""
+        """Return the output of each stage of the generator; the last is the result."""
         outputs: Any = self.inpainter.apply({"params": generator}, inputs, masks)
         return outputs
 
