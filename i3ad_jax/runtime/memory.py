@@ -1,4 +1,4 @@
-"""How much memory there is to use."""
+"""Free memory of the machine and its limits."""
 
 import os
 from pathlib import Path

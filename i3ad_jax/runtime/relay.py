@@ -20,7 +20,7 @@ _CHATTER = re.compile(rb"\[Gloo\]|is connected to|peer ranks|^[\d\s]*$")
 
 
 def relayed(lines: Iterable[bytes], lost: bytes) -> Iterator[bytes]:
-    """The lines but for the coordination service's, and for its end of the process the line `lost`.
+    """Yield lines without the coordination service's; for its end of the process the line `lost`.
 
     Args:
         lines: what native libraries print, with line ends.
