@@ -248,7 +248,7 @@ class Detector(Inference):
         progress: bool = False,
         **settings: int | float | bool | str | tuple[int, ...] | None,
     ) -> "Detector":
-        """The same weights under other settings of the test, calibrated anew.
+        """Return a detector with the same weights and other settings of the test, calibrated again.
 
         Pictures are usable that are taken as the images of the training or as these.
 
@@ -260,7 +260,7 @@ class Detector(Inference):
             settings: options of `python -m i3ad_jax.evaluate`, with underscores for dashes.
 
         Raises:
-            InputError: a setting makes no sense or belongs to training, or an image cannot be used.
+            InputError: a setting is invalid or belongs to training, or an image cannot be used.
         """
         asked = self.plan.asked.for_test(method or self.config.method, settings)
         given = self.config.data.split_of(held_out, size=self.preprocessing.size)

@@ -75,7 +75,7 @@ class Prediction:
 
     @property
     def anomalous(self) -> dict[str, bool]:
-        """By the name of every score, whether it is above its own threshold."""
+        """Return for the name of every score whether it is above its own threshold."""
         return {name: value > self.thresholds[name] for name, value in self.scores.items()}
 
     @cached_property

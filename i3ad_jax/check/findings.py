@@ -1,4 +1,4 @@
-"""`Finding`: one thing that a check has to say of a data set."""
+"""`Finding`: one problem or note of a check of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

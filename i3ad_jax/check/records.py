@@ -1,6 +1,6 @@
 """Record of each image of a data set after decoding: a thumbnail, a hash and a few figures.
 
-Images are read one by one, so that memory grows by some 12 KB for each, whatever its size.
+Images are read one by one, so that memory grows by about 12 KB for each, whatever its size.
 """
 
 import io
@@ -32,7 +32,7 @@ Part = Literal["train", "test"]
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """What is kept of a decoded image.
+    """Record of a decoded image.
 
     Attributes:
         size: height and width, upright, in pixels.
@@ -56,7 +56,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Mask:
-    """What is kept of a mask.
+    """Record of a mask.
 
     Attributes:
         path: relative to the data set's root.
@@ -97,7 +97,7 @@ class Record:
 
     @property
     def normal(self) -> bool:
-        """Whether it is of the normal class."""
+        """True for an image of the normal class."""
         return self.defect == NORMAL
 
 

@@ -100,7 +100,7 @@ def write(
 def describe(
     program: ExportedProgram, detector: Detector, parity: Parity, *, form: str
 ) -> dict[str, Any]:
-    """What `export.json` holds."""
+    """Return the content of `export.json`."""
     config, calibration, preprocessing = (
         detector.config,
         detector.calibration,

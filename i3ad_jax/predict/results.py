@@ -60,7 +60,7 @@ class PredictionFiles:
 
     Attributes:
         table: the finished table, one row for each image in the order given.
-        partial: its rows so far, while a prediction goes on or after it was interrupted.
+        partial: its rows so far, while a prediction runs or after it was interrupted.
         parts: folder of a table in parts, instead of a single one.
         about: what the table belongs to, and a summary once it is finished.
         maps, pictures: folders with a file for each image, in sub-folders as the images have them.
@@ -77,7 +77,7 @@ class PredictionFiles:
     def begin(self, about: Mapping[str, Any], *, resume: bool) -> None:
         """Take the folder for a prediction.
 
-        Files that are no part of a prediction may be there.
+        Files that do not belong to a prediction may be there.
 
         Args:
             about: JSON values that say what the table belongs to.

@@ -22,7 +22,7 @@ _RETRIES = 3
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know.
+    """Task of a worker.
 
     Attributes:
         run, out: folder of the trained run, and that of the results.
@@ -59,7 +59,7 @@ class Worker:
         self._cores = cores
 
     def score(self, block: Block) -> int:
-        """As `BlockScorer.score`.
+        """Score a block, as `BlockScorer.score`.
 
         Raises:
             InputError: the run cannot be loaded, or this machine does not see the same folders.
@@ -95,7 +95,7 @@ class Worker:
 def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) -> Iterator[int]:
     """Scores blocks in any order; gives how many images each had once its part is there.
 
-    A worker that ends is started anew by Ray, and its block scored again.
+    Ray restarts a worker that ends, and its block is scored again.
 
     Args:
         blocks: what to score; without any no cluster is looked for.
