@@ -1,4 +1,4 @@
-"""From the results of runs to tables beside the paper's; trains nothing and reads no run."""
+"""Tables of the results of runs beside the paper's; trains nothing and reads no run."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence

@@ -20,7 +20,7 @@ _RETRIES = 3  # of a run whose process ended; it goes on from its newest checkpo
 
 
 class Outcome(NamedTuple):
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes:
         run: which.
@@ -97,5 +97,5 @@ def _on_ray(missing: Sequence[Run], planned: Mapping[Run, Config], out: Path) ->
 
 
 def _cores(ray: Any) -> int:
-    """Of the smallest machine: a training uses all that it finds."""
+    """Cores of the smallest machine: a training uses all that it finds."""
     return int(min(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))

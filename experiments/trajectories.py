@@ -1,4 +1,4 @@
-"""Every state of the test-time loop of I3AD for many images, and what metrics say of each state."""
+"""Every state of the test-time loop of I3AD for many images, and metrics of each state."""
 
 from typing import Any, NamedTuple
 
@@ -119,7 +119,7 @@ def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], flo
 def auroc_curves(
     test: Split, traced: Trajectories
 ) -> dict[tuple[str, str], Float[np.ndarray, " t"]]:
-    """What `auroc` says of the maps after each iteration."""
+    """AUROC of the maps after each iteration."""
     last = int(traced.iterations.max())
     areas = [
         auroc(test, {k: maps[:, i] for k, maps in traced.maps.items()}) for i in range(last + 1)
