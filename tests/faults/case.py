@@ -38,7 +38,7 @@ _TEMPORARY = re.compile(r"\.(.+\.\d+|\d+\..+)$")
 
 
 class Material(NamedTuple):
-    """What cases are made of.
+    """Material of the cases.
 
     Attributes:
         data: a data set in MVTec layout.
@@ -57,7 +57,7 @@ Prepare = Callable[[Path, Material, np.random.Generator], None]
 
 
 def nothing(folder: Path, material: Material, rng: np.random.Generator) -> None:
-    """For a case that needs no files."""
+    """Prepare nothing: the case needs no files."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,12 @@ class Case:
 
     @property
     def group(self) -> str:
-        """What kind of case it is."""
+        """Kind of the case."""
         return self.name.partition("/")[0]
 
 
 class Result(NamedTuple):
-    """What became of a case."""
+    """Result of a case."""
 
     case: Case
     outcome: Outcome
@@ -110,7 +110,7 @@ class Result(NamedTuple):
 
     @property
     def missed(self) -> bool:
-        """Whether the case did not end as it must."""
+        """True if the case did not end as it must."""
         allowed = {
             "accepted": {"accepted"},
             "refused": {"refused"},

@@ -40,7 +40,7 @@ def run_cases(
     seed: int,
     keep: bool = False,
 ) -> Iterator[Result]:
-    """What becomes of each case, in the order in which they end.
+    """Yield the result of each case, in the order in which they end.
 
     JAX must not have been used: a fork of a process with its threads would wait for them for ever.
 

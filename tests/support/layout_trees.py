@@ -12,7 +12,7 @@ from PIL import Image
 HEIGHT, WIDTH = 12, 16
 Mask = np.ndarray
 Truth = dict[str, tuple[str, Mask | None]]
-"""Of test images by path: the class of defects and the mask."""
+"""Class of defects and mask of test images, by path."""
 
 
 class Tree(NamedTuple):
