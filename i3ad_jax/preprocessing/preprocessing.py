@@ -47,11 +47,13 @@ class PreprocessingSettings(Settings):
     view: Literal["auto", "whole", "tiles"] = "auto"
     """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole
     images of objects that always lie alike and tiles of surfaces, told apart by normal images; of
-    large images whole ones only where they are alike in detail."""
+    large images whole ones only where they are alike in detail, unless I3AD's segmentation network
+    sees the details."""
     resolution: int | None = setting(None, minimum=8, maximum=10_000)
-    """Square root of the number of pixels to which an image is brought before it is cut into tiles,
-    and at which the segmentation network of I3AD sees it; its proportions are kept. None is 320, or
-    what the images have if that is less."""
+    """Working resolution: images are resized to about N x N pixels in total, keeping their
+    proportions, to be cut into tiles. I3AD's segmentation network sees them at this size; tiles are
+    then cut from half the height and width, unless these are less than a tile. None is 320, or what
+    the images have if that is less."""
     tile: int = setting(64, minimum=8, maximum=10_000)
     """Side of a tile in pixels."""
     levelling: Levelling = "auto"
