@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.detector import Detector
-from i3ad_jax.inpainting.refine import Trajectory
+from i3ad_jax.inpainting.refine import STATE_VALUES, Trajectory
 from i3ad_jax.methods.i3ad import I3AD
 from i3ad_jax.methods.method import Queue, State
 from i3ad_jax.preprocessing.preprocessing import Squares
@@ -19,7 +19,7 @@ from i3ad_jax.scoring.maps import image_scores, l2_map
 from i3ad_jax.scoring.metrics import image_auroc, pixel_auroc
 from i3ad_jax.shapes import Images, Maps
 
-MEMORY = 1 << 30  # bytes that the states of one queue may take
+MEMORY = 1 << 30  # bytes that the states of one queue's squares may take
 METRICS = ("image", "pixel")  # what an AUROC ranks
 SCORES = ("l2", "ssim")  # the paper's
 MEAN = "mean"  # of the AUROC of these two, as Figure 4 (a) has it
@@ -51,8 +51,9 @@ def trajectories(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Tr
     method, preprocessing = detector.method, detector.preprocessing
     assert isinstance(method, I3AD)
     squares = len(images) * len(preprocessing.tiling.corners)
-    # Image, mask and score of each state; a queue's end, its slowest square alone, is expensive.
-    bytes_per_square = 4 * (3 + 1 + 1) * preprocessing.side**2 * (method.test.refine.iterations + 1)
+    states = len(method.trace_iterations)
+    # a queue's end, its slowest square alone, is expensive
+    bytes_per_square = 4 * STATE_VALUES * preprocessing.side**2 * states
     size = max(1, min(squares, MEMORY // bytes_per_square))
     devices = devices_for(size, together=method.throughput.test_batch_size)
     weights = detector.state, method.parameters(detector.calibration.tuned)
@@ -65,7 +66,7 @@ def trajectories(detector: Detector, images: UInt8[np.ndarray, "n h w 3"]) -> Tr
         ends.append(np.asarray(iterations[:count]))
         return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 3), states)  # states after pixels
 
-    whole: Any = preprocessing.apply(trace, images, queue_size=size)
+    whole: Any = preprocessing.apply(trace, images, queue_size=size, values=3 * states)
     maps, masks = jax.tree.map(lambda x: np.moveaxis(x, 3, 1), whole)
     return Trajectories(
         maps, masks > 0.5, np.concatenate(ends).reshape(len(images), -1).max(axis=1)

@@ -19,6 +19,7 @@ from i3ad_jax.data.inputs import Broken, ImagesLike, Picture, try_pictures
 from i3ad_jax.data.stored import Rows, zeros
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
+from i3ad_jax.inpainting.refine import STATE_VALUES
 from i3ad_jax.methods.method import Method
 from i3ad_jax.plan import Plan
 from i3ad_jax.prediction import Prediction, Trace
@@ -205,6 +206,7 @@ class Inference:
             ).with_states_last(),
             images,
             queue_size=min(traced, self.config.throughput.queue_size),
+            values=STATE_VALUES * len(self.method.trace_iterations),
         )
         reconstructions = [
             self.preprocessing.pictures(states.images[..., i, :], images)

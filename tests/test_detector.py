@@ -493,6 +493,14 @@ def test_the_trace_ends_in_the_reconstruction(
     np.testing.assert_array_equal(again.reconstructions, traced.reconstructions)
 
 
+def test_a_trace_that_does_not_fit_in_memory_is_refused(tiny_run: Path) -> None:
+    found = Detector.load(tiny_run)
+    asked = found.plan.asked.with_settings({"iterations": 1_000_000})
+    longer = replace(found, plan=found.plan.with_asked(asked))
+    with pytest.raises(InputError, match=r"^[^\n]* GiB of memory at least[^\n]*$"):
+        longer.trace([COLOUR] * 64)
+
+
 def test_a_detector_of_tiles_gives_whole_images(tiny_folder: Path, tmp_path: Path) -> None:
     tiles = {"view": "tiles", "tile": 16, "resolution": 44, "components": 3, "queue_size": 4}
     found = Detector.fit(tiny_folder, method="pca", **tiles)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from skimage.transform import downscale_local_mean
 
+from i3ad_jax.errors import InputError
 from i3ad_jax.preprocessing.preprocessing import Preprocessing, Squares
 from i3ad_jax.preprocessing.scales import reduce_pixels, reduce_values
 from i3ad_jax.preprocessing.units import level, to_units
+from i3ad_jax.runtime.memory import free_memory
 from i3ad_jax.shapes import to_float
 from tests.support.patches import RNG, learn, levelled, noise, place_of
 
@@ -168,6 +170,21 @@ def test_whole_images_are_reduced_and_their_maps_enlarged() -> None:
     # a reduced pixel is a whole number
     np.testing.assert_allclose(found["pixels"], expected, rtol=0, atol=1.01 / 255 * gains.max())
     np.testing.assert_array_equal(found["red"], found["pixels"][..., 0])
+
+
+@pytest.mark.parametrize(("values", "refused"), [(2**42, "--queue-size 1"), (None, "3 images")])
+def test_results_that_do_not_fit_are_refused_before_anything_is_computed(
+    values: int | None, refused: str
+) -> None:
+    preprocessing, images = reduced((512, 512)), noise(3, 512, 512)
+    if values is None:  # which fit in a queue, but not at 1024 times its pixels
+        values = free_memory() // (4 * 16**2 * 256)
+    calls = list[int]()
+    with pytest.raises(InputError, match=f"^{refused}: .*GiB of memory at least"):
+        preprocessing.apply(
+            lambda _, count: calls.append(count), images, queue_size=1, values=values
+        )
+    assert not calls
 
 
 def test_reduced_squares_are_in_units_of_the_reduced_mean_image() -> None:

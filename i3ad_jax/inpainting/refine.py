@@ -73,6 +73,10 @@ class Earlier(NamedTuple):
     mask: Float[Array, "*b h w 1"]
 
 
+STATE_VALUES = 3 + 1 + 1
+"""Numbers for each pixel of a state in a `Trajectory`: image, mask, score."""
+
+
 class Trajectory(NamedTuple):
     """Every state of the loop: after the checkerboard passes, then after each iteration.
 

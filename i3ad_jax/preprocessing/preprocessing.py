@@ -26,7 +26,7 @@ from i3ad_jax.preprocessing.units import (
     to_units,
     unlevelled,
 )
-from i3ad_jax.runtime.memory import check_room
+from i3ad_jax.runtime.memory import check_room, check_room_for_images
 from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.settings import Settings, setting
 from i3ad_jax.shapes import Images, Maps, to_uint8
@@ -46,12 +46,13 @@ class PreprocessingSettings(Settings):
 
     view: Literal["auto", "whole", "tiles"] = "auto"
     """whole: whole images at --image-size. tiles: overlapping tiles of them at --resolution. auto:
-    whole images of aligned objects, tiles of surfaces, decided by normal images; large images are
-    whole only where they are alike in detail."""
+    whole images of aligned objects, tiles of surfaces, decided by normal images. Large images are
+    whole only where they are alike in detail, or where I3AD's segmentation network sees details."""
     resolution: int | None = setting(None, minimum=8, maximum=10_000)
-    """Square root of the number of pixels to which an image is brought before it is cut into tiles,
-    and at which the segmentation network of I3AD sees it; its proportions are kept. None is 320, or
-    what the images have if that is less."""
+    """Working resolution: images are resized to about N x N pixels in total, keeping their
+    proportions, to be cut into tiles. I3AD's segmentation network sees them at this size; tiles are
+    then cut from half the height and width, unless these are less than a tile. None is 320, or what
+    the images have if that is less."""
     tile: int = setting(64, minimum=8, maximum=10_000)
     """Side of a tile in pixels."""
     levelling: Levelling = "auto"
@@ -242,6 +243,7 @@ class Preprocessing:
         images: UInt8[np.ndarray, "n h w 3"],
         *,
         queue_size: int,
+        values: int = 3,
         bar: ProgressBar | None = None,
     ) -> Any:
         """Apply `function` to the squares of images; put its results together for whole images.
@@ -251,17 +253,18 @@ class Preprocessing:
                 `squares side side ...`.
             images: of the working size, at least one.
             queue_size: squares of a call; the last one is filled up by copies.
+            values: numbers that `function` gives for each pixel, at least.
             bar: to move on by every finished image.
 
         Returns:
             The same pytree with arrays `n h w ...` of the working size, float32.
 
         Raises:
-            InputError: there is no memory for `queue_size` squares.
+            InputError: there is no memory for `queue_size` squares, or for the results.
         """
-        # what goes in, and one picture that comes out of it
-        queue = 2 * 3 * 4 * queue_size * self.side**2
+        queue = 4 * (3 + values) * queue_size * self.side**2  # what goes in, what comes out
         check_room(queue, lower={"queue_size": queue_size})
+        check_room_for_images(4 * values * math.prod(self.size), len(images))
         # of whole images: once for an image, not for each of its tiles
         gains, images = self.units.gains(images), reduce_pixels(images, self.seen)
 

@@ -34,6 +34,21 @@ def check_room(needed: int, *, lower: dict[str, int]) -> None:
         )
 
 
+def check_room_for_images(bytes_each: int, count: int) -> None:
+    """Raise InputError where results cannot fit in the memory of the host, before they are made.
+
+    Args:
+        bytes_each: what the results of an image take at least.
+        count: number of images.
+    """
+    needed, free = bytes_each * count, free_memory()
+    if needed > free:
+        raise InputError(
+            f"{count} images: their results need {needed / 2**30:.1f} GiB of memory at least, and"
+            f" {free / 2**30:.1f} GiB are free; give fewer images at a time"
+        )
+
+
 def free_memory() -> int:
     """Bytes that this process may take without others being moved out of memory, about.
 
