@@ -23,9 +23,9 @@ class Outcome(NamedTuple):
     """Outcome of a run.
 
     Attributes:
-        run: which.
-        results: what its `results.json` holds; None if it failed.
-        problem: why it failed, in one line.
+        run: the finished run.
+        results: content of its `results.json`; None if it failed.
+        problem: reason of a failure, in one line.
         trace: the same for `failures.log`.
     """
 
@@ -47,7 +47,7 @@ def outcomes(
         missing: the runs to make.
         planned: the settings of all runs.
         out: folder of the experiment; on Ray one that all machines share.
-        engine: what makes them.
+        engine: place where they are made.
 
     Raises:
         InputError: Ray is missing or cannot be reached.

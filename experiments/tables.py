@@ -71,8 +71,8 @@ class Session:
     Attributes:
         flags: of the command.
         plan: the settings of every run, in the order in which they are trained.
-        results: what `results.json` of each finished run holds.
-        failures: why a run failed, in one line.
+        results: content of `results.json` of each finished run.
+        failures: reason of a failure of each run, in one line.
         machine: of `environment`.
     """
 

@@ -30,7 +30,7 @@ class Trajectories(NamedTuple):
 
     Attributes:
         maps: the anomaly maps of each score, float32.
-        masks: where each state was last inpainted; everywhere for the checkerboard pass.
+        masks: region of the last inpainting of each state; everywhere for the checkerboard pass.
         iterations: after how many each image stayed as it was; of an image in tiles, its last tile.
     """
 
@@ -103,7 +103,7 @@ def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], flo
     NaN for pixels where no test image has a mask.
 
     Args:
-        test: what is normal in the images.
+        test: labels and masks of the images.
         maps: per kind of score the anomaly maps, `n h w`.
     """
     areas: dict[tuple[str, str], float | None] = {}

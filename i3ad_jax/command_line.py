@@ -58,7 +58,7 @@ def parse(
         arguments: the command line.
         program: its name in the help, except for a command of `i3ad`, which has its own.
         default: the flags' values where they are not given.
-        method: whose settings are among the flags; the error of another method's setting names it.
+        method: owner of settings among the flags; the error of another method's setting names it.
 
     Raises:
         InputError: an option is unknown, missing or has a value of the wrong kind.

@@ -70,7 +70,7 @@ class Detector(Inference):
         plan: settings, what the networks see of an image, and the images of training and
             calibration.
         state: weights, and the state of the optimisers.
-        calibration: what the calibration images taught.
+        calibration: results of the calibration.
         verdict: settings of the rule that decides, saved with the detector.
     """
 
@@ -99,8 +99,8 @@ class Detector(Inference):
                 used; or the images themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
-            devices: that share every batch of the training, by default one; on a CPU one has all
-                cores.
+            devices: devices that share every batch of the training, by default one; on a CPU one
+                has all cores.
             callbacks: functions that are called with `TrainingProgress`, every 20 steps or more
                 often and at the end; an exception that one raises ends the training.
             folder: a new run folder for the plan, checkpoints, losses and the calibrated detector,
@@ -176,7 +176,7 @@ class Detector(Inference):
 
         Args:
             plan: of the training.
-            state: what it led to.
+            state: its result.
             held_out: normal images of the working size that served no training step.
             step: number of training steps.
             verdict: settings of the rule that decides.

@@ -58,7 +58,7 @@ class Evaluation:
             test: labelled images.
             maps: of these images, by the name of the score.
             scores: of these images, by the name of the score.
-            rule: that decides.
+            rule: threshold and score that decide.
             thresholds: of every score.
         """
         # scikit-learn takes most of a second to import

@@ -167,7 +167,7 @@ class Sizes(NamedTuple):
 
     Attributes:
         working: of the images: height, width.
-        seen: that squares are cut from.
+        seen: size that squares are cut from.
         side: of the squares that networks see.
         levels: as of `Preprocessing`.
     """

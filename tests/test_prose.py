@@ -27,8 +27,9 @@ FILES = sorted(
 )
 WORDS = 35  # of a sentence
 COLUMNS = 100  # of a line, links apart
-# No docstring starts with one of these.
+# No docstring starts with one of these, and no description of an argument with one of the others.
 OPENINGS = "What|Whether|How|Where|Which|As|That|When|Why|Who|If|Of|So|To|By|For|From|In|On"
+ENTRIES = "what|how|where|which|whose|that|why"
 _NUMBER = r"(\d|half\b|two\b|three\b|four\b|five\b|six\b|seven\b|eight\b|nine\b|ten\b|twelve\b)"
 _ARTICLE = r"(the |its |a |their |every )?"
 _STEMS = (
@@ -73,8 +74,9 @@ INSTEAD = {
 
 def findings(passage: Passage) -> Iterator[str]:
     """Yield a line for each rule that a passage breaks."""
-    if passage.kind == "opening" and (opening := re.match(rf"({OPENINGS})\b", passage.text)):
-        yield f"starts with {opening[0]}; start with a verb or a noun"
+    openings = {"opening": OPENINGS, "entry": ENTRIES}.get(passage.kind)
+    if openings and (found := re.match(rf"({openings})\b", passage.text)):
+        yield f"starts with {found[0]}; start with a verb or a noun"
     for instead, pattern in INSTEAD.items():
         for found in re.finditer(pattern, passage.text, re.IGNORECASE):
             yield f"{found[0]}; write: {instead}"

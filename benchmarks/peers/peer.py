@@ -61,9 +61,9 @@ class Peer:
 
     Attributes:
         place: module of this package and function that fits it, "module:function".
-        distributions: what must be installed; the first gives the version.
-        modules: what the function imports, beyond its own module's imports.
-        note: what is to be known of its figures.
+        distributions: required packages; the first gives the version.
+        modules: imports of the function, beyond its own module's imports.
+        note: remark on its figures.
         environment: variables of its process, name and value, beyond those of all.
     """
 

@@ -40,10 +40,10 @@ class Calibration:
     Attributes:
         step: number of training steps of the weights that it was made with.
         weights: their `state_digest`.
-        learned: how well held-out images are reconstructed, as `Learned.as_metrics`; empty for some
+        learned: reconstruction errors of held-out images, as `Learned.as_metrics`; empty for some
             methods.
-        problem: what is wrong with that, in one line; None if nothing.
-        tuned: what the method's test-time procedure takes from them, such as u.
+        problem: problem with these in one line; None without one.
+        tuned: test-time parameters of the method from them, such as u.
         standardise: by the name of each calibrated score, how its map is standardised, and why.
         pooling: by the name of each score, how an image score is made of its map; the
             combined one is among them only in a run of a version before 0.4.

@@ -34,8 +34,8 @@ class Cost:
         operations: floating-point operations of a step, as XLA counts them.
         seconds: of training and a test of some hundred images, within a factor of two or so; None
             where nothing is known.
-        bytes_at_least: that stay in memory: images, weights, and optimisers. A step takes more for
-            a while.
+        bytes_at_least: bytes that stay in memory: images, weights, and optimisers. A step takes
+            more for a while.
     """
 
     steps: int

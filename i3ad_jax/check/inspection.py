@@ -108,7 +108,7 @@ def inspect_data(
 
     Args:
         root: a folder, or the file of a manifest.
-        reading: how its files are read.
+        reading: options to read its files.
         progress: show a progress bar.
 
     Raises:

@@ -64,7 +64,7 @@ class Mask:
         marked: the fraction of its pixels that are defective, in [0, 1].
         border: the same of the pixels at its border.
         lossy: whether its file's compression changes numbers.
-        problem: why it cannot be read.
+        problem: reason why it cannot be read.
     """
 
     path: str
@@ -81,10 +81,10 @@ class Record:
 
     Attributes:
         path: relative to the data set's root.
-        part: which split it is in.
+        part: split of the image.
         defect: its class, "good" for a normal image.
         pixels: None if it cannot be read.
-        problem: why it cannot be read.
+        problem: reason why it cannot be read.
         masks: in the order of the layout.
     """
 
@@ -132,7 +132,7 @@ def read_records(
 
     Args:
         root: a folder or file that exists.
-        reading: how its files are read.
+        reading: options to read its files.
         progress: show a progress bar.
 
     Raises:

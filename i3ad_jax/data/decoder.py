@@ -54,7 +54,7 @@ class Decoded:
         deep: of more than 8 bits, uint16 `height width channels`, in the order of these modes.
         bits: of each number in `deep`.
         lossy: whether the file's compression changes numbers, as JPEG does.
-        complaints: what Pillow warned of while it read the file.
+        complaints: warnings of Pillow while it read the file.
     """
 
     image: Image.Image | None

@@ -77,7 +77,7 @@ class Broken(NamedTuple):
 
     Attributes:
         name: its path, or its position among the images given.
-        problem: what is wrong with it and what to do, in one line that names it.
+        problem: error and remedy, in one line that names it.
     """
 
     name: str

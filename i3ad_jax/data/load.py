@@ -155,7 +155,7 @@ def load_dataset(
         data: `textures:KIND` (`textures` alone is the weave), `tfds:mvtec_ad/CATEGORY`, or the path
             of a folder or file in one of `layouts.LAYOUTS`, or of packed data.
         size: of every image.
-        aspect: how an image of other proportions gets this size; see `images.preprocess`.
+        aspect: rule for images of other proportions; see `images.preprocess`.
         layout: directory layout of a folder or file, by default detected.
         memory: as for `DataSettings.load`.
         progress: show a progress bar.

@@ -58,7 +58,7 @@ class PackWriter:
 
         Args:
             name: of the data set.
-            aspect: how its images were brought to their sizes.
+            aspect: rule by which its images were brought to their sizes.
             bit_depth: bits that its 16-bit images use.
         """
         values = {
@@ -118,8 +118,8 @@ def read_packed(
     Args:
         folder: for which `is_packed` holds.
         size: of the images, one of the packed sizes.
-        aspect: what they were packed with, unless they are square.
-        bit_depth: what they were packed with.
+        aspect: as they were packed, unless they are square.
+        bit_depth: as they were packed.
         memory: bytes that the images of a split may take there, by default half of what is free;
             more are read from the file.
 

@@ -41,11 +41,11 @@ class TestedRun:
     """Results of the test of a detector, to be written to a folder.
 
     Attributes:
-        detector: that was tested.
+        detector: tested detector.
         test: the labelled images.
         maps: anomaly maps by score, float32; in a file where they are too many for memory.
         scores: image scores by score.
-        results: what `results.json` holds.
+        results: content of `results.json`.
         cases: the images that the report shows, with every state of the loop.
     """
 
@@ -229,9 +229,9 @@ def write_evaluation(
 
     Args:
         tested: results of a detector of the run.
-        folder: where the results go.
+        folder: folder for the results.
         run: the trained run, or results of another test of it.
-        data: where the test images came from, and how its files were read.
+        data: source of the test images, and the options to read them.
         command: for the results' record.
 
     Raises:

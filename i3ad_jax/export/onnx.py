@@ -30,7 +30,7 @@ class Onnx:
         content: of the file.
 
     Raises:
-        InputError: what is needed is not installed, or the method's program cannot be converted.
+        InputError: a needed package is not installed, or the method's program cannot be converted.
     """
 
     def __init__(self, detector: Detector) -> None:

@@ -66,7 +66,7 @@ def check_parity(
 
     Args:
         detector: the run's.
-        program: what was exported, as `Scored` has it.
+        program: exported program, as in `Scored`.
         images: at least one.
         allowed: differences of scores.
         batch: images that the program is given together.

@@ -52,7 +52,7 @@ class State(NamedTuple):
 
     Attributes:
         image: the reconstruction.
-        mask: where it was last inpainted. All ones after the checkerboard passes, which inpaint
+        mask: region of the last inpainting. All ones after the checkerboard passes, which inpaint
             every pixel.
         score: its anomaly score.
         iterations: mask updates that led to it, negative before the last checkerboard pass. Less

@@ -114,7 +114,7 @@ class InpaintingGan:
     Attributes:
         settings: of both networks and their training.
         image_size: side in pixels.
-        dtype: what both compute in.
+        dtype: number type in which both compute.
         ssim: of the SSIM term in the generator's loss.
     """
 
@@ -174,7 +174,7 @@ class InpaintingGan:
         Args:
             state: before the step.
             images: the true images.
-            inputs: what the generator is given of them.
+            inputs: the generator's inputs from them.
             masks: 1 where its output replaces the true pixels before the discriminator.
             weights: of each pixel in the reconstruction loss.
         """

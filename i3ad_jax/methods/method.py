@@ -38,7 +38,7 @@ class Queue(NamedTuple):
     """Queue of images for a test-time program.
 
     Attributes:
-        squares: what networks see of them.
+        squares: network inputs from them.
         num_images: number of valid rows; the rest is padding.
         together: number of slots: images that are worked on at a time.
     """
@@ -67,7 +67,7 @@ class PlantedSquares(NamedTuple):
 
     Attributes:
         images: in units of the data.
-        centre: what was subtracted, in pixel values.
+        centre: subtracted image, in pixel values.
         masks: 1 on synthetic defects.
     """
 
@@ -166,15 +166,14 @@ class Method(ABC):
         test: settings of the test-time procedure.
         image_size: side in pixels of all images.
         ssim: SSIM, as scores are made of it and as some methods train with it.
-        throughput: how many images go through a program at a time.
-        name: what `--method` calls it.
+        throughput: numbers of images that go through a program at a time.
+        name: value of `--method`.
         presets: training and test settings by the preset's name.
         weights_of: the method that trains its weights, if another.
         steps_may_grow: whether a finished training can go on for more steps and be what a longer
             one would have been.
-        start: what the first state of a trace is called.
-        size_multiple, smallest_size: what the side of the networks' input must be a multiple of,
-            and at least.
+        start: name of the first state of a trace. size_multiple, smallest_size: divisor of the side
+        of the networks' input, and its minimum.
     """
 
     training: Settings

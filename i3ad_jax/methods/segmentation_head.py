@@ -62,7 +62,7 @@ class SegmentationHead:
     Attributes:
         settings: of both.
         average: decay of the moving average of its weights.
-        dtype: what it computes in.
+        dtype: number type in which it computes.
     """
 
     settings: SegmenterSettings
@@ -94,7 +94,7 @@ class SegmentationHead:
         Args:
             state: before the step.
             images: some with a synthetic defect, in units of the data.
-            centre: what was subtracted from them.
+            centre: image that was subtracted from them.
             masks: 1 on synthetic defects.
         """
 

@@ -21,7 +21,7 @@ class NamedSource(NamedTuple):
     """An image to score.
 
     Attributes:
-        source: where the image is.
+        source: path or URI of the image.
         name: of its map and picture: a relative path with forward slashes, without a suffix.
     """
 

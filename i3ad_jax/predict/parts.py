@@ -80,7 +80,7 @@ class PredictionParts:
         """Writes the part of a block.
 
         Args:
-            block: whose part it is.
+            block: block of the part.
             rows: as `Scorer.rows` gives them.
             columns: their names.
         """

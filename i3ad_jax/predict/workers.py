@@ -28,7 +28,7 @@ class Job:
         run, out: folder of the trained run, and that of the results.
         verdict: as for `Detector`.
         options: as for `Scorer`.
-        folder: what relative paths are relative to, those of images too.
+        folder: folder that all relative paths start from, those of images too.
         programs: folder of JAX's compiled programs, if they are kept.
     """
 
@@ -50,7 +50,7 @@ class Worker:
     """Scores blocks on one device, in a process of its own.
 
     Args:
-        job: what to do.
+        job: task of the worker.
         cores: of the processor, for its own use; None where it has a GPU.
     """
 
@@ -98,9 +98,9 @@ def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) 
     Ray restarts a worker that ends, and its block is scored again.
 
     Args:
-        blocks: what to score; without any no cluster is looked for.
+        blocks: blocks to score; without any no cluster is looked for.
         job: for all workers.
-        workers: how many; None for one on each GPU, or without any on each core.
+        workers: number of workers; None for one on each GPU, or without any on each core.
 
     Raises:
         InputError: Ray is missing or cannot be reached, a worker cannot use its input, or a block

@@ -72,8 +72,8 @@ class Squares(NamedTuple):
 
     Attributes:
         images: in units of the data.
-        centre: what was subtracted, in pixel values.
-        scale: what the rest was divided by.
+        centre: subtracted image, in pixel values.
+        scale: divisor of the rest.
     """
 
     images: Float[Array, "*n h w 3"]
@@ -100,11 +100,10 @@ class Preprocessing:
     Attributes:
         size: the working size: height, width.
         side: of the squares that networks see.
-        units: what is subtracted, and the scale.
+        units: subtracted image, and the scale.
         reasons: for people and files: what was chosen, and by which figures.
         seen: size that squares are cut from: images are reduced to it by whole numbers.
-        levels: how many of the sizes `level_sizes` a network sees that takes images of any size; 0
-            without such a network.
+        levels: number of `level_sizes` that a network for images of any size sees; 0 without one.
     """
 
     size: Size

@@ -37,8 +37,8 @@ class Units:
         level: mean intensity, in [0, 1], to which each image is brought by a factor; None leaves
             them alone.
         mean_image: of the normalised training images, float32, in [-1, 1].
-        subtract: what is subtracted from a normalised image: that, its mean colour, or nothing.
-        scale: what is left is divided by it.
+        subtract: image that is subtracted: the mean image, its mean colour, or nothing.
+        scale: divisor of the rest.
     """
 
     level: float | None
@@ -65,7 +65,7 @@ class Units:
         Args:
             images: of the working size.
             level: whether to bring all images to one mean intensity, that of these.
-            centre: what to subtract; for "none" nothing is scaled either: the paper's units.
+            centre: image to subtract; for "none" nothing is scaled either: the paper's units.
         """
         target = float(_intensity(images)) if level else None
         mean = np.zeros(images.shape[1:])
@@ -112,8 +112,8 @@ def to_units(
 
     Args:
         levelled: of images.
-        centre: what is subtracted, of each image or of all.
-        scale: what the rest is divided by, likewise.
+        centre: subtracted image, of each image or of all.
+        scale: divisor of the rest, likewise.
     """
     return (levelled - centre) / scale
 

@@ -34,7 +34,7 @@ class Shown(NamedTuple):
     Attributes:
         test: the test images.
         maps: their anomaly maps of the selected score.
-        detector: that was tested.
+        detector: tested detector.
         cases: as `make_cases` returns them.
     """
 
@@ -64,7 +64,7 @@ def make_cases(
         run: results and scores of the images.
         test: the images.
         maps: their anomaly maps of the selected score.
-        detector: that was tested; without it there are no states.
+        detector: tested detector; without it there are no states.
     """
     chosen = choose_cases(run.labels, run.scores[run.headline], count=NUM_CASES)
     traced = detector and detector.trace_pixels(
@@ -102,7 +102,7 @@ def write_report(
         run: results, settings and scores.
         origin: plan, training and environments.
         shown: images, maps and states.
-        missing: what could not be put in the report, a sentence each.
+        missing: parts that could not be put in the report, a sentence each.
     """
     pictures, (test, maps, detector, cases) = None, shown
     if test is not None and maps is not None:

@@ -56,7 +56,7 @@ def read_calibration(
 
     Args:
         folder: of the run or of results.
-        method: that it is for.
+        method: method of the run.
         size: the working size.
         step: number of training steps of the weights that it is for.
         state: these weights.

@@ -134,7 +134,7 @@ class RunFolder:
         """The folder with the weights: this one, or the run that `weights.json` names.
 
         Raises:
-            InputError: that run is gone or has been trained further since, or `weights.json` is
+            InputError: the run is gone or has been trained further since, or `weights.json` is
                 damaged.
         """
         if not self.weights.exists():

@@ -15,9 +15,9 @@ class RunResults:
     """Results, settings, and the score of each test image.
 
     Attributes:
-        name: what people call the run.
-        results: what `results.json` holds.
-        config: what `config.json` holds.
+        name: name of the run for people.
+        results: content of `results.json`.
+        config: content of `config.json`.
         paths: of the test images, unique.
         labels: 0 for each normal image, 1 for each anomalous one.
         defects: the class of each image.

@@ -106,7 +106,7 @@ def shard_over_devices(
         function: from images and the number of valid rows to arrays with a row for each image.
         images: a pytree of arrays with a row for each image.
         count: number of valid rows; the rest is padding.
-        devices: how many to shard them over.
+        devices: number of devices to shard them over.
     """
     if devices == 1:
         return function(images, jnp.asarray(count))

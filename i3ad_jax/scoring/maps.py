@@ -55,7 +55,7 @@ class Score:
             and for the one that a method gives without a reconstruction.
         heat_limit: the map's value of the hottest colour in pictures.
         calibrated: whether there is also a calibrated score of this map, named NAME_calibrated.
-        needs: what it needs besides the images: it exists only for methods that give it.
+        needs: outputs that it needs besides the images: it exists only for methods that give it.
         source: the name of the score that a calibrated one is made of.
     """
 

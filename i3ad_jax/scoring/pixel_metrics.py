@@ -39,7 +39,7 @@ def pixel_metrics(
     Args:
         masks: True on defective pixels.
         maps: higher where a pixel looks more anomalous.
-        subsets: which images each subset has. Images that none has are not read.
+        subsets: members of each subset. Images in none are not read.
         max_fpr: as `pixel_aupro` takes it.
 
     Returns:
@@ -99,8 +99,9 @@ def _sums(
         masks: as `pixel_metrics` takes them.
         maps: as `pixel_metrics` takes them.
         subsets: as `pixel_metrics` takes them.
-        images: whose defective pixels are ranked, among the defect-free ones of all images.
-        members: which of these pixels each subset has.
+        images: images with the defective pixels that are ranked, among the defect-free ones of all
+            images.
+        members: mask of these pixels for each subset.
         widths: of the curve of each subset and metric, in defect-free pixels; 0 adds nothing.
     """
     scores, weights = _defective_pixels(masks, maps, images)
@@ -157,7 +158,7 @@ def _ranks(
         maps: as `pixel_metrics` takes them.
         subsets: as `pixel_metrics` takes them.
         scores: ascending.
-        members: which scores each subset has.
+        members: mask of the scores for each subset.
 
     Returns:
         For each subset the numbers among its own images, for its own scores.

@@ -157,7 +157,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
     """The service of a detector.
 
     Args:
-        detector: that scores.
+        detector: detector that scores.
         limits: of each request.
         token: secret that `Authorization: Bearer TOKEN` must give, if any, except for the page and
             /health.

@@ -40,7 +40,7 @@ def train_and_test(
         config: all settings; with `resume`, those of the run, possibly with more steps.
         folder: of the run; made here unless `resume`.
         resume: continue from the newest checkpoint.
-        devices: that share every batch of the training, as `choose_devices` takes them.
+        devices: devices that share every batch of the training, as `choose_devices` takes them.
         memory: bytes that the images of a split, or the test's maps, may take there, as for
             `load_dataset`.
         command: for the run's record.

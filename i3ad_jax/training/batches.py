@@ -77,7 +77,7 @@ class RawSquares:
 
     Attributes:
         pixels: 8 bits: a quarter of the memory of floats.
-        gains: what levels the image of each.
+        gains: brightness gain of the image of each.
         corners: of each in its image, as in `Draw`.
     """
 
@@ -212,8 +212,8 @@ class Augmentation:
     Attributes:
         centre: subtracted from normalised images, in pixel values, at each of their sizes; smaller
             ones fill the upper left corner.
-        scale: what the rest is divided by.
-        augment: how squares are mirrored and turned.
+        scale: divisor of the rest.
+        augment: rule by which squares are mirrored and turned.
     """
 
     centre: Float[Array, "sizes h w 3"]

@@ -44,8 +44,8 @@ class Step(NamedTuple):
 
     Attributes:
         number: of steps that led to `state`.
-        state: what is learned so far, on all devices that share the training. The next step takes
-            its memory: copy what is to be kept.
+        state: weights and optimisers so far, on all devices that share the training. The next step
+            takes its memory: copy what is to be kept.
         metrics: losses of this step.
     """
 
@@ -107,10 +107,10 @@ def training_steps(
         images: normal images of the working size.
         start: number of steps that led to `state`.
         state: to continue from; None for fresh weights. It is donated.
-        every: what is yielded are steps whose number is a multiple of one of these, the last step,
+        every: steps are yielded whose number is a multiple of one of these, the last step,
             and where steps are slow others in between, so that `CALL_SECONDS` pass at most.
-        devices: that share every batch, as `choose_devices` takes them: each has its part of the
-            images, and all weights. The result is that of one device up to rounding.
+        devices: devices that share every batch, as `choose_devices` takes them: each has its part
+            of the images, and all weights. The result is that of one device up to rounding.
 
     Raises:
         InputError: there are too few images for the method's settings, or a batch cannot be shared

@@ -47,8 +47,8 @@ def run_cases(
     Args:
         cases: to try.
         folder: in which each has a folder.
-        material: what they are made of.
-        jobs: how many at a time.
+        material: source of their files.
+        jobs: number at a time.
         seed: of the damage, with each case's name: the others do not change it.
         keep: leave the folders.
     """

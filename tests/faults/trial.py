@@ -28,7 +28,7 @@ class Whole(NamedTuple):
 
     Attributes:
         said: by its folder.
-        seconds: that it takes.
+        seconds: duration.
         changes: to files that its Python code makes.
         saves: temporary folders of checkpoints among them.
         size: of its results on a disk, in bytes.

@@ -19,8 +19,8 @@ class Tree(NamedTuple):
     """A data set on disk, and what a reader has to find in it.
 
     Attributes:
-        source: what `--data` names.
-        base: what paths are relative to.
+        source: value of `--data`.
+        base: folder that paths are relative to.
         train: the paths of the training images.
         test: of the test images.
         a_mask: the file of a mask of a defective test image; None if there is none.

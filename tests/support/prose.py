@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 CODE = "`X`"
 """One word that no rule reads, for code, mathematics and the values of a template."""
 
-_ENTRY = r"\s*([-*]|\*{0,2}\w+: |\w+:$|\S.*? {3})"  # of a docstring: an argument, a row of a list
+_ENTRY = r"\s*([-*]|\*{0,2}\w+(, \w+)*: |\w+:$|\S.*? {3})"
+"""Start of an argument, an item or a row of a list in a docstring."""
 
 
 class Passage(NamedTuple):
@@ -18,7 +19,7 @@ class Passage(NamedTuple):
 
     line: int
     kind: str
-    """page, template, message, docstring, or opening: its first paragraph."""
+    """page, template, message, docstring, opening (its first block) or entry (of its sections)."""
     text: str
 
 
@@ -85,7 +86,9 @@ def _of_python(source: str) -> Iterator[tuple[str, int, str]]:
                 apart.add(id(constant))
                 kind = "opening"
                 for line, block in _blocks(text, starts=_ENTRY):
-                    yield kind, node.lineno + line - 1, re.sub(r"^\s*\*{0,2}\w+: ", "", block)
+                    words = re.sub(r"^\s*\*{0,2}\w+(, \w+)*: ", "", block)
+                    kind = "entry" if words != block and kind != "opening" else kind
+                    yield kind, node.lineno + line - 1, words
                     kind = "docstring"
             case ast.JoinedStr(values=values):
                 apart |= {id(value) for value in values}

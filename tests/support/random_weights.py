@@ -35,7 +35,7 @@ def amplification(function: Any, images: np.ndarray, *, change: float = 1e-3) ->
 
     Args:
         function: of float32 images `b h w c`, to an array or a pytree of arrays.
-        images: where to measure.
+        images: images at which to measure.
         change: relative, far above rounding and far below what saturates an activation.
     """
     noise = np.random.default_rng(1).normal(size=images.shape).astype(np.float32)

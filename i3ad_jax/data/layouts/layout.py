@@ -36,7 +36,7 @@ class Mismatch(NamedTuple):
     of another file beside it.
 
     Attributes:
-        kind: what is wrong.
+        kind: kind of the problem.
         file: the file or folder.
         problem: the same for people, with what to do.
     """
