@@ -248,7 +248,7 @@ def test_a_peer_has_no_network(tmp_path: Path) -> None:
     )
     environment = {**clean_environment(tmp_path), **command.ENVIRONMENT}
     for address in ("localhost", "127.0.0.1:9"):
-        with pytest.raises(InputError, match="a peer wants the network: socket"):
+        with pytest.raises(InputError, match="a peer uses the network: socket"):
             cost_of([sys.executable, "-c", code.format(address)], environment=environment)
 
 

@@ -45,7 +45,7 @@ INSTEAD = {
     "brightness normalisation": r"\blevell(ing|ed|s)\b",
     "calibration set": r"\bthose kept out\b|\bheld out of\b|\bkept out of (the )?training",
     "checksum": rf"\bdigests?\b|\bsums? of {_ARTICLE}(files?|weights)\b",
-    "detected": r"\bfound out\b|\bfinds? out\b",
+    "detected": r"\bfound out\b",
     "early exit, period-2 cycle": r"\bvanish(ed|es)?\b|\bback and forth\b|\bcomes? and goe?s?\b",
     "estimate": r"\bwhat an? [\w ]{1,20}\b(would|will) (take|make)\b",
     "except": r"\bbut for\b",

@@ -216,7 +216,7 @@ def test_mistakes_end_in_one_line(
             "results.json",
             '"pixel_auroc": 0.',
             '"pixel_auroc": 1.',
-            "results.json: its values are not those",
+            "results.json: its values have changed",
         ),
     ],
 )
