@@ -71,14 +71,14 @@ class Installation:
         return cost_of(command, environment=clean_environment(cache or self.cache))
 
     def can_save(self) -> bool:
-        """Whether its `predict` lets one choose what is written."""
+        """Return whether its `predict` has the option --save."""
         command = [self.python, "-m", "i3ad_jax.predict", "--help"]
         environment = clean_environment(self.cache)
         found = run(command, capture_output=True, text=True, cwd=self.cache, env=environment)
         return "--save" in found.stdout
 
     def commit(self) -> str:
-        """As its run says; unknown where it was not installed from a repository."""
+        """Return the commit in its run; unknown where it was not installed from a repository."""
         return read_json(RunFolder(self.run).environment)["git_commit"] or "unknown"
 
 

@@ -192,14 +192,14 @@ def attempt(job: Job, measure: Callable[[Job], list[Row]]) -> list[Row]:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, short enough for a table."""
+    """Return the error's message, short enough for a table."""
     line = (str(error).strip() or repr(error)).splitlines()[0]
     return line.replace("|", "/")[:200]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What the jobs share.
+    """Shared objects of the jobs.
 
     Attributes:
         subject: the paper's networks with weights as they are drawn.
@@ -319,7 +319,7 @@ def torch_variant(subject: Subject, job: Job, name: str) -> Variant:
 
 
 def verdicts(rows: Sequence[Row]) -> dict[str, str]:
-    """What was hoped for, and whether it came; what was not measured is said to be so."""
+    """Return each expectation and whether it was met, or that it was not measured."""
 
     def fastest(**kind: str) -> Row | None:
         found = [row for row in rows if "seconds_per_image" in row and kind.items() <= row.items()]

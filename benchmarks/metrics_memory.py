@@ -51,7 +51,7 @@ class Flags:
     maps: int = 100_000
     """Number of maps."""
     side: int = 64
-    """Of a map, in pixels."""
+    """Side of a map, in pixels."""
     defective: float = 0.02
     """Fraction of a map's pixels that are defective."""
     scores: int = 1_000_000

@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> None:
     """Measures `pixels` or `images`, and writes `trial.json` to the folder.
 
     Args:
-        arguments: which, and the folder with the data.
+        arguments: name of the trial, and the folder with the data.
     """
     what, folder = arguments[0], Path(arguments[1])
     start = time.perf_counter()

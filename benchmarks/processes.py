@@ -23,14 +23,14 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 class Cost(NamedTuple):
-    """What a process took: seconds, and bytes of resident memory at its peak."""
+    """Cost of a process: seconds, and bytes of resident memory at its peak."""
 
     seconds: float
     peak_bytes: int
 
 
 def cost_of(command: Sequence[str | Path], *, environment: Mapping[str, str]) -> Cost:
-    """Runs a command to its end in an empty folder: what is installed counts, not what lies here.
+    """Runs a command to its end in an empty folder, so that only installed modules count.
 
     Pictures that `predict` calls unusable are scored like others.
 
@@ -55,7 +55,7 @@ def cost_of(command: Sequence[str | Path], *, environment: Mapping[str, str]) ->
 
 
 def clean_environment(cache: Path) -> dict[str, str]:
-    """Return the variables of this process without those that mix installations.
+    """Return this process's variables except for ones that mix installations.
 
     Compiled programs go to `cache`.
     """

@@ -37,7 +37,7 @@ class Flags:
     out: Path = Path("reading")
     """Folder for the table."""
     preset: str = "quick"
-    """Of the training."""
+    """Preset of the training."""
     rounds: int = 5
     """Times that each takes a hundred steps."""
 

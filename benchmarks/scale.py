@@ -62,7 +62,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured on this machine.
+    """Measurements on this machine.
 
     Attributes:
         start: seconds of the command before and after all images.
@@ -79,7 +79,7 @@ class Costs:
     shared: bool
 
     def seconds(self, images: int, *, machines: int, network: float) -> float:
-        """How long so many images take, divided evenly; a machine gets so many bytes a second."""
+        """Seconds for `images`, divided evenly; a machine gets `network` bytes a second."""
         return self.start + images / machines * max(self.of_image(), self.bytes / network)
 
     def of_image(self) -> float:
@@ -87,7 +87,7 @@ class Costs:
         return self.read + self.score if self.shared else max(self.read, self.score)
 
     def bottleneck(self, *, network: float) -> Bottleneck:
-        """What would have to be faster."""
+        """Bottleneck of the command."""
         if self.bytes / network > self.of_image():
             return "network"
         if self.shared:
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def rows(costs: Costs, flags: Flags, measured: dict[int, float]) -> Iterator[dict[str, Any]]:
-    """What the model says of each number of images and machines, beside what was measured."""
+    """Yield the model's time for each number of images and machines, beside measured ones."""
     network = 1e6 * flags.network
     for images in sorted({*SIZES, *measured}):
         for machines in flags.machines:

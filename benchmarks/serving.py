@@ -60,7 +60,7 @@ class Flags:
 
 @dataclass
 class Load:
-    """What the clients saw.
+    """Measurements of the clients.
 
     Attributes:
         seconds: from a request's first byte to its answer's last, by the request's number.
@@ -85,7 +85,7 @@ class Service:
     log: Path
 
     def resident_bytes(self) -> int:
-        """Of its memory, now."""
+        """Resident bytes of its memory, now."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
         return 1024 * int(line.split()[1])
@@ -158,7 +158,7 @@ def send(
     expected: Sequence[Mapping[str, float]],
     service: Service,
 ) -> Load:
-    """Sends all requests from so many threads, each with a connection that it keeps."""
+    """Sends all requests from several threads, each with a connection that it keeps."""
     load, lock, numbers = Load(), threading.Lock(), iter(range(flags.requests))
     progress = tqdm(total=flags.requests, desc="serve", unit="request")
 

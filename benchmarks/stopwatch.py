@@ -84,7 +84,7 @@ def peak_growth(function: Callable[[], Any]) -> int | None:
 
 
 def bytes_needed(program: Any) -> int:
-    """What a compiled JAX program needs in all, by the compiler's own account."""
+    """Memory that a compiled JAX program needs in all, by the compiler's own account."""
     memory = program.memory_analysis()
     return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
 
@@ -118,12 +118,12 @@ def copy_bandwidth() -> float:
 
 
 def torch_device() -> str:
-    """Where PyTorch runs: where JAX does."""
+    """Device of PyTorch: the kind that JAX uses."""
     return "cuda" if jax.default_backend() == "gpu" else "cpu"
 
 
 def can_compile() -> bool:
-    """Whether torch.compile can work here: on a CPU it calls a C++ compiler. Says so if not."""
+    """Return whether torch.compile can work: on a CPU it needs a C++ compiler. Prints so if not."""
     found = torch_device() == "cuda" or any(which(name) for name in ("g++", "clang++"))
     if not found:
         print("no C++ compiler: torch.compile is left out", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What is timed: a method's weights, images, and the loop around them, in JAX and in PyTorch."""
+"""Subject of the timing: a method's weights, images, and its loop, in JAX and in PyTorch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -77,12 +77,12 @@ class Subject:
 
     @property
     def iterations(self) -> int:
-        """Of the test-time loop."""
+        """Iterations of the test-time loop."""
         return self.method.trace_iterations[-1]
 
     @property
     def dtype(self) -> str:
-        """That the networks compute in."""
+        """Number type in which the networks compute."""
         return (
             self.method.test.dtype if isinstance(self.method.test, ComputeSettings) else "float32"
         )
@@ -153,7 +153,7 @@ class Subject:
         """Return the floating-point operations of all iterations for one image.
 
         XLA counts those of one iteration on a CPU. A GPU's client counts none before it compiles,
-        and then not those that it leaves to libraries.
+        and then without the ones that it leaves to libraries.
 
         Raises:
             RuntimeError: JAX was told to do without the CPU.

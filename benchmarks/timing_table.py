@@ -333,7 +333,7 @@ def torch_run(subject: Subject, batch: int, name: str) -> Callable[[], np.ndarra
 
 
 def _jax_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list[Variant]:
-    """On one device, and on all of them, as the commands have it."""
+    """Variants on one device, and on all of them, as in the commands."""
     images, variants = jnp.asarray(subject.batch(batch)), []
     devices = devices_for(batch, together=batch)
     for dtype in dtypes:

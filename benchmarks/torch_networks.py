@@ -110,7 +110,7 @@ def dilated_convs(features: int, dilations: tuple[int, ...]) -> nn.Sequential:
 
 
 def decoder(inputs: int, width: int) -> nn.Sequential:
-    """From a quarter of the size to an RGB image in [-1, 1]."""
+    """Layers from a quarter of the size to an RGB image in [-1, 1]."""
     c = width
     return nn.Sequential(
         OrderedDict(

@@ -107,7 +107,7 @@ def time_steps(config: Config, batch: int, *, rounds: int) -> list[dict[str, Any
 
 
 def jax_steps(method: Method, state: I3adState, images: Images) -> Callable[[], Any]:
-    """`STEPS` of ours; each call goes on from the last."""
+    """`STEPS` of ours; each call continues from the last."""
     batch = Batch(images, planted=None)  # without the segmenter
 
     @jit(donate_argnums=0)

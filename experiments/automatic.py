@@ -41,9 +41,9 @@ Measured = Mapping[str, Mapping[str, list[float]]]
 class AutomaticFlags(Flags):
     """I3AD as `train` sets it up by itself, and with its own choices changed, one at a time.
 
-    Trains a run for each seed and alternative: minutes each. The view, the generator, the levelling
-    of exposure and the centring of images are compared with their other values; the headline score
-    is compared with whichever score is the best on the test images.
+    Trains a run for each seed and alternative: minutes each. The view, the generator, brightness
+    normalisation and the centring of images are compared with their other values; the selected
+    score is compared with whichever score is the best on the test images.
     """
 
     choices: tuple[Choice, ...] = tuple(VALUES)
@@ -79,7 +79,7 @@ def conclude(measured: Measured, chosen: Mapping[str, str]) -> str:
     )
     return (
         f"Chosen: {values}. Image AUROC of the headline is {over_seeds(own['image AUROC'])};"
-        f" {than}. The headline lies {lost} below the run's best score, which only test images"
+        f" {than}. The headline is {lost} below the run's best score, which only test images"
         " tell."
     )
 
@@ -99,9 +99,9 @@ def report(measured: Measured, chosen: Mapping[str, str]) -> Finding:
         title="What training chooses by itself, one choice at a time",
         conclusion=conclude(measured, chosen),
         parts=[
-            "Mean ± standard deviation over seeds; of the headline score, but for the best score's"
-            " AUROC, which only test images tell. The change is that of the first column, seed by"
-            " seed.",
+            "Mean ± standard deviation over seeds; of the selected score, except for the best"
+            " score's AUROC, which only test images tell. The change is that of the first column,"
+            " seed by seed.",
             markdown.table(["alternative", *FIGURES, "change"], rows),
         ],
         header=["alternative", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))],

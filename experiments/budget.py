@@ -51,7 +51,7 @@ class Flags:
 
 
 class Row(NamedTuple):
-    """What one value of a setting costs and gives, mean and standard deviation over seeds.
+    """Time and AUROC of one value of a setting, mean and standard deviation over seeds.
 
     Attributes:
         setting, value: of "resolution" or "steps".

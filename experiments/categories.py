@@ -1,4 +1,4 @@
-"""Which categories --data names, and which of them a row of a table averages over."""
+"""Categories that --data names, and the rows of a table that average over them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,7 @@ PAPER_ROWS = {"texture": TEXTURES, "object": OBJECTS, "total": (*TEXTURES, *OBJE
 
 
 def categories(entries: Sequence[str]) -> dict[str, str]:
-    """What `train` takes as data, by the category's name.
+    """Data in the form that `train` takes, by the category's name.
 
     Raises:
         InputError: an entry names no data set, or two have one name.
@@ -82,5 +82,5 @@ def _expand(entry: str) -> list[tuple[str, str]]:
 
 
 def _has_labels(path: Path) -> bool:
-    """Whether a folder or file is a data set with test images: of any layout but a flat folder."""
+    """Return whether a folder or file is a data set with test images: any layout but `flat`."""
     return any(layout.matches(path) for name, layout in LAYOUTS.items() if name != "flat")

@@ -59,7 +59,7 @@ def spread(curves: Curves, names: tuple[str, str]) -> Float[np.ndarray, "seeds t
 
 
 def conclude(curves: Curves, *, smallest: int) -> str:
-    """What the paper says of Figure 4, in our numbers: does the spread over checkerboards fall?
+    """The paper's claim of Figure 4 in our numbers: does the spread over checkerboards fall?
 
     Args:
         smallest: patches of the coarsest checkerboard, which is also left out once.

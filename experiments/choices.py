@@ -43,7 +43,7 @@ Measured = Mapping[str, Mapping[str, list[float]]]
 class Flags(StudyFlags):
     """AUROC and iterations with each choice that the paper leaves open, changed one at a time.
 
-    Where the choice changes scores or what is inpainted, the rule chooses u anew, on the run's
+    Where the choice changes scores or what is inpainted, the rule chooses u again, on the run's
     held-out normal images.
     """
 
@@ -81,7 +81,7 @@ def measure(subject: Subject) -> Measured:
 
 
 def _figures(test: Split, tuned: Mapping[str, Any], traced: Trajectories) -> dict[str, float]:
-    """What the states of the test images say."""
+    """Metrics of the states of the test images."""
     u = tuned["u"]
     figures = {"u": u, "l1_error": tuned.get("u_errors", {}).get(f"{u:.2f}", np.nan)}
     for state, label in ((-1, ""), (0, "_at_0"), (min(1, traced.masks.shape[1] - 1), "_at_1")):
@@ -95,7 +95,7 @@ def _figures(test: Split, tuned: Mapping[str, Any], traced: Trajectories) -> dic
 
 
 def conclude(measured: Measured) -> str:
-    """Which choice changes AUROC most, and what the others do."""
+    """Sentences on the choice that changes AUROC most, and on the others."""
     sentences = []
     for metric in METRICS:
         figure = f"{metric}_{MEAN}"

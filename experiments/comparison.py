@@ -1,4 +1,4 @@
-"""From the results of runs to tables beside the paper's; trains nothing and reads no run."""
+"""Tables of the results of runs beside the paper's; trains nothing and reads no run."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,7 +107,7 @@ def compare(
         results: of the finished runs.
         row: its name.
         members: its categories, of `table_rows`.
-        method, score, metric: what the cell shows, as `results.json` names it; a score may be
+        method, score, metric: content of the cell, as `results.json` names it; a score may be
             `HEADLINE` or `BEST`, another one in each run.
         table: the paper's table to compare with; 0 for none.
     """

@@ -32,7 +32,7 @@ class Flags:
     out: Path
     """A new folder for the data set."""
     seed: int = 5
-    """Of all randomness."""
+    """Seed of all randomness."""
 
 
 def make_surface(rng: np.random.Generator) -> Surface:
@@ -50,7 +50,7 @@ def make_surface(rng: np.random.Generator) -> Surface:
 
 
 def make_crack(rng: np.random.Generator) -> Bool[np.ndarray, "h w"]:
-    """Where a crack is: a walk that turns a little at each step, one to five pixels wide."""
+    """Draw a crack: a walk that turns a little at each step, one to five pixels wide."""
     crack = np.zeros((HEIGHT, WIDTH), bool)
     y, x = rng.uniform(100, HEIGHT - 100), rng.uniform(80, WIDTH - 80)
     angle = rng.uniform(0, 6.28)

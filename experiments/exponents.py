@@ -45,7 +45,7 @@ class Measured(NamedTuple):
     Attributes:
         by_exponent: of the combined score, in the order of `EXPONENTS`.
         best: of its best single score, which only test images reveal.
-        picked: of the part that finds most planted defects.
+        picked: of the part that finds most synthetic defects.
     """
 
     by_exponent: tuple[float, ...]
@@ -178,7 +178,7 @@ def _page(
         "command": f"{PROGRAM} {shlex.join(arguments)}",
         "exponent": "of the weights (2 A - 1)**k, chosen on the other data sets",
         "by_default": f"with k = {SHARPNESS}",
-        "picked": "the part that finds most planted defects, alone",
+        "picked": "the part that finds most synthetic defects, alone",
         "best": "the best single score, which only test images reveal",
         **environment(),
     }

@@ -1,4 +1,4 @@
-"""What a study found, as files: a figure, the numbers behind it, and a page with the conclusion."""
+"""Result of a study, as files: a figure, its numbers, and a page with the conclusion."""
 
 import shlex
 import time
@@ -35,7 +35,7 @@ _DIGITS = 6  # of the numbers in CSV files
 
 @dataclass(frozen=True)
 class Finding:
-    """What a study found.
+    """Result of a study.
 
     Attributes:
         title: of its page.
@@ -118,7 +118,7 @@ def publish(
 
 
 def _circumstances(subject: Subject) -> dict[str, Any]:
-    """What the runs are that a figure was taken from."""
+    """Description of the runs behind a figure."""
     detectors = [run.detector for run in subject.runs]
     bases = [x.config.flat()["base"] for x in detectors if x.config.method == "i3ad"]
     return {

@@ -1,4 +1,4 @@
-"""Runs of the experiments: their settings, their folders, and training those that are missing."""
+"""Runs of the experiments: their settings, their folders, and training missing ones."""
 
 import sys
 import time
@@ -40,7 +40,7 @@ def plan(
         steps: of every method that learns by steps; None for those of the preset.
 
     Raises:
-        InputError: the flag of one of these makes no sense.
+        InputError: the flag of one of these is invalid.
     """
     for name, values in (("data", data), ("methods", methods), ("seeds", seeds)):
         if not values:
@@ -65,7 +65,7 @@ def plan(
 
 
 def run_folder(out: Path, run: Run) -> RunFolder:
-    """Where a run lies below the folder of an experiment."""
+    """Folder of a run below that of an experiment."""
     return RunFolder(out / "runs" / run.category / f"{run.method}-seed{run.seed}")
 
 
@@ -98,7 +98,7 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
 
 
 def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
-    """Trains, or goes on training, and tests; returns what `results.json` holds.
+    """Trains, or continues training, and tests; returns what `results.json` holds.
 
     Raises:
         InputError: a setting or the data cannot be used, training diverged, or the run takes the
@@ -124,7 +124,7 @@ def make(run: Run, planned: Mapping[Run, Config], out: Path) -> dict[str, Any]:
 
 
 def wall_seconds(folder: Path) -> float:
-    """How long the run there was worked on, all sessions together; 0 where none was."""
+    """Seconds of work on the run there, all sessions together; 0 where none was."""
     file = folder / "wall_time.json"
     return read_json(file)["seconds"] if file.exists() else 0.0
 

@@ -63,7 +63,7 @@ class Flags(study.Flags):
 
 
 class Key(NamedTuple):
-    """What a row of the table is about, besides its score."""
+    """Identity of a row of the table, besides its score."""
 
     data: str
     images: str
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
             seeds[config.seed] = measure(folder, dataset.test, chosen)
     if unknown := left_out - found:
         raise InputError(
-            f"--without {flags.without}: {min(unknown)} is no test image of these runs"
+            f"--without {flags.without}: {min(unknown)} is not a test image of these runs"
         )
     _write(flags.out, measured, arguments)
 
@@ -151,7 +151,7 @@ def measure(
 
 
 def gain(seeds: Mapping[int, Mapping[str, Mapping[str, float]]], metric: str) -> Cell:
-    """The headline score's metric less the plain one's, seed by seed."""
+    """The selected score's metric less the plain one's, seed by seed."""
     return over_seeds(
         [values[HEADLINE][metric] - values[PLAIN][metric] for values in seeds.values()]
     )
@@ -211,7 +211,7 @@ def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
     ]
     conclusion = [
         f"- {key.data} ({key.images} images), {key.method}: image AUROC {rows[key, PLAIN][0]} by"
-        f" the mean of SSIM, {rows[key, HEADLINE][0]} by the headline score; gain"
+        f" the mean of SSIM, {rows[key, HEADLINE][0]} by the selected score; gain"
         f" {gain(measured[key], 'image_auroc')}"
         for key in sorted(measured)
     ]
@@ -241,7 +241,8 @@ def _markdown(
         "command": f"{PROGRAM} {shlex.join(arguments)}",
         "seeds": sorted({seed for seeds in measured.values() for seed in seeds}),
         "scores": "mean: of all pixels, as in the paper; chosen: by the pooling, headline: by the"
-        " score and pooling that tell planted defects from held-out normal images best in each run;"
+        " score and pooling that tell synthetic defects from held-out normal images best in each"
+        " run;"
         " calibrated: of the map in standard deviations from what held-out normal images show;"
         " MS-SSIM: SSIM at several sizes",
         "cells": "mean ± standard deviation over seeds; a gain is taken seed by seed",

@@ -34,7 +34,7 @@ Measured = Mapping[str, Mapping[str, list[float]]]
 
 @dataclass(frozen=True)
 class Flags(StudyFlags):
-    """What the U-Net reconstructs and finds with no skip connection, and with each one alone.
+    """Reconstructions and AUROC of the U-Net with no skip connection, and with each one alone.
 
     The paper: with the first or the second, "anomalous pixels are reconstructed".
     """
@@ -49,8 +49,8 @@ def folders(flags: Flags) -> list[RunFolder]:
     """Return the runs in the flags, or else one of each network and seed, trained where missing.
 
     Raises:
-        InputError: a flag makes no sense, or a run cannot be trained.
-        SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
+        InputError: a flag is invalid, or a run cannot be trained.
+        SystemExit: on Ctrl-C or SIGTERM during training; the same command continues from there.
     """
     if flags.runs:
         return [RunFolder(path) for path in flags.runs]
@@ -119,7 +119,7 @@ def measure(subject: Subject) -> Measured:
 
 
 def conclude(measured: Measured) -> str:
-    """What each skip connection changes, in numbers."""
+    """Effect of each skip connection, in numbers."""
     means = {
         skips: {k: float(np.mean(v)) for k, v in figures.items()}
         for skips, figures in measured.items()

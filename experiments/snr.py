@@ -76,16 +76,15 @@ def areas(test: Split, masks: Bool[np.ndarray, "n t h w"]) -> dict[str, Float[np
 
 
 def nesting(masks: Bool[np.ndarray, "n t h w"]) -> dict[str, Float[np.ndarray, " t"]]:
-    """How far the mask of an iteration lies within the one before; from iteration 2 on, NaN before.
+    """Overlap of each iteration's mask with the one before; from iteration 2 on, NaN before.
 
     The first mask of a score follows the checkerboard pass, which covers everything.
 
     Returns:
         `changed`: fraction of images whose mask is not the one before. `subset`: fraction of images
-            whose
-        mask lies within the one before; `subset_changed`: of those that changed. `inside`: fraction
-        of all masked pixels that were masked before; `inside_changed`: of those in images whose
-        mask changed.
+        whose mask is within the one before; `subset_changed`: of the changed ones. `inside`:
+        fraction of all masked pixels that were masked before; `inside_changed`: of those in images
+        whose mask changed.
     """
     before, now = masks[:, 1:-1], masks[:, 2:]
     changed = (before != now).any(axis=(2, 3))
@@ -134,7 +133,7 @@ def conclude(measured: Measured) -> str:
     )
     if last >= 2:
         sentences.append(
-            f"Of the second masks {at('subset', 2)} lie within the first, and {at('inside', 2)} of"
+            f"Of the second masks {at('subset', 2)} are within the first, and {at('inside', 2)} of"
             f" their pixels; from one iteration to the next on average {mean('subset')} and"
             f" {mean('inside')}. At the last iteration {at('changed', -1)} of the masks"
             " still change."
@@ -200,7 +199,7 @@ def report(measured: Measured) -> Finding:
             "Mean ± standard deviation over seeds. `normal` and `anomalous` of a score: its mean"
             " over defect-free and over defective pixels. `area`: percent of the pixels that are"
             " masked; `empty`: fraction of images without a mask. `changed`: fraction of images"
-            " whose mask is not the one before. `subset`: fraction of images whose mask lies within"
+            " whose mask is not the one before. `subset`: fraction of images whose mask is within"
             " the one before, and of those whose mask changed. `inside`: the same of masked"
             " pixels.",
             *tables,

@@ -1,4 +1,4 @@
-"""Which runs a study looks at: those that it is given, or trained here where they are missing."""
+"""Runs of a study: given ones, or ones that are trained here where they are missing."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ from i3ad_jax.training.recorded import Interrupted
 
 @dataclass(frozen=True)
 class Flags:
-    """Which runs a study looks at, and where its files go."""
+    """Runs of a study, and the folder for its files."""
 
     out: Path
     """Folder for the figure (.png, .svg), the numbers (.csv) and the conclusion (.md)."""
@@ -73,7 +73,7 @@ class Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a study looks at.
+    """Subject of a study.
 
     Attributes:
         runs: one for each seed.
@@ -94,10 +94,10 @@ class Subject:
 
 
 def settings(flags: Flags) -> Config:
-    """Of the runs of I3AD that a study looks at, but for the seed and what training needs.
+    """Settings of a study's runs of I3AD, except for the seed and those of training.
 
     Raises:
-        InputError: the first of --runs is no run.
+        InputError: the first of --runs is not a run.
     """
     return (
         RunFolder(flags.runs[0]).read_config()
@@ -110,8 +110,8 @@ def folders(flags: Flags, *, methods: Sequence[str] = ("i3ad",)) -> list[RunFold
     """Return the runs in the flags, or else those of OUT/runs, trained here where missing.
 
     Raises:
-        InputError: a flag makes no sense, or a run cannot be trained.
-        SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
+        InputError: a flag is invalid, or a run cannot be trained.
+        SystemExit: on Ctrl-C or SIGTERM during training; the same command continues from there.
     """
     if flags.runs:
         return [RunFolder(path) for path in flags.runs]
@@ -124,7 +124,7 @@ def one_category(flags: Flags, *, methods: Sequence[str]) -> dict[Run, Config]:
     """The plan of these methods' runs by the flags.
 
     Raises:
-        InputError: a flag makes no sense, or --data names several categories.
+        InputError: a flag is invalid, or --data names several categories.
     """
     if len(found := categories([flags.data])) != 1:
         raise InputError(
@@ -140,11 +140,11 @@ def one_category(flags: Flags, *, methods: Sequence[str]) -> dict[Run, Config]:
 
 
 def train_missing(planned: Mapping[Run, Config], out: Path) -> None:
-    """Trains and tests the runs that are not there yet below the folder `out`.
+    """Trains and tests the runs that are missing below the folder `out`.
 
     Raises:
         InputError: a run there has other settings, or a run cannot be trained.
-        SystemExit: on Ctrl-C or SIGTERM during training; the same command goes on from there.
+        SystemExit: on Ctrl-C or SIGTERM during training; the same command continues from there.
     """
     done = finished(planned, out)
     missing = tqdm(
@@ -156,7 +156,7 @@ def train_missing(planned: Mapping[Run, Config], out: Path) -> None:
             make(run, planned, out)
         except Interrupted as stop:
             missing.close()
-            print(f"\n{run} {stop}. To go on, give the same command again.", file=sys.stderr)
+            print(f"\n{run} {stop}. To continue, give the same command again.", file=sys.stderr)
             sys.exit(128 + stop.signal)
 
 
@@ -167,7 +167,7 @@ def load_seeds(
 
     Args:
         chosen: the runs.
-        base: of the loop, if not the runs' own; u is then chosen anew.
+        base: of the loop, if not the runs' own; u is then chosen again.
 
     Raises:
         InputError: a run is not finished, is of another method or differs from the first, two have

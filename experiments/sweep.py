@@ -20,12 +20,12 @@ _RETRIES = 3  # of a run whose process ended; it goes on from its newest checkpo
 
 
 class Outcome(NamedTuple):
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes:
-        run: which.
-        results: what its `results.json` holds; None if it failed.
-        problem: why it failed, in one line.
+        run: the finished run.
+        results: content of its `results.json`; None if it failed.
+        problem: reason of a failure, in one line.
         trace: the same for `failures.log`.
     """
 
@@ -47,7 +47,7 @@ def outcomes(
         missing: the runs to make.
         planned: the settings of all runs.
         out: folder of the experiment; on Ray one that all machines share.
-        engine: what makes them.
+        engine: place where they are made.
 
     Raises:
         InputError: Ray is missing or cannot be reached.
@@ -97,5 +97,5 @@ def _on_ray(missing: Sequence[Run], planned: Mapping[Run, Config], out: Path) ->
 
 
 def _cores(ray: Any) -> int:
-    """Of the smallest machine: a training uses all that it finds."""
+    """Cores of the smallest machine: a training uses all that it finds."""
     return int(min(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))

@@ -51,7 +51,7 @@ class Flags:
     out: Path
     """Folder for the tables; the runs are in its subfolder runs."""
     methods: tuple[str, ...] = tuple(METHODS)
-    """What to train; a projection brings its autoencoder with it."""
+    """Methods to train; a projection brings its autoencoder with it."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A run for each."""
     preset: Literal["standard", "quick", "paper"] = "standard"
@@ -66,13 +66,13 @@ class Flags:
 
 @dataclass(frozen=True)
 class Session:
-    """What the tables show; results and failures grow with every run.
+    """Content of the tables; results and failures grow with every run.
 
     Attributes:
         flags: of the command.
         plan: the settings of every run, in the order in which they are trained.
-        results: what `results.json` of each finished run holds.
-        failures: why a run failed, in one line.
+        results: content of `results.json` of each finished run.
+        failures: reason of a failure of each run, in one line.
         machine: of `environment`.
     """
 
@@ -109,7 +109,7 @@ class Session:
         write_text(out / "all_methods.md", all_methods_markdown(results, rows, notes))
 
     def notes(self) -> dict[str, Any]:
-        """What stands below the tables."""
+        """Notes below the tables."""
         steps = {
             run.method: c.flat()["steps"] for run, c in self.plan.items() if "steps" in c.flat()
         }
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str]) -> None:
         except (Interrupted, KeyboardInterrupt) as stop:
             progress.close()
             print(
-                f"\n{worked_on} {stop or 'stopped'}. To go on, give the same command again.",
+                f"\n{worked_on} {stop or 'stopped'}. To continue, give the same command again.",
                 file=sys.stderr,
             )
             sys.exit(128 + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT))

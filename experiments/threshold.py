@@ -32,7 +32,7 @@ class Flags(LoopFlags):
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured for each u that the rule chose from.
+    """Measurements for each u that the rule chose from.
 
     Attributes:
         candidates: these u.
@@ -92,7 +92,7 @@ def measure(subject: Subject) -> Curves:
 
 
 def conclude(curves: Curves) -> str:
-    """Where the rule lands, and how far that is from the best u."""
+    """Sentences on the rule's u and its distance from the best one."""
     chosen = markdown.listed([f"{curves.candidates[i]:.2f}" for i in curves.chosen])
     sentences = [f"The rule chose u = {chosen} on held-out normal images."]
     if missed := int((curves.errors.min(axis=1) >= curves.tolerance).sum()):

@@ -1,4 +1,4 @@
-"""Every state of the test-time loop of I3AD for many images, and what metrics say of each state."""
+"""Every state of the test-time loop of I3AD for many images, and metrics of each state."""
 
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ class Trajectories(NamedTuple):
 
     Attributes:
         maps: the anomaly maps of each score, float32.
-        masks: where each state was last inpainted; everywhere for the checkerboard pass.
+        masks: region of the last inpainting of each state; everywhere for the checkerboard pass.
         iterations: after how many each image stayed as it was; of an image in tiles, its last tile.
     """
 
@@ -103,7 +103,7 @@ def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], flo
     NaN for pixels where no test image has a mask.
 
     Args:
-        test: what is normal in the images.
+        test: labels and masks of the images.
         maps: per kind of score the anomaly maps, `n h w`.
     """
     areas: dict[tuple[str, str], float | None] = {}
@@ -120,7 +120,7 @@ def auroc(test: Split, maps: dict[str, np.ndarray]) -> dict[tuple[str, str], flo
 def auroc_curves(
     test: Split, traced: Trajectories
 ) -> dict[tuple[str, str], Float[np.ndarray, " t"]]:
-    """What `auroc` says of the maps after each iteration."""
+    """AUROC of the maps after each iteration."""
     last = int(traced.iterations.max())
     areas = [
         auroc(test, {k: maps[:, i] for k, maps in traced.maps.items()}) for i in range(last + 1)

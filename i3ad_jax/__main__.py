@@ -8,7 +8,7 @@ import sys
 from i3ad_jax.runtime.output import checked_output
 
 COMMANDS = {
-    "check": "say what is wrong with a data set, and what a training would make of it",
+    "check": "validate a data set and estimate training time and memory",
     "pack": "decode a data set once, for trainings on more images than fit in memory",
     "train": "train a method on normal images, test it, write a report",
     "evaluate": "test a trained run again, with other settings or other images",

@@ -1,4 +1,4 @@
-"""What the commands share: flags, one-line errors, exit codes and the compilation cache."""
+"""Shared parts of the commands: flags, one-line errors, exit codes, the compilation cache."""
 
 import ctypes
 import io
@@ -56,9 +56,9 @@ def parse(
     Args:
         flags: the dataclass.
         arguments: the command line.
-        program: its name in the help, but for a command of `i3ad`, which has its own.
+        program: its name in the help, except for a command of `i3ad`, which has its own.
         default: the flags' values where they are not given.
-        method: whose settings are among the flags; the error of another method's setting names it.
+        method: owner of settings among the flags; the error of another method's setting names it.
 
     Raises:
         InputError: an option is unknown, missing or has a value of the wrong kind.
@@ -157,7 +157,7 @@ def _run(command: Callable[[Sequence[str]], None]) -> None:
 
 
 def _of_the_machine(error: Exception) -> str | None:
-    """What the machine lacks, for people; None where the error is a mistake of the program."""
+    """Lack of the machine, in words; None where the error is a mistake of the program."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""

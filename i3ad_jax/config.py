@@ -1,4 +1,4 @@
-"""All settings of a run: those that every run has, and those of its method."""
+"""All settings of a run: common ones, and those of its method."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -28,12 +28,12 @@ class Config(Settings, Generic[Training, Test]):
     """All settings of a run. `training` and `test` are those of its method.
 
     Raises:
-        SettingError: on construction, where a setting makes no sense, by itself or for the method.
+        SettingError: on construction, where a setting is invalid, by itself or for the method.
     """
 
     method: str
-    """What to train: i3ad, l2_ae, ssim_ae, l2_ae_projection, ssim_ae_projection, anogan, f_anogan,
-    aegan, unet or pca. Each has settings of its own: see --method NAME --help."""
+    """Method to train: i3ad, l2_ae, ssim_ae, l2_ae_projection, ssim_ae_projection, anogan,
+    f_anogan, aegan, unet or pca. Each has settings of its own: see --method NAME --help."""
     preset: str
     """Defaults of all other settings: standard (whole images of 64 x 64, some minutes on two CPU
     cores, or tiles of this size, longer), quick (whole images, fewer steps) or paper (256 x
@@ -46,7 +46,7 @@ class Config(Settings, Generic[Training, Test]):
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
     seed: int = setting(0, minimum=0, maximum=2**32 - 1)
-    """Of weights, batches, training masks and the held-out split."""
+    """Seed of weights, batches, training masks and the held-out split."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,7 +73,7 @@ class Config(Settings, Generic[Training, Test]):
         return METHODS[self.method].detail(self.training)
 
     def batch_sizes(self) -> dict[str, int]:
-        """As `Method.batch_sizes`."""
+        """See `Method.batch_sizes`."""
         return METHODS[self.method].batch_sizes(self.training)
 
     def build(self) -> Method:
@@ -95,7 +95,7 @@ class Config(Settings, Generic[Training, Test]):
         """The same with some settings changed, each by its own name.
 
         Raises:
-            SettingError: a value makes no sense, or the method has no such setting.
+            SettingError: a value is invalid, or the method has no such setting.
         """
         if unknown := changes.keys() - self.flat().keys():
             raise misplaced_setting(min(unknown), changes[min(unknown)], method=self.method)
@@ -109,7 +109,7 @@ class Config(Settings, Generic[Training, Test]):
             changes: settings of the test by name.
 
         Raises:
-            SettingError: the method cannot take the weights, a value makes no sense, or the weights
+            SettingError: the method cannot take the weights, a value is invalid, or the weights
                 depend on the setting.
         """
         config = self if method == self.method else self.for_method(method)
@@ -154,7 +154,7 @@ class Config(Settings, Generic[Training, Test]):
         """The settings that `to_json` gave.
 
         Raises:
-            SettingError: a setting is missing, unknown, of the wrong type or makes no sense.
+            SettingError: a setting is missing, unknown, of the wrong type or invalid.
         """
         parts = {}
         if isinstance(values, dict) and "method" in values:

@@ -70,7 +70,7 @@ class Detector(Inference):
         plan: settings, what the networks see of an image, and the images of training and
             calibration.
         state: weights, and the state of the optimisers.
-        calibration: what the calibration images taught.
+        calibration: results of the calibration.
         verdict: settings of the rule that decides, saved with the detector.
     """
 
@@ -99,8 +99,8 @@ class Detector(Inference):
                 used; or the images themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
             preset: defaults of all other settings: standard, quick or paper.
-            devices: that share every batch of the training, by default one; on a CPU one has all
-                cores.
+            devices: devices that share every batch of the training, by default one; on a CPU one
+                has all cores.
             callbacks: functions that are called with `TrainingProgress`, every 20 steps or more
                 often and at the end; an exception that one raises ends the training.
             folder: a new run folder for the plan, checkpoints, losses and the calibrated detector,
@@ -176,7 +176,7 @@ class Detector(Inference):
 
         Args:
             plan: of the training.
-            state: what it led to.
+            state: its result.
             held_out: normal images of the working size that served no training step.
             step: number of training steps.
             verdict: settings of the rule that decides.
@@ -248,7 +248,7 @@ class Detector(Inference):
         progress: bool = False,
         **settings: int | float | bool | str | tuple[int, ...] | None,
     ) -> "Detector":
-        """The same weights under other settings of the test, calibrated anew.
+        """Return a detector with the same weights and other settings of the test, calibrated again.
 
         Pictures are usable that are taken as the images of the training or as these.
 
@@ -260,7 +260,7 @@ class Detector(Inference):
             settings: options of `python -m i3ad_jax.evaluate`, with underscores for dashes.
 
         Raises:
-            InputError: a setting makes no sense or belongs to training, or an image cannot be used.
+            InputError: a setting is invalid or belongs to training, or an image cannot be used.
         """
         asked = self.plan.asked.for_test(method or self.config.method, settings)
         given = self.config.data.split_of(held_out, size=self.preprocessing.size)

@@ -1,4 +1,4 @@
-"""What is raised for a user's mistake, and what a user is warned of."""
+"""Errors for a user's mistakes, and warnings."""
 
 from importlib import import_module
 from typing import Any
@@ -30,7 +30,7 @@ class DivergenceError(InputError):
 
 
 def reason_of(error: Exception) -> str:
-    """Why it was raised, in one line: what the system says, or the message, or the type."""
+    """Reason of an error in one line: the system's message, its own message, or its type."""
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
@@ -67,4 +67,4 @@ class LearnedLittleWarning(UserWarning):
 
 
 class IncompleteReportWarning(UserWarning):
-    """A rewritten report lacks what is not there any more; the message names it."""
+    """A rewritten report lacks files that were removed; the message names them."""

@@ -42,8 +42,8 @@ class AnomalyDetector(BaseEstimator):
         detector_: the fitted `Detector`, which also returns anomaly maps and saves itself.
         score_: name of the score that decides.
         threshold_: an image with a higher score is anomalous.
-        decision_scores_: scores of the images in `fit`, float64 `n`. Those that were trained on
-            score lower than new ones; the threshold comes from the calibration images among them.
+        decision_scores_: scores of the images in `fit`, float64 `n`. Training images score lower
+            than new ones; the threshold comes from the calibration images among them.
         labels_: 1 for each of these images above the threshold, else 0.
     """
 

@@ -58,7 +58,7 @@ class Evaluation:
             test: labelled images.
             maps: of these images, by the name of the score.
             scores: of these images, by the name of the score.
-            rule: that decides.
+            rule: threshold and score that decide.
             thresholds: of every score.
         """
         # scikit-learn takes most of a second to import
@@ -77,7 +77,7 @@ class Evaluation:
 
         Args:
             name: image_auroc, image_ap, f1, recall_at_1, recall_at_5, recall_at_10 (recall at a
-                false-alarm rate of so many per cent), pixel_auroc or pixel_aupro.
+                false-alarm rate of 1, 5 or 10 %), pixel_auroc or pixel_aupro.
             score: name of the score; by default the one that decides.
             defect: a defect class, measured against all normal images; by default all.
 

@@ -74,9 +74,9 @@ class Inference:
         """Scores, anomaly maps and verdicts.
 
         Args:
-            images: a path of a file or folder, the content of a file as bytes, an array of any size
-                (uint8 or uint16; `h w`, `h w 1`, `h w 3` or `h w 4`, or a batch `n h w c`), a
-                Pillow picture, or an iterable of these.
+            images: a path of a file or folder, the content of a file as bytes, an array, a Pillow
+                picture, or an iterable of these. Arrays are uint8 or uint16 and of any size: `h w`,
+                `h w 1`, `h w 3`, `h w 4`, or a batch `n h w c`.
 
         Raises:
             InputError: an image cannot be used; the message names its path or position.
@@ -84,7 +84,7 @@ class Inference:
         return list(self.stream(images))
 
     def stream(self, images: ImagesLike) -> Iterator[Prediction]:
-        """What `score` gives, image by image as it comes, in bounded memory."""
+        """Yield the results of `score`, image by image as it comes, in bounded memory."""
         for found in self.attempt(images):
             if isinstance(found, Broken):
                 raise InputError(found.problem)
@@ -137,7 +137,7 @@ class Inference:
 
     @property
     def chunk(self) -> int:
-        """How many images are scored together."""
+        """Number of images that are scored together."""
         return self.preprocessing.tiling.images_in(self.config.throughput.queue_size)
 
     @configured
@@ -198,7 +198,7 @@ class Inference:
 
     @configured
     def trace_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Trace:
-        """What `trace` gives for images of the working size."""
+        """Return the results of `trace` for images of the working size."""
         traced = len(images) * len(self.preprocessing.tiling.corners)
         states: Any = self.preprocessing.apply(
             lambda queue, count: self.method.trace(

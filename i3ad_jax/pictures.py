@@ -36,7 +36,7 @@ def overlay(
 
 @cache
 def _heat_colours() -> tuple[Float[np.ndarray, "256 3"], Float[np.ndarray, " 256"]]:
-    """Of each level of heat: colour times opacity, and the opacity's complement."""
+    """Colour times opacity of each level of heat, and the opacity's complement."""
     opacity = np.linspace(0.4, 0.8, 256, dtype=np.float32)
     colours = _colours(np.arange(256)).astype(np.float32) * 255
     return opacity[:, None] * colours, 1 - opacity

@@ -40,7 +40,7 @@ Choices = Mapping[str, Choice]  # by the name of the setting
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a run does: the settings asked for, and what normal images decided.
+    """Plan of a run: the settings asked for, and the choices by normal images.
 
     Attributes:
         asked: settings as the user gave them.
@@ -167,7 +167,7 @@ class Sizes(NamedTuple):
 
     Attributes:
         working: of the images: height, width.
-        seen: that squares are cut from.
+        seen: size that squares are cut from.
         side: of the squares that networks see.
         levels: as of `Preprocessing`.
     """

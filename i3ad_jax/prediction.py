@@ -34,9 +34,9 @@ class Prediction:
         source: file or content of the file; or the image itself, RGB, if it was given so.
         original_size: height and width of the image.
         small_maps: anomaly map by the same names, in the detector's working size, float32.
-        aspect: how the image was brought to that size.
+        aspect: rule by which the image was brought to that size.
         bit_depth: bits that a 16-bit image uses.
-        unusable: why the picture says nothing about the part, in one line: it is lit, coloured,
+        unusable: reason why the picture is unusable, in one line: it is lit, coloured,
             focused or framed unlike the normal images. None if it is usable, or this is ignored.
     """
 
@@ -75,7 +75,7 @@ class Prediction:
 
     @property
     def anomalous(self) -> dict[str, bool]:
-        """By the name of every score, whether it is above its own threshold."""
+        """Return for the name of every score whether it is above its own threshold."""
         return {name: value > self.thresholds[name] for name, value in self.scores.items()}
 
     @cached_property

@@ -20,7 +20,7 @@ Own = TypeVar("Own", bound="Settings")
 
 
 class SettingError(InputError):
-    """A setting has a value that makes no sense; the message names it as a flag."""
+    """A setting has an invalid value; the message names it as a flag."""
 
     def __init__(self, name: str, value: Any, problem: str) -> None:
         self.setting, self.problem = name, problem
@@ -29,7 +29,7 @@ class SettingError(InputError):
 
 
 class _WrongTypeError(Exception):
-    """What a value ought to be."""
+    """A value of the wrong type; the message says what it must be."""
 
 
 def setting(
@@ -55,7 +55,7 @@ class Settings:
 
     Raises:
         SettingError: on construction, where a value has another type than its field, is infinite or
-            not a number, or lies outside its bounds.
+            not a number, or is outside its bounds.
     """
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class Settings:
         """These settings with some changed, each by its own name, wherever it is nested.
 
         Raises:
-            SettingError: a value makes no sense, or there is no such setting.
+            SettingError: a value is invalid, or there is no such setting.
         """
         if unknown := changes.keys() - self.flat().keys():
             name = min(unknown)
@@ -200,7 +200,7 @@ def _finite(value: Real) -> float:
 
 
 def _outside(value: Any, bounds: Mapping[str, float]) -> str | None:
-    """What `value` must be, where it is outside the bounds."""
+    """Return what `value` must be, where it is outside the bounds."""
     if value is None or not bounds:
         return None
     inside = {

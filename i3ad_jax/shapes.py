@@ -28,7 +28,7 @@ Length = Any
 """A whole number, or the symbol for one in a program whose number of images is left open."""
 
 AnyArray = TypeVar("AnyArray", np.ndarray, Array)
-"""Of functions that work on NumPy's arrays, and on JAX's as a part of a program. Where they ask for
+"""Arrays of functions that work on NumPy's, and on JAX's as a part of a program. Where they ask for
 `float`, the one computes in float64, the other in float32."""
 
 

@@ -81,7 +81,7 @@ def tiny_settings(method: str) -> dict[str, Any]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What has to stand before JAX is used.
+    """Set the environment that JAX reads at its start.
 
     Trainings here are so short that they learn little: tests that are about the warning ask for it.
     """
@@ -166,7 +166,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 
 
 def _times_of_change(folder: Path) -> dict[Path, int]:
-    """By file; locks are opened for writing by whoever takes them."""
+    """Return times by file, without locks, which are opened for writing by whoever takes them."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {path: path.stat().st_mtime_ns for path in files}
 
@@ -316,7 +316,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 @pytest.fixture
 def compiled() -> Iterator[list[str]]:
-    """What JAX has traced, lowered and compiled so far in the test."""
+    """Counts of JAX's traces, lowerings and compilations so far in the test."""
     events: list[str] = []
 
     def listen(event: str, duration_secs: float, **_: str | int) -> None:  # noqa: ARG001 (JAX names it)

@@ -36,7 +36,7 @@ def squares_of_steps(
     steps: int,
     key: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which images the first steps draw, the squares, and what is subtracted from them."""
+    """Images that the first steps draw, the squares, and what is subtracted from them."""
     (block,) = images.blocks(0, steps)
     augmentation = jax.jit(Augmentation.of(preprocessing, augment).__call__)
     keys = jax.random.split(jax.random.key(key), steps)

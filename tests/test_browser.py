@@ -1,4 +1,5 @@
-"""What scripts do in Chromium: a report's slider, search, sorting and pictures; the service's page.
+"""Effects of scripts in Chromium: a report's slider, search, sorting and pictures; the service's
+page.
 
 Needs `pip install -e '.[browser]'`, or Playwright and any Chromium; skipped otherwise.
 """
@@ -87,7 +88,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def opened(tab: Any, address: str) -> Iterator[list[str]]:
-    """The address, opened anew, wide and light; gives what its scripts report as errors."""
+    """The address, opened again, wide and light; gives what its scripts report as errors."""
     errors: list[str] = []
 
     def record(error: Any) -> None:

@@ -18,7 +18,7 @@ BY = pytest.mark.parametrize("by", ["none", "global", "pixel"])
 
 
 def calibrated(by: Any, planted: dict[str, np.ndarray]) -> tuple[Any, Any, Any]:
-    """Return normal and planted maps with calibrated ones, and the statistics."""
+    """Return normal and defective maps with calibrated ones, and the statistics."""
     normal, planted = dict(NORMAL), dict(planted)
     found = add_calibrated(normal, planted, CHOSEN, ScoringSettings(standardise=by))
     return normal, planted, found

@@ -1,4 +1,4 @@
-"""What is found in a data set before training: 20 planted faults, and nothing in a clean one."""
+"""Findings in a data set before training: 20 injected faults, and nothing in a clean one."""
 
 import json
 import re

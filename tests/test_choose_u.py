@@ -48,7 +48,7 @@ def test_takes_the_smallest_u_of_equal_errors() -> None:
 
 
 class BlurringI3AD(I3AD):
-    """I3AD with box means in place of its network."""
+    """I3AD with box means instead of its network."""
 
     def inpaint(self, state: I3adState) -> Inpaint:  # noqa: ARG002 (it has no weights)
         return blur
@@ -113,7 +113,7 @@ def test_both_loops_give_the_rule_the_same_errors() -> None:
 
 
 def test_the_rule_looks_at_a_random_sample() -> None:
-    """Of 10 images the first 4 are flat, all others alike: the error counts these among any 4."""
+    """The first 4 of 10 images are flat, all others alike: the error counts these among any 4."""
     flat, rough = np.full_like(ROUGH[0], 0.6), ROUGH[0]
     images = np.stack([flat] * 4 + [rough] * 6)
     easy, hard = (errors_of(METHOD, image[None])["0.50"] for image in (flat, rough))

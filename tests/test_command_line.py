@@ -139,7 +139,7 @@ def test_the_cache_follows_the_xdg_specification(
                 (
                     "ascii",
                     "evaluate nowhere",
-                    "error: nowhere/config.json: missing; nowhere is no finished",
+                    "error: nowhere/config.json: missing; nowhere is not a finished",
                 ),
             )
         ),

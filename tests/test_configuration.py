@@ -34,7 +34,7 @@ ENVIRONMENT = {
 
 
 def options(name: str) -> AbstractContextManager[Any]:
-    """The options of a user who has set one of those that the package relies on, or all."""
+    """The options of a user who has set one that the package relies on, or all."""
     setters: dict[str, Any] = {
         "x64": lambda: jax.enable_x64(True),
         "rank": lambda: jax.numpy_rank_promotion("raise"),

@@ -269,7 +269,7 @@ def test_parameters_do_not_depend_on_the_switch(name: str) -> None:
 def after_many_steps(x: Any) -> Any:
     """Adam's state with second moments of 1: its step is then in proportion to the gradient.
 
-    With fresh ones it has one size in the direction of the gradient's sign: of what is 0 but for
+    With fresh ones it has one size in the direction of the gradient's sign: of what is 0 up to
     rounding, that is the direction of the rounding.
     """
     if not isinstance(x, optax.ScaleByAdamState):

@@ -1,4 +1,4 @@
-"""The made data set that wants tiles."""
+"""The synthetic data set that requires tiles."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ def pixels(files: list[Path]) -> list[np.ndarray]:
 
 
 def assert_same(left: Detector, right: Detector) -> None:
-    """Both have the same weights, calibration and settings but for the data's name."""
+    """Both have the same weights, calibration and settings except for the data's name."""
     for a, b in zip(jax.tree.leaves(left.state), jax.tree.leaves(right.state), strict=True):
         np.testing.assert_array_equal(a, b)
     assert calibration_json(left.calibration) == calibration_json(right.calibration)

@@ -1,4 +1,4 @@
-"""That `AnomalyDetector` behaves as estimators of scikit-learn and detectors of PyOD do."""
+"""`AnomalyDetector` beside estimators of scikit-learn and detectors of PyOD."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -77,7 +77,7 @@ def allowed(name: str) -> float:
 
 
 def load_in_process(folder: Path, pictures: list[Path]) -> list[dict[str, Any]]:
-    """What the loader prints in a fresh process, which compiles as this one does."""
+    """Output of the loader in a fresh process, which compiles as this one does."""
     command = [
         sys.executable,
         "-c",

@@ -57,7 +57,7 @@ def fresh() -> FAnoganState:
 
 @pytest.fixture(scope="module")
 def encoding(fresh: FAnoganState) -> FAnoganState:
-    """Where the encoder's training begins, with a generator whose images differ."""
+    """Start of the encoder's training, with a generator whose images differ."""
     generator = replace(fresh.generator, weights=random_weights(fresh.generator.weights))
     return replace(fresh, generator=generator, steps=jnp.int32(METHOD.gan_steps))
 

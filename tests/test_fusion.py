@@ -1,4 +1,4 @@
-"""The combined score: every map by its own pooling, weighted by the planted defects it finds."""
+"""The combined score: every map by its own pooling, weighted by the synthetic defects it finds."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def raised(where: Any, by: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fused(*pairs: tuple[np.ndarray, np.ndarray]) -> tuple[Fusion, dict[str, Any], dict[str, Any]]:
-    """The fusion of maps in the order of `NAMES`, and these maps, normal ones and planted ones."""
+    """The fusion of maps in the order of `NAMES`, and these maps, normal and defective ones."""
     normal, planted = (
         dict[str, Any](zip(NAMES, maps, strict=False)) for maps in zip(*pairs, strict=True)
     )

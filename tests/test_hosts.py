@@ -116,7 +116,7 @@ def eight(tmp_path_factory: pytest.TempPathFactory, flags: list[str], hosts: Hos
 
 
 def agree(run: Path, other: Path) -> None:
-    """Losses, weights and scores are the same but for rounding."""
+    """Losses, weights and scores are the same up to rounding."""
     rows, others = (RunFolder(each).read_metrics() for each in (run, other))
     assert [row["step"] for row in rows] == [row["step"] for row in others]
     for row, expected in zip(rows, others, strict=True):
@@ -166,7 +166,7 @@ def test_hosts_calibrate_as_one_does(eight: Path, tiny_folder: Path) -> None:
 
 
 def rows(run: Path) -> list[dict[str, float]]:
-    """What is logged of a run but for its speed."""
+    """Log of a run without its speed."""
     found = RunFolder(run).read_metrics()
     return [{name: x for name, x in row.items() if name != "steps_per_second"} for row in found]
 

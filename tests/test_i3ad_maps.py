@@ -153,7 +153,7 @@ def test_only_the_fixed_loop_computes_steps_that_nothing_needs(
 
 
 class Blurring(I3AD):
-    """I3AD with box means in place of its network."""
+    """I3AD with box means instead of its network."""
 
     def inpaint(self, state: I3adState) -> Inpaint:  # noqa: ARG002 (it has no weights)
         return blur

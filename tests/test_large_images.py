@@ -1,4 +1,4 @@
-"""That images far larger than those trained on can be scored on an ordinary computer."""
+"""Scoring of images far larger than the training images on an ordinary computer."""
 
 import subprocess
 import sys

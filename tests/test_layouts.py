@@ -1,4 +1,4 @@
-"""Layouts of data sets on disk: small trees as published ones are, found out, read and refused."""
+"""Layouts of data sets on disk: small trees as published ones are, detected, read and refused."""
 
 import hashlib
 import shutil

@@ -1,4 +1,4 @@
-"""What `--data` accepts, and the settings of the data."""
+"""Values of `--data`, and the settings of the data."""
 
 import os
 import sys

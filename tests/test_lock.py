@@ -1,4 +1,4 @@
-"""What .ci/run installs is what setup.cfg and pyproject.toml ask for."""
+"""Agreement of the packages that .ci/run installs with setup.cfg and pyproject.toml."""
 
 import configparser
 import re
@@ -16,7 +16,7 @@ SETUP.read(ROOT / "setup.cfg")
 
 
 def asked_for() -> Iterator[Requirement]:
-    """By the package, what .ci/run installs beside it, and the build."""
+    """Requirements of the package, of the tools that .ci/run installs, and of the build."""
     extras = dict(SETUP["options.extras_require"])
     texts, waiting = [SETUP["options"]["install_requires"]], {"test", "dev", "docs"}
     while waiting:

@@ -1,4 +1,4 @@
-"""Planted defects: what they change, what their masks mark, and that they vary as they should."""
+"""Synthetic defects: their changes to images, their masks and their variety."""
 
 from typing import Any
 
@@ -103,7 +103,7 @@ def test_defects_are_local(examples: Examples) -> None:
 
 
 def test_there_are_lines_and_blobs(examples: Examples) -> None:
-    """A line vanishes when it is opened with a square wider than it; a blob does not."""
+    """A line disappears when it is opened with a square wider than it; a blob does not."""
     masks = [mask > 0 for mask in examples[2] if mask.sum() > 20]
     left = [binary_opening(mask, np.ones((5, 5))).sum() / mask.sum() for mask in masks]
     lines = [mask for mask, share in zip(masks, left, strict=True) if share == 0]

@@ -1,4 +1,4 @@
-"""What a prediction says of itself, and where it finds defects."""
+"""Texts of a prediction, and the regions in which it finds defects."""
 
 import re
 from pathlib import Path

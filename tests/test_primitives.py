@@ -52,7 +52,7 @@ PROGRAMS: dict[str, Callable[[Any], Any]] = {
 
 
 def names(program: ClosedJaxpr) -> set[str]:
-    """Of all primitives, those inside of loops too."""
+    """Names of all primitives, those inside of loops too."""
     found = set()
     for equation in program.jaxpr.eqns:
         inside = [value for value in equation.params.values() if isinstance(value, ClosedJaxpr)]

@@ -32,7 +32,7 @@ with progress.progress_bar("train", int(count), unit="step", compiles=True) as b
 
 
 def on_terminal(arguments: list[str]) -> str:
-    """What a process prints on a terminal."""
+    """Output of a process on a terminal."""
     main, secondary = pty.openpty()
     termios.tcsetwinsize(secondary, (24, 100))
     process = subprocess.Popen(arguments, stdout=secondary, stderr=secondary)
@@ -49,7 +49,7 @@ def on_terminal(arguments: list[str]) -> str:
 
 
 def elsewhere(arguments: list[str]) -> str:
-    """What a process prints on standard error, a pipe."""
+    """Output of a process on standard error, a pipe."""
     return subprocess.run(arguments, check=True, capture_output=True, text=True).stderr
 
 

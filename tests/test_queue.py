@@ -105,7 +105,7 @@ def of_fixed_loop(images: Any, u: float, *, settings: LoopSettings, inpaint: Inp
 
 
 def is_clear(fixed: Any, u: float) -> bool:
-    """Whether rounding decides no mask."""
+    """Return whether rounding decides no mask."""
     return np.abs(fixed.scores - u).min() > NEAR_U
 
 
@@ -116,7 +116,7 @@ def of_queue(images: Any, count: int, u: float, **options: Any) -> Any:
 
 
 def assert_near(actual: Any, expected: Any) -> None:
-    """Equal but for rounding, which is up to 4e-7 in scores with SSE4.2, AVX2 and AVX-512."""
+    """Equal up to rounding, which is up to 4e-7 in scores with SSE4.2, AVX2 and AVX-512."""
     jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=2e-6), actual, expected)
 
 
@@ -160,7 +160,7 @@ def alternate(masked: Any, mask: Any) -> Any:
 
 
 def in_cycles(masks: Any) -> np.ndarray:
-    """Which of some trajectories alternate between two masks at their end."""
+    """Return which trajectories alternate between two masks at their end."""
     ends = [((m[-1] == m[-3]).all() and (m[-1] != m[-2]).any()) for m in np.asarray(masks)]
     return np.array(ends)
 

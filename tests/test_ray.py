@@ -47,7 +47,7 @@ def eventually(condition: Callable[[], Found]) -> Found:
 
 
 def workers_of(command: "subprocess.Popen[str]") -> list[int]:
-    """The processes that score for a command: those that Ray's node, its child, has started."""
+    """The processes that score for a command: children of Ray's node, its child."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # ended meanwhile

@@ -97,7 +97,7 @@ def test_packed_data_keep_their_bit_depth(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", [{"mask_values": "soft"}, {"normal_class": ("a",)}])
 def test_options_of_files_are_refused_where_there_are_none(option: dict[str, object]) -> None:
     (name,) = option
-    with pytest.raises(InputError, match=rf"--{name.replace('_', '-')} .*is no folder or file"):
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')} .* not a folder or file"):
         DataSettings("textures", reading=ReadingSettings(**option)).load(size=SIZE)  # pyright: ignore
 
 

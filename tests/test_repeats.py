@@ -1,4 +1,4 @@
-"""Which images count as nearly the same, where many agree."""
+"""Images that count as nearly the same, where many agree."""
 
 from collections.abc import Callable, Sequence
 
@@ -53,7 +53,7 @@ def plain_surfaces(count: int, *, noise: float) -> list[Image.Image]:
 
 
 def objects(count: int, *, place: int) -> list[Image.Image]:
-    """A disc that always lies at the same place, with faint blotches that are its own."""
+    """A disc that is always at the same place, with faint blotches that are its own."""
     rng = np.random.default_rng(place)
     y, x = np.mgrid[:128, :128]
     disc = 60 + 120 * (np.hypot(x - place, y - 64) < 40)

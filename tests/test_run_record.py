@@ -492,7 +492,7 @@ def test_another_value_that_makes_sense_is_refused(
 ) -> None:
     edit(run / file, change)
     message = fails(predict.main, [run, data / "test", "--out", run / "out"])
-    assert f"{run / file}: damaged (its values are not those that were written)" in message
+    assert f"{run / file}: damaged (its values have changed since they were written)" in message
     edit(run / file, lambda _: None, new_digest=True)
     Detector.load(run)
 

@@ -33,7 +33,7 @@ def run(pca_run: Path, tmp_path: Path) -> Path:
 def seeds(
     pca_run: Path, flags_of: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> list:
-    """That run, and one that differs by its seed."""
+    """Two runs that differ by their seed."""
     other = tmp_path_factory.mktemp("runs") / "other seed"
     train.main([*flags_of("pca"), "--seed", "1", "--run", str(other)])
     return [pca_run, other]
@@ -53,7 +53,7 @@ def test_report_shows_the_plan_and_the_rule_that_the_run_keeps(run: Path) -> Non
     assert ruled.rule.describe()[1:] in shown
     for line in ruled.plan.describe():
         assert line in shown
-    assert "Headline score: L2" in shown
+    assert "Selected score: L2" in shown
 
 
 def test_report_of_a_run_is_sound_and_counts_what_numpy_counts(pca_run: Path) -> None:

@@ -79,7 +79,7 @@ def _is(node: ast.expr | None, value: bool) -> bool:
 
 
 def _name(node: ast.expr, full: dict[str, str]) -> str:
-    """The full name of what an expression names; empty where it is no name."""
+    """The full name of what an expression names; empty where it is not a name."""
     match node:
         case ast.Name():
             return full.get(node.id, node.id)

@@ -109,7 +109,7 @@ def test_listed_images_are_left_out(runs: Path, tmp_path: Path) -> None:
     of_all = float(rows["all", "SSIM, mean"]["image_auroc_mean"])
     assert of_all == results(runs / "pca-seed1")["ssim"]["image_auroc"]
     (tmp_path / "listed").write_text("good/0\ngood/7\n")
-    with pytest.raises(InputError, match="listed: good/7 is no test image"):
+    with pytest.raises(InputError, match="listed: good/7 is not a test image"):
         scores.main(command)
 
 

@@ -54,7 +54,7 @@ every_setting = pytest.mark.parametrize(
 
 
 def kind_of(owner: Settings, field: dataclasses.Field) -> type | None:
-    """What kind of number a setting, or each item of it, is; None if it is something else."""
+    """Kind of number of a setting, or of each item of it; None if it is something else."""
     hint = typing.get_type_hints(type(owner))[field.name]
     return next((kind for kind in (int, float) if kind in (hint, *typing.get_args(hint))), None)
 
@@ -180,7 +180,7 @@ def test_settings_change_by_their_flat_names(config: Config) -> None:
 
 
 def places(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Where something stands in nested dicts, from the outside in."""
+    """Keys to a value in nested dicts, from the outside in."""
     for name, value in values.items():
         yield (*path, name)
         if isinstance(value, dict):

@@ -20,7 +20,7 @@ Write = Callable[[Sequence[bytes | str | int | None], int], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes a Parquet file with a column `image`, by groups of so many rows."""
+    """Writes a Parquet file with a column `image`, by groups of `group` rows."""
 
     def to_file(values: Sequence[bytes | str | int | None], group: int) -> Path:
         file = tmp_path / "table.parquet"

@@ -32,7 +32,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def seeds(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The tiny run, and its weights once more under another seed."""
+    """The tiny run, and its weights again under another seed."""
     other = shutil.copytree(tiny_run, tmp_path_factory.mktemp("seeds") / "seed1")
     config = json.loads((other / "config.json").read_text())
     write_json(other / "config.json", {**config, "seed": 1})

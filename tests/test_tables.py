@@ -33,7 +33,7 @@ from tests.support.made_up_plan import made_up_plan
 
 
 def outcome(ssim: float | None, l2: float | None = 0.5) -> dict[str, Any]:
-    """What `results.json` holds, as far as the tables read it."""
+    """Content of `results.json`, as far as the tables read it."""
     metrics = ("image_auroc", "pixel_auroc", "pixel_aupro")
     return {"scores": {"l2": dict.fromkeys(metrics, l2), "ssim": dict.fromkeys(metrics, ssim)}}
 
@@ -486,7 +486,7 @@ def test_an_interruption_keeps_the_tables_so_far(
         tables.main(command)
     assert stop.value.code == 130
     assert (
-        "weave i3ad seed 1 stopped after step 5, which is saved. To go on"
+        "weave i3ad seed 1 stopped after step 5, which is saved. To continue"
         in capsys.readouterr().err
     )
     assert "- runs: 2 of 4 finished" in (tmp_path / "table5.md").read_text()

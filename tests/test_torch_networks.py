@@ -78,7 +78,7 @@ def test_discriminator(size: tuple[int, int], discriminator: Any) -> None:
 
 
 def test_gradient_of_generator_loss(params: Any, discriminator: Any) -> None:
-    """Of both reconstructions and the adversarial term, with respect to every weight."""
+    """Gradients of both reconstructions and the adversarial term by every weight."""
     images, masks = random_batch(32, 48)
     masked = images * (1 - masks)
     weights = np.random.default_rng(2).uniform(0, 1, masks.shape).astype(np.float32)

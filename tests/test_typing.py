@@ -31,7 +31,7 @@ for region in detector.score("images")[0].regions:
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
-    """What pyright finds in the strict check of each file: both at once, as it starts slowly."""
+    """Findings of pyright's strict check of each file: both at once, as it starts slowly."""
     if find_spec("pyright") is None:
         pytest.skip("needs pyright, which comes with the extra dev")
     folder = tmp_path_factory.mktemp("typing")

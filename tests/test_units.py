@@ -1,4 +1,4 @@
-"""Units of the data: effects of levelling, centring and scaling, and when they are chosen."""
+"""Units of the data: effects and choice of brightness normalisation, centring and scaling."""
 
 from typing import Any
 

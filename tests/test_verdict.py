@@ -13,7 +13,7 @@ from i3ad_jax.settings import SettingError
 
 
 def test_a_score_of_exactly_the_threshold_is_normal() -> None:
-    """As for the rate of false alarms, which counts the scores above it."""
+    """The rate of false alarms counts the scores above it, too."""
     rule = Rule(
         "l2", 0.5, "given by --threshold", false_alarms(np.array([0.4, 0.5, 0.6]), 0.5), None
     )

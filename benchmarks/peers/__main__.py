@@ -68,20 +68,20 @@ class Flags:
     """Train and test detectors on the same images, and write peers.json and .md to OUT.
 
     A trial becomes a line of OUT/trials.jsonl as soon as it is finished. Give the same command
-    again to go on where it stopped; one with other data, peers or seeds adds to the table. A peer
-    that fails is left out and noted; the exit code is then 1.
+    again to continue where it stopped; one with other data, peers or seeds adds to the table. A
+    peer that fails is left out and noted; the exit code is then 1.
     """
 
     out: Path = Path("peers")
     """Folder for the table."""
     data: str = "textures:weave"
-    """What to train and test on, in any form that train takes."""
+    """Data to train and test on, in any form that train takes."""
     peers: tuple[str, ...] = tuple(PEERS)
-    """Which detectors; by default all."""
+    """Names of detectors; by default all."""
     seeds: tuple[int, ...] = (0,)
     """A trial of each peer for each."""
     seconds: float = 240.0
-    """Training by steps ends after so many, if not before."""
+    """Time limit of a training by steps."""
     side: int = 64
     """Side in pixels to which every image is resized for every peer, a multiple of 32."""
 
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def planned(flags: Flags, data: Dataset) -> Iterator[dict[str, Any]]:
-    """What tells each trial from all others; the peers of a seed one after the other."""
+    """Yield the identity of each trial; the peers of a seed one after the other."""
     for seed in flags.seeds:
         for name in flags.peers:
             yield {
@@ -133,7 +133,7 @@ def planned(flags: Flags, data: Dataset) -> Iterator[dict[str, Any]]:
 
 
 def run_trial(row: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
-    """What a trial measures.
+    """Return the measurements of a trial.
 
     Raises:
         InputError: its process fails, or its scores are not finite.

@@ -43,7 +43,7 @@ class AnomalibModel:
     engine: Any
 
     def score(self, images: np.ndarray) -> Scores:
-        """As `Fitted.score`."""
+        """See `Fitted.score`."""
         with torch.inference_mode():
             found = self.model(torch.from_numpy(images).permute(0, 3, 1, 2))
         maps = found.anomaly_map
@@ -52,7 +52,7 @@ class AnomalibModel:
         return Scores(found.pred_score.reshape(-1).numpy(), maps)
 
     def save(self, folder: Path) -> None:
-        """As the engine does after each epoch, with the optimisers' states."""
+        """Save as the engine does after each epoch, with the optimisers' states."""
         self.engine.trainer.save_checkpoint(folder / "model.ckpt")
 
 

@@ -1,4 +1,4 @@
-"""What is installed, and how much of the disk it takes."""
+"""Installed distributions and their size on disk."""
 
 from importlib import metadata
 from pathlib import Path
@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 
 
 def is_installed(distribution: str) -> bool:
-    """Whether this environment has the distribution."""
+    """Return whether this environment has the distribution."""
     try:
         metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -23,7 +23,7 @@ class Ours:
     detector: Detector
 
     def score(self, images: np.ndarray) -> Scores:
-        """As `Fitted.score`."""
+        """See `Fitted.score`."""
         found = self.detector.score(_in_8_bits(images))
         maps = np.stack([prediction.anomaly_map() for prediction in found])
         return Scores(np.array([prediction.score for prediction in found]), maps)
@@ -34,7 +34,7 @@ class Ours:
 
 
 def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
-    """As `Detector.fit`, but that training ends when the time is over."""
+    """Fit like `Detector.fit`, except that training ends when the time is over."""
     use_every_core()  # as all commands do
     pixels = _in_8_bits(images)
     config = default_config("i3ad").with_settings(

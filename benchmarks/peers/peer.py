@@ -17,7 +17,7 @@ SIDE_MULTIPLE = 32  # DRAEM halves its images five times; the others are content
 
 
 class Scores(NamedTuple):
-    """What a peer says of images, higher where they look more anomalous, of any finite range.
+    """Scores of images by a peer, higher where they look more anomalous, of any finite range.
 
     Attributes:
         images: a score for each image, `n`.
@@ -50,7 +50,7 @@ class Fit(Protocol):
             images: RGB, float32 in [0, 1], `n h w 3`, square, the side a multiple of
                 `SIDE_MULTIPLE`.
             seed: of whatever is random.
-            seconds: training by steps ends after so many, if not before.
+            seconds: time limit of a training by steps.
         """
         ...
 
@@ -61,9 +61,9 @@ class Peer:
 
     Attributes:
         place: module of this package and function that fits it, "module:function".
-        distributions: what must be installed; the first gives the version.
-        modules: what the function imports, beyond its own module's imports.
-        note: what is to be known of its figures.
+        distributions: required packages; the first gives the version.
+        modules: imports of the function, beyond its own module's imports.
+        note: remark on its figures.
         environment: variables of its process, name and value, beyond those of all.
     """
 
@@ -115,7 +115,7 @@ PEERS = {
     "anomalib_draem": _anomalib(
         "fit_draem",
         "scikit-image",
-        note="defects from scikit-image's photographs in place of the textures that it would"
+        note="defects from scikit-image's photographs instead of the textures that it would"
         " download",
     ),
     "anomalib_patchcore_random": _anomalib(

@@ -20,11 +20,11 @@ class OutlierDetector:
     model: Any
 
     def score(self, images: np.ndarray) -> Scores:
-        """As `Fitted.score`."""
+        """See `Fitted.score`."""
         return Scores(self.model.decision_function(_as_rows(images)), None)
 
     def save(self, folder: Path) -> None:
-        """As PyOD advises."""
+        """Save as PyOD advises."""
         joblib.dump(self.model, folder / "model.joblib")
 
 

@@ -136,7 +136,7 @@ def disjoint_masks(images: Tensor, cell: int, generator: torch.Generator) -> Ten
 
 
 def reconstruct(network: UNet, images: Tensor, masks: Tensor) -> Tensor:
-    """What the network puts under each of the masks, together."""
+    """Return the network's pixels under each of the masks, together."""
     filled = network(torch.cat([images * (1 - mask) for mask in masks])).chunk(len(masks))
     return sum(
         (mask * part for mask, part in zip(masks, filled, strict=True)), torch.zeros_like(images)
@@ -161,7 +161,7 @@ def msgms(x: Tensor, y: Tensor) -> Tensor:
 
 
 def gradient_magnitude(x: Tensor) -> Tensor:
-    """Of one channel, by Prewitt's operator with weights of a third; borders repeat."""
+    """Gradient magnitude of one channel, by Prewitt's operator with weights of a third."""
     across = torch.tensor([[1.0, 0.0, -1.0]] * 3) / 3
     kernels = torch.stack([across, across.T])[:, None]
     squares = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels) ** 2

@@ -18,7 +18,7 @@ class ReconstructionByPca:
     model: PCA
 
     def score(self, images: np.ndarray) -> Scores:
-        """As `Fitted.score`."""
+        """See `Fitted.score`."""
         rows = _as_rows(images)
         reconstructed = self.model.inverse_transform(self.model.transform(rows)).reshape(
             images.shape
@@ -27,7 +27,7 @@ class ReconstructionByPca:
         return Scores(maps.mean(axis=(1, 2)), maps)
 
     def save(self, folder: Path) -> None:
-        """As scikit-learn advises."""
+        """Save as scikit-learn advises."""
         joblib.dump(self.model, folder / "model.joblib")
 
 
@@ -42,7 +42,7 @@ class SupportVectors:
         return Scores(-self.model.decision_function(_as_rows(images)), None)
 
     def save(self, folder: Path) -> None:
-        """As scikit-learn advises."""
+        """Save as scikit-learn advises."""
         joblib.dump(self.model, folder / "model.joblib")
 
 

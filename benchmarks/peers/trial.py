@@ -63,11 +63,11 @@ def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
     """
     outside = event == "socket.connect" and arguments[0].family in (socket.AF_INET, socket.AF_INET6)
     if outside or event == "socket.getaddrinfo":
-        raise PermissionError(f"a peer wants the network: {event} {arguments}")
+        raise PermissionError(f"a peer uses the network: {event} {arguments}")
 
 
 def milliseconds_an_image(fitted: Fitted, images: np.ndarray, batch: int) -> float:
-    """In calls of `batch` images, after one that is not clocked.
+    """Milliseconds an image in calls of `batch` images, after one that is not clocked.
 
     The mean: some peers take longer for some images. The images are random ones, the same for all
         peers, and

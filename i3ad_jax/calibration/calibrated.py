@@ -27,8 +27,8 @@ def add_calibrated(
     Args:
         normal: maps of held-out images, each of which is standardised by all others.
         planted: maps of copies of some of them, each standardised by the same.
-        chosen: which of them these are copies of.
-        scoring: how to standardise.
+        chosen: positions of the originals of these copies.
+        scoring: rule of standardisation.
     """
     found: dict[str, tuple[Statistics, dict[str, Any]]] = {}
     for score in CALIBRATED:

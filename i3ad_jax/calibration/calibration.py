@@ -1,4 +1,4 @@
-"""What held-out normal images teach a detector: test-time parameters, statistics, thresholds."""
+"""Calibration by held-out normal images: test-time parameters, statistics, thresholds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,10 +40,10 @@ class Calibration:
     Attributes:
         step: number of training steps of the weights that it was made with.
         weights: their `state_digest`.
-        learned: how well held-out images are reconstructed, as `Learned.as_metrics`; empty for some
+        learned: reconstruction errors of held-out images, as `Learned.as_metrics`; empty for some
             methods.
-        problem: what is wrong with that, in one line; None if nothing.
-        tuned: what the method's test-time procedure takes from them, such as u.
+        problem: problem with these in one line; None without one.
+        tuned: test-time parameters of the method from them, such as u.
         standardise: by the name of each calibrated score, how its map is standardised, and why.
         pooling: by the name of each score, how an image score is made of its map; the
             combined one is among them only in a run of a version before 0.4.
@@ -51,8 +51,8 @@ class Calibration:
             the mean of all calibrated ones.
         headline: the name of the score to trust, the combined one; a run of a version before 0.4
             may name another.
-        planted_auroc: image AUROC of planted defects, by score and pooling: what poolings and
-            weights come from.
+        planted_auroc: image AUROC of synthetic defects, by score and pooling, from which poolings
+            and weights follow.
         statistics: of the maps that calibrated scores are made of, by the name of the calibrated
             score.
         held_out_scores: of the calibration images, by the name of each score.
@@ -76,7 +76,7 @@ class Calibration:
 
     @cached_property
     def thresholds(self) -> dict[str, float]:
-        """By the name of each score; an image counts as anomalous above it."""
+        """Thresholds by the name of each score; an image above its threshold is anomalous."""
         return {name: defect_threshold(scores) for name, scores in self.held_out_scores.items()}
 
     def complete(
@@ -115,8 +115,8 @@ def calibrate(
     """The calibration by held-out normal images, at least one.
 
     Calibrated scores of these images are standardised by all others: by statistics that it had a
-    part in, an image would look more normal than a new one. So are those of the copies with planted
-    defects, by which poolings and the weights of the combined score are chosen.
+    part in, an image would look more normal than a new one. So are those of the copies with
+    synthetic defects, by which poolings and the weights of the combined score are chosen.
     """
     method, state, preprocessing, step = trained
     learned = examine(trained, held_out)

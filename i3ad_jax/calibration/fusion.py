@@ -1,10 +1,10 @@
 """The combined score: image scores of all maps, weighted by the defects that each finds.
 
-No map is best on every data set, and the defects planted in held-out normal images are not those
-that will come. So the maps are weighed, not picked: each is pooled so that it finds most planted
-defects, put in standard deviations of normal images, and weighted by (2 A - 1)**`SHARPNESS`, where
-A is its image AUROC of planted defects. A map that finds none of them, A = 0.5, has no weight. Not
-in the paper.
+No map is best on every data set, and the synthetic defects in held-out normal images differ from
+future ones. So the maps are weighted, not selected. Each is pooled so that it finds most synthetic
+defects and put in standard deviations of normal images. Its weight is (2 A - 1)**`SHARPNESS`, where
+A is its image AUROC of synthetic defects. A map that finds none of them, A = 0.5, has no weight.
+Not in the paper.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,7 +31,7 @@ the combined one."""
 WEIGHTED = "weighted"
 """The combined score's place in `PlantedAuroc`, which has no pooling."""
 PlantedAuroc = dict[str, dict[str, float]]
-"""Image AUROC of planted defects, by score and pooling."""
+"""Image AUROC of synthetic defects, by score and pooling."""
 
 
 class Unit(NamedTuple):
@@ -143,11 +143,11 @@ class Fusion:
 def planted_auroc(
     normal: AnomalyMaps, planted: PlantedMaps, *, poolings: Sequence[Pooling] = POOLINGS
 ) -> PlantedAuroc:
-    """Return the image AUROC of planted defects, by score and pooling.
+    """Return the image AUROC of synthetic defects, by score and pooling.
 
     Args:
         normal: maps of held-out images.
-        planted: maps of copies with a planted defect.
+        planted: maps of copies with a synthetic defect.
         poolings: to compare.
     """
     return {
@@ -160,7 +160,7 @@ def planted_auroc(
 
 
 def area(normal: Float[np.ndarray, " n"], planted: Float[np.ndarray, " m"]) -> float:
-    """Return the AUROC of scores of normal images and of planted defects."""
+    """Return the AUROC of scores of normal images and of synthetic defects."""
     from sklearn.metrics import roc_auc_score  # slow to import, and loading a run needs none of it
 
     labels = np.repeat([0, 1], [len(normal), len(planted)])

@@ -30,7 +30,7 @@ class Learned:
 
     Attributes:
         l1: the reconstructions' error.
-        mean_image_l1: the error of the mean training image in place of every image.
+        mean_image_l1: the error of the mean training image as the reconstruction of every image.
         fill_l1: the error of `neighbour_fill_pass`; None for a method that sees every pixel.
         spread: standard deviation over reconstructions, averaged over pixels and channels, by that
             over images; None where the images do not differ.
@@ -108,7 +108,7 @@ def measure(
     mean_image: Float[np.ndarray | Array, "*n h w c"],
     patches: int | None,
 ) -> Learned:
-    """What reconstructions of held-out normal images say of the training.
+    """Return a verdict on the training from reconstructions of held-out normal images.
 
     Args:
         images: held-out normal images, as the networks take them.
@@ -129,7 +129,7 @@ def measure(
 def neighbour_fill_pass(images: Images, *, patches: int) -> Images:
     """Fill every pixel of the images by `neighbour_fill`, as a hole of one of four checkerboards.
 
-    This is what I3AD's first pass would be with this fill in place of the generator.
+    This is what I3AD's first pass would be with this fill instead of the generator.
     """
     _, height, width, _ = images.shape
     filled = jnp.zeros_like(images)
@@ -142,7 +142,7 @@ def neighbour_fill_pass(images: Images, *, patches: int) -> Images:
 def neighbour_fill(images: Images, masks: Masks) -> Images:
     """Fill each hole from the nearest known pixels to its left, right, top and bottom.
 
-    A pixel of a hole becomes the mean of those that exist, weighted by the inverse of their
+    A pixel of a hole becomes the mean of the ones that exist, weighted by the inverse of their
     distances; 0 where none exists.
     """
     sides = [

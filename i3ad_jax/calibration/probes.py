@@ -3,7 +3,7 @@
 The segmentation network learns from the defects of `i3ad_jax.segmentation.planting`: measured by
 its own training examples, its map would seem better than it is. So these are drawn in another way,
 as smooth regions, wandering lines and clusters of spots, and most alter the structure of the
-picture where those cover it. Three of the eight kinds still resemble what is planted there: `swap`
+picture where those cover it. Three of the eight kinds still resemble the defects there: `swap`
 (a piece of the image), `shade` (another brightness) and `crack` (a thin line).
 
 Each kind is a function `(rng, picture) -> (changed picture, cover)` that draws place, size and

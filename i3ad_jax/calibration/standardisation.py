@@ -2,8 +2,8 @@
 
 A network reconstructs some places worse than others whatever the image: edges, print, the middle of
 the checkerboard's patches. Less the mean residual that unseen normal images have at a pixel, and
-over its standard deviation, a residual says how unusual it is. Objects that always lie alike have
-such statistics for each pixel; textures may have none but those of all pixels together.
+over its standard deviation, a residual says how unusual it is. Aligned objects have such statistics
+for each pixel; textures may have none but those of all pixels together.
 """
 
 from collections.abc import Iterator
@@ -33,17 +33,16 @@ class ScoringSettings(Settings):
 
     standardise: Literal["auto", "pixel", "global", "none"] = "auto"
     """Calibrated maps are in standard deviations from what held-out normal images show: at each
-    pixel, for objects that always lie alike, or at all together, for textures; auto lets those
-    images decide."""
+    pixel, for aligned objects, or at all together, for textures; auto lets those images decide."""
     pooling: Literal["auto", "mean", "top_10", "top_1", "top_03", "top_01", "top_003", "peak"] = (
         "auto"
     )
-    """A calibrated image score, or a part of the combined one, is the mean of its map, the mean of
-    the highest 10 % (top_10), 1 %, 0.3 %, 0.1 % or 0.03 % of its pixels (top_003), or the peak of
-    the smoothed map; auto takes what finds most of the defects that are planted in held-out normal
-    images."""
+    """Pooling of a calibrated map to an image score, or to a part of the combined one. mean: of all
+    pixels. top_10, top_1, top_03, top_01, top_003: the mean of the highest 10 %, 1 %, 0.3 %, 0.1 %
+    or 0.03 % of its pixels. peak: of the smoothed map. auto: the pooling that finds most synthetic
+    defects in held-out normal images."""
     planted_images: int = setting(160, minimum=1, maximum=10_000)
-    """So many copies of held-out images get a planted defect each, by which poolings and the
+    """Number of copies of held-out images with a synthetic defect each, by which poolings and the
     weights of the combined score are chosen."""
 
 
@@ -52,8 +51,8 @@ class Statistics:
     """Mean and standard deviation of normal images' anomaly maps at each pixel, float32.
 
     Raises:
-        ValueError: they differ in shape, or are not finite, or a standard deviation is not more
-            than 0.
+        ValueError: they differ in shape, a number is not finite, or a standard deviation is not
+            above 0.
     """
 
     mean: Float[np.ndarray, "h w"]
@@ -65,7 +64,7 @@ class Statistics:
         if not (
             np.isfinite(self.mean).all() and np.isfinite(self.sd).all() and (self.sd > 0).all()
         ):
-            raise ValueError("not finite, or a standard deviation that is not more than 0")
+            raise ValueError("must be finite, and standard deviations above 0")
 
     def standardise(self, maps: Float[AnyArray, "*n h w"]) -> Float[AnyArray, "*n h w"]:
         """Maps less the mean, over the standard deviation."""
@@ -87,7 +86,7 @@ def statistics(maps: Float[np.ndarray, "n h w"], kind: Standardise) -> Statistic
 
 
 def leave_one_out(maps: Float[np.ndarray, "n h w"], kind: Standardise) -> Iterator[Statistics]:
-    """For each map the statistics of all others; a single map has none, and gets its own."""
+    """Return for each map the statistics of all others; a single map gets its own."""
     count, (first, second) = len(maps), _moments(maps)
     for own in maps.astype(np.float64):
         if count == 1:

@@ -36,11 +36,11 @@ class FalseAlarms(NamedTuple):
 
 
 def false_alarms(normal_scores: Float[np.ndarray, " n"], threshold: float) -> FalseAlarms:
-    """How often normal images score above a threshold, by unseen normal images.
+    """Rate at which normal images score above a threshold, by unseen normal images.
 
-    The interval is that of Clopper and Pearson 1934 for so many images. It holds too where the
-    threshold is a quantile of the same scores, whose distribution is then that of an order
-    statistic.
+    The interval is that of Clopper and Pearson 1934 for this number of images. It is valid too
+    where the threshold is a quantile of the same scores, whose distribution is then that of an
+    order statistic.
     """
     count, above = len(normal_scores), int((normal_scores > threshold).sum())
     # As binomtest's of scipy.stats, which takes a third of a second to import.

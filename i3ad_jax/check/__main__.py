@@ -23,7 +23,7 @@ PROGRAM = "python -m i3ad_jax.check"
 
 @dataclass(frozen=True)
 class Flags:
-    """Read a data set, say what is wrong with it and what a training would make of it.
+    """Validate a data set and estimate training time and memory.
 
     The results are written to OUT, as check.json and check.html.
 

@@ -35,7 +35,7 @@ def unreadable_images(records: Records) -> Iterator[Finding]:
 
 
 def too_few_images(records: Records) -> Iterator[Finding]:
-    """A training wants two normal images, one of which it holds out."""
+    """A training requires two normal images, one of which it holds out."""
     if (count := len(records.readable("train"))) < 2:
         yield Finding(
             "error",

@@ -1,4 +1,4 @@
-"""What a training would choose for a data set, by the measurements that a training makes."""
+"""Choices of a training for a data set, by the measurements that a training makes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from i3ad_jax.plan import Sizes, choose_generator, choose_sizes, choose_view, le
 
 @dataclass(frozen=True)
 class Choices:
-    """What a training would choose.
+    """Choices of a training.
 
     Attributes:
         config: its settings, with the view and the generator that were chosen.
@@ -29,7 +29,7 @@ class Choices:
 
 
 def predict_choices(config: Config[Any, Any], images: Sequence[tuple[Record, Pixels]]) -> Choices:
-    """What a training with these settings would choose for these normal images.
+    """Return the choices of a training with these settings for these normal images.
 
     Args:
         config: the settings, of a method with a generator.

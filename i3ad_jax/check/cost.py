@@ -1,4 +1,4 @@
-"""How long a training would take on this machine, and what it would keep in memory: an estimate."""
+"""Estimates of a training's time on this machine and of the memory that it keeps."""
 
 import time
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ FRACTION = 0.25
 """Operations a second of a run of I3AD, training and test, over those of a large matrix product, on
 a CPU.
 
-By docs/results.md, where a product has 400 billion a second: bottle and tiles, standard preset,
-took 162 and 154 s for 2,500 steps of 5.2 billion operations, the cloth, quick preset, 288 s for
-1,500 of 14.4: 0.19 to 0.21. Where a product had 169 billion, slower programs than today's had 0.32
-to 0.43. A run of the paper preset has not been timed.
+The figures of docs/results.md give 0.19 to 0.21, where a product has 400 billion a second. Bottle
+and tiles, standard preset, took 162 and 154 s for 2,500 steps of 5.2 billion operations. The cloth,
+quick preset, took 288 s for 1,500 of 14.4 billion. Where a product had 169 billion, slower programs
+than today's had 0.32 to 0.43. A run of the paper preset has not been timed.
 """
 PRODUCT_SIZE = 2048  # rows and columns
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training costs.
+    """Cost of a training.
 
     Attributes:
         steps: of the training.
         operations: floating-point operations of a step, as XLA counts them.
         seconds: of training and a test of some hundred images, within a factor of two or so; None
             where nothing is known.
-        bytes_at_least: that stay in memory: images, weights, and optimisers. A step takes more for
-            a while.
+        bytes_at_least: bytes that stay in memory: images, weights, and optimisers. A step takes
+            more for a while.
     """
 
     steps: int
@@ -55,7 +55,7 @@ class Cost:
 
 
 def estimate(choices: Choices, num_images: int, *, rate: float | None) -> Cost:
-    """What a training would cost.
+    """Estimate the cost of a training.
 
     Args:
         choices: its settings.

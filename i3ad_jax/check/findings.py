@@ -1,4 +1,4 @@
-"""`Finding`: one thing that a check has to say of a data set."""
+"""`Finding`: one problem or note of a check of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ SEVERITIES: Sequence[Severity] = get_args(Severity)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check has to say.
+    """Problem or note of a check.
 
     Attributes:
-        severity: how bad it is.
-        kind: what it is, in `snake_case`; findings of a kind have one severity.
+        severity: error, warning or note.
+        kind: name of the problem in `snake_case`; findings of a kind have one severity.
         files: images and masks that it is about, relative to the data set's root; may be empty.
         message: one sentence for people that says what to do.
     """

@@ -21,7 +21,7 @@ METHOD = "i3ad"  # the default of `train`: other methods see the same and take l
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What was found in a data set.
+    """Result of the check of a data set.
 
     Attributes:
         root: of the data set.
@@ -38,12 +38,12 @@ class Inspection:
 
     @property
     def folder(self) -> Path:
-        """What the paths of images and findings are relative to."""
+        """Folder that the paths of images and findings are relative to."""
         return self.root if self.root.is_dir() else self.root.parent
 
     @property
     def spoils_results(self) -> bool:
-        """Whether anything found is an error."""
+        """True if any finding is an error."""
         return any(finding.severity == "error" for finding in self.findings)
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -75,7 +75,7 @@ class Inspection:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """What `check.json` holds."""
+        """Return the content of `check.json`."""
         return {
             "data": str(self.root),
             "counts": self.counts(),
@@ -108,7 +108,7 @@ def inspect_data(
 
     Args:
         root: a folder, or the file of a manifest.
-        reading: how its files are read.
+        reading: options to read its files.
         progress: show a progress bar.
 
     Raises:

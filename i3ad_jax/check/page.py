@@ -70,7 +70,7 @@ class _Pictures:
 
 
 def _view(finding: Finding, pictures: _Pictures) -> dict[str, Any]:
-    """What the page needs of a finding."""
+    """Return the fields of a finding that the page shows."""
     shown = [(path, pictures[path]) for path in finding.files[:OF_A_FINDING]]
     return {
         "message": finding.message,

@@ -1,6 +1,6 @@
 """Record of each image of a data set after decoding: a thumbnail, a hash and a few figures.
 
-Images are read one by one, so that memory grows by some 12 KB for each, whatever its size.
+Images are read one by one, so that memory grows by about 12 KB for each, whatever its size.
 """
 
 import io
@@ -32,7 +32,7 @@ Part = Literal["train", "test"]
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """What is kept of a decoded image.
+    """Record of a decoded image.
 
     Attributes:
         size: height and width, upright, in pixels.
@@ -56,7 +56,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Mask:
-    """What is kept of a mask.
+    """Record of a mask.
 
     Attributes:
         path: relative to the data set's root.
@@ -64,7 +64,7 @@ class Mask:
         marked: the fraction of its pixels that are defective, in [0, 1].
         border: the same of the pixels at its border.
         lossy: whether its file's compression changes numbers.
-        problem: why it cannot be read.
+        problem: reason why it cannot be read.
     """
 
     path: str
@@ -81,10 +81,10 @@ class Record:
 
     Attributes:
         path: relative to the data set's root.
-        part: which split it is in.
+        part: split of the image.
         defect: its class, "good" for a normal image.
         pixels: None if it cannot be read.
-        problem: why it cannot be read.
+        problem: reason why it cannot be read.
         masks: in the order of the layout.
     """
 
@@ -97,7 +97,7 @@ class Record:
 
     @property
     def normal(self) -> bool:
-        """Whether it is of the normal class."""
+        """True for an image of the normal class."""
         return self.defect == NORMAL
 
 
@@ -132,7 +132,7 @@ def read_records(
 
     Args:
         root: a folder or file that exists.
-        reading: how its files are read.
+        reading: options to read its files.
         progress: show a progress bar.
 
     Raises:

@@ -2,12 +2,11 @@
 
 The former are found by a hash of their pixels, the latter by what tells them from all others.
 
-Images of one object lie so much alike that thumbnails or perceptual hashes of any two nearly agree,
-and two pictures of a regular surface agree where its threads happen to lie alike. So the signature
-of an image is its thumbnail, standardised, less the mean of all, with each spatial frequency
-divided by how strong it is in the data set (as in phase correlation, Kuglin and Hines 1975): what
-is common counts little, what is peculiar counts. The highest frequencies, which do not survive
-compression, fade out.
+Images of one object are so similar that thumbnails or perceptual hashes of any two nearly agree,
+and two pictures of a regular surface agree where its threads happen to coincide. So the signature
+of an image is its thumbnail, standardised, less the mean of all. Each spatial frequency is divided
+by its strength in the data set (as in phase correlation, Kuglin and Hines 1975), so that common
+structure counts little. The highest frequencies, which do not survive compression, fade out.
 """
 
 from collections import defaultdict
@@ -32,12 +31,12 @@ is not found.
 """
 NEIGHBOUR = 20
 CLOSER = 0.2
-"""How close two images must be beside what is usual around them: 1 less their correlation must be
-at most this fraction of what it is for either one and its twentieth neighbour.
+"""Largest distance of two images, relative to the usual distance around them: 1 less their
+correlation must be at most this fraction of what it is for either one and its twentieth neighbour.
 
-Where many images agree, as those of a plain surface under a gradient of light, or of one of two
-objects in a data set, correlation alone calls different ones the same (270 pairs of the 180 discs
-in the tests). Of copies that `NEAR` finds in the built-in textures the largest fraction is 0.16; of
+Where many images agree, correlation alone calls different ones the same (270 pairs of the 180 discs
+in the tests). Examples are a plain surface under a gradient of light, or one of two objects in a
+data set. Of copies that `NEAR` finds in the built-in textures the largest fraction is 0.16; of
 bottles among tiles, 0.25 lets the first false pair through. A group of more than 20 copies is not
 seen, unless their pixels are equal.
 """

@@ -19,7 +19,7 @@ def by_kind(findings: tuple[Finding, ...], severity: Severity) -> dict[str, list
 
 
 def facts(inspection: Inspection) -> dict[str, str]:
-    """What is known of the images, each in a few words, by what it is about."""
+    """Properties of the images, each in a few words, by name."""
     found = {}
     for part, classes in inspection.counts().items():
         listed = ", ".join(f"{count} {defect}" for defect, count in sorted(classes.items()))
@@ -66,7 +66,7 @@ def lines(inspection: Inspection) -> list[str]:
 
 
 def costs(inspection: Inspection) -> dict[str, dict[str, str]]:
-    """By preset, what networks see, the steps, the time and the memory, in words."""
+    """Network inputs, steps, time and memory by preset, in words."""
     table = {}
     for name, (choices, cost) in inspection.presets.items():
         table[name] = {
@@ -88,7 +88,7 @@ def verdict(inspection: Inspection) -> str:
 
 
 def _choices(inspection: Inspection) -> dict[str, str]:
-    """What the measurements of a training say of these images."""
+    """Measurements of a training on these images, in words."""
     if not inspection.presets:
         return {}
     choices, _ = inspection.presets["standard"]

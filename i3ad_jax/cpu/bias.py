@@ -1,6 +1,6 @@
 """The gradient of a bias as a product with ones.
 
-XLA's CPU back end sums over leading axes slowly: 0.2 to 0.4 ms in place of 0.04 to 0.07 for a
+XLA's CPU back end sums over leading axes slowly: 0.2 to 0.4 ms instead of 0.04 to 0.07 for a
 layer's bias (benchmarks/README.md).
 
 Upstream: jax-ml/jax#25187, sums along the first axis on a CPU (open).

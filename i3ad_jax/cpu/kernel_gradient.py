@@ -1,7 +1,7 @@
 """The gradient of a convolution's kernel as matrix products.
 
 XLA's CPU back end takes two to three times as long over the convolution that JAX makes of it, and
-inside a loop, where a training step is, some 60 times as long (benchmarks/README.md).
+inside a loop, where a training step is, about 60 times as long (benchmarks/README.md).
 
 Upstream: jax-ml/jax#12868, convolutions in loops on a CPU (open). For the factor outside of loops
 no issue is known.
@@ -54,7 +54,7 @@ def _stacked(x: Any, cotangent: Any, shape: tuple[int, ...], window: Window) -> 
     """The gradient by one product for all taps whose rows are of one phase of the stride.
 
     Stacked along the channels are inputs, shifted by a kernel's columns, and cotangents, shifted by
-    its rows: height + width copies in place of height x width.
+    its rows: height + width copies instead of height x width.
     """
     height, width, channels, features = shape
     strides, ((top, _), columns_padding), dilation = window

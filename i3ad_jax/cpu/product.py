@@ -1,8 +1,8 @@
 """Matrix products whose input's gradient multiplies by a transposed copy of the kernel.
 
 XLA's CPU back end takes up to five times as long over a product with the kernel itself, read as
-transposed (128 x 4,096 x 512: 6.3 and 1.7 ms; the copy takes 0.3 ms, and in a loop through which
-the kernel stays as it is, it is made once; benchmarks/README.md).
+transposed (128 x 4,096 x 512: 6.3 and 1.7 ms; benchmarks/README.md). The copy takes 0.3 ms, and in
+a loop that leaves the kernel unchanged it is made once.
 
 Upstream: no issue known.
 """

@@ -1,8 +1,8 @@
 """4 x 4 convolutions of stride 2, and their transposes, as 2 x 2 convolutions or one product.
 
-XLA's transposed convolution multiplies the inserted zeros too, and inside a loop or a `lax.cond`,
-where the methods use it, its gradients take several times as long on a CPU: an iteration of
-AnoGAN's search for 8 images of 64 x 64 took 33 ms and takes 7 (benchmarks/README.md).
+XLA's transposed convolution multiplies the inserted zeros too. Inside a loop or a `lax.cond`, where
+the methods use it, its gradients take several times as long on a CPU. An iteration of AnoGAN's
+search for 8 images of 64 x 64 took 33 ms and takes 7 (benchmarks/README.md).
 
 Used on every back end; nothing was measured on a GPU.
 

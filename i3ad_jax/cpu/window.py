@@ -10,7 +10,7 @@ Kernel = Float[Array, "kh kw i o"]
 
 
 class Window(NamedTuple):
-    """How a kernel moves over an image, for rows and columns.
+    """Movement of a kernel over an image, for rows and columns.
 
     Attributes:
         strides: pixels from one output to the next.

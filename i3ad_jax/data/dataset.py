@@ -1,4 +1,4 @@
-"""What every data source returns: images with labels, defect classes and masks."""
+"""`Dataset`, which every data source returns: images with labels, defect classes and masks."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class Split:
 
     Attributes:
         images: uint8 in [0, 255], RGB.
-        paths: where each image came from, relative to the data set's root, unique.
+        paths: path of each image, relative to the data set's root, unique.
         defects: the defect class of each image; `"good"` is a normal one.
         masks: True on defective pixels; all False for a normal image.
         annotated: whether `masks` is the truth for that image. False for a defective image that
@@ -105,7 +105,7 @@ class Dataset:
 
     Attributes:
         name: of the data set.
-        notes: what people should know of its files, each in one line.
+        notes: remarks on its files, each in one line.
     """
 
     def __init__(

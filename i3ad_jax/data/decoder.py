@@ -54,7 +54,7 @@ class Decoded:
         deep: of more than 8 bits, uint16 `height width channels`, in the order of these modes.
         bits: of each number in `deep`.
         lossy: whether the file's compression changes numbers, as JPEG does.
-        complaints: what Pillow warned of while it read the file.
+        complaints: warnings of Pillow while it read the file.
     """
 
     image: Image.Image | None
@@ -105,9 +105,9 @@ def decode(content: bytes) -> Decoded:
     """Return the upright image in a file; of a camera's JPEG with several, the first.
 
     Raises:
-        UndecodableError: the file is something else or damaged; has more than 100 million pixels or
-            several pages or frames; or holds numbers without a known range or in a combination of
-            properties that is not read, such as floating-point or L*a*b* colours.
+        UndecodableError: the file is not an image, is damaged, or has more than 100 million pixels
+            or several pages or frames. Or its numbers have no known range, or an unsupported
+            combination of properties, such as floating-point or L*a*b* colours.
     """
     with _one_error():
         tiff = _Tiff.of(content)
@@ -285,7 +285,7 @@ class _Tiff:
 
     @classmethod
     def of(cls, content: bytes) -> "_Tiff | None":
-        """Return those of a file; None if it is no TIFF."""
+        """Return those of a file; None if it is not a TIFF."""
         if content[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return None
         if content[:4] == b"MM\0+":  # which Pillow takes for another one

@@ -1,7 +1,7 @@
-"""Planted defects: what can go wrong on a surface, drawn onto a clean picture of it.
+"""Synthetic defects, drawn onto a clean picture of a surface.
 
 Every defect is a function `(rng, image) -> (image, mask)` of a square float picture in [0, 1]. It
-returns the damaged picture and a mask that is True on exactly the pixels that the defect visibly
+returns the defective picture and a mask that is True on exactly the pixels that the defect visibly
 touches. Lengths are in units of 1/64 of the image's side, and no draw depends on the number of
 pixels, so the same `rng` gives the same defect at every resolution.
 """

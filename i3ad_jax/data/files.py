@@ -32,7 +32,7 @@ def open_file(path: Path) -> BufferedReader:
 
 
 def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether it lies by columns, and type of the array in an open file of NumPy's format.
+    """Shape, order (True: by columns) and type of the array in an open file of NumPy's format.
 
     Raises:
         OSError, ValueError: the file cannot be read, is damaged, or holds objects.

@@ -25,7 +25,7 @@ class LeftOut(NamedTuple):
         deeper: number of images by folder below one whose images are used.
         elsewhere: the same by any other folder.
         ignored: numbers of other files, as of `search.Found`.
-        unreadable: why folders could not be read, whose images are not used.
+        unreadable: errors of folders that could not be read and are not used.
     """
 
     deeper: Counter[str]
@@ -71,14 +71,14 @@ def read_folder(
         root: a folder, or the file of a manifest.
         size: the working size, as for `preprocess`.
         aspect: as for `preprocess`.
-        reading: how the files are read.
+        reading: options to read the files.
         memory: as for `read_split`.
         progress: show a progress bar.
 
     Raises:
-        InputError: the layout is not found; there are no images; a file or folder cannot be read; a
-            mask has no image, several, or another size than its image; an image has two masks where
-            one is meant; or a normal image has a mask that marks a defect.
+        InputError: the layout is not found, there are no images, or a file or folder cannot be
+            read. Or a mask has no image, several, or another size than its image. Or an image has
+            two masks where one is meant, or a normal image has a mask that marks a defect.
 
     Warns:
         LeftOutWarning: images are deeper than the layout has them, or a folder that the layout does
@@ -115,7 +115,7 @@ def list_samples(root: Path, reading: ReadingSettings, *, report: Report = refus
 
     Args:
         root: a folder, or the file of a manifest.
-        reading: how the files are read.
+        reading: options to read the files.
         report: is given each file that does not match, as for `Layout.list_matching`.
 
     Raises:

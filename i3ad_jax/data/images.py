@@ -49,7 +49,7 @@ def read_bytes(source: File | OpenFile | bytes, *, name: str | None = None) -> b
 
     Args:
         source: a file, an open file, or the bytes of one.
-        name: what an error message calls it; by default the path.
+        name: name in error messages; by default the path.
 
     Raises:
         InputError: the file cannot be read.
@@ -73,7 +73,7 @@ def decode_file(source: File | bytes, *, name: str | None = None) -> Decoded:
 
     Args:
         source: a file, or the bytes of one.
-        name: what an error message calls it, needed for bytes; by default the path.
+        name: name in error messages, needed for bytes; by default the path.
 
     Raises:
         InputError: the file cannot be opened or decoded; see `decoder.decode`.
@@ -100,14 +100,14 @@ def read_image(
 
     Args:
         source: a file, or the bytes of one.
-        name: what an error message calls it, needed for bytes; by default the path.
+        name: name in error messages, needed for bytes; by default the path.
         bit_depth: bits that the numbers of a 16-bit image use. They are scaled linearly from that
             range and rounded: for 16 bits, value / 257.
 
     Raises:
-        InputError: the file cannot be opened or decoded, is damaged, has more than 100 million
-            pixels or several pages or frames, holds numbers without a known range or more than
-            `bit_depth` bits, or combines properties that are not read.
+        InputError: the file cannot be opened or decoded, is damaged, or has more than 100 million
+            pixels or several pages or frames. Or its numbers have no known range, more than
+            `bit_depth` bits, or an unsupported combination of properties.
     """
     name = name or str(source)
     return rgb_of(decode_file(source, name=name), name=name, bit_depth=bit_depth)
@@ -140,7 +140,7 @@ def to_rgb(picture: Image.Image, *, name: str, bit_depth: int = FULL_DEPTH) -> I
 
     Args:
         picture: of any mode.
-        name: what an error message calls it.
+        name: name in error messages.
         bit_depth: as for `read_image`.
 
     Raises:
@@ -161,8 +161,8 @@ def working_size(
     Args:
         original_sizes: of the pictures, at least one.
         resolution: side in pixels of the square of the same area.
-        smallest: what each side has at least, in pixels, rounded up to a multiple of 8.
-        aspect: how the pictures will be brought to the size, as for `preprocess`.
+        smallest: least length of each side in pixels, rounded up to a multiple of 8.
+        aspect: rule for pictures of other proportions, as for `preprocess`.
     """
     smallest = 8 * math.ceil(smallest / 8)
     resolution = max(resolution, smallest)
@@ -193,7 +193,7 @@ def preprocess_mask(
     """True where at least half of the pixel's area is defective, in the geometry of `preprocess`.
 
     A defect too small to cover half of any pixel keeps the pixels that it covers most, so that it
-    never vanishes unless "crop" cuts it off. The margins that "pad" adds are not defective.
+    never disappears unless "crop" cuts it off. The margins that "pad" adds are not defective.
     """
     place = _placement(mask.shape, size, aspect)
     picture = Image.fromarray(mask.astype(np.float32))
@@ -213,7 +213,7 @@ def restore_map(
     Args:
         map_: float32, in the working size.
         original_size: of the picture.
-        aspect: what `preprocess` was given.
+        aspect: as `preprocess` was given.
     """
     height, width = original_size
     place = _placement(original_size, map_.shape, aspect)
@@ -232,7 +232,7 @@ class _Placement(NamedTuple):
     Attributes:
         box: the part of the picture that is used: left, top, right, bottom.
         size: pixels of the working size that it fills: width, height.
-        margins: what remains of the working size: (top, bottom), (left, right).
+        margins: remainder of the working size: (top, bottom), (left, right).
     """
 
     box: tuple[int, int, int, int]
@@ -241,7 +241,7 @@ class _Placement(NamedTuple):
 
 
 def _placement(original_size: Size, size: Size, aspect: Aspect) -> _Placement:
-    """Where a picture of `original_size` lands in the working size."""
+    """Place of a picture of `original_size` in the working size."""
     (height, width), (new_height, new_width) = original_size, size
     whole, full, no_margins = (0, 0, width, height), (new_width, new_height), ((0, 0), (0, 0))
     match aspect:

@@ -38,7 +38,7 @@ from i3ad_jax.errors import InputError
 
 @runtime_checkable
 class ArrayLike(Protocol):
-    """What NumPy makes an array of, such as an array of JAX or PyTorch."""
+    """Objects that NumPy converts to an array, such as arrays of JAX or PyTorch."""
 
     def __array__(self) -> np.ndarray: ...
 
@@ -77,7 +77,7 @@ class Broken(NamedTuple):
 
     Attributes:
         name: its path, or its position among the images given.
-        problem: what is wrong with it and what to do, in one line that names it.
+        problem: error and remedy, in one line that names it.
     """
 
     name: str
@@ -90,10 +90,10 @@ def try_pictures(
     """Yield the images in lists of at most `chunk`, in order, reading one list ahead.
 
     Args:
-        images: a path of a file or folder, the content of a file, an open file, an array or what
-            NumPy makes one of (uint8, uint16 or floats in [0, 1]; `h w`, `h w 1`, `h w 3` or `h w
-            4`, or a batch `n h w 1`, `n h w 3` or `n h w 4`), a Pillow picture, or an iterable of
-            these, taken as it comes. An alpha channel is ignored.
+        images: a path of a file or folder, the content of a file, an open file, an array, a Pillow
+            picture, or an iterable of these, taken as it comes. Arrays, or what NumPy converts to
+            one, are uint8, uint16 or floats in [0, 1]: `h w`, `h w 1`, `h w 3`, `h w 4`, or a batch
+            `n h w 1`, `n h w 3` or `n h w 4`. An alpha channel is ignored.
         size: the working size, as for `preprocess`.
         aspect: as for `preprocess`.
         chunk: number of images.

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from i3ad_jax.data.dataset import NORMAL
 
 NORMAL_NAMES = frozenset({NORMAL, "ok", "normal", "pass", "passed", "0"})
-"""Names of the class of normal images, in any case, besides those that the user names."""
+"""Names of the class of normal images, in any case, besides the user's own."""
 
 
 def defect_class(label: str, *, normal: Collection[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""From the text of `--data` to a data set."""
+"""Loading of the data set that `--data` names."""
 
 import os
 from collections.abc import Collection
@@ -28,7 +28,7 @@ ARRAYS = "python:images"  # what a run was trained on whose images were given in
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
-    """Which images, and how they are brought to one size."""
+    """Source of the images, and the rule that brings them to one size."""
 
     data: str = "textures:weave"
     """Built-in textures (textures:weave, textures:mesh, textures:brick), tfds:mvtec_ad/CATEGORY, a
@@ -37,8 +37,8 @@ class DataSettings(Settings):
     """Side in pixels to which every image is resized (paper: 256); i3ad takes multiples of 8, at
     least 32."""
     aspect: Aspect = "stretch"
-    """How an image that is not square becomes square: stretched (the paper), padded by repeating
-    its border, or cropped to its centre."""
+    """Treatment of images that are not square: stretched (the paper), padded by repeating the
+    border, or cropped to the centre."""
     held_out: float = setting(0.2, above=0, below=1)
     """Fraction of the normal training images kept from training, of many at most 1,000 images; u
     and thresholds come from them."""
@@ -60,7 +60,7 @@ class DataSettings(Settings):
         data, reading = self.data, self.reading
         source, _, name = data.partition(":")
         if source == _BUILT_IN:
-            self._refuse_reading("is no folder or file")
+            self._refuse_reading("is not a folder or file")
             if os.path.isdir(data):  # noqa: PTH112 (as below)
                 raise InputError(
                     f"--data {data}: is the name of built-in textures and of a folder; give"
@@ -68,7 +68,7 @@ class DataSettings(Settings):
                 )
             return make_textures(name or "weave", size=size)
         if source == _TFDS:
-            self._refuse_reading("is no folder or file")
+            self._refuse_reading("is not a folder or file")
             return _load_tfds(name, size=size, aspect=self.aspect, memory=memory, progress=progress)
         if data == ARRAYS:
             raise InputError(
@@ -155,7 +155,7 @@ def load_dataset(
         data: `textures:KIND` (`textures` alone is the weave), `tfds:mvtec_ad/CATEGORY`, or the path
             of a folder or file in one of `layouts.LAYOUTS`, or of packed data.
         size: of every image.
-        aspect: how an image of other proportions gets this size; see `images.preprocess`.
+        aspect: rule for images of other proportions; see `images.preprocess`.
         layout: directory layout of a folder or file, by default detected.
         memory: as for `DataSettings.load`.
         progress: show a progress bar.
@@ -168,10 +168,10 @@ def load_dataset(
 
 
 def bytes_of(gibibytes: float | None) -> int | None:
-    """What `--image-memory` says in bytes.
+    """Return the bytes that `--image-memory` gives.
 
     Raises:
-        InputError: it is no amount of memory.
+        InputError: it is not an amount of memory.
     """
     if gibibytes is None:
         return None

@@ -46,7 +46,7 @@ def marked(mask: Decoded, *, name: str, values: MaskValues) -> Bool[np.ndarray, 
         mask: the mask.
         name: name of the mask in an error message.
         values: numbers that are a defect. "auto": of two numbers in the mask the larger one; of
-            more every one that is not 0, but in a lossy file, such as a JPEG, those above the
+            more every one that is not 0. In a lossy file, such as a JPEG, it is those above the
             middle between the smallest and the largest. "nonzero": every number that is not 0, as
             for numbers of classes. "soft": those from half of the full range. "inverted": as
             "auto", of the full range less the number.

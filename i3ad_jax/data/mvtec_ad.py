@@ -60,8 +60,7 @@ class MvtecAd(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     renamed = ("", "")
-    """Where an archive was extracted to, which is gone when its errors are read, and the
-    archive."""
+    """Folder of an extracted archive, which is gone when its errors are read, and the archive."""
 
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=category) for category in CATEGORIES]  # noqa: RUF012
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -132,10 +131,10 @@ def load_mvtec_ad(
     """A category of MVTec AD, with the same arrays that `read_folder` gives for its folder.
 
     The first call prepares the category in the folder that the environment variable TFDS_DATA_DIR
-    names (default: ~/tensorflow_datasets) from what lies in its subfolder downloads/manual.
+    names (default: ~/tensorflow_datasets) from the files in its subfolder downloads/manual.
 
     Raises:
-        InputError: there is no such category, its files are not there, or they are damaged.
+        InputError: the category is unknown, or its files are missing or damaged.
     """
     if category not in CATEGORIES:
         known = ", ".join(CATEGORIES)
@@ -163,7 +162,7 @@ def load_mvtec_ad(
 
 
 def _prepare(builder: MvtecAd, manual_dir: Path) -> None:
-    """Makes the ArrayRecord files of a category from what lies in `manual_dir`."""
+    """Makes the ArrayRecord files of a category from the files in `manual_dir`."""
     with _one_line(
         f"{builder.data_dir}: cannot be prepared", "make room, or name another by TFDS_DATA_DIR"
     ):

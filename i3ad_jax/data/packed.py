@@ -6,7 +6,7 @@
     64x64/test_images.npy     likewise, and test_masks.npy, bool, `n h w`
 
 It is the data set that it was made of: paths, hashes and original sizes are those of its files.
-Rows are read where they lie, so images neither have to fit in memory nor come in their order.
+Rows are read from the file, so images need not fit in memory or come in order.
 """
 
 import csv
@@ -58,7 +58,7 @@ class PackWriter:
 
         Args:
             name: of the data set.
-            aspect: how its images were brought to their sizes.
+            aspect: rule by which its images were brought to their sizes.
             bit_depth: bits that its 16-bit images use.
         """
         values = {
@@ -101,7 +101,7 @@ class PackWriter:
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder holds a packed data set."""
+    """Return whether a folder holds a packed data set."""
     return (folder / _MARK).is_file()
 
 
@@ -117,11 +117,11 @@ def read_packed(
 
     Args:
         folder: for which `is_packed` holds.
-        size: of the images, one of those that were packed.
-        aspect: what they were packed with, unless they are square.
-        bit_depth: what they were packed with.
+        size: of the images, one of the packed sizes.
+        aspect: as they were packed, unless they are square.
+        bit_depth: as they were packed.
         memory: bytes that the images of a split may take there, by default half of what is free;
-            more are read where they lie.
+            more are read from the file.
 
     Raises:
         InputError: it was packed with another size, aspect or bit depth, or a file is missing or

@@ -16,11 +16,11 @@ class ReadingSettings(Settings):
     """Reading of the files of a data set."""
 
     layout: str = AUTO
-    """Directory layout (default: detected): mvtec (train/good, test/CLASS,
-    ground_truth/CLASS/*_mask.png); mvtec_loco, mvtec_ad_2, visa, btad, kolektor_sdd or
-    kolektor_sdd2, as published (the folder of one category); folders (good beside bad: a fifth of
-    the normal images is tested on); flat (a folder of normal images); or manifest (a .csv or
-    .parquet file with the columns path, split, label and mask)."""
+    """Directory layout (default: detected). mvtec: train/good, test/CLASS,
+    ground_truth/CLASS/*_mask.png. mvtec_loco, mvtec_ad_2, visa, btad, kolektor_sdd, kolektor_sdd2:
+    the folder of one category, as published. folders: good beside bad; a fifth of the normal images
+    is tested on. flat: a folder of normal images. manifest: a .csv or .parquet file with the
+    columns path, split, label and mask."""
     normal: str | None = None
     """Folder of normal images of the layout folders, below --data; without --data from the working
     directory."""
@@ -34,7 +34,7 @@ class ReadingSettings(Settings):
     case."""
     mask_values: Literal["auto", "soft", "inverted"] = "auto"
     """Numbers in a mask that are a defect. auto: of two the larger, of more every one that is not
-    0 (in a JPEG those above the middle of their range). soft: from half of the full range.
+    0; in a JPEG those above the middle of their range. soft: from half of the full range.
     inverted: as auto, where defects are dark."""
     bit_depth: int = setting(FULL_DEPTH, minimum=8, maximum=FULL_DEPTH)
     """Bits that 16-bit images use, such as 12 for a camera of 12 bits."""

@@ -175,7 +175,7 @@ def unused_range(peaks: Sequence[int | None]) -> str | None:
 
 
 class _Label(NamedTuple):
-    """What a `Split` says of an image."""
+    """Label, defect class and other facts of an image, from its `Split`."""
 
     path: str
     defect: str

@@ -109,7 +109,7 @@ def find_below(folder: Path, *, report: Callable[[InputError], None] = _raise) -
     """Find the image files anywhere below a folder that exists, in the order of their paths.
 
     Args:
-        folder: that exists.
+        folder: existing folder.
         report: is given the error of each folder that cannot be listed or has a name that is not
             UTF-8, which is left out if it returns.
 

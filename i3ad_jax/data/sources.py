@@ -61,7 +61,7 @@ Source = Path | Uri | Row
 
 @dataclass(frozen=True)
 class Cell:
-    """What a row of a Parquet file holds, or why it could not be read."""
+    """Content of a row of a Parquet file, or the reason why it could not be read."""
 
     row: Row
     content: bytes | None
@@ -142,7 +142,7 @@ def digest_of_sources(sources: Iterable[Source]) -> str:
 class Reader:
     """Reads rows of Parquet files.
 
-    It goes on in the file at hand where the next row lies ahead: to begin in the middle of a group
+    It continues in the current file where the next row is ahead: to begin in the middle of a group
     of rows means to read all of the group before.
     """
 
@@ -290,7 +290,7 @@ def _is_image(file: PurePosixPath, folder: str) -> bool:
 
 
 def _file_system(uri: str) -> tuple[Any, str]:
-    """What fsspec reads such a URI by, and the path there."""
+    """File system by which fsspec reads such a URI, and the path there."""
     try:
         import fsspec
     except ImportError as error:

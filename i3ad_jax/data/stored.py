@@ -122,7 +122,7 @@ class StoredArray:
 
     @property
     def nbytes(self) -> int:
-        """Of all rows."""
+        """Bytes of all rows."""
         return len(self) * self._row_bytes
 
     def __len__(self) -> int:
@@ -186,7 +186,7 @@ def take(array: Rows, rows: np.ndarray) -> Rows:
 
 
 def some(array: Rows, count: int) -> np.ndarray:
-    """All rows if there are no more than `count`, else so many, evenly spaced; in memory."""
+    """At most `count` rows, evenly spaced, or all if there are fewer; in memory."""
     if len(array) <= count:
         return array[:]
     return array[np.linspace(0, len(array) - 1, count).round().astype(int)]

@@ -80,7 +80,8 @@ def _photograph(
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
     """One picture of a surface, with its defect if it has one, and the defect's mask.
 
-    Light and noise come after the defect, as in a camera: a defect cannot be told by missing noise.
+    Light and noise come after the defect, as in a camera: a defect cannot be recognised by missing
+    noise.
     """
     scene_rng, defect_rng, noise_rng = (np.random.default_rng(s) for s in seed.spawn(3))
     image = draw(scene_rng, image_size)
@@ -181,7 +182,7 @@ TEXTURES: dict[str, dict[Literal["train", "test"], Draw]] = {
         "test": partial(_draw_brick, first_column=256),
     },
 }
-"""How each kind draws a training and a test surface, in [0, 1].
+"""Functions of each kind that draw a training and a test surface, in [0, 1].
 
 Training and test crops of the brick wall come from its left and its right half: they share no
 pixel.

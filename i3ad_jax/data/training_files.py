@@ -1,6 +1,6 @@
-"""Which training images a run learns from and which it holds out, recorded by path and content.
+"""Record of the training images that a run learns from and holds out, by path and content.
 
-Chosen anew each time, this division would move when one image is added to the folder, and
+Chosen each time, this division would move when one image is added to the folder, and
 thresholds would come from images that the networks were trained on. So a run chooses it once, when
 it begins, and keeps it.
 """
@@ -22,7 +22,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class TrainingFiles:
-    """Which images of the training split a run learned from and which it held out.
+    """Images of the training split that a run learned from and held out.
 
     Attributes:
         trained: the images to learn from: each path, relative to the data set's root, with the
@@ -96,7 +96,7 @@ class TrainingFiles:
 
     @classmethod
     def from_json(cls, values: Any) -> "TrainingFiles":
-        """What `to_json` gave.
+        """Return the record that `to_json` gave.
 
         Raises:
             InputError: a part is missing, unknown or empty, does not map paths to hashes, or has a

@@ -36,8 +36,8 @@ class Flags(Generic[Test]):
     """Test a trained run and write results.json, scores.csv, maps and report.html to OUT.
 
     Images are prepared as in training. Settings of the test may differ from the run's; u and the
-    thresholds are then chosen anew, on the run's own held-out normal images. With RUN, --help shows
-    its method's options.
+    thresholds are then chosen again, on the run's own held-out normal images. With RUN, --help
+    shows its method's options.
     """
 
     run: tyro.conf.Positional[Path]

@@ -41,11 +41,11 @@ class TestedRun:
     """Results of the test of a detector, to be written to a folder.
 
     Attributes:
-        detector: that was tested.
+        detector: tested detector.
         test: the labelled images.
         maps: anomaly maps by score, float32; in a file where they are too many for memory.
         scores: image scores by score.
-        results: what `results.json` holds.
+        results: content of `results.json`.
         cases: the images that the report shows, with every state of the loop.
     """
 
@@ -66,12 +66,12 @@ def evaluate_run(
     memory: int | None = None,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Tests a run under `config`, its own but for the test; returns what `results.json` holds.
+    """Tests a run under `config`; returns what `results.json` holds.
 
     Args:
         run: the trained run.
-        config: its settings, but for the test.
-        data: the run's own, but for the source of the test images and how its files are read.
+        config: the run's settings, those of the test excepted.
+        data: the run's own, except for the source of the test images and the options to read them.
         out: the folder for the results.
         memory: bytes that the images of a split, or the maps, may take there, as for
             `load_dataset`.
@@ -112,7 +112,7 @@ def load_as(
 
     Args:
         run: the trained run.
-        config: its settings, but for the test.
+        config: the run's settings, those of the test excepted.
         train: the normal training images that the run's settings name; read if needed by default.
         memory: as for `load_dataset`.
 
@@ -229,9 +229,9 @@ def write_evaluation(
 
     Args:
         tested: results of a detector of the run.
-        folder: where the results go.
+        folder: folder for the results.
         run: the trained run, or results of another test of it.
-        data: where the test images came from, and how its files were read.
+        data: source of the test images, and the options to read them.
         command: for the results' record.
 
     Raises:
@@ -299,6 +299,6 @@ def _as_run_results(
     *,
     name: str = "",
 ) -> RunResults:
-    """What `read_results` will read from the folder."""
+    """Return the content that `read_results` will read from the folder."""
     asked = detector.plan.asked.to_json()
     return RunResults(name, results, asked, test.paths, test.labels, test.defects, scores)

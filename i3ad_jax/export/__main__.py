@@ -34,9 +34,9 @@ class Flags:
     """Folder for the program, export.json, card.md and, for stablehlo, load_exported.py; empty or
     new."""
     format: Literal["stablehlo", "onnx"] = "stablehlo"
-    """stablehlo is one file for CPUs and NVIDIA GPUs, for any number of images at a time; later
-    versions of JAX read it for six months. onnx takes one image at a time, and through all
-    iterations of a loop; it wants pip install 'i3ad_jax[onnx]'."""
+    """stablehlo: one file for CPUs and NVIDIA GPUs, for any number of images at a time; later
+    versions of JAX read it for six months. onnx: one image at a time, always through all iterations
+    of a loop; requires pip install 'i3ad_jax[onnx]'."""
     images: tuple[Path, ...] = ()
     """Images, or folders of them, of which the program has to give the run's scores; by default the
     normal ones that the run held out."""

@@ -36,7 +36,7 @@ class ExportedProgram(Protocol):
 
     Attributes:
         content: of the file.
-        about: what a reader has to know of it; `file` is its name.
+        about: properties that a reader needs; `file` is its name.
     """
 
     content: bytes
@@ -71,10 +71,10 @@ def write(
     Args:
         folder: empty or new.
         program: to be written.
-        detector: that it was made of.
-        parity: how far its scores are from the detector's.
+        detector: exported detector.
+        parity: differences of its scores from the detector's.
         form: stablehlo or onnx.
-        results: what the run's `results.json` holds, if there is one.
+        results: content of the run's `results.json`, if there is one.
 
     Raises:
         InputError: the folder holds something or cannot be written to.
@@ -100,7 +100,7 @@ def write(
 def describe(
     program: ExportedProgram, detector: Detector, parity: Parity, *, form: str
 ) -> dict[str, Any]:
-    """What `export.json` holds."""
+    """Return the content of `export.json`."""
     config, calibration, preprocessing = (
         detector.config,
         detector.calibration,

@@ -30,7 +30,7 @@ class Onnx:
         content: of the file.
 
     Raises:
-        InputError: what is needed is not installed, or the method's program cannot be converted.
+        InputError: a needed package is not installed, or the method's program cannot be converted.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -76,13 +76,13 @@ class Onnx:
             ) from error
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Scored:
-        """What ONNX Runtime gives by the program in the file, image by image."""
+        """Return the results of ONNX Runtime by the program in the file, image by image."""
         each = [self._session.run(None, {INPUT: image[None]}) for image in images]
         return jax.tree.unflatten(self._tree, [np.concatenate(x) for x in zip(*each, strict=True)])
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a reader has to know of the file."""
+        """Return the properties of the file that a reader needs."""
         names = [f"{part}.NAME" for part in ("scores", "anomalous", "maps")]
         return {
             "file": FILE,

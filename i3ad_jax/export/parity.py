@@ -1,4 +1,4 @@
-"""Whether an exported program says what its run says."""
+"""Comparison of an exported program's scores with those of its run."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ BATCH = 8  # images
 
 
 class Differences(NamedTuple):
-    """Of image scores, relative where a score is above 1 or below -1.
+    """Differences of image scores, relative where a score is above 1 or below -1.
 
     Calibrated scores are plain ones over how much normal images vary, often by little: their unit
     is a standard deviation, and what is rounding in a plain score is the larger in them.
@@ -30,7 +30,7 @@ class Differences(NamedTuple):
 
 
 class Parity(NamedTuple):
-    """How far image scores are from the run's.
+    """Return the differences of image scores from the run's.
 
     Attributes:
         images: compared.
@@ -43,7 +43,7 @@ class Parity(NamedTuple):
     allowed: Differences
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the differences as JSON values."""
         return {
             "images": self.images,
             "largest": self.largest._asdict(),
@@ -66,7 +66,7 @@ def check_parity(
 
     Args:
         detector: the run's.
-        program: what was exported, as `Scored` has it.
+        program: exported program, as in `Scored`.
         images: at least one.
         allowed: differences of scores.
         batch: images that the program is given together.

@@ -105,7 +105,7 @@ def _convolution(x: Array, kernel: Array, *, dimension_numbers: Any, **options: 
 def _window_max(
     x: Array, *, window_dimensions: Any, window_strides: Any, padding: Any, **_: Any
 ) -> Array:
-    """The maximum over windows that lie side by side and fill the array."""
+    """Return the maximum over adjacent windows that fill the array."""
     whole = not any(side % window for side, window in zip(x.shape, window_dimensions, strict=True))
     if window_dimensions != window_strides or any(map(any, padding)) or not whole:
         raise NotImplementedError("windows that overlap or are padded")

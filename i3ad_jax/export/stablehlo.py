@@ -41,12 +41,12 @@ class StableHlo:
         self._call = jax.jit(again.call, compiler_options=compiler_options())
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Scored:
-        """What the program in the file gives."""
+        """Return the results of the program in the file."""
         return self._call(images)
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a reader has to know of the file."""
+        """Return the properties of the file that a reader needs."""
         return {
             "file": FILE,
             "batch": "any number of images",

@@ -44,7 +44,7 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
     """Random brush strokes (Yu et al. 2019, algorithm 1).
 
     1 to 3 strokes of 4 to 12 vertices. The angle at a vertex is uniform in 2 pi / 5 +- 2 pi / 15,
-    mirrored at every other one; the segment length is normal with mean = diagonal / 8 and half of
+    mirrored at every other one. The segment length is normal with mean = diagonal / 8 and half of
     it as standard deviation, clipped to [0, 2 mean]. Strokes are 12 to 40 pixels wide at an image
     side of 256 and scale with the side. Vertices are clipped to the image.
 
@@ -164,7 +164,7 @@ def checkerboard_masks(*, height: int, width: int, patches: int) -> Masks:
 
 
 def checkerboard_numbers(*, height: int, width: int, patches: int) -> Int[np.ndarray, "h w"]:
-    """In which of the four checkerboard masks each pixel is a hole.
+    """Index of the checkerboard mask, of four, in which each pixel is a hole.
 
     The image is cut into `patches` by `patches` rectangles; rectangle (r, s) is a hole in mask
     `2 (r mod 2) + (s mod 2)`.

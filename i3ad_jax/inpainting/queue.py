@@ -27,7 +27,7 @@ from i3ad_jax.shapes import Image, Images, Length
 
 
 class _Slots(NamedTuple):
-    """What is being worked on.
+    """Images and states in the slots of the loop.
 
     Attributes:
         image: position in the queue of each slot's image; from `count` upwards if the slot is
@@ -92,7 +92,7 @@ def refine_queue(
 def trace_queue(
     inpaint: Inpaint, loops: Loop, *, count: int | Int[Array, ""], slots: Length
 ) -> tuple[Trajectory, Int[Array, " b"]]:
-    """What `trace` gives for the first `count` images, but for rounding, at the queue's cost.
+    """Return the results of `trace` for the first `count` images, up to rounding, by the queue.
 
     Args:
         inpaint: as for `refine`.

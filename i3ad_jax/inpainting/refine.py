@@ -38,12 +38,12 @@ class LoopSettings(Settings):
     patches: int = setting(6, minimum=2, maximum=10_000)
     """The checkerboard's number of patches along each side (paper: 6)."""
     base: Literal["previous", "original"] = "previous"
-    """What pixels outside the mask are taken from: the previous image (the paper's formula) or the
+    """Source of the pixels outside the mask: the previous image (the paper's formula) or the
     original one (its text)."""
     shrink: bool = False
     """Let masks only shrink: a pixel once released stays released."""
     stop_tolerance: float = setting(0.0, minimum=0, maximum=1)
-    """An image is finished once its mask changes by no more than this fraction of its area; 0 gives
+    """An image is finished once its mask changes by at most this fraction of its area; 0 gives
     exactly the result of all iterations."""
 
 
@@ -52,7 +52,7 @@ class State(NamedTuple):
 
     Attributes:
         image: the reconstruction.
-        mask: where it was last inpainted. All ones after the checkerboard passes, which inpaint
+        mask: region of the last inpainting. All ones after the checkerboard passes, which inpaint
             every pixel.
         score: its anomaly score.
         iterations: mask updates that led to it, negative before the last checkerboard pass. Less
@@ -159,11 +159,11 @@ class Loop:
         return mask * state.mask if self.settings.shrink else mask
 
     def finished(self, state: State) -> Bool[Array, ""]:
-        """Whether the loop ends with `state`.
+        """Return whether the loop ends with `state`.
 
         The same mask again would be filled with the same pixels: at tolerance 0, to stop there
-        gives exactly what all iterations give. The checkerboard pass is no application of its mask:
-        after it the loop goes on whatever the mask.
+        gives exactly what all iterations give. The checkerboard pass does not apply its mask: after
+        it the loop continues whatever the mask.
         """
         change = jnp.sum(jnp.abs(self.next_mask(state) - state.mask))
         unchanged = change <= self.settings.stop_tolerance * jnp.sum(state.mask)
@@ -177,7 +177,7 @@ class Loop:
         return empty if self.settings.base == "previous" else jnp.zeros_like(empty)
 
     def done(self, state: State) -> Bool[Array, ""]:
-        """Whether no inpainting is left to do; `close` gives the last state then."""
+        """Return whether no inpainting is left to do; `close` gives the last state then."""
         return self.finished(state) | self.vanished(state)
 
     def close(self, state: State) -> State:

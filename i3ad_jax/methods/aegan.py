@@ -43,7 +43,7 @@ class Aegan(ReconstructionMethod):
 
     @classmethod
     def trained_with(cls, training: Any) -> frozenset[str]:
-        """As `Method.trained_with`."""
+        """See `Method.trained_with`."""
         return gan_trained_with(training)
 
     @property

@@ -94,7 +94,7 @@ class Learner:
         return outputs, changed["batch_stats"]
 
     def update(self, learned: Learned, gradient: Any, *, averages: Any = None) -> Learned:
-        """What is learned after one step of Adam, with these running averages."""
+        """Return the weights after one step of Adam, with these running averages."""
         updates, moments = self.adam.update(gradient, learned.moments)
         return Learned(optax.apply_updates(learned.weights, updates), averages or {}, moments)
 
@@ -109,7 +109,7 @@ class AnoganState:
 
 
 class LatentSearch(NamedTuple):
-    """Where the search for an image's latent vector stands.
+    """State of the search for an image's latent vector.
 
     Attributes:
         latent: the vector.
@@ -245,7 +245,7 @@ class Anogan(ReconstructionMethod):
         latent: Float[Array, " z"],
         features: Float[Array, " f"],
     ) -> Float[Array, ""]:
-        """What the search makes small: Schlegl et al. 2017, equations 1, 4 and 5.
+        """Loss that the search minimises: Schlegl et al. 2017, equations 1, 4 and 5.
 
         Args:
             state: both networks.

@@ -82,7 +82,7 @@ class AutoencoderMethod(ReconstructionMethod):
 
     @abstractmethod
     def difference(self, image: Image, reconstruction: Image) -> Map:
-        """Of each pixel; its mean is the training loss."""
+        """Loss of each pixel; its mean is the training loss."""
 
     @property
     def _adam(self) -> optax.GradientTransformation:
@@ -139,7 +139,7 @@ class SsimAutoencoder(AutoencoderMethod):
 
     @classmethod
     def trained_with(cls, training: Any) -> frozenset[str]:
-        """As `Method.trained_with`: the loss is made of SSIM."""
+        """See `Method.trained_with`: the loss is made of SSIM."""
         return SSIM_SETTINGS
 
     def difference(self, image: Image, reconstruction: Image) -> Map:

@@ -70,9 +70,8 @@ class I3adSettings(GanSettings):
     """Base of the spatial discount: a hole pixel d pixels away from known ones weighs
     discount**d."""
     training_masks: Literal["brush", "mixed"] = "brush"
-    """Holes to learn from: brush strokes, as in the paper; or also one of the four masks of a
-    checkerboard of random place and size, as the first pass of the test has them, for every other
-    image (mixed)."""
+    """Holes to learn from. brush: brush strokes, as in the paper. mixed: for every other image one
+    of the four masks of a checkerboard of random place and size, as in the test's first pass."""
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
 
 
@@ -98,8 +97,8 @@ class I3adTestSettings(ComputeSettings):
     refine: LoopSettings = field(default_factory=LoopSettings)
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
     loop: Literal["queue", "fixed"] = "queue"
-    """How the loop is computed: queue gives each image only the iterations that it needs, fixed
-    computes all of them for every image. The results are the same but for rounding."""
+    """Computation of the loop. queue: only the iterations that each image needs. fixed: all of them
+    for every image. The results are the same up to rounding."""
 
 
 @dataclass(frozen=True)
@@ -152,19 +151,19 @@ class I3AD(Method):
 
     @classmethod
     def batch_sizes(cls, training: Any) -> dict[str, int]:
-        """As `Method.batch_sizes`."""
+        """See `Method.batch_sizes`."""
         segmenter, sizes = training.segmenter, super().batch_sizes(training)
         planted = {"segmenter_batch_size": segmenter.segmenter_batch_size}
         return sizes | planted if segmenter.segmenter_width else sizes
 
     @classmethod
     def trained_with(cls, training: Any) -> frozenset[str]:
-        """As `Method.trained_with`."""
+        """See `Method.trained_with`."""
         return gan_trained_with(training)
 
     @classmethod
     def detail(cls, training: Any) -> Detail | None:
-        """As `Method.detail`: what the segmenter sees."""
+        """See `Method.detail`: the inputs of the segmenter."""
         own = training.segmenter
         return (
             Detail(own.segmenter_side, own.segmenter_levels, 2**own.segmenter_depth)
@@ -174,7 +173,7 @@ class I3AD(Method):
 
     @property
     def gives(self) -> frozenset[str]:
-        """As `Method.gives`."""
+        """See `Method.gives`."""
         return frozenset(["segmentation"] if self.head else [])
 
     @property
@@ -184,7 +183,7 @@ class I3AD(Method):
 
     @property
     def fill_patches(self) -> int:
-        """As `Method.fill_patches`."""
+        """See `Method.fill_patches`."""
         return self.test.refine.patches
 
     def init(self, key: PRNGKey) -> I3adState:
@@ -194,7 +193,7 @@ class I3AD(Method):
         return I3adState(self.gan.init(key), segmenter)
 
     def step(self, state: I3adState, batch: Batch, key: PRNGKey) -> tuple[I3adState, Metrics]:
-        """One update of each network; the segmenter's is on images with planted defects."""
+        """One update of each network; the segmenter's is on images with synthetic defects."""
         images = batch.images
         masks = self._training_masks(key, images)
         weights = discount_weights(masks, discount=self.training.discount)
@@ -258,11 +257,11 @@ class I3AD(Method):
         """The threshold u.
 
         Raises:
-            ValueError: it is no number from 0 to 2.
+            ValueError: it is not a number from 0 to 2.
         """
         u = tuned["u"]
         if isinstance(u, bool) or not isinstance(u, int | float) or not 0 <= u <= 2:
-            raise ValueError(f"u {u!r} is no number from 0 to 2")
+            raise ValueError(f"u {u!r} must be a number from 0 to 2")
         return jnp.asarray(np.float32(u))
 
     def inpaint(self, state: I3adState) -> Inpaint:
@@ -358,7 +357,7 @@ class I3AD(Method):
     ) -> Float[Array, "b candidates"]:
         """Mean L1 error, in [0, 1], after the rule's number of iterations with each candidate u.
 
-        Only the first `count` rows mean something.
+        Only the first `count` rows are valid.
         """
         loop = replace(self.test.refine, iterations=self.test.threshold.u_iterations)
         candidates = U_CANDIDATES[loop.base]

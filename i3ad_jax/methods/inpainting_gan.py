@@ -36,10 +36,9 @@ class GanSettings(AdversarialSettings):
     """Networks and training of the inpainting GAN."""
 
     generator: Literal["auto", "two_stage", "context"] = "two_stage"
-    """The paper's coarse-to-fine generator of gated convolutions, which continues what surrounds a
-    hole (two_stage); or a context encoder, which draws the image as a whole from a short vector
-    (context). auto takes the latter where whole images are at least partly alike, told by normal
-    images."""
+    """two_stage: the paper's coarse-to-fine generator of gated convolutions, which continues the
+    surroundings of a hole. context: a context encoder, which draws the whole image from a short
+    vector. auto: context where normal images are at least partly alike as a whole."""
     width: int = setting(24, minimum=1, maximum=1024)
     """Channels of the two-stage generator's first layer after gating; the paper's network has
     24."""
@@ -116,7 +115,7 @@ class InpaintingGan:
     Attributes:
         settings: of both networks and their training.
         image_size: side in pixels.
-        dtype: what both compute in.
+        dtype: number type in which both compute.
         ssim: of the SSIM term in the generator's loss.
     """
 
@@ -176,7 +175,7 @@ class InpaintingGan:
         Args:
             state: before the step.
             images: the true images.
-            inputs: what the generator is given of them.
+            inputs: the generator's inputs from them.
             masks: 1 where its output replaces the true pixels before the discriminator.
             weights: of each pixel in the reconstruction loss.
         """
@@ -254,7 +253,7 @@ class InpaintingGan:
         return jnp.mean(jax.vmap(compare)(images, inpainted)) / 2
 
     def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, ...]:
-        """What each stage of the generator makes of the inputs; the last is the result."""
+        """Return the output of each stage of the generator; the last is the result."""
         outputs: Any = self.inpainter.apply({"params": generator}, inputs, masks)
         return outputs
 

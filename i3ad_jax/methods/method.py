@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
-"""What every method offers, and the settings that several methods share."""
+"""Interface of every method, and the settings that several methods share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -35,12 +35,12 @@ Parameters = Any  # a pytree of arrays
 
 
 class Queue(NamedTuple):
-    """Images on their way through a test-time program.
+    """Queue of images for a test-time program.
 
     Attributes:
-        squares: what networks see of them.
-        num_images: how many of them mean something; the others fill up the shape.
-        together: how many are worked on at a time.
+        squares: network inputs from them.
+        num_images: number of valid rows; the rest is padding.
+        together: number of slots: images that are worked on at a time.
     """
 
     squares: Squares
@@ -63,12 +63,12 @@ class Detail(NamedTuple):
 
 
 class PlantedSquares(NamedTuple):
-    """Squares, most of them with a planted defect, at several sizes of the images.
+    """Squares, most of them with a synthetic defect, at several sizes of the images.
 
     Attributes:
         images: in units of the data.
-        centre: what was subtracted, in pixel values.
-        masks: 1 on planted defects.
+        centre: subtracted image, in pixel values.
+        masks: 1 on synthetic defects.
     """
 
     images: Images
@@ -77,7 +77,7 @@ class PlantedSquares(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a training step learns from.
+    """Batch of a training step.
 
     Attributes:
         images: normal ones, in units of the data.
@@ -91,7 +91,7 @@ class Batch(NamedTuple):
 class Predicted(NamedTuple):
     """Result of a method for images: the map of each plain score, and reconstructions.
 
-    Plain scores are those that are not calibrated.
+    Plain scores are not calibrated.
     """
 
     maps: dict[str, Maps]
@@ -100,7 +100,7 @@ class Predicted(NamedTuple):
 
 @dataclass(frozen=True)
 class NoSettings(Settings):
-    """For a method that has nothing to set at test time."""
+    """Settings of a method without test-time settings."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def updated_average(average: Any, weights: Any, optimizer: optax.OptState, *, de
 
 @dataclass(frozen=True)
 class ComputeSettings(Settings):
-    """What networks compute in."""
+    """Number type in which networks compute."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type that the networks compute in; weights, losses and scores are float32 either way."""
@@ -166,15 +166,14 @@ class Method(ABC):
         test: settings of the test-time procedure.
         image_size: side in pixels of all images.
         ssim: SSIM, as scores are made of it and as some methods train with it.
-        throughput: how many images go through a program at a time.
-        name: what `--method` calls it.
+        throughput: numbers of images that go through a program at a time.
+        name: value of `--method`.
         presets: training and test settings by the preset's name.
         weights_of: the method that trains its weights, if another.
         steps_may_grow: whether a finished training can go on for more steps and be what a longer
             one would have been.
-        start: what the first state of a trace is called.
-        size_multiple, smallest_size: what the side of the networks' input must be a multiple of,
-            and at least.
+        start: name of the first state of a trace. size_multiple, smallest_size: divisor of the side
+        of the networks' input, and its minimum.
     """
 
     training: Settings
@@ -231,7 +230,7 @@ class Method(ABC):
 
     @property
     def num_planted(self) -> int:
-        """Number of images with planted defects that a training step learns from."""
+        """Number of images with synthetic defects that a training step learns from."""
         return self.batch_sizes(self.training).get("segmenter_batch_size", 0)
 
     @abstractmethod
@@ -258,7 +257,7 @@ class Method(ABC):
         """Rows of pictures that show how training goes: the images, network inputs, outputs."""
 
     def tune(self, state: State, squares: Squares, *, seed: int, progress: bool = False) -> Tuned:
-        """What the test-time procedure takes from normal images that served no training step.
+        """Return the test-time parameters from normal images that served no training step.
 
         Args:
             state: the weights.
@@ -281,7 +280,7 @@ class Method(ABC):
         """The states that lead to the reconstructions of a queue. Traced by `jax.jit`."""
 
     def reconstruct_once(self, state: State, images: Images) -> Images | None:
-        """What the networks make of images in one pass, compiled for each shape of `images`.
+        """Return the networks' outputs in one pass, compiled for each shape of `images`.
 
         It tells what training has taught, without a test-time search. None from a method that has
         nothing else.
@@ -290,7 +289,7 @@ class Method(ABC):
 
     @property
     def gives(self) -> frozenset[str]:
-        """Which of "features" and "segmentation" it gives: scores may need them."""
+        """Outputs among "features" and "segmentation" that it gives: scores may need them."""
         return frozenset() if type(self).features is Method.features else frozenset(["features"])
 
     def features(self, state: State, image: Image) -> Float[Array, " f"] | None:
@@ -330,8 +329,7 @@ class Method(ABC):
     def predict(self, state: State, tuned: Tuned, squares: Squares, count: int) -> Predicted:
         """Return maps, of pixel values, and reconstructions, in units of the data.
 
-        Each shape has one program. Only the first `count` rows mean something: the others fill up
-        the shape.
+        Each shape has one program. Only the first `count` rows are valid: the rest is padding.
         """
         return self._over_devices(type(self).examine, state, tuned, squares, count)
 

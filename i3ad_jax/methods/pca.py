@@ -28,7 +28,7 @@ class PcaSettings(Settings):
 class PcaState:
     """The mean image, `p`, and the principal components, `n p`, both flattened.
 
-    A pytree's fields may hold anything that JAX or Orbax puts in place of arrays.
+    A pytree's fields may hold anything that JAX or Orbax puts there instead of arrays.
     """
 
     mean: Any
@@ -46,7 +46,7 @@ class Pca(ReconstructionMethod):
     presets: ClassVar = dict.fromkeys(("quick", "paper"), (PcaSettings(), NoSettings()))
 
     def init(self, key: PRNGKey) -> PcaState:
-        """What `fit_at_once` will fill in."""
+        """Return the structure that `fit_at_once` will fill in."""
         pixels = 3 * self.image_size**2
         return PcaState(jnp.zeros(pixels), jnp.zeros((self.training.components, pixels)))
 
@@ -54,7 +54,7 @@ class Pca(ReconstructionMethod):
         """The components of these images, by scikit-learn.
 
         Raises:
-            SettingError: there are too few images for so many components.
+            SettingError: there are too few images for the number of components.
         """
         from sklearn.decomposition import PCA  # slow to import, and testing needs none of it
 

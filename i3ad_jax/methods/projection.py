@@ -39,8 +39,8 @@ class ProjectionMethod(AutoencoderMethod):
     """A method whose reconstruction is the nearest image that its autoencoder reconstructs well.
 
     From the input itself it descends the energy `energy` by 50 gradient steps, each pixel's step
-    weighted by the square of its error: what is reconstructed well stays as it is (Dehaene et al.
-    2020, section 3). The weights are those of the autoencoder, trained as ever.
+    weighted by the square of its error (Dehaene et al. 2020, section 3). So a pixel that is
+    reconstructed well stays as it is. The weights are those of the autoencoder, trained as ever.
     """
 
     test: ProjectionSettings

@@ -33,12 +33,12 @@ class ReconstructionMethod(Method):
 
     @property
     def iterations(self) -> int:
-        """Of the test-time optimiser; 0 without one."""
+        """Steps of the test-time optimiser; 0 without one."""
         return 0
 
     @abstractmethod
     def begin(self, state: State, image: Image) -> Search:
-        """Where the test-time optimiser starts: the reconstruction itself where there is none."""
+        """Return the start of the test-time optimiser; without one the reconstruction itself."""
 
     def improve(self, state: State, image: Image, search: Search) -> Search:
         """One iteration of the test-time optimiser."""
@@ -50,7 +50,7 @@ class ReconstructionMethod(Method):
 
     @property
     def trace_iterations(self) -> Sequence[int]:
-        """As `Method.trace_iterations`: at most 50 of them besides the first."""
+        """See `Method.trace_iterations`: at most 50 of them besides the first."""
         steps = min(TRACED_STATES, self.iterations)
         return [round(i * self.iterations / max(steps, 1)) for i in range(steps + 1)]
 
@@ -65,7 +65,7 @@ class ReconstructionMethod(Method):
         return self.reconstruction(state, search)
 
     def reconstruct(self, state: State, parameters: Parameters, queue: Queue) -> Images:
-        """As `Method.reconstruct`."""
+        """See `Method.reconstruct`."""
         one = jax.vmap(partial(self.reconstruct_one, state))
         return in_batches(
             one, queue.squares.images, count=queue.num_images, batch_size=queue.together
@@ -82,7 +82,7 @@ class ReconstructionMethod(Method):
         return self.reconstruct(state, (), queue)
 
     def trajectories(self, state: State, parameters: Parameters, queue: Queue) -> Trajectory:
-        """As `Method.trajectories`; masks are all ones, as every pixel is reconstructed."""
+        """See `Method.trajectories`; masks are all ones, as every pixel is reconstructed."""
         one = jax.vmap(partial(self._trajectory, state))
         return in_batches(one, queue.squares, count=queue.num_images, batch_size=queue.together)
 

@@ -26,21 +26,21 @@ from i3ad_jax.shapes import Images, Maps, Masks, PRNGKey
 
 @dataclass(frozen=True)
 class SegmenterSettings(Settings):
-    """The network that segments planted defects."""
+    """The network that segments synthetic defects."""
 
     segmenter_width: int = setting(0, minimum=0, maximum=1024)
     """Channels of its first layer, an even number; 0 leaves it out, as in the paper."""
     segmenter_depth: int = setting(4, minimum=1, maximum=16)
-    """How often it halves height and width."""
+    """Number of times that it halves height and width."""
     segmenter_side: int = setting(64, minimum=SMALLEST_SIDE, maximum=10_000)
     """Side in pixels of the squares that it learns from, a multiple of 2 to the power of its depth,
-    at least 16: on smaller ones many planted defects cannot be seen. It takes images whose shorter
-    side has at least as many."""
+    at least 16: on smaller ones many synthetic defects cannot be seen. It takes images whose
+    shorter side has at least as many."""
     segmenter_levels: int = setting(3, minimum=1, maximum=10)
     """At how many sizes it sees an image, at most: the working size, half of it, and so on. Its map
     is the mean of theirs."""
     segmenter_batch_size: int = setting(8, minimum=2, maximum=65_536)
-    """Images with planted defects per training step; a defect may be cut from another of them."""
+    """Images with synthetic defects per training step; a defect may be cut from another of them."""
     segmenter_learning_rate: float = setting(2e-3, above=0, maximum=100)
     """Adam's step size for it."""
 
@@ -62,7 +62,7 @@ class SegmentationHead:
     Attributes:
         settings: of both.
         average: decay of the moving average of its weights.
-        dtype: what it computes in.
+        dtype: number type in which it computes.
     """
 
     settings: SegmenterSettings
@@ -93,9 +93,9 @@ class SegmentationHead:
 
         Args:
             state: before the step.
-            images: some with a planted defect, in units of the data.
-            centre: what was subtracted from them.
-            masks: 1 on planted defects.
+            images: some with a synthetic defect, in units of the data.
+            centre: image that was subtracted from them.
+            masks: 1 on synthetic defects.
         """
 
         def loss(weights: Any) -> Float[Array, ""]:
@@ -110,7 +110,7 @@ class SegmentationHead:
     def logits(self, weights: Any, images: Images, centre: Images) -> Maps:
         """Return the logits of the probability that a pixel is anomalous.
 
-        The centre tells where in an image that always lies alike the pixel is.
+        The centre tells where in an aligned image the pixel is.
         """
         features = jnp.concatenate([images, centre], axis=-1)
         logits: Any = self.network.apply({"params": weights}, features)

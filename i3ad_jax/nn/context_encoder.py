@@ -3,7 +3,7 @@
 The vector is in the middle of the network. A convolutional generator continues what it sees around
 a hole, a defect that is larger than the hole too. Here all that is seen of an image goes through a
 vector too short to carry a defect: what comes out is like some normal image as a whole. It draws no
-fine texture that lies differently in each image.
+fine texture that differs in place from image to image.
 """
 
 import jax.numpy as jnp

@@ -21,7 +21,7 @@ class Conv(nn.Module):
             up.
         dilation: pixels from one tap of the kernel to the next.
         use_bias: whether a bias is added.
-        kernel_init: what the kernel is drawn from.
+        kernel_init: initialiser of the kernel.
         dtype: type the layer computes in.
     """
 

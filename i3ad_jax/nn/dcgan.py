@@ -63,9 +63,9 @@ class ImageEncoder(nn.Module):
         width: channels of the first layer; doubled in each later one, up to 8 `width`.
         outputs: number of outputs per image.
 
-    Deviation: DCGAN has batch norm here too, and the paper does not describe its AnoGAN; we leave
-    it out, since so narrow a discriminator tells real from generated batches by the statistics that
-    batch norm leaves, and a critic must not have it anyway (Gulrajani et al. 2017, section 4).
+    Deviation: DCGAN has batch norm here too, and the paper does not describe its AnoGAN. We leave
+        it out: so narrow a discriminator tells real from generated batches by the statistics that
+        batch norm leaves. A critic must not have it anyway (Gulrajani et al. 2017, section 4).
     """
 
     width: int

@@ -77,7 +77,7 @@ class Inpainter(nn.Module):
     4.06 M parameters at width 24 with dilations 2, 4, 8, 16.
 
     Deviation: in the paper, as in Yu et al.'s 2019 code, both branches of the fine stage get only
-    the coarse result pasted into the image; here they also get the plane of ones and the mask, as
+    the coarse result pasted into the image. Here they also get the plane of ones and the mask, as
     in the code of Yu et al. 2018, so that the fine stage knows which pixels are generated.
 
     Attributes:

@@ -37,9 +37,9 @@ def num_downsamplings(size: int, smallest: int) -> int:
 def gated_kernel_init(key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     """LeCun-normal kernels whose activation half is `ACTIVATION_GAIN` times larger.
 
-    A gate lets half of its input pass, and ELU flattens the negative half of that: with both halves
-    alike each layer halves the signal, and after the generator's two dozen nothing of the image is
-    left.
+    A gate lets half of its input pass, and ELU flattens the negative half of that. With both halves
+    alike each layer halves the signal, and after the generator's two dozen layers nothing of the
+    image is left.
     """
     kernel = nn.initializers.lecun_normal()(key, shape, dtype)
     gains = jnp.where(jnp.arange(shape[-1]) < shape[-1] // 2, ACTIVATION_GAIN, 1.0)

@@ -41,7 +41,7 @@ class Segmenter(nn.Module):
     Attributes:
         width: channels at half the height and width, even; doubled at each coarser level, up to 4
             `width`.
-        depth: how often height and width are halved, the blocks included.
+        depth: number of times that height and width are halved, the blocks included.
         dtype: type the layers compute in.
     """
 

@@ -17,7 +17,7 @@ class TwoConvs(nn.Module):
     """Two 3 x 3 convolutions, each followed by a ReLU.
 
     Initial weights have variance 2 / N, where N is the fan-in (Ronneberger et al. 2015, section 3):
-    with less, the signal would all but vanish over 16 such layers.
+    with less, the signal would nearly die out over 16 such layers.
     """
 
     features: int

@@ -26,7 +26,7 @@ class SizeFlags:
     """Settings of the training that its sizes depend on; None is the default of its preset."""
 
     aspect: Aspect | None = None
-    """How an image of other proportions gets its size, as for train."""
+    """Treatment of images of other proportions, as for train."""
     image_size: int | None = None
     """Side in pixels of whole images, as for train."""
     view: Literal["auto", "whole", "tiles"] | None = None
@@ -36,13 +36,13 @@ class SizeFlags:
     tile: int | None = None
     """Side in pixels of a tile, as for train."""
     segmenter_width: int | None = None
-    """As for train; 0 for a training without the segmentation network."""
+    """Width of the segmentation network, as for train; 0 for a training without it."""
     segmenter_depth: int | None = None
-    """As for train."""
+    """Depth of the segmentation network, as for train."""
     segmenter_side: int | None = None
-    """As for train."""
+    """Side in pixels of its training squares, as for train."""
     segmenter_levels: int | None = None
-    """As for train."""
+    """Number of image sizes that it sees, as for train."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Flags:
     out: Path
     """Folder to write to."""
     preset: str = DEFAULT_PRESET
-    """Of the training, as for train; it decides sizes that are not given."""
+    """Preset of the training, which decides sizes that are not given."""
     method: str = "i3ad"
-    """Of the training."""
+    """Method of the training."""
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     sizes: SizeFlags = field(default_factory=SizeFlags)
     image_memory: float | None = None

@@ -35,15 +35,15 @@ UNUSABLE_PICTURES = 4
 
 @dataclass(frozen=True)
 class EngineSettings(Settings):
-    """What scores the images."""
+    """Settings of the engine that scores the images."""
 
     engine: Literal["stream", "blocks", "ray"] = "stream"
     """stream: this process, row by row into predictions.csv. blocks: this process, a thousand
-    blocks into predictions/, a Parquet file each, of which another start does those that are
-    missing. ray: the same by workers, one for each GPU, or without any for each core, of the Ray
-    cluster that RAY_ADDRESS names, or of this machine."""
+    blocks into predictions/, a Parquet file each; another start scores the missing ones. ray: the
+    same by workers of the Ray cluster that RAY_ADDRESS names, or of this machine: one for each GPU,
+    or for each core without GPUs."""
     workers: int | None = setting(None, minimum=1, maximum=65_536)
-    """How many workers score with --engine ray; by default one for each GPU or core."""
+    """Number of workers that score with --engine ray; by default one for each GPU or core."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Flags:
     out: Path
     """Folder for the results, without those of another prediction."""
     column: str = "image"
-    """Of Parquet files: with the contents of images' files, or with paths or URIs of these."""
+    """Column of Parquet files with the contents of images' files, or with their paths or URIs."""
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
     options: Options = field(default_factory=Options)
     engine: EngineSettings = field(default_factory=EngineSettings)

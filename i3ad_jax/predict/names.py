@@ -21,7 +21,7 @@ class NamedSource(NamedTuple):
     """An image to score.
 
     Attributes:
-        source: where the image is.
+        source: path or URI of the image.
         name: of its map and picture: a relative path with forward slashes, without a suffix.
     """
 
@@ -89,7 +89,7 @@ def _distinct(wanted: Sequence[str]) -> list[str]:
 
 
 def _roots(places: Sequence[_Place], given: Sequence[str]) -> dict[str, Sequence[str]]:
-    """By drive or scheme, the path that all names there are relative to."""
+    """Paths that all names are relative to, by drive or scheme."""
     folders: dict[str, list[tuple[str, ...]]] = {}
     for anchor, parts in map(_place_of_text, given):
         folders.setdefault(anchor, []).append(parts)

@@ -1,7 +1,7 @@
 """A table of predictions in parts, each a Parquet file with the rows of one block of images.
 
-A part appears whole or not at all and depends on its block alone, whoever scores it: a block that
-is scored again replaces its part, and what is missing is known from the parts that are there.
+A part appears whole or not at all and depends on its block alone, whoever scores it. A block that
+is scored again replaces its part, and the existing parts tell which are missing.
 """
 
 import math
@@ -73,14 +73,14 @@ class PredictionParts:
         make_folder(self.path)
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
-        """The blocks whose parts are not there."""
+        """The blocks whose parts are missing."""
         return [block for block in blocks if not self._file(block.number).exists()]
 
     def write(self, block: Block, rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> None:
         """Writes the part of a block.
 
         Args:
-            block: whose part it is.
+            block: block of the part.
             rows: as `Scorer.rows` gives them.
             columns: their names.
         """

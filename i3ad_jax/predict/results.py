@@ -60,9 +60,9 @@ class PredictionFiles:
 
     Attributes:
         table: the finished table, one row for each image in the order given.
-        partial: its rows so far, while a prediction goes on or after it was interrupted.
+        partial: its rows so far, while a prediction runs or after it was interrupted.
         parts: folder of a table in parts, instead of a single one.
-        about: what the table belongs to, and a summary once it is finished.
+        about: origin of the table, and a summary once it is finished.
         maps, pictures: folders with a file for each image, in sub-folders as the images have them.
     """
 
@@ -77,7 +77,7 @@ class PredictionFiles:
     def begin(self, about: Mapping[str, Any], *, resume: bool) -> None:
         """Take the folder for a prediction.
 
-        Files that are no part of a prediction may be there.
+        Files that do not belong to a prediction may be there.
 
         Args:
             about: JSON values that say what the table belongs to.
@@ -205,7 +205,7 @@ class GrowingTable:
     """A CSV file to which rows are added one by one.
 
     Attributes:
-        kept: how many rows were there before.
+        kept: number of rows that were there before.
     """
 
     def __init__(self, file: TextIO, *, kept: int) -> None:

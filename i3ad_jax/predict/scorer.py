@@ -23,14 +23,14 @@ _WAITING = 8  # results that may wait for a writer, each with a map in the size 
 
 @dataclass(frozen=True)
 class Options(Settings):
-    """What is written, and what happens to broken images and interrupted predictions."""
+    """Settings of the output, and of broken images and interrupted predictions."""
 
     save: tuple[Literal["scores", "maps", "pictures"], ...] = ("scores", "pictures")
-    """What is written: the table in any case; maps/, anomaly maps in the size of the image;
-    pictures/, the image under its heat map, JPEG."""
+    """Output: the table in any case; maps/, anomaly maps in the size of the image; pictures/, the
+    image under its heat map, JPEG."""
     map_format: MapFormat = "npy"
-    """Of the maps: npy, float32; npz, the same compressed; png, 16 bits from the map's minimum to
-    its maximum, which the file's text entries name."""
+    """Format of the maps: npy, float32; npz, the same compressed; png, 16 bits from the map's
+    minimum to its maximum, which the file's text entries name."""
     strict: bool = False
     """Stop at the first image that cannot be used, instead of noting it in the column error."""
     resume: bool = False

@@ -22,13 +22,13 @@ _RETRIES = 3
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know.
+    """Task of a worker.
 
     Attributes:
         run, out: folder of the trained run, and that of the results.
         verdict: as for `Detector`.
         options: as for `Scorer`.
-        folder: what relative paths are relative to, those of images too.
+        folder: folder that all relative paths start from, those of images too.
         programs: folder of JAX's compiled programs, if they are kept.
     """
 
@@ -50,7 +50,7 @@ class Worker:
     """Scores blocks on one device, in a process of its own.
 
     Args:
-        job: what to do.
+        job: task of the worker.
         cores: of the processor, for its own use; None where it has a GPU.
     """
 
@@ -59,7 +59,7 @@ class Worker:
         self._cores = cores
 
     def score(self, block: Block) -> int:
-        """As `BlockScorer.score`.
+        """Score a block, as `BlockScorer.score`.
 
         Raises:
             InputError: the run cannot be loaded, or this machine does not see the same folders.
@@ -95,12 +95,12 @@ class Worker:
 def score_on_workers(blocks: Sequence[Block], job: Job, *, workers: int | None) -> Iterator[int]:
     """Scores blocks in any order; gives how many images each had once its part is there.
 
-    A worker that ends is started anew by Ray, and its block scored again.
+    Ray restarts a worker that ends, and its block is scored again.
 
     Args:
-        blocks: what to score; without any no cluster is looked for.
+        blocks: blocks to score; without any no cluster is looked for.
         job: for all workers.
-        workers: how many; None for one on each GPU, or without any on each core.
+        workers: number of workers; None for one on each GPU, or without any on each core.
 
     Raises:
         InputError: Ray is missing or cannot be reached, a worker cannot use its input, or a block

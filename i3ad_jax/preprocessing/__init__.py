@@ -1,1 +1,1 @@
-"""How pixels become a network's input, and how maps and pictures come back."""
+"""Conversion of pixels to a network's input, and of its outputs to maps and pictures."""

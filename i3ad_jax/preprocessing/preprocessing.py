@@ -45,10 +45,9 @@ class PreprocessingSettings(Settings):
     """Network inputs from an image. The paper's networks see whole images, in pixel values."""
 
     view: Literal["auto", "whole", "tiles"] = "auto"
-    """Whole images at --image-size, or overlapping tiles of them at --resolution; auto takes whole
-    images of objects that always lie alike and tiles of surfaces, told apart by normal images; of
-    large images whole ones only where they are alike in detail, unless I3AD's segmentation network
-    sees the details."""
+    """whole: whole images at --image-size. tiles: overlapping tiles of them at --resolution. auto:
+    whole images of aligned objects, tiles of surfaces, decided by normal images. Large images are
+    whole only where they are alike in detail, or where I3AD's segmentation network sees details."""
     resolution: int | None = setting(None, minimum=8, maximum=10_000)
     """Working resolution: images are resized to about N x N pixels in total, keeping their
     proportions, to be cut into tiles. I3AD's segmentation network sees them at this size; tiles are
@@ -60,21 +59,21 @@ class PreprocessingSettings(Settings):
     """Bring all images to one mean intensity; auto does so where that makes the grain of normal
     images more alike: where exposure differs."""
     centre: Literal["auto", "none", "colour", "image"] = "auto"
-    """What is subtracted from an image before it is divided by how much normal images vary: their
-    mean colour or their mean image; none leaves pixels in [-1, 1], as in the paper. auto takes what
-    leaves least of held-out normal images."""
+    """Subtracted from an image before it is divided by the standard deviation of normal images:
+    their mean colour or their mean image. none: nothing, pixels in [-1, 1], as in the paper. auto:
+    the choice that leaves least of held-out normal images."""
     augment: Augment = "none"
     """Training images are also mirrored left to right (flip), or mirrored and turned by quarters
     (turn)."""
 
 
 class Squares(NamedTuple):
-    """What networks see of some images. A pytree; each row stands for itself.
+    """Network inputs of images. A pytree; its rows are independent.
 
     Attributes:
         images: in units of the data.
-        centre: what was subtracted, in pixel values.
-        scale: what the rest was divided by.
+        centre: subtracted image, in pixel values.
+        scale: divisor of the rest.
     """
 
     images: Float[Array, "*n h w 3"]
@@ -96,16 +95,15 @@ class Squares(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """How images of the working size become squares in units of the data, and results come back.
+    """Conversion of images of the working size to squares in units of the data, and back.
 
     Attributes:
         size: the working size: height, width.
         side: of the squares that networks see.
-        units: what is subtracted, and the scale.
+        units: subtracted image, and the scale.
         reasons: for people and files: what was chosen, and by which figures.
         seen: size that squares are cut from: images are reduced to it by whole numbers.
-        levels: how many of the sizes `level_sizes` a network sees that takes images of any size; 0
-            without such a network.
+        levels: number of `level_sizes` that a network for images of any size sees; 0 without one.
     """
 
     size: Size
@@ -164,15 +162,14 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: Any, mean_image: np.ndarray) -> "Preprocessing":
-        """What `to_json` gave, and the mean image.
+        """Return the preprocessing that `to_json` gave, with the mean image.
 
         Raises:
-            ValueError: a value is missing or makes no sense. The message is one line without a file
-                name.
+            ValueError: a value is missing or invalid. The message is one line without a file name.
         """
         try:
             if any(isinstance(values[name], bool) for name in ("side", "scale", "mean_intensity")):
-                raise TypeError("a size, the scale or the mean intensity is no number")
+                raise TypeError("sizes, the scale and the mean intensity must be numbers")
             height, width = (int(length) for length in values["working_size"])
             side, scale = int(values["side"]), float(values["scale"])
             # Neither is in a run of a version before 0.4.
@@ -208,7 +205,7 @@ class Preprocessing:
 
     @property
     def aligned(self) -> bool:
-        """True if objects always lie alike.
+        """True if objects are aligned.
 
         Then the mean image explains most of what unseen images show.
         """
@@ -216,7 +213,7 @@ class Preprocessing:
 
     @cached_property
     def tiling(self) -> Tiling:
-        """How images are cut into squares."""
+        """Division of images into squares."""
         return Tiling(self.seen, self.side)
 
     @property
@@ -231,12 +228,12 @@ class Preprocessing:
 
     @cached_property
     def _level_centres(self) -> list[Float[np.ndarray, "_ _ 3"]]:
-        """What is subtracted from images of each of `level_sizes`."""
+        """Images that are subtracted from images of each of `level_sizes`."""
         return [reduce_values(self.units.centre, size) for size in self.level_sizes]
 
     @cached_property
     def centre(self) -> Float[np.ndarray, "h w 3"]:
-        """What is subtracted from the images that squares are cut from."""
+        """Image that is subtracted from the images that squares are cut from."""
         return reduce_values(self.units.centre, self.seen)
 
     def apply(
@@ -251,8 +248,8 @@ class Preprocessing:
         """Apply `function` to the squares of images; put its results together for whole images.
 
         Args:
-            function: from `queue_size` squares, and how many of them mean something, to a pytree of
-                arrays `squares side side ...`.
+            function: from `queue_size` squares and the number of valid ones to a pytree of arrays
+                `squares side side ...`.
             images: of the working size, at least one.
             queue_size: squares of a call; the last one is filled up by copies.
             values: numbers that `function` gives for each pixel, at least.
@@ -262,7 +259,7 @@ class Preprocessing:
             The same pytree with arrays `n h w ...` of the working size, float32.
 
         Raises:
-            InputError: there is no memory for so many squares, or for the results.
+            InputError: there is no memory for `queue_size` squares, or for the results.
         """
         queue = 4 * (3 + values) * queue_size * self.side**2  # what goes in, what comes out
         check_room(queue, lower={"queue_size": queue_size})
@@ -293,8 +290,8 @@ class Preprocessing:
         Args:
             function: from images of one size, in units of the data, to a map of each.
             images: of the working size, at least one.
-            pixels: of a call at the working size, about; at least one image. So many images go
-                together at each size; the last call is filled up by copies.
+            pixels: approximate number in a call at the working size; at least one image. Calls have
+                the same number of images at each size; the last call is padded with copies.
         """
         whole, gains = np.zeros((len(images), *self.size), np.float32), self.units.gains(images)
         together = max(pixels // math.prod(self.size), 1)
@@ -328,7 +325,7 @@ class Preprocessing:
     def traced(
         self, function: Callable[[Squares], dict[str, Maps]], images: UInt8[Array, "n h w 3"]
     ) -> dict[str, Maps]:
-        """What `apply` gives of maps, as part of a program of any number of images.
+        """Return the result of `apply` for maps, in a program of any number of images.
 
         Args:
             function: from the squares of all images to maps of each.

@@ -22,7 +22,7 @@ def reduce_pixels(images: UInt8[AnyArray, "*n h w 3"], size: Size) -> UInt8[AnyA
     """Return the means of blocks of pixels, 8 bits, halves rounded up.
 
     Args:
-        images: whose height and width are multiples of `size`.
+        images: images of a height and width that are multiples of `size`.
         size: of the result.
     """
     xp: Any = images.__array_namespace__()

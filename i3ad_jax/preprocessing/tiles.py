@@ -22,7 +22,7 @@ _ALMOST_NOTHING = 1e-9  # but they do where no other tile has any
 
 
 class Place(NamedTuple):
-    """Where a tile lies: which image, and the tile's first row and column."""
+    """Place of a tile: its image, first row and first column."""
 
     image: int
     top: int
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Tiling:
-    """How images of one size are cut into tiles; a single tile if it has their size.
+    """Division of images of one size into tiles; a single tile if it has their size.
 
     Attributes:
         size: of the images: height, width.
@@ -49,7 +49,7 @@ class Tiling:
 
     @cached_property
     def weights(self) -> Float[np.ndarray, "side side"]:
-        """Of a tile's pixels where tiles overlap: falling from the middle to the border."""
+        """Weights of a tile's pixels where tiles overlap, falling from the middle to the border."""
         position = np.arange(self.side) + 0.5
         inside = np.minimum(position, self.side - position) - MARGIN * self.side
         line = np.maximum(inside / self.side, _ALMOST_NOTHING)
@@ -88,7 +88,7 @@ class Tiling:
         return whole
 
     def places(self, num_images: int) -> Iterator[Place]:
-        """All tiles of so many images, image by image."""
+        """All tiles of `num_images` images, image by image."""
         for image in range(num_images):
             for top, left in self.corners:
                 yield Place(image, top, left)
@@ -109,7 +109,7 @@ class Tiling:
         at_once: int,
         bar: ProgressBar | None = None,
     ) -> Any:
-        """What `function` gives for all tiles, put together to results for whole images.
+        """Return the results of `function` for all tiles, put together for whole images.
 
         Where tiles overlap, a pixel's result is their weighted mean. Memory is that of the results
         and of one call, whatever the number of tiles.
@@ -136,7 +136,7 @@ class Tiling:
         return whole
 
     def _zeros(self, num_images: int, results: Any) -> Any:
-        """What the results of these tiles become for whole images, filled with 0."""
+        """Return empty results for whole images, filled with 0."""
         shape = (num_images, *self.size)
         return jax.tree.map(lambda x: np.zeros((*shape, *x.shape[3:]), np.float32), results)
 

@@ -1,12 +1,12 @@
 """Images in units of their data set: less what all normal images share, over how much they vary.
 
-Not in the paper, whose networks see pixels in [-1, 1]. On objects that always lie alike the mean
-training image explains nearly all of a pixel: a network that sees raw pixels learns that image, and
-hardly anything else. What is left after the mean image has been taken away is what tells one normal
-image from another.
+Not in the paper, whose networks see pixels in [-1, 1]. On aligned objects the mean training image
+explains nearly all of a pixel: a network that sees raw pixels learns that image, and hardly
+anything else. What is left after the mean image has been taken away is what tells one normal image
+from another.
 
 Where exposure differs from image to image, the grain of bright ones is stronger, and every residual
-with it. Levelled images, all of one mean intensity, have the same grain.
+with it. After brightness normalisation, all images have one mean intensity and the same grain.
 """
 
 from dataclasses import dataclass, replace
@@ -36,9 +36,9 @@ class Units:
     Attributes:
         level: mean intensity, in [0, 1], to which each image is brought by a factor; None leaves
             them alone.
-        mean_image: of the levelled training images, float32, in [-1, 1].
-        subtract: what is subtracted from a levelled image: that, its mean colour, or nothing.
-        scale: what is left is divided by it.
+        mean_image: of the normalised training images, float32, in [-1, 1].
+        subtract: image that is subtracted: the mean image, its mean colour, or nothing.
+        scale: divisor of the rest.
     """
 
     level: float | None
@@ -48,7 +48,7 @@ class Units:
 
     @cached_property
     def centre(self) -> Float[np.ndarray, "h w 3"]:
-        """What is subtracted from levelled images, float32."""
+        """Image that is subtracted from normalised images, float32."""
         if self.subtract == "image":
             return self.mean_image
         colour = (
@@ -65,7 +65,7 @@ class Units:
         Args:
             images: of the working size.
             level: whether to bring all images to one mean intensity, that of these.
-            centre: what to subtract; for "none" nothing is scaled either: the paper's units.
+            centre: image to subtract; for "none" nothing is scaled either: the paper's units.
         """
         target = float(_intensity(images)) if level else None
         mean = np.zeros(images.shape[1:])
@@ -85,21 +85,21 @@ class Units:
         return (self.level / _intensity(images, (1, 2, 3))).astype(np.float32)
 
     def levelled(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
-        """Return the levelled image's pixel values, float32.
+        """Return the normalised image's pixel values, float32.
 
         They are in [-1, 1] except where it became brighter than white.
         """
         return self.gains(image[None])[0] * (image.astype(np.float32) / 127.5) - 1
 
     def squared_deviation(self, image: UInt8[np.ndarray, "h w 3"]) -> float:
-        """Mean square of what is left of an image, in levelled pixel values."""
+        """Mean square of what is left of an image, in normalised pixel values."""
         return float(np.mean((self.levelled(image) - self.centre) ** 2))
 
 
 def level(
     pixels: UInt8[AnyArray, "*b h w 3"], gain: Float[AnyArray, "*b"]
 ) -> Float[AnyArray, "*b h w 3"]:
-    """Levelled pixel values of images, float32."""
+    """Pixel values of images after brightness normalisation, float32."""
     return gain[..., None, None, None] * (to_float(pixels) + 1) - 1
 
 
@@ -108,12 +108,12 @@ def to_units(
     centre: Float[AnyArray, "*m h w 3"],
     scale: float | np.float32 | Float[AnyArray, "..."],
 ) -> Float[AnyArray, "*n h w 3"]:
-    """Return levelled pixel values in units of the data: the networks' input.
+    """Return normalised pixel values in units of the data: the networks' input.
 
     Args:
         levelled: of images.
-        centre: what is subtracted, of each image or of all.
-        scale: what the rest is divided by, likewise.
+        centre: subtracted image, of each image or of all.
+        scale: divisor of the rest, likewise.
     """
     return (levelled - centre) / scale
 
@@ -123,7 +123,7 @@ def from_units(
     centre: Float[AnyArray, "*m h w 3"],
     scale: float | np.float32 | Float[AnyArray, "..."],
 ) -> Float[AnyArray, "*n h w 3"]:
-    """Return levelled pixel values of images in units of the data: the inverse of `to_units`."""
+    """Return normalised pixel values of images in units of the data: the inverse of `to_units`."""
     return values * scale + centre
 
 
@@ -135,7 +135,7 @@ def unlevelled(
 
 
 def choose_level(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[bool, dict[str, float]]:
-    """Whether levelling makes the grain of normal images clearly more alike.
+    """Decide whether brightness normalisation makes the grain of normal images clearly more alike.
 
     Returns:
         The choice, and the standard deviation over images of the logarithm of their grain, with and
@@ -156,7 +156,7 @@ def choose_centre(
 
     Returns:
         The choice, and how much of the variance of unseen images the mean image explains: near 1
-        for objects that always lie alike, 0 or below for textures.
+        for aligned objects, 0 or below for textures.
     """
     colour, image = (Units.of(images, level=level, centre=centre) for centre in ("colour", "image"))
     left = [(colour.squared_deviation(x), image.squared_deviation(x)) for x in held_out]
@@ -170,8 +170,7 @@ def explain_detail(units: Units, held_out: UInt8[np.ndarray, "m h w 3"]) -> floa
 
     The detail is what a blurred image lacks.
 
-    Near 1 for objects whose edges always lie alike, near 0 for surfaces of which only the shading
-    does.
+    Near 1 for objects whose edges are aligned, near 0 for surfaces of which only the shading is.
     """
     mean = _detail(units.mean_image)
     details = (_detail(units.levelled(image)) for image in held_out)

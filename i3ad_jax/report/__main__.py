@@ -21,10 +21,10 @@ PROGRAM = "python -m i3ad_jax.report"
 
 @dataclass(frozen=True)
 class Flags:
-    """Write the report of a run once more, or compare the results of several runs on one page.
+    """Write the report of a run again, or compare the results of several runs on one page.
 
     The report of one run takes scores, maps and settings from its folder, pictures from its data
-    set, and the states of the loop from its weights; it says what is not there any more. Runs that
+    set, and the states of the loop from its weights; it names files that were removed. Runs that
     are compared must have been tested on the same images.
     """
 

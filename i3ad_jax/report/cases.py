@@ -71,7 +71,7 @@ def choose_cases(
 
 
 def case_view(case: Case, *, vmax: float) -> dict[str, Any]:
-    """What the page needs of a case, pictures as `data:` addresses.
+    """Return the fields of a case that the page shows, pictures as `data:` addresses.
 
     Args:
         case: the case.

@@ -1,7 +1,7 @@
 """Charts of the report: SVG text that takes its colours and its font from the page around it.
 
 Each chart is one panel with a title of its own, so that a page can set as many side by side as its
-width allows: of 4:3, but for ROC curves, whose legend stands beside them.
+width allows. The proportions are 4:3, except for ROC curves, whose legend stands beside them.
 """
 
 import io

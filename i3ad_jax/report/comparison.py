@@ -34,7 +34,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> "Spread":
-        """Of at least two values."""
+        """Standard deviation of at least two values."""
         known = [value for value in values if value is not None]
         if len(known) < len(values):
             return cls(None, None)
@@ -44,7 +44,7 @@ class Spread:
 def check_comparable(runs: Sequence[RunResults]) -> None:
     """Raises InputError unless all runs are different ones, tested on the same images.
 
-    The images are known by their paths and classes, and by the digest of their content where two
+    The images are known by their paths and classes, and by the SHA-256 of their content where two
     runs have brought them to the same size.
     """
     first = runs[0]
@@ -101,7 +101,7 @@ def differing_settings(runs: Sequence[RunResults]) -> dict[str, list[str | None]
 def same_but_for_seed(runs: Sequence[RunResults]) -> list[list[int]]:
     """Positions of runs, two or more in a group, whose settings differ by seed at most.
 
-    How many images are computed at once changes no result, and is no difference either.
+    The number of images computed at once changes no result, so it does not count as a difference.
     """
     groups: dict[str, list[int]] = {}
     for index, run in enumerate(runs):
@@ -115,13 +115,13 @@ def same_but_for_seed(runs: Sequence[RunResults]) -> list[list[int]]:
 
 
 def found_alone(runs: Sequence[RunResults]) -> list[list[int]]:
-    """How many anomalous images the run of the row finds and the run of the column misses."""
+    """Numbers of anomalous images that the run of the row finds and that of the column misses."""
     found = [run_found(run) for run in runs]
     return [[len(own - other) for other in found] for own in found]
 
 
 def run_found(run: RunResults) -> set[str]:
-    """Return the paths of the anomalous images that a run's headline score finds by default.
+    """Return the paths of the anomalous images that a run's selected score finds by default.
 
     That is at its default threshold.
     """
@@ -150,7 +150,7 @@ def disagreements(runs: Sequence[RunResults]) -> list[dict[str, Any]]:
 
 
 def _spreads(runs: Sequence[RunResults]) -> dict[str, list[Spread]]:
-    """By score, the spread of each of `METRICS`; first that of the headline of each run."""
+    """Spread of each of `METRICS` by score; first that of the selected score of each run."""
     kinds = dict.fromkeys([HEADLINE, *runs[0].results["scores"]])
     return {
         kind: [
@@ -174,5 +174,5 @@ def _roc_chart(runs: Sequence[RunResults]) -> dict[str, Markup]:
         if points is not None:
             auroc = run.results["scores"][run.headline]["image_auroc"]
             curves[f"run {number} (AUROC {auroc:.3f})"] = points
-    title = "ROC curves of the headline scores"
+    title = "ROC curves of the selected scores"
     return {title: Markup(charts.roc_chart(curves, title=title))} if curves else {}

@@ -16,7 +16,7 @@ _MARGIN = 0.02  # of the axis, at both ends: there every image is flagged, or no
 class Distribution:
     """Histograms of both classes from the first position of the slider to the last.
 
-    Scores of defects may lie a hundred times farther from the threshold than those of normal
+    Scores of defects may be a hundred times farther from the threshold than those of normal
     images. So the axis is an inverse hyperbolic sine, linear near the default threshold and
     logarithmic far from it: position p is the threshold `threshold + scale * sinh(p * step)`, and 0
     is exactly the default one.
@@ -64,7 +64,7 @@ def distribution(
     Args:
         labels: 0 for each normal image, 1 for each anomalous one.
         scores: of any range.
-        threshold: the default one; it need not lie between the scores.
+        threshold: the default one; it need not be between the scores.
     """
     distances = np.abs(scores - threshold)
     # The axis has a width even where scores differ from the threshold by rounding alone.

@@ -53,10 +53,10 @@ def report_page(
     Args:
         run: results, settings and scores; any metric may be None.
         origin: plan, training and environment; every column of floats of the training gets a chart.
-        states: what each state of a case's reconstructions is called.
+        states: name of each state of a case's reconstructions.
         cases: the images to show large, in order; neighbours of one group share a heading.
         pictures: small pictures of test images, by their position.
-        missing: what could not be put in this report, a sentence each.
+        missing: parts that could not be put in this report, a sentence each.
     """
     vmax = SCORES[run.headline].heat_limit
     views = [case_view(case, vmax=vmax) | {"group": case.group} for case in cases]

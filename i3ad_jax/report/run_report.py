@@ -1,4 +1,4 @@
-"""The report of a run: made by its test, or once more of what its folder holds."""
+"""The report of a run: written by its test, or again from its folder."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ NUM_CASES = 12
 
 
 class Shown(NamedTuple):
-    """Pictures of a report, of which those that are not at hand are None.
+    """Pictures of a report, of which unavailable ones are None.
 
     Attributes:
         test: the test images.
-        maps: their anomaly maps of the headline score.
-        detector: that was tested.
+        maps: their anomaly maps of the selected score.
+        detector: tested detector.
         cases: as `make_cases` returns them.
     """
 
@@ -63,8 +63,8 @@ def make_cases(
     Args:
         run: results and scores of the images.
         test: the images.
-        maps: their anomaly maps of the headline score.
-        detector: that was tested; without it there are no states.
+        maps: their anomaly maps of the selected score.
+        detector: tested detector; without it there are no states.
     """
     chosen = choose_cases(run.labels, run.scores[run.headline], count=NUM_CASES)
     traced = detector and detector.trace_pixels(
@@ -102,7 +102,7 @@ def write_report(
         run: results, settings and scores.
         origin: plan, training and environments.
         shown: images, maps and states.
-        missing: what could not be put in the report, a sentence each.
+        missing: parts that could not be put in the report, a sentence each.
     """
     pictures, (test, maps, detector, cases) = None, shown
     if test is not None and maps is not None:
@@ -124,12 +124,11 @@ def write_report(
 
 
 def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> None:
-    """Writes the report of a run, or of the results of another test of it, once more.
+    """Writes the report of a run, or of the results of another test of it, again.
 
     Scores, maps, settings and training curves are those in the folder. The images are read from
-    where they were, and the states of the cases are computed by the run's weights. What is not
-    there any more or has changed is left out, with an `IncompleteReportWarning`; the report says so
-    too.
+    where they were, and the states of the cases are computed by the run's weights. Files that were
+    removed or have changed are left out, with an `IncompleteReportWarning`; the report says so too.
 
     Args:
         folder: of a run or of results.

@@ -56,7 +56,7 @@ def read_calibration(
 
     Args:
         folder: of the run or of results.
-        method: that it is for.
+        method: method of the run.
         size: the working size.
         step: number of training steps of the weights that it is for.
         state: these weights.
@@ -187,11 +187,11 @@ def _read_statistics(
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"step {value!r} is no whole number")
+        raise ValueError(f"step {value!r} must be a whole number")
     return value
 
 
 def _scores(values: Any, name: str) -> Float[np.ndarray, " n"]:
     if not values or not all(type(each) in (int, float) and math.isfinite(each) for each in values):
-        raise ValueError(f"the held-out scores of {name} are no finite numbers")
+        raise ValueError(f"the held-out scores of {name} must be finite numbers")
     return np.array(values, np.float64)

@@ -106,8 +106,8 @@ class Checkpoints:
         stored, digest = self._metadata(step)
         if stored and stored != _shapes(shapes):
             raise InputError(
-                f"{self.path / str(step)}: its weights are not those that the run's config.json"
-                " describes; one of the two is another run's: put the right one back"
+                f"{self.path / str(step)}: its weights do not match the run's config.json; one of"
+                " the two is another run's: put the right one back"
             )
         first = [jax.local_devices(process)[0] for process in range(jax.process_count())]
         sharding = NamedSharding(Mesh(np.array(first), ("process",)), PartitionSpec())
@@ -136,7 +136,7 @@ class Checkpoints:
         return state
 
     def _metadata(self, step: int) -> tuple[Shapes, str | None]:
-        """Return a checkpoint's arrays by its own account and their digest, or nothing.
+        """Return a checkpoint's arrays by its own account and their checksum, or nothing.
 
         It is nothing where they are unreadable.
         """
@@ -153,7 +153,7 @@ class Checkpoints:
 
 
 def _reason(error: Exception) -> str:
-    """What the system said, without the paths of temporary files that Orbax names before."""
+    """Return the system's message, without the paths of temporary files that Orbax names before."""
     text = str(getattr(error, "strerror", None) or error)
     numbers = [int(number) for number in re.findall(r"os_error_code='(\d+)'", text)]
     return (

@@ -1,4 +1,4 @@
-"""Where and with what a figure was made: time, machine, versions and commit."""
+"""Origin of a figure: time, machine, versions and commit."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ PACKAGES = (
 
 
 def environment(*, command: Sequence[str] = ()) -> dict[str, Any]:
-    """What a figure is worth nothing without, as JSON values; with the command, if there is one."""
+    """Return the origin of a figure as JSON values, with the command if there is one."""
     return {
         **({"command": list(command)} if command else {}),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),

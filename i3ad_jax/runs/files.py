@@ -32,7 +32,7 @@ def read_json(file: Path) -> dict[str, Any]:
             values = json.loads(opened.read().decode("utf-8"))
     except FileNotFoundError as error:
         raise InputError(
-            f"{file}: missing; {file.parent} is no finished run, train it first"
+            f"{file}: missing; {file.parent} is not a finished run, train it first"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from error
@@ -94,21 +94,21 @@ def write_json(file: Path, values: Any) -> None:
 
 
 def write_with_digest(file: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` to `file` as `write_json` does, with their digest, for `check_digest`."""
+    """Write `values` to `file` as `write_json` does, with their checksum, for `check_digest`."""
     write_json(file, {**values, _DIGEST: _digest(values)})
 
 
 def check_digest(values: Mapping[str, Any]) -> None:
-    """Raise ValueError unless a file's values are those that `write_with_digest` wrote.
+    """Raise ValueError if a file's values have changed since `write_with_digest` wrote them.
 
-    For the end of a check: where a value makes no sense, to say so is the better message.
+    To be called at the end of a check: the message of an invalid value is more precise.
     """
     if values.get(_DIGEST) != _digest(without_digest(values)):
-        raise ValueError("its values are not those that were written")
+        raise ValueError("its values have changed since they were written")
 
 
 def without_digest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that `write_with_digest` was given, of those that its file holds."""
+    """The values that `write_with_digest` was given, from the content of its file."""
     return {name: own for name, own in values.items() if name != _DIGEST}
 
 

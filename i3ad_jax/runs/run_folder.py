@@ -1,4 +1,4 @@
-"""The folder of a run, or of the results of a test: where everything lies, and how it is read."""
+"""The folder of a run, or of the results of a test: its files, and how they are read."""
 
 import json
 import os
@@ -42,7 +42,7 @@ _WRITTEN_BELOW = ("checkpoints", "maps", "pictures", "samples", "statistics")
 class RunFolder:
     """Paths and small files of one run.
 
-    The results of another test of a run have such a folder too, complete but for the weights, to
+    The results of another test of a run have such a folder too, complete except for the weights, to
     which `weights.json` points. Every file but `metrics.jsonl`, which grows line by line, appears
     whole or not at all, and stays through a power cut.
     """
@@ -127,14 +127,14 @@ class RunFolder:
             lock.release()
 
     def is_same(self, other: "RunFolder") -> bool:
-        """Whether both are one folder, by whatever path."""
+        """Return whether both are one folder, by whatever path."""
         return os.path.realpath(self.path) == os.path.realpath(other.path)
 
     def source(self) -> "RunFolder":
         """The folder with the weights: this one, or the run that `weights.json` names.
 
         Raises:
-            InputError: that run is gone or has been trained further since, or `weights.json` is
+            InputError: the run is gone or has been trained further since, or `weights.json` is
                 damaged.
         """
         if not self.weights.exists():
@@ -158,7 +158,7 @@ class RunFolder:
         """Return the settings asked for, of which some may be automatic.
 
         Raises:
-            InputError: this is no run folder, or its settings are damaged or of another version.
+            InputError: this is not a run folder, or its settings are damaged or of another version.
         """
         try:
             return read_config_file(self.config)
@@ -171,7 +171,7 @@ class RunFolder:
             ) from error
 
     def read_files(self) -> TrainingFiles:
-        """Which files were trained on and which held out.
+        """Return the record of the files that were trained on and held out.
 
         Raises:
             InputError: the list is missing or damaged.

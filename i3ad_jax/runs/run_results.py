@@ -15,9 +15,9 @@ class RunResults:
     """Results, settings, and the score of each test image.
 
     Attributes:
-        name: what people call the run.
-        results: what `results.json` holds.
-        config: what `config.json` holds.
+        name: name of the run for people.
+        results: content of `results.json`.
+        config: content of `config.json`.
         paths: of the test images, unique.
         labels: 0 for each normal image, 1 for each anomalous one.
         defects: the class of each image.
@@ -42,7 +42,7 @@ class RunResults:
         return self.results["thresholds"][kind]
 
     def flagged(self, kind: str) -> Bool[np.ndarray, " n"]:
-        """Whether each image is above the default threshold of a score."""
+        """Return whether each image is above the default threshold of a score."""
         return self.scores[kind] > self.threshold(kind)
 
     def confusion(self, kind: str) -> Confusion:
@@ -50,7 +50,7 @@ class RunResults:
         return Confusion.of(self.labels, self.flagged(kind))
 
     def outcomes(self, kind: str) -> list[str]:
-        """For each image "found", "missed", "false alarm" or "passed", at the default threshold."""
+        """Outcome of each image at the default threshold: found, missed, false alarm or passed."""
         names = (("passed", "false alarm"), ("missed", "found"))
         pairs = zip(self.labels.tolist(), self.flagged(kind).tolist(), strict=True)
         return [names[label][above] for label, above in pairs]

@@ -1,1 +1,1 @@
-"""What JAX and XLA are told about the machine."""
+"""Configuration of JAX and XLA for the machine."""

@@ -21,7 +21,7 @@ _AXIS = "device"
 
 @dataclass(frozen=True)
 class ThroughputSettings(Settings):
-    """How many images at a time. This changes speed and memory, not results."""
+    """Numbers of images at a time. They change speed and memory, not results."""
 
     test_batch_size: int = setting(8, minimum=1, maximum=16_384)
     """Images that go through the loop together, on all devices; it changes speed, not results."""
@@ -33,9 +33,9 @@ class ThroughputSettings(Settings):
 def use_every_core() -> None:
     """Make each processor core a device of JAX, unless the user has set the number of devices.
 
-    One program leaves cores idle wherever one of its operations ends; two of them fill each other's
-    gaps (`benchmarks/README.md` has the measurement). A program for one device still has the
-    threads of all cores. To be called before JAX is used.
+    One program leaves cores idle wherever one of its operations ends; two of them fill these gaps
+    (`benchmarks/README.md` has the measurement). A program for one device still has the threads of
+    all cores. To be called before JAX is used.
     """
     if jax.config.jax_num_cpu_devices < 1:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
@@ -70,7 +70,7 @@ def copied_to_all(devices: int, arrays: Results) -> Results:
 
 
 def own_copy(arrays: Results) -> Results:
-    """What `copied_to_all` has spread, on one device of this process; other arrays as they are."""
+    """Return arrays of `copied_to_all` on one device of this process; others as they are."""
     return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, arrays)
 
 
@@ -86,7 +86,7 @@ def sharded(part: np.ndarray, *, devices: int, axis: int) -> Array:
 
 
 def replicated(arrays: Results, *, devices: int) -> Results:
-    """In a program: these arrays whole on each of `devices` devices of all processes."""
+    """Constrain arrays of a program to be whole on each of `devices` devices of all processes."""
     return lax.with_sharding_constraint(arrays, NamedSharding(_mesh(devices), PartitionSpec()))
 
 
@@ -103,11 +103,10 @@ def shard_over_devices(
     device waits for another before its shard is done.
 
     Args:
-        function: from images and the number of them that mean something to arrays with a row for
-            each image.
+        function: from images and the number of valid rows to arrays with a row for each image.
         images: a pytree of arrays with a row for each image.
-        count: how many of them mean something.
-        devices: how many to shard them over.
+        count: number of valid rows; the rest is padding.
+        devices: number of devices to shard them over.
     """
     if devices == 1:
         return function(images, jnp.asarray(count))
@@ -137,12 +136,12 @@ def shard_over_devices(
 def in_batches(
     function: Callable[..., Results], arrays: Any, *, count: Int[Array, ""], batch_size: Length
 ) -> Results:
-    """What `function` gives for the first `count` rows, a few at a time for the sake of memory.
+    """Return the results of `function` for the first `count` rows, a few at a time to save memory.
 
     Args:
         function: from a pytree of arrays with a row for each image to such a pytree.
         arrays: its argument, of any number of rows.
-        count: how many of them mean something; no time is spent on batches beyond.
+        count: number of valid rows; no time is spent on batches beyond.
         batch_size: rows that are worked on together.
     """
     rows = jax.tree.leaves(arrays)[0].shape[0]

@@ -49,7 +49,7 @@ def make_folder(folder: Path) -> None:
     """Makes a folder, and those above it, where it does not exist.
 
     Raises:
-        OSError: something else lies there, or it cannot be made.
+        OSError: something else is there, or it cannot be made.
     """
     if not folder.is_dir():
         make_folder(folder.parent)

@@ -1,4 +1,4 @@
-"""How much memory there is to use."""
+"""Free memory of the machine and its limits."""
 
 import os
 from pathlib import Path
@@ -38,7 +38,7 @@ def check_room_for_images(bytes_each: int, count: int) -> None:
     """Raise InputError where results cannot fit in the memory of the host, before they are made.
 
     Args:
-        bytes_each: what the results of an image take at least.
+        bytes_each: least size of the results of an image.
         count: number of images.
     """
     needed, free = bytes_each * count, free_memory()

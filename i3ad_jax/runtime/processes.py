@@ -35,17 +35,17 @@ _LOST = re.compile(
 
 @dataclass(frozen=True)
 class Processes:
-    """Which processes train together, and which of them this is."""
+    """Group of processes that train together, and the place of this one."""
 
     coordinator: str | None = None
-    """To train in several processes, on one machine or several: HOST:PORT of process 0, the same in
-    all; or auto under SLURM, Open MPI, Kubernetes or on Cloud TPUs, where JAX finds all three of
-    these out."""
+    """HOST:PORT of process 0, the same in all processes, to train in several, on one machine or
+    more. auto: for SLURM, Open MPI, Kubernetes and Cloud TPUs, where JAX detects the address and
+    the two numbers below."""
     num_processes: int | None = None
-    """How many processes train together; each is started with the same command but for
+    """Number of processes that train together; each is started with the same command, with its own
     --process-id."""
     process_id: int | None = None
-    """Which of them this is, from 0. Process 0 writes the run, which must be on a file system of
+    """Number of this process, from 0. Process 0 writes the run, which must be on a file system of
     all."""
 
     def join(self) -> None:
@@ -118,7 +118,7 @@ class Processes:
 
 
 def is_first() -> bool:
-    """Whether this process writes and prints: the only one, or process 0."""
+    """Return whether this process writes and prints: the only one, or process 0."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
@@ -144,7 +144,7 @@ def arrays_of_first(arrays: Result) -> Result:
 
 
 def agreed(function: Callable[[], Result]) -> Result:
-    """What `function` gives; if it fails in one process, it fails in all.
+    """Return the result of `function`; if it fails in one process, it fails in all.
 
     Raises:
         InputError: it was raised in a process; all others raise it too.
@@ -173,7 +173,7 @@ def by_first(function: Callable[[], object]) -> None:
 
 
 def shared_among(function: Callable[[Any], Any], rows: Any) -> Any:
-    """What `function` gives for all rows, each process working on its part; all get all of it.
+    """Return the results of `function` for all rows, each process working on its part.
 
     Args:
         function: from rows to a pytree of arrays with a row for each.
@@ -196,7 +196,7 @@ def shared_among(function: Callable[[Any], Any], rows: Any) -> Any:
 
 
 def is_lost(error: Exception) -> bool:
-    """Whether an error of JAX's tells of another process that is not there any more."""
+    """Return whether an error of JAX reports that another process has ended."""
     return jax.distributed.is_initialized() and bool(_LOST.search(str(error)))
 
 

@@ -31,7 +31,7 @@ def progress_bar(  # noqa: PLR0913 (as of tqdm)
     Args:
         label: name of the phase.
         total: number of all units.
-        unit: what is counted, in the singular.
+        unit: name of a counted item, in the singular.
         initial: number of units that were done before.
         leave: keep the bar on the terminal at its end.
         compiles: say that the program is compiled until the first unit is done.

@@ -21,20 +21,20 @@ class ProgressBar(Protocol):
         ...
 
     def update(self, n: float) -> object:
-        """Add so many to it."""
+        """Add `n` to it."""
         ...
 
 
 def by_queues(
     function: Callable[[Any, int], Results], images: Any, *, size: int, label: str | None = None
 ) -> Results:
-    """What `function` gives for all images, as NumPy arrays.
+    """Return the results of `function` for all images, as NumPy arrays.
 
     Args:
-        function: from a queue of `size` rows, and how many of them mean something, to a pytree of
-            arrays with a row for each.
+        function: from a queue of `size` rows and the number of valid ones to a pytree of arrays
+            with a row for each.
         images: a pytree of arrays with a row for each image; at least one.
-        size: rows of a queue; the last one is filled up by copies.
+        size: rows of a queue; the last one is padded with copies.
         label: of the progress bar; without one there is none.
     """
     parts: list[Any] = []

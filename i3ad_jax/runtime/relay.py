@@ -20,11 +20,11 @@ _CHATTER = re.compile(rb"\[Gloo\]|is connected to|peer ranks|^[\d\s]*$")
 
 
 def relayed(lines: Iterable[bytes], lost: bytes) -> Iterator[bytes]:
-    """The lines but for the coordination service's, and for its end of the process the line `lost`.
+    """Yield lines without the coordination service's; for its end of the process the line `lost`.
 
     Args:
-        lines: what native libraries print, with line ends.
-        lost: what is to be read when the service has ended the process.
+        lines: output of native libraries, with line ends.
+        lost: text for the moment when the service has ended the process.
     """
     of_service = False  # a message's further lines have no header
     for line in lines:

@@ -1,1 +1,1 @@
-"""From images and reconstructions to anomaly maps, scores and metrics."""
+"""Anomaly maps, scores and metrics of images and their reconstructions."""

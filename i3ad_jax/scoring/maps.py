@@ -55,7 +55,7 @@ class Score:
             and for the one that a method gives without a reconstruction.
         heat_limit: the map's value of the hottest colour in pictures.
         calibrated: whether there is also a calibrated score of this map, named NAME_calibrated.
-        needs: what it needs besides the images: it exists only for methods that give it.
+        needs: outputs that it needs besides the images: it exists only for methods that give it.
         source: the name of the score that a calibrated one is made of.
     """
 
@@ -117,9 +117,9 @@ SCORES = {score.name: score for score in (*PLAIN, *CALIBRATED, COMBINED)}
 
 Pooling = Literal["top_1", "top_03", "top_01", "top_10", "top_003", "peak", "mean"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
-"""Of those that find as many planted defects, the first is taken."""
+"""Poolings, in order: of equally good ones, the first is taken."""
 PAPER: Pooling = "mean"
-"""Of plain scores."""
+"""Pooling of plain scores."""
 TOP_FRACTIONS = {
     "top_10": 0.1,
     "top_1": 0.01,
@@ -160,7 +160,7 @@ def register_score(score: Score) -> None:
 def plain_maps(pair: Pair, ssim: SsimSettings) -> dict[str, Map]:
     """Return the map of each plain score of one pair, by name; to be `vmap`ped.
 
-    Plain scores are those that are not calibrated.
+    Plain scores are not calibrated.
     """
     return {
         score.name: score.map(pair, ssim)
@@ -174,9 +174,9 @@ def image_scores(maps: Float[AnyArray, "n h w"], pooling: Pooling) -> Float[AnyA
 
     Args:
         maps: of one score.
-        pooling: "mean" of the map (paper, section 3.1); the mean of its highest pixels, at least
-            one, as in `TOP_FRACTIONS`, so that a small defect counts as much as a large one; or the
-            "peak", the maximum of the smoothed map. Not in the paper but for the mean.
+        pooling: "mean" of the map (paper, section 3.1). A name of `TOP_FRACTIONS`: the mean of its
+            highest pixels, at least one, so that a small defect counts as much as a large one.
+            "peak": the maximum of the smoothed map. Only the mean is in the paper.
     """
     xp: Any = maps.__array_namespace__()
     number, height, width = maps.shape

@@ -3,7 +3,7 @@
 Scores may have any finite range: nothing is clamped, rescaled or binned, and ties are one step of
 the curve. Only the order of scores matters, so float32 maps are ranked as they are; all sums are
 float64. A metric that the data cannot give, for want of one of the two classes, is None. Masks and
-maps may lie in files: pixel metrics read them block by block.
+maps may be in files: pixel metrics read them block by block.
 """
 
 from collections.abc import Mapping
@@ -50,10 +50,10 @@ def image_metrics(
         threshold: above it an image counts as anomalous, for `f1`.
 
     Returns:
-        `image_auroc`; `image_ap`, average precision; `f1` of the anomalous class at the threshold;
-        and `recall_at_1`, `_5` and `_10`: the largest fraction of the anomalous images that is
-        found with a false-alarm rate of at most 1, 5 and 10 % of these normal images. All in [0,
-        1]; None if `labels` holds one class only.
+        `image_auroc`. `image_ap`: average precision. `f1`: of the anomalous class at the threshold.
+        `recall_at_1`, `_5` and `_10`: the largest fraction of the anomalous images that is found
+        with a false-alarm rate of at most 1, 5 and 10 % of these normal images. All in [0, 1]; None
+        if `labels` holds one class only.
 
     Raises:
         ValueError: a score is NaN or infinite.

@@ -1,7 +1,7 @@
 """Area under curves of defective over defect-free pixels found, for any number of pixels.
 
 Such an area is the mean, over the defective pixels, of the share of the curve's width at which the
-pixel is found. How many defect-free pixels lie above it, and how many tie with it, say that share.
+pixel is found. This share follows from the numbers of defect-free pixels above it and tied with it.
 These numbers are sums over images: a block of images is read at a time, and its defect-free pixels
 are sorted as plain numbers, without indices or weights. So the memory needed does not grow with the
 number of images, and neither the size of the blocks nor their order changes a result.
@@ -39,7 +39,7 @@ def pixel_metrics(
     Args:
         masks: True on defective pixels.
         maps: higher where a pixel looks more anomalous.
-        subsets: which images each subset has. Images that none has are not read.
+        subsets: members of each subset. Images in none are not read.
         max_fpr: as `pixel_aupro` takes it.
 
     Returns:
@@ -99,8 +99,9 @@ def _sums(
         masks: as `pixel_metrics` takes them.
         maps: as `pixel_metrics` takes them.
         subsets: as `pixel_metrics` takes them.
-        images: whose defective pixels are ranked, among the defect-free ones of all images.
-        members: which of these pixels each subset has.
+        images: images with the defective pixels that are ranked, among the defect-free ones of all
+            images.
+        members: mask of these pixels for each subset.
         widths: of the curve of each subset and metric, in defect-free pixels; 0 adds nothing.
     """
     scores, weights = _defective_pixels(masks, maps, images)
@@ -150,14 +151,14 @@ def _ranks(
     scores: Num[np.ndarray, " k"],
     members: Bool[np.ndarray, "s k"],
 ) -> list[Integer[np.ndarray, "2 _"]]:
-    """How many defect-free pixels lie above each score, and how many at or above it.
+    """Return the numbers of defect-free pixels above each score, and at or above it.
 
     Args:
         masks: as `pixel_metrics` takes them.
         maps: as `pixel_metrics` takes them.
         subsets: as `pixel_metrics` takes them.
         scores: ascending.
-        members: which scores each subset has.
+        members: mask of the scores for each subset.
 
     Returns:
         For each subset the numbers among its own images, for its own scores.
@@ -181,8 +182,8 @@ def _found(
 ) -> Float[np.ndarray, " k"]:
     """Return the share of the curve's width at which each defective pixel is found.
 
-    The width is the curve's first `width` defect-free pixels. It is found at all that lie below it,
-    and its part rises from 0 to 1 over those that tie with it.
+    The width is the curve's first `width` defect-free pixels. It is found at all pixels below it,
+    and its part rises from 0 to 1 over tied ones.
     """
     ties = at_least - above
     reached = np.clip(width - above, 0.0, ties)

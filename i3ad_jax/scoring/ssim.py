@@ -38,7 +38,7 @@ SSIM_SETTINGS = frozenset(SsimSettings().flat())
 def ssim_anomaly(image: Image, settings: SsimSettings) -> Callable[[Image], Map]:
     """Return a function for the SSIM anomaly score, a_i(x), of reconstructions of `image`.
 
-    The function gives it for each pixel. The score lies in [0, 2]. The function is a pytree: it can
+    The function gives it for each pixel. The score is in [0, 2]. The function is a pytree: it can
     be `vmap`ped over, indexed and carried by a loop.
 
     Deviation: the paper's section 2.3 writes a_i = SSIM but masks where a_i >= u; only 1 - SSIM (or

@@ -1,4 +1,4 @@
-"""Synthetic defects, planted on normal images: examples to learn segmentation from.
+"""Synthetic defects on normal images: examples to learn segmentation from.
 
 Zavrtanik et al. 2021 (DRAEM) paste textures of another data set through thresholded Perlin noise.
 Here everything comes from the training images themselves. All functions are pure and can be
@@ -63,11 +63,11 @@ class Planted(NamedTuple):
 
 
 def plant_defects(key: PRNGKey, images: Images) -> Planted:
-    """Plants a random defect on each image with probability `PLANTED`; the others stay as they are.
+    """Adds a random defect to each image with probability `PLANTED`; the others stay as they are.
 
-    A defect is a ragged blob or a thin line, filled with a piece of this image or of another of the
-    batch, with a flat tone, or with the image itself at another brightness and contrast, at random
-    opacity.
+    A defect is a ragged blob or a thin line of random opacity. It is filled with a piece of this
+    image or of another of the batch, a flat tone, or the image itself at another brightness and
+    contrast.
 
     Args:
         key: the only source of randomness.
@@ -97,7 +97,7 @@ def _plant_defect(key: PRNGKey, image: Image, other: Image) -> tuple[Image, Mask
 
 
 def _visible(change: Image) -> Bool[Array, "h w"]:
-    """Where a change, in the channel that it changes most, can be seen.
+    """Mask of the pixels where a change, in the channel that it changes most, can be seen.
 
     Inside a defect some pixels happen to keep their intensity, so the mean of a window counts too.
     """
@@ -170,7 +170,7 @@ def _smooth_noise(key: PRNGKey, *, height: int, width: int) -> Map:
 
 
 def _fill(key: PRNGKey, image: Image, other: Image, *, is_line: Bool[Array, ""]) -> Image:
-    """What shows where the defect covers the image; not clipped.
+    """Filling that shows where the defect covers the image; not clipped.
 
     Blobs have each of the five kinds equally often. On a thin line a texture cannot be seen as one.
     """

@@ -49,7 +49,7 @@ class ImageResult(BaseModel):
     name: str
     """The file name that the client gave, or the position in the request."""
     score: float
-    """By the score that decides; higher is more anomalous."""
+    """Anomaly score that decides; higher is more anomalous."""
     anomalous: bool | None
     """True if the score is above the threshold; null for an unusable picture."""
     unusable: str | None
@@ -157,9 +157,10 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
     """The service of a detector.
 
     Args:
-        detector: that scores.
+        detector: detector that scores.
         limits: of each request.
-        token: what `Authorization: Bearer TOKEN` must give, if any, but for the page and /health.
+        token: secret that `Authorization: Bearer TOKEN` must give, if any, except for the page and
+            /health.
     """
     batcher = Batcher(detector, max_waiting=limits.max_waiting)
     monitoring = Monitoring(batcher)
@@ -172,7 +173,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
 
     @app.get("/health")
     async def health() -> dict[str, str]:
-        """That the service answers, and what it runs."""
+        """Answer with the status of the service, its version and method."""
         return {"status": "ok", "version": __version__, "method": detector.config.method}
 
     @app.get("/metrics")
@@ -287,7 +288,7 @@ def _check_token(request: Request, token: str | None) -> None:
 
 
 async def _score(batcher: Batcher, uploads: list[Upload], limits: Limits) -> list[Prediction]:
-    """What the detector says of the images, in time; of none of them if one cannot be used."""
+    """Return the detector's results for the images, in time; for none if one cannot be used."""
     try:
         async with asyncio.timeout(limits.time_limit):
             found = await batcher.score([upload.content for upload in uploads])

@@ -19,8 +19,8 @@ class OverloadedError(Exception):
 class Batcher:
     """Scores images in one thread, as many at once as the detector's program takes.
 
-    While the detector works on some images, those that come meanwhile gather; nothing waits for
-    company. Belongs to the event loop in which it is used.
+    While the detector works on a batch, new images gather for the next one; an image never waits
+    for others. Belongs to the event loop in which it is used.
     """
 
     def __init__(self, detector: Detector, *, max_waiting: int) -> None:
@@ -32,11 +32,11 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """How many images wait."""
+        """Number of images that wait."""
         return len(self._waiting)
 
     async def score(self, images: Sequence[bytes]) -> list[Found]:
-        """What the detector says of the contents of image files, as `Detector.attempt`.
+        """Return the detector's results for the contents of image files, as `Detector.attempt`.
 
         Raises:
             OverloadedError: too many images wait already; none of these is scored.

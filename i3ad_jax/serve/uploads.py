@@ -84,7 +84,7 @@ async def receive(request: Request, limits: Limits) -> list[Upload]:
     All files of a form count, whatever their fields are called; its texts are ignored.
 
     Args:
-        request: whose body has not been read.
+        request: request with an unread body.
         limits: of the time, the number of files and the pixels of each.
 
     Raises:

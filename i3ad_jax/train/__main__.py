@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     except Interrupted as stop:
         if is_first():
             print(
-                f"\n{stop}. To go on:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
+                f"\n{stop}. Continue:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
                 file=sys.stderr,
             )
         sys.exit(128 + stop.signal)

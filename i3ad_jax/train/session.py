@@ -37,10 +37,10 @@ def train_and_test(
     they share. The first one writes; what goes wrong in one of them is raised in all.
 
     Args:
-        config: all settings; with `resume`, those of the run but for more steps.
+        config: all settings; with `resume`, those of the run, possibly with more steps.
         folder: of the run; made here unless `resume`.
-        resume: go on from the newest checkpoint.
-        devices: that share every batch of the training, as `choose_devices` takes them.
+        resume: continue from the newest checkpoint.
+        devices: devices that share every batch of the training, as `choose_devices` takes them.
         memory: bytes that the images of a split, or the test's maps, may take there, as for
             `load_dataset`.
         command: for the run's record.

@@ -27,7 +27,7 @@ BLOCK = 20  # steps whose squares go to the device together
 
 
 class Draw(NamedTuple):
-    """Where squares are: of which image, at which size, and their upper left corner.
+    """Places of squares: their images, sizes and upper left corners.
 
     Attributes:
         image: its number.
@@ -40,7 +40,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class Cut:
-    """How squares are cut from images.
+    """Rule by which squares are cut from images.
 
     Attributes:
         sizes: to which images are reduced first, one of them at random.
@@ -51,7 +51,7 @@ class Cut:
     side: int
 
     def corners(self, random: np.random.Generator, count: int) -> Int[np.ndarray, "b 3"]:
-        """Draw places of so many squares, as in `Draw`."""
+        """Draw places of `number` squares, as in `Draw`."""
         level = random.integers(len(self.sizes), size=count)
         free = np.array(self.sizes)[level] - self.side
         return np.column_stack([level, random.integers(0, free + 1)])
@@ -77,7 +77,7 @@ class RawSquares:
 
     Attributes:
         pixels: 8 bits: a quarter of the memory of floats.
-        gains: what levels the image of each.
+        gains: brightness gain of the image of each.
         corners: of each in its image, as in `Draw`.
     """
 
@@ -97,7 +97,7 @@ class Block:
     Attributes:
         first: number of the first of these steps, from 0.
         batches: squares of normal images.
-        to_plant: others, that get planted defects.
+        to_plant: others, that get synthetic defects.
     """
 
     first: Int[Array, ""]
@@ -111,7 +111,8 @@ class TrainingImages:
     They stay on the host, in memory or in a file.
 
     Each epoch takes every image once, in an order of its own. What a step takes beyond its batch,
-    for planted defects, is drawn with replacement: `planted` says how many squares, and their side.
+    for synthetic defects, is drawn with replacement: `planted` is the number of squares and their
+    side.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class TrainingImages:
         self._orders: dict[int, Int[np.ndarray, " n"]] = {}
 
     def draw(self, step: int) -> Draw:
-        """What step number `step`, from 0, learns from."""
+        """Return the batch of step number `step`, from 0."""
         count = len(self._images)
         positions = range(step * self._batch_size, (step + 1) * self._batch_size)
         random = self._random(0, step)
@@ -209,10 +210,10 @@ class Augmentation:
     """Squares as they were read to squares that a network learns from. A pytree.
 
     Attributes:
-        centre: subtracted from levelled images, in pixel values, at each of their sizes; smaller
+        centre: subtracted from normalised images, in pixel values, at each of their sizes; smaller
             ones fill the upper left corner.
-        scale: what the rest is divided by.
-        augment: how squares are mirrored and turned.
+        scale: divisor of the rest.
+        augment: rule by which squares are mirrored and turned.
     """
 
     centre: Float[Array, "sizes h w 3"]
@@ -231,7 +232,7 @@ class Augmentation:
         return cls(jnp.asarray(centre), jnp.float32(units.scale), augment)
 
     def __call__(self, key: PRNGKey, squares: RawSquares) -> tuple[Images, Images]:
-        """Return squares mirrored and turned at random, in levelled pixel values, and their centre.
+        """Return squares mirrored and turned at random, normalised, and their centre.
 
         The centre, which is subtracted there, is mirrored and turned alike.
         """

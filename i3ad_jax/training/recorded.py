@@ -169,7 +169,7 @@ def recorded_steps(
 
 
 class _Record:
-    """What a training leaves in its folder beside checkpoints: losses and sample pictures."""
+    """Files of a training in its folder beside checkpoints: losses and sample pictures."""
 
     def __init__(self, resolved: Resolved, folder: RunFolder, start: int) -> None:
         self._plan, self._held_out, self._folder = resolved.plan, resolved.held_out, folder

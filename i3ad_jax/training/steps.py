@@ -44,8 +44,8 @@ class Step(NamedTuple):
 
     Attributes:
         number: of steps that led to `state`.
-        state: what is learned so far, on all devices that share the training. The next step takes
-            its memory: copy what is to be kept.
+        state: weights and optimisers so far, on all devices that share the training. The next step
+            takes its memory: copy what is to be kept.
         metrics: losses of this step.
     """
 
@@ -73,9 +73,9 @@ class Training:
     Attributes:
         method: to train.
         devices: number of devices that share every batch.
-        augmentation: from squares as they were read to those that are learned from.
-        planting: likewise of those that get planted defects; None for a method without.
-        key: of masks and planted defects; each step folds its number in.
+        augmentation: from squares as they were read to training squares.
+        planting: the same for squares that get synthetic defects; None for a method without.
+        key: of masks and synthetic defects; each step folds its number in.
     """
 
     method: Method = field(metadata={"static": True})
@@ -106,11 +106,11 @@ def training_steps(
         plan: of the training.
         images: normal images of the working size.
         start: number of steps that led to `state`.
-        state: to go on from; None for fresh weights. It is donated.
-        every: what is yielded are steps whose number is a multiple of one of these, the last step,
+        state: to continue from; None for fresh weights. It is donated.
+        every: steps are yielded whose number is a multiple of one of these, the last step,
             and where steps are slow others in between, so that `CALL_SECONDS` pass at most.
-        devices: that share every batch, as `choose_devices` takes them: each has its part of the
-            images, and all weights. The result is that of one device but for rounding.
+        devices: devices that share every batch, as `choose_devices` takes them: each has its part
+            of the images, and all weights. The result is that of one device up to rounding.
 
     Raises:
         InputError: there are too few images for the method's settings, or a batch cannot be shared
@@ -176,7 +176,7 @@ def checked_steps(
 
     Args:
         plan: of the training.
-        images: those that are trained on, of the working size.
+        images: training images of the working size.
         devices: as for `training_steps`.
         progress: show a progress bar.
 
@@ -254,7 +254,8 @@ def choose_devices(batches: Mapping[str, int], asked: int | None) -> int:
         asked: by the user; None is one, or with several processes as many as can share each batch.
 
     Raises:
-        InputError: so many are not there, or do not divide each batch, or the processes not them.
+        InputError: there are fewer, or the batch size is not divisible by them, or they are not
+            divisible by the processes.
     """
     processes = jax.process_count()
     there = processes * min(map(count_devices, range(processes)))

@@ -38,7 +38,7 @@ _TEMPORARY = re.compile(r"\.(.+\.\d+|\d+\..+)$")
 
 
 class Material(NamedTuple):
-    """What cases are made of.
+    """Material of the cases.
 
     Attributes:
         data: a data set in MVTec layout.
@@ -57,7 +57,7 @@ Prepare = Callable[[Path, Material, np.random.Generator], None]
 
 
 def nothing(folder: Path, material: Material, rng: np.random.Generator) -> None:
-    """For a case that needs no files."""
+    """Prepare nothing: the case needs no files."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class Case:
     Attributes:
         name: unique; what stands before the first slash is its group.
         command: the arguments of `i3ad`; `python` files are relative to the case's folder.
-        expected: how it must end.
-        named: what the line of a refusal has to name; a word of it is enough where there are
+        expected: required end.
+        named: parts that the line of a refusal has to name; a word of it is enough where there are
             several.
         cause: words that it has to hold, all of them.
         usual: name of the result in the material that its own must equal, if it is "equal" or
             "same".
         prepare: makes its files.
-        directory: that it runs in, relative to its folder.
+        directory: working folder, relative to its folder.
         environment: variables to set, or to take away where they are None.
         limits: of resources, by their names in `resource`, in bytes or files.
         fresh: in a new process, not in a fork: for what Python or JAX reads when it starts.
@@ -96,12 +96,12 @@ class Case:
 
     @property
     def group(self) -> str:
-        """What kind of case it is."""
+        """Kind of the case."""
         return self.name.partition("/")[0]
 
 
 class Result(NamedTuple):
-    """What became of a case."""
+    """Result of a case."""
 
     case: Case
     outcome: Outcome
@@ -110,7 +110,7 @@ class Result(NamedTuple):
 
     @property
     def missed(self) -> bool:
-        """Whether the case did not end as it must."""
+        """True if the case did not end as it must."""
         allowed = {
             "accepted": {"accepted"},
             "refused": {"refused"},
@@ -128,10 +128,10 @@ def judge(
 
     Args:
         case: the case.
-        folder: that it ran in.
+        folder: folder of the case.
         code: of its exit; negative for a signal.
         errors: its standard error.
-        material: that its files were made of.
+        material: source of its files.
     """
     # Bars overwrite their own line; what is printed next to one begins after its last return.
     errors = errors.replace("\x1b[A", "")  # of a bar within a bar, TFDS's

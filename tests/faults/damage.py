@@ -33,7 +33,7 @@ _STEPS = 4  # of a half-trained run, whose training has twice as many
 
 
 class Damage(NamedTuple):
-    """Of a file of a subject.
+    """Damage of a file of a subject.
 
     Attributes:
         subject: run, half, pack or export.
@@ -66,7 +66,7 @@ def spoil(file: Path, kind: str, place: int) -> None:
 
 
 def damages(subject: str, folder: Path, number: int) -> Iterator[Damage]:
-    """Damages of each file, at so many of the places, evenly spaced.
+    """Damages of each file, at `number` places, evenly spaced.
 
     Not of the log of the training: its rows are drawn, and nothing is computed from them.
     """
@@ -90,7 +90,7 @@ def read_run(folder: Path, data: Path) -> object:
 
 
 def read_half(folder: Path, data: Path) -> object:
-    """The end of the training that goes on from there, and its calibration."""
+    """The end of the training that continues from there, and its calibration."""
     from i3ad_jax.runs.run_folder import RunFolder
     from i3ad_jax.train.session import train_and_test
 
@@ -172,7 +172,7 @@ class Subjects:
                 shutil.rmtree(self.base / subject / name)
 
     def try_damage(self, damage: Damage) -> str:
-        """How it ended: refused, same, different, or what was raised."""
+        """Outcome: refused, same, different, or the error's type."""
         folder = Path(tempfile.mkdtemp(prefix="damage_")) / damage.subject
         shutil.copytree(self.base / damage.subject, folder)
         spoil(folder / damage.file, damage.kind, damage.place)
@@ -182,7 +182,7 @@ class Subjects:
             shutil.rmtree(folder.parent)
 
     def outcome(self, subject: str, folder: Path) -> str:
-        """What reading a folder of a subject ends in."""
+        """Result of reading a folder of a subject."""
         from i3ad_jax.errors import InputError
 
         try:
@@ -198,7 +198,7 @@ _EXPECTED: dict[tuple[Path, str], object] = {}
 
 
 def _expected(subjects: Subjects, subject: str) -> object:
-    """What the whole folder gives."""
+    """Results of the undamaged folder."""
     key = subjects.base, subject
     if key not in _EXPECTED:
         copy = Path(tempfile.mkdtemp(prefix="whole_")) / subject

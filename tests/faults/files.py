@@ -1,4 +1,4 @@
-"""Damage to a file, whatever it holds."""
+"""Damage to a file of any format."""
 
 import os
 import shutil

@@ -1,9 +1,9 @@
-"""Fills the disk at every write, makes room, goes on, and compares with what never lacked room.
+"""Fills the disk at every write, makes room, continues, and compares with an undisturbed run.
 
-`python -m tests.faults.full_disk` gives each command a file system in memory of so many bytes, for
-sizes from nothing to more than the command needs. It must end in one line or succeed, leave no
-wrong file that a reader accepts, and with more room end in the same bits. Linux's root alone may
-mount; for others it is skipped.
+`python -m tests.faults.full_disk` gives each command a file system in memory, of sizes from nothing
+to more than the command needs. It must end in one line or succeed, leave no wrong file that a
+reader accepts, and with more room end in the same bits. Linux's root alone may mount; for others it
+is skipped.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Kills commands at random moments, goes on as a user would, compares with what was never stopped.
+"""Kills commands at random moments, continues them and compares with undisturbed ones.
 
 `python -m tests.faults.kills --kills 100 --seed 0` prints a line for each kill and a table, and
 exits with 1 where a command ended otherwise than in the bits of one that nothing stopped, or left
@@ -33,7 +33,7 @@ AGAIN = 0.3  # how likely it is that a command which goes on is killed again
 
 
 class Moment(NamedTuple):
-    """When to send a signal.
+    """Moment at which a signal is sent.
 
     Attributes:
         kind: time, change or save.
@@ -110,7 +110,7 @@ def _moment(rng: random.Random, whole: Whole) -> Moment:
 
 
 def run_chain(trial: Trial, chain: Chain, whole: Whole) -> Chain:
-    """Kills and goes on until the task has ended; notes what was seen in the chain."""
+    """Kills and continues until the task has ended; notes what was seen in the chain."""
     task, rng = chain.task, random.Random(f"{chain.task.name} {chain.seed} {chain.signal}")
     folder = trial.folder(f"chain {task.name} {chain.seed} {chain.signal}")
     work = folder / "work"
@@ -219,7 +219,7 @@ def _on_disk(work: Path) -> str:
 
 
 def chains(tasks: list[Task], kills: int, stops: int, seed: int) -> Iterator[Chain]:
-    """Chains of all tasks in turn, so many by SIGKILL, and then by SIGTERM and SIGINT."""
+    """Chains of all tasks in turn, `kills` of them by SIGKILL, then by SIGTERM and SIGINT."""
     for number in range(kills + stops):
         by = signal.SIGKILL if number < kills else (signal.SIGTERM, signal.SIGINT)[number % 2]
         yield Chain(tasks[number % len(tasks)], seed * 1000 + number, by)

@@ -1,4 +1,4 @@
-"""What cases are made of: a small data set, a finished run on it, and its scores."""
+"""Material of the cases: a small data set, a finished run on it, and its scores."""
 
 import importlib
 import os

@@ -9,7 +9,7 @@ _CLONE_NEWNS = 0x20000
 
 
 def may_mount() -> bool:
-    """Whether this process may mount a file system in a namespace of its own."""
+    """Return whether this process may mount a file system in a namespace of its own."""
     mounting = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     return os.geteuid() == 0 and subprocess.run(mounting, capture_output=True).returncode == 0
 

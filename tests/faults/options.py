@@ -1,4 +1,4 @@
-"""Every option of every command with values that make no sense, or little."""
+"""Every option of every command with invalid or unlikely values."""
 
 import dataclasses
 import typing
@@ -42,14 +42,14 @@ class Option:
 
     @property
     def number(self) -> type | None:
-        """int or float, alone, optional or in a tuple; None if it is no number."""
+        """int or float, alone, optional or in a tuple; None if it is not a number."""
         return next(
             (kind for kind in (int, float) if kind in (self.kind, *typing.get_args(self.kind))),
             None,
         )
 
     def may_be(self, value: str) -> bool:
-        """Whether the bounds and what a computer has allow a value."""
+        """Return whether the bounds and the size of a computer allow a value."""
         number = self.number
         try:
             given = number(value) if number else 0

@@ -40,15 +40,15 @@ def run_cases(
     seed: int,
     keep: bool = False,
 ) -> Iterator[Result]:
-    """What becomes of each case, in the order in which they end.
+    """Yield the result of each case, in the order in which they end.
 
     JAX must not have been used: a fork of a process with its threads would wait for them for ever.
 
     Args:
         cases: to try.
         folder: in which each has a folder.
-        material: what they are made of.
-        jobs: how many at a time.
+        material: source of their files.
+        jobs: number at a time.
         seed: of the damage, with each case's name: the others do not change it.
         keep: leave the folders.
     """

@@ -1,4 +1,4 @@
-"""Digests of a folder without its times, to compare it with that of an undisturbed command."""
+"""Checksums of a folder without its times, to compare with those of an undisturbed command."""
 
 import hashlib
 import json
@@ -24,11 +24,11 @@ _OF_TIME |= {"digest"}  # of all that a file says, which is compared by itself
 _TEMPORARY = re.compile(r"\..*|.*\.orbax-checkpoint-tmp.*")
 _GROWING = ("metrics.jsonl", "predictions.partial.csv", "predictions.json", "report.html")
 Said = dict[str, str]
-"""By the path of each file, a digest of what it says; a checkpoint is one file."""
+"""Checksum of the content of each file, by its path; a checkpoint is one file."""
 
 
 def said(folder: Path) -> Said:
-    """What all files in a folder say. It uses JAX where there are checkpoints.
+    """Return the content of all files in a folder. It uses JAX where there are checkpoints.
 
     Packages are imported here: JAX reads its environment when it is imported.
     """

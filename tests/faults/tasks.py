@@ -16,14 +16,15 @@ _PREDICT = ("predict", "run", "data/test", "--out", "out", "--save", "scores", "
 
 
 class Task(NamedTuple):
-    """A command, run in a folder with `data` and, but for a training, `run`.
+    """A command, run in a folder with `data` and, except for a training, `run`.
 
     Attributes:
         name: unique.
         command: the arguments of `i3ad`.
         again: those after it was stopped, once `begun` exists; until then they are the same.
         begun: a file.
-        intruder: whether another process tries to do the same work meanwhile, and goes on with it.
+        intruder: whether another process tries to do the same work meanwhile, and continues with
+            it.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Task(NamedTuple):
     intruder: bool = False
 
     def next_command(self, folder: Path) -> tuple[str, ...]:
-        """What a user types to go on."""
+        """Command line with which a user continues."""
         return self.again if self.again and (folder / self.begun).exists() else self.command
 
 

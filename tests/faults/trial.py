@@ -24,11 +24,11 @@ CHECKPOINT = ".orbax-checkpoint-tmp"  # ends the names of temporary folders
 
 
 class Whole(NamedTuple):
-    """What a task is when nothing stops it.
+    """Undisturbed run of a task.
 
     Attributes:
         said: by its folder.
-        seconds: that it takes.
+        seconds: duration.
         changes: to files that its Python code makes.
         saves: temporary folders of checkpoints among them.
         size: of its results on a disk, in bytes.
@@ -42,7 +42,7 @@ class Whole(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit code, negative for a signal, and what it said."""
+    """End of a command: its exit code, negative for a signal, and its output."""
 
     code: int
     errors: str
@@ -110,7 +110,7 @@ class Trial:
         )
 
     def said(self, work: Path) -> Said:
-        """What the folder says, found out in a fork."""
+        """Content of the folder, read in a fork."""
         parent, child = FORK.Pipe()
         process = FORK.Process(target=lambda: child.send(_attempt(work)))
         process.start()
@@ -174,7 +174,7 @@ def watch_changes(work: Path, found: Callable[[str], object]) -> None:
 
 
 def begins_checkpoint(change: str) -> bool:
-    """Whether a change makes a temporary folder of a checkpoint."""
+    """Return whether a change makes a temporary folder of a checkpoint."""
     return change.startswith("os.mkdir") and change.endswith(CHECKPOINT)
 
 

@@ -13,7 +13,7 @@ def read(file: Path) -> Any:
 
 
 def edit(file: Path, change: Callable[[Any], object], *, new_digest: bool = False) -> None:
-    """Changes what a JSON file holds, with the digest of what it held or a new one."""
+    """Changes what a JSON file holds, with its old checksum or a new one."""
     values = read(file)
     change(values)
     if new_digest:

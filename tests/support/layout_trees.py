@@ -12,15 +12,15 @@ from PIL import Image
 HEIGHT, WIDTH = 12, 16
 Mask = np.ndarray
 Truth = dict[str, tuple[str, Mask | None]]
-"""Of test images by path: the class of defects and the mask."""
+"""Class of defects and mask of test images, by path."""
 
 
 class Tree(NamedTuple):
     """A data set on disk, and what a reader has to find in it.
 
     Attributes:
-        source: what `--data` names.
-        base: what paths are relative to.
+        source: value of `--data`.
+        base: folder that paths are relative to.
         train: the paths of the training images.
         test: of the test images.
         a_mask: the file of a mask of a defective test image; None if there is none.

@@ -31,7 +31,8 @@ Score = Callable[[Any, Any], Any]
 
 
 class Plain(NamedTuple):
-    """What the plain loop found: every image and mask, and how near to u any score came."""
+    """Results of the plain loop: every image and mask, and the smallest distance of a score to
+    u."""
 
     images: list[np.ndarray]
     masks: list[np.ndarray]

@@ -17,7 +17,7 @@ class Disk:
     every name at once, but of a file's content only what was synced.
 
     Attributes:
-        seen: what the eager disk has after each rename: a power cut then would leave it.
+        seen: content of the eager disk after each rename: a power cut then would leave it.
     """
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:

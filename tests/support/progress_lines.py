@@ -1,4 +1,4 @@
-"""Lines of progress among those that a command prints."""
+"""Lines of progress in the output of a command."""
 
 import re
 

@@ -31,11 +31,11 @@ def random_weights(shapes: Any, *, gain: float = 1.0) -> Any:
 
 
 def amplification(function: Any, images: np.ndarray, *, change: float = 1e-3) -> float:
-    """Return how much a relative change of images grows on its way through a function.
+    """Return how much a relative change of images grows through a function.
 
     Args:
         function: of float32 images `b h w c`, to an array or a pytree of arrays.
-        images: where to measure.
+        images: images at which to measure.
         change: relative, far above rounding and far below what saturates an activation.
     """
     noise = np.random.default_rng(1).normal(size=images.shape).astype(np.float32)

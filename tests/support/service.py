@@ -63,7 +63,7 @@ def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) ->
 
 
 def exchange(port: int, sent: bytes) -> bytes:
-    """What a server answers to bytes until it closes the connection."""
+    """Answer of a server to bytes until it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(sent)
         return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -1,4 +1,4 @@
-"""What a layout of a data set on disk offers: how it is recognised, and which samples it has."""
+"""Interface of a layout of a data set on disk: how it is recognised, which samples it has."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ class Mismatch(NamedTuple):
     of another file beside it.
 
     Attributes:
-        kind: what is wrong.
+        kind: kind of the problem.
         file: the file or folder.
         problem: the same for people, with what to do.
     """
@@ -63,12 +63,12 @@ def refuse(mismatch: Mismatch) -> None:
 
 
 class Layout(ABC):
-    """One way in which data sets lie on disk.
+    """Directory layout of a data set on disk.
 
     Attributes:
-        signs: by what it is recognised: folders and files below the root, all of which exist; `*`
-            stands for any name. Of two layouts that match, the one whose signs include the other's
-            is meant.
+        signs: folders and files below the root by which it is recognised, all of which exist; `*`
+            stands for any name. Of two layouts that match, the one whose signs include those of the
+            other is meant.
         is_file: whether a data set is one file, which lists the others, and not a folder.
     """
 
@@ -76,7 +76,7 @@ class Layout(ABC):
     is_file: ClassVar[bool] = False
 
     def matches(self, root: Path) -> bool:
-        """Whether `root`, which exists, looks like this layout.
+        """Return whether `root`, which exists, looks like this layout.
 
         Raises:
             InputError: a folder cannot be read.
@@ -135,7 +135,7 @@ class Layout(ABC):
 
 
 def exists(root: Path, sign: str) -> bool:
-    """Whether there is a file or folder below `root` that a sign of a layout describes.
+    """Return whether a file or folder below `root` matches a sign of a layout.
 
     Raises:
         InputError: it cannot be told because a folder may not be entered.

@@ -31,7 +31,7 @@ Cells = dict[str, str]
 
 
 class Row(NamedTuple):
-    """What a table says of an image.
+    """Row of a table for an image.
 
     Attributes:
         where: the table and the row, for messages.
@@ -91,7 +91,7 @@ def list_rows(
 
     Args:
         rows: in any order.
-        folder: what paths are relative to.
+        folder: folder that paths are relative to.
         normal: labels of normal images beside the usual ones.
         mask_values: numbers in masks that are a defect, as for `read_mask`.
 

@@ -43,8 +43,8 @@ class MvtecLoco(ClassFolders):
             loose, own, _ = list_folder(folder)
             for mask in loose:
                 problem = (
-                    "masks lie in a folder named after their image; move it there, or read all with"
-                    " --layout mvtec"
+                    "masks must be in a folder named after their image; move it there, or read all"
+                    " with --layout mvtec"
                 )
                 report(Mismatch("loose_mask", mask, problem))
             for place in own:

@@ -10,9 +10,9 @@
 The root of a data set is VISA/CATEGORY; its split is found beside it. Defective images are of the
 class "anomaly".
 
-There is no `tfds:visa`: TensorFlow Datasets has no builder of VisA (nor of any data set with a
-layout here: that of MVTec AD is this package's own), and one would only copy the files, which are
-read from the folder as they are.
+There is no `tfds:visa`: TensorFlow Datasets has no builder of VisA, nor of any data set with a
+layout here (that of MVTec AD is this package's own). A builder would only copy the files, which are
+read from the folder directly.
 """
 
 import os

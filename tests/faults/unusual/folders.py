@@ -174,8 +174,8 @@ def shots(
     Args:
         name: of the case, without its group.
         change: is given the folder of the case.
-        command: that scores.
-        expected: how it must end.
+        command: command line that scores.
+        expected: required end.
     """
 
     def prepare(folder: Path, material: Material, rng: np.random.Generator) -> None:

@@ -41,7 +41,7 @@ def scored(
         file: name of the file.
         content: makes its content of the picture's pixels.
         options: of the command, beside the usual ones.
-        expected: how it must end.
+        expected: required end.
         cause: words that a refusal has to hold.
     """
 
@@ -69,9 +69,9 @@ def packed(
     Args:
         name: of the case, without its group.
         change: is given the data set's folder.
-        data: that is packed.
+        data: data set to pack.
         options: of the command, beside the usual ones.
-        expected: how it must end.
+        expected: required end.
         named: of what a refusal has to name, a word is enough.
         cause: words that a refusal has to hold.
     """
