@@ -72,7 +72,8 @@ class GanSettings(AdversarialSettings):
 # Small networks and few steps: they learn faster and hold still by larger steps and a quieter
 # adversary.
 QUICK: Mapping[str, Any] = {
-    "steps": 1500,
+    "steps": 250,
+    "sample_every": 50,
     "batch_size": 4,
     "generator": "auto",
     "width": 8,
@@ -85,7 +86,7 @@ QUICK: Mapping[str, Any] = {
     "ssim_weight": 1.0,
     "average": 0.995,
 }
-STANDARD: Mapping[str, Any] = {**QUICK, "steps": 4000}
+STANDARD: Mapping[str, Any] = {**QUICK, "steps": 4000, "sample_every": 500}
 
 
 @jax.tree_util.register_dataclass
