@@ -32,9 +32,9 @@ from tests.support.cloth import small_config
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", *DOCS]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 # Of the site alone.
-ASSEMBLED = ("index.md", "experiments.md")
+ASSEMBLED = ("index.md", "experiments.md", "contributing.md")
 # Pages whose commands run here. The slow ones train several runs each.
 HOW_TO = ("missed-defect", "recalibrate")
 SLOW_HOW_TO = ("which-method", "how-many-images", "how-long", "false-alarm")
@@ -60,11 +60,12 @@ def test_readme_leads_to_every_page() -> None:
     for page in DOCS:
         if page.name not in ASSEMBLED:
             assert f"(docs/{page.name})" in readme, page.name
+    assert "(CONTRIBUTING.md)" in readme
 
 
 @pytest.mark.parametrize(
     "name",
-    [*(f"docs/{page}.md" for page in (*HOW_TO, *SLOW_HOW_TO))],
+    ["CONTRIBUTING.md", *(f"docs/{page}.md" for page in (*HOW_TO, *SLOW_HOW_TO))],
 )
 def test_lines_have_at_most_100_columns_outside_links(name: str) -> None:
     text = re.sub(r"\]\([^)\s]+\)", "]", (ROOT / name).read_text())
