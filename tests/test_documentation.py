@@ -63,9 +63,13 @@ def test_readme_leads_to_every_page() -> None:
     assert "(CONTRIBUTING.md)" in readme
 
 
+def test_readme_fits_on_a_screen_or_two() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 90
+
+
 @pytest.mark.parametrize(
     "name",
-    ["CONTRIBUTING.md", *(f"docs/{page}.md" for page in (*HOW_TO, *SLOW_HOW_TO))],
+    ["README.md", "CONTRIBUTING.md", *(f"docs/{page}.md" for page in (*HOW_TO, *SLOW_HOW_TO))],
 )
 def test_lines_have_at_most_100_columns_outside_links(name: str) -> None:
     text = re.sub(r"\]\([^)\s]+\)", "]", (ROOT / name).read_text())
