@@ -3,8 +3,11 @@
 import io
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
@@ -12,17 +15,36 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 
 from i3ad_jax import Detector, __main__
+from i3ad_jax.calibration.thresholds import defect_threshold, false_alarms
+from i3ad_jax.check import inspection
 from i3ad_jax.config import default_config
 from i3ad_jax.data.layouts import LAYOUTS
 from i3ad_jax.methods import METHODS
+from i3ad_jax.predict.__main__ import UNUSABLE_PICTURES
 from i3ad_jax.scoring.maps import COMBINED, PLAIN
-from tests.conftest import tiny_settings
+from i3ad_jax.settings import flag
+from tests.conftest import RunOf, tiny_settings
+from tests.support.cloth import small_config
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
+# Of the site alone.
+ASSEMBLED = ("index.md", "experiments.md", "contributing.md")
+# Pages whose commands run here. The slow ones train several runs each.
+HOW_TO = ("missed-defect", "recalibrate")
+SLOW_HOW_TO = ("which-method", "how-many-images", "how-long", "false-alarm")
+IMAGES = {
+    "my_part": "",
+    "new_images": "test",
+    "new_normal_images": "test/good",
+    "missed": "test",
+    "flagged": "test/good",
+}
 COMMAND = re.compile(r"^(?:I3AD_TOKEN=\S+ )?i3ad (?P<line>.+?)(?:\s{2,}#.*)?$", re.MULTILINE)
 
 
@@ -35,9 +57,23 @@ def test_relative_links_lead_to_files(page: Path) -> None:
 
 def test_readme_leads_to_every_page() -> None:
     readme = (ROOT / "README.md").read_text()
-    for page in PAGES[1:]:
-        if page.name not in ("index.md", "experiments.md"):  # of the site alone
+    for page in DOCS:
+        if page.name not in ASSEMBLED:
             assert f"(docs/{page.name})" in readme, page.name
+    assert "(CONTRIBUTING.md)" in readme
+
+
+def test_readme_fits_on_a_screen_or_two() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 90
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "CONTRIBUTING.md", *(f"docs/{page}.md" for page in (*HOW_TO, *SLOW_HOW_TO))],
+)
+def test_lines_have_at_most_100_columns_outside_links(name: str) -> None:
+    text = re.sub(r"\]\([^)\s]+\)", "]", (ROOT / name).read_text())
+    assert [line for line in text.splitlines() if len(line) > 100] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -48,7 +84,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
             continue
         assert name in __main__.COMMANDS, found[0]
         for option in (word for word in rest if word.startswith("--") and word != "--help"):
-            assert option in _help(name), found[0]
+            assert option in _help(name, _method(rest) if name == "train" else None), found[0]
 
 
 def test_tables_have_every_method_score_and_layout() -> None:
@@ -66,6 +102,62 @@ def test_table_of_presets_has_the_settings_of_the_code() -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")][1:]
     values = [default_config("i3ad", preset=name).flat() for name in ("standard", "quick", "paper")]
     assert cells == [f"{own['steps']:,}, {own['batch_size']}" for own in values]
+
+
+def test_table_of_false_alarms_has_the_intervals_of_the_code() -> None:
+    page = (ROOT / "docs/how-many-images.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| ([\d.]+) % to ([\d.]+) % \|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for count, above, low, high in rows:
+        scores = np.arange(int(count))
+        found = false_alarms(scores, defect_threshold(scores))
+        assert found.rate == int(above) / int(count)
+        assert [f"{100 * bound:.1f}" for bound in (found.low, found.high)] == [low, high]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *HOW_TO,
+        *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW_HOW_TO),
+    ],
+)
+def test_commands_of_how_to_pages_run(
+    name: str, cloth: Path, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(inspection, "default_config", small_config)
+    for folder, part in IMAGES.items():
+        Path(folder).symlink_to(cloth / part)
+    method = "i3ad" if name == "how-long" else "pca"  # --iterations is an option of i3ad
+    shutil.copytree(run_of(method), "runs/my_part")
+    page = (ROOT / f"docs/{name}.md").read_text()
+    for language, block in re.findall(r"```(bash|python)\n(.*?)```", page, re.DOTALL):
+        if language == "python":
+            exec(block, {})
+        else:
+            for found in COMMAND.finditer(block):
+                _run_small(shlex.split(found["line"]), method=method)
+
+
+def test_camera_loop_runs(
+    tiny_folder: Path, pca_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    page = (ROOT / "docs/camera-loop.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/my_part").symlink_to(pca_run)
+    printed = io.StringIO()
+    camera = f"cv2.VideoCapture({str(tiny_folder / 'test/spot/%d.png')!r})"
+    with redirect_stdout(printed):
+        exec(example.replace("cv2.VideoCapture(0)", camera), {"cv2": cv2})
+    lines = printed.getvalue().splitlines()
+    expected = Detector.load(pca_run).score(tiny_folder / "test/spot")
+    assert [line.split()[:2] for line in lines] == [
+        [found.verdict, f"{found.score:.3g}"] for found in expected
+    ]
 
 
 def test_examples_in_python_run(
@@ -117,8 +209,34 @@ def test_examples_of_processes_run(
 
 
 @cache
-def _help(command: str) -> str:
+def _help(command: str, method: str | None) -> str:
+    chosen = [] if method is None else ["--method", method]
     printed = io.StringIO()
     with redirect_stdout(printed), pytest.raises(SystemExit):
-        import_module(f"i3ad_jax.{command}.__main__").main(["--help"])
+        _main(command)([*chosen, "--help"])
     return printed.getvalue()
+
+
+def _main(command: str) -> Callable[[Sequence[str]], None]:
+    return import_module(f"i3ad_jax.{command}.__main__").main
+
+
+def _method(arguments: Sequence[str]) -> str | None:
+    return arguments[arguments.index("--method") + 1] if "--method" in arguments else None
+
+
+def _run_small(words: Sequence[str], *, method: str) -> None:
+    """Run a command; one that trains has the settings of the smallest training after its own."""
+    command, *arguments = words
+    if command == "train" and "--resume" in arguments:
+        arguments += ["--steps", "9"]
+    elif command == "train":
+        method = _method(arguments) or method
+        arguments += ["--method", method]
+        for name, value in tiny_settings(method).items():
+            arguments += [flag(name), *map(str, np.ravel(value))]
+    try:
+        _main(command)(arguments)
+    except SystemExit as stop:
+        if stop.code != UNUSABLE_PICTURES:
+            raise
