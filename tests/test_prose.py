@@ -21,7 +21,7 @@ FILES = sorted(
             for folder in ("i3ad_jax", "docs", "benchmarks", "experiments", "tests")
             for suffix in ("py", "md", "jinja", "html")
             for file in (ROOT / folder).rglob(f"*.{suffix}")
-            if file != Path(__file__)
+            if file != Path(__file__) and "results" not in file.parts  # recorded output
         ),
     ]
 )
