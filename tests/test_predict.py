@@ -179,7 +179,9 @@ def test_a_picture_taken_otherwise_is_neither_normal_nor_anomalous(
         predict.main([*arguments, str(tmp_path / "broken")])
 
 
-@pytest.mark.parametrize("options", [["--quantile", "0.5"], ["--threshold", "0.02"]])
+@pytest.mark.parametrize(
+    "options", [["--quantile", "0.5"], ["--false-alarms", "0.5"], ["--threshold", "0.02"]]
+)
 def test_thresholds_come_from_held_out_scores_or_from_the_user(
     pca_run: Path, tiny_folder: Path, tmp_path: Path, options: list[str]
 ) -> None:
@@ -189,7 +191,7 @@ def test_thresholds_come_from_held_out_scores_or_from_the_user(
     normal = np.array(
         json.loads((pca_run / "calibration.json").read_text())["held_out_scores"]["l2"]
     )
-    threshold = np.quantile(normal, 0.5) if options[0] == "--quantile" else 0.02
+    threshold = 0.02 if options[0] == "--threshold" else np.quantile(normal, 0.5)
     for row in read(tmp_path / "predictions.csv"):
         assert int(row["anomalous"]) == int(float(row["l2"]) > threshold)
     about = json.loads((tmp_path / "predictions.json").read_text())

@@ -10,7 +10,7 @@ import jax
 import tyro
 
 from i3ad_jax import __version__, command_line
-from i3ad_jax.calibration.verdict import VerdictSettings
+from i3ad_jax.calibration.verdict import VerdictOptions
 from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.search import describe
 from i3ad_jax.data.sources import digest_of_sources, find_sources
@@ -65,7 +65,7 @@ class Flags:
     """Folder for the results, without those of another prediction."""
     column: str = "image"
     """Of Parquet files: with the contents of images' files, or with paths or URIs of these."""
-    verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    verdict: VerdictOptions = field(default_factory=VerdictOptions)
     options: Options = field(default_factory=Options)
     engine: EngineSettings = field(default_factory=EngineSettings)
 
