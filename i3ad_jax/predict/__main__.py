@@ -48,7 +48,7 @@ class EngineSettings(Settings):
 
 @dataclass(frozen=True)
 class Flags:
-    """Score images; write predictions.csv and, for each image, a heat map picture to OUT.
+    """Score images; write predictions.csv and, for each image, a picture of its regions to OUT.
 
     The column `anomalous` is 1 where the score is above the threshold, which comes from normal
     images alone. An image that cannot be read has a row with the reason; the exit code is then 3.
