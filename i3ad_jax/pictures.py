@@ -3,14 +3,21 @@
 import base64
 import io
 import math
+import textwrap
 from functools import cache
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 COLOUR_MAP = "inferno"
-OUTLINE = (0.1, 0.9, 0.55)  # red, green and blue of true defects' outlines; --outline of the page
+OUTLINE = (0.1, 0.9, 0.55)  # red, green and blue of true defects' outlines; --true of the page
+REGION = (255, 64, 255)  # RGB of the lines around detected regions; --region of the page
+GAP = 8  # pixels around and between the panels of a sheet
+PANEL_SIDE = (240, 800)  # pixels of a panel's longer side: smaller images are enlarged
+_TEXT = 14  # pixels of the size of letters
+_LINE = 20  # pixels from one line of text to the next
 _MAX_SPRITE_HEIGHT = 8192  # pixels; taller pictures are beyond some phones' graphics memory
 
 
@@ -53,6 +60,96 @@ def _colours(values: np.ndarray) -> Float[np.ndarray, "n 3"]:
     from matplotlib import colormaps  # slow to import, and scores need none of it
 
     return colormaps[COLOUR_MAP](values)[:, :3]
+
+
+def outlined(
+    image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], *, width: int = 2
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Draw a line around the True pixels of a mask; these pixels themselves stay as they are.
+
+    Args:
+        image: uint8 RGB.
+        mask: True in the regions.
+        width: of the line, in pixels; a black line of one pixel is around it.
+    """
+    result, inside = image.copy(), mask.astype(np.uint8)
+    for margin, colour in ((width + 1, 0), (width, REGION)):
+        near = scipy.ndimage.maximum_filter(inside, size=2 * margin + 1) > inside
+        result[near] = colour
+    return result
+
+
+def colour_scale(width: int, height: int, *, mark: float | None) -> UInt8[np.ndarray, "h w 3"]:
+    """Return a bar of the heat map's colours, the lowest value on the left.
+
+    Args:
+        width: pixels, at least 5.
+        height: pixels.
+        mark: fraction of the scale, from 0 to 1, at which a line is drawn; None for no line.
+    """
+    colours = np.round(_colours(np.linspace(0.0, 1.0, width)) * 255).astype(np.uint8)
+    bar = np.repeat(colours[None], height, axis=0)
+    if mark is not None:
+        middle = min(max(round(mark * (width - 1)), 2), width - 3)
+        bar[:, middle - 2 : middle + 3] = 0
+        bar[:, middle - 1 : middle + 2] = REGION
+    return bar
+
+
+def result_sheet(
+    image: UInt8[np.ndarray, "h w 3"],
+    anomaly_map: Float[np.ndarray, "h w"],
+    *,
+    vmax: float,
+    threshold: float | None,
+    caption: str,
+) -> Image.Image:
+    """Image, image with its regions outlined, and heat map side by side, over a caption.
+
+    Large images are reduced, small ones enlarged, to panels of `PANEL_SIDE`.
+
+    Args:
+        image: uint8 RGB.
+        anomaly_map: of the same size.
+        vmax: the map's value of the hottest colour.
+        threshold: regions are where the map is above; None for no regions.
+        caption: one line, which is wrapped.
+    """
+    least, most = PANEL_SIDE
+    longer = max(image.shape[:2])
+    zoom = min(1.0, most / longer) * max(1, least // longer)
+    height, width = (max(1, round(side * zoom)) for side in image.shape[:2])
+
+    def resized(values: np.ndarray) -> np.ndarray:
+        # The mean of a box: a whole multiple keeps every pixel, and no small region vanishes.
+        return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
+
+    photo, heat = resized(image), resized(anomaly_map)
+    above = anomaly_map > (np.inf if threshold is None else threshold)
+    regions = resized(above.astype(np.uint8) * 255) > 0
+    panels = (photo, outlined(photo, regions), overlay(photo, heat, vmax=vmax))
+
+    cell = max(width, least)
+    whole = 3 * cell + 4 * GAP
+    lines = textwrap.wrap(caption, whole // (_TEXT // 2))
+    bottom = GAP + height
+    sheet = Image.new("RGB", (whole, bottom + (1 + len(lines)) * _LINE + 2 * GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    lefts = [GAP + column * (cell + GAP) for column in range(3)]
+    for left, panel in zip(lefts, panels, strict=True):
+        sheet.paste(Image.fromarray(panel), (left + (cell - width) // 2, GAP))
+    named = "no regions known" if threshold is None else f"regions: map above {threshold:.4g}"
+    for left, text in ((lefts[0], "image"), (lefts[1], named), (lefts[2], "0")):
+        draw.text((left, bottom + 2), text, "black", font)
+    end = f"{vmax:g}"
+    draw.text((lefts[2] + cell, bottom + 2), end, "black", font, anchor="ra")
+    mark = None if threshold is None else threshold / vmax
+    room = cell - _TEXT - round(draw.textlength(end, font)) - _TEXT // 2
+    scale = colour_scale(room, _TEXT, mark=mark)
+    sheet.paste(Image.fromarray(scale), (lefts[2] + _TEXT, bottom + 4))
+    for number, line in enumerate(lines, start=1):
+        draw.text((GAP, bottom + GAP + number * _LINE), line, "black", font)
+    return sheet
 
 
 def contact_sheet(rows: list[UInt8[np.ndarray, "n h w 3"]], *, gap: int = 2) -> Image.Image:

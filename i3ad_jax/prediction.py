@@ -15,7 +15,7 @@ from i3ad_jax.calibration.verdict import Rule
 from i3ad_jax.data.decoder import FULL_DEPTH
 from i3ad_jax.data.images import Aspect, File, Size, read_image, restore_map
 from i3ad_jax.errors import InputError
-from i3ad_jax.pictures import data_uri, overlay
+from i3ad_jax.pictures import data_uri, overlay, result_sheet
 from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.scoring.regions import Region, find_regions
 
@@ -131,6 +131,17 @@ class Prediction:
         """The image in grey under its anomaly map, RGB."""
         return overlay(self.original, self.map, vmax=SCORES[self.rule.score].heat_limit)
 
+    @property
+    def picture(self) -> Image.Image:
+        """The image, the image with its regions outlined, and its map, over the verdict."""
+        return result_sheet(
+            self.original,
+            self.map,
+            vmax=SCORES[self.rule.score].heat_limit,
+            threshold=self.rule.pixel_threshold,
+            caption=self._verdict_and_regions,
+        )
+
     def plot(self, axes: Any = None) -> Any:
         """Draw the image under its anomaly map, with a box around each region that is known.
 
@@ -162,6 +173,11 @@ class Prediction:
             return f"unusable, {self.unusable}; {score}"
         return f"{self.verdict}: {score}"
 
+    @property
+    def _verdict_and_regions(self) -> str:
+        number = "" if self.rule.pixel_threshold is None else f"; regions: {len(self.regions)}"
+        return self._verdict + number
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Prediction):
             return NotImplemented
@@ -183,8 +199,7 @@ class Prediction:
     def _repr_html_(self) -> str:
         shown = Image.fromarray(self.heat_map)
         shown.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
-        number = "" if self.rule.pixel_threshold is None else f"; regions: {len(self.regions)}"
-        return _figure([shown], f"{self.name}: {self._verdict}{number}")
+        return _figure([shown], f"{self.name}: {self._verdict_and_regions}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

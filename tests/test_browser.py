@@ -215,6 +215,8 @@ def test_header_buttons_sort_from_the_keyboard(page: Any) -> None:
         return header.get_attribute("aria-sort")
 
     assert shown_rows(page) == np.argsort(-scores["combined"]).tolist()
+    assert not page.get_by_role("button", name="L2", exact=True).is_visible()
+    page.get_by_label("Show the remaining scores").press("Space")
     assert press("Combined") == "ascending"
     assert shown_rows(page) == np.argsort(scores["combined"]).tolist()
     assert press("L2") == "descending"

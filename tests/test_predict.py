@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from i3ad_jax.detector import Detector
+from i3ad_jax.pictures import PANEL_SIDE
 from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.predict import results as prediction_files
 from i3ad_jax.runs.run_folder import RunFolder
@@ -53,7 +54,9 @@ def test_predictions_equal_the_run_s_own_scores(
         assert int(row["anomalous"]) == int(float(row[headline]) > threshold)
 
 
-def test_maps_and_pictures_have_the_size_of_the_image(tiny_run: Path, tmp_path: Path) -> None:
+def test_maps_have_the_size_of_the_image_and_pictures_three_panels(
+    tiny_run: Path, tmp_path: Path
+) -> None:
     height, width = 57, 31
     grey = np.random.default_rng(0).integers(0, 2**16, (height, width), dtype=np.uint16)
     Image.fromarray(grey).save(tmp_path / "grey.tif")
@@ -67,7 +70,8 @@ def test_maps_and_pictures_have_the_size_of_the_image(tiny_run: Path, tmp_path: 
         anomaly_map = np.load(out / "maps" / f"{name}.npy", allow_pickle=False)
         assert anomaly_map.shape == (height, width)
         assert anomaly_map.dtype == np.float32
-        assert np.asarray(Image.open(out / "pictures" / f"{name}.jpg")).shape == (height, width, 3)
+        with Image.open(out / "pictures" / f"{name}.jpg") as picture:
+            assert picture.width > 3 * PANEL_SIDE[0]
 
 
 def test_normal_images_suffice_to_train_and_predict(
@@ -179,7 +183,9 @@ def test_a_picture_taken_otherwise_is_neither_normal_nor_anomalous(
         predict.main([*arguments, str(tmp_path / "broken")])
 
 
-@pytest.mark.parametrize("options", [["--quantile", "0.5"], ["--threshold", "0.02"]])
+@pytest.mark.parametrize(
+    "options", [["--quantile", "0.5"], ["--false-alarms", "0.5"], ["--threshold", "0.02"]]
+)
 def test_thresholds_come_from_held_out_scores_or_from_the_user(
     pca_run: Path, tiny_folder: Path, tmp_path: Path, options: list[str]
 ) -> None:
@@ -189,7 +195,7 @@ def test_thresholds_come_from_held_out_scores_or_from_the_user(
     normal = np.array(
         json.loads((pca_run / "calibration.json").read_text())["held_out_scores"]["l2"]
     )
-    threshold = np.quantile(normal, 0.5) if options[0] == "--quantile" else 0.02
+    threshold = 0.02 if options[0] == "--threshold" else np.quantile(normal, 0.5)
     for row in read(tmp_path / "predictions.csv"):
         assert int(row["anomalous"]) == int(float(row["l2"]) > threshold)
     about = json.loads((tmp_path / "predictions.json").read_text())

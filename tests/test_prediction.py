@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from i3ad_jax import Detector, InputError
+from i3ad_jax import Detector, InputError, pictures
 from i3ad_jax.prediction import Prediction
 
 
@@ -127,6 +127,19 @@ def test_a_plot_has_a_box_for_each_region(predictions: list[Prediction], tmp_pat
     axes.figure.savefig(tmp_path / "found.png")
     given = Figure().subplots()
     assert found.plot(given) is given
+
+
+def test_a_picture_outlines_each_region(predictions: list[Prediction]) -> None:
+    found = max(predictions, key=lambda prediction: len(prediction.regions))
+    others = [each for each in predictions if not each.regions]
+    assert found.regions
+    assert others
+    for prediction in (found, others[0]):
+        sheet = np.asarray(prediction.picture)
+        panels = sheet[: -pictures.GAP * 8]  # without the colour scale and the caption
+        lines = (panels == pictures.REGION).all(axis=-1)
+        assert lines.any() == bool(prediction.regions)
+        assert not lines[:, : sheet.shape[1] // 3].any()
 
 
 def test_a_rule_is_saved_with_the_detector(

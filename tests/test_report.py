@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import binomtest
 
 from i3ad_jax.report.distribution import distribution
 from tests.support.html_page import Page
@@ -61,20 +62,49 @@ def test_verdict_counts_what_numpy_counts(threshold: float) -> None:
     false_alarms, missed = int((above & (LABELS == 0)).sum()), int((~above & (LABELS == 1)).sum())
     html = make_page(run)
     verdict = " ".join(Page(html).lines).split("What to look at")[0]
-    assert ("All 5 anomalous images are found" in verdict) == (missed == 0)
-    assert (f"{missed} of 5 anomalous images" in verdict) == (missed > 0)
-    assert ("all 4 normal images pass" in verdict) == (false_alarms == 0)
-    assert (f"{false_alarms} of 4 normal images" in verdict) == (false_alarms > 0)
+    for count, total, words in (
+        (missed, 5, "anomalous images missed"),
+        (false_alarms, 4, "normal images flagged: false alarms"),
+    ):
+        assert f"{count} of {total} {words}" in verdict
+        low, high = binomtest(count, total).proportion_ci(0.95, method="exact")
+        assert f"95 % interval {100 * low:.1f} to {100 * high:.1f} %" in verdict
+    for name, total in (("good", 4), ("hole", 3), ("scratch", 2)):
+        own = np.array(DEFECTS) == name
+        assert f"{name} {(own & (above != (LABELS == 1))).sum()} of {total}" in verdict
     for name, count in (
         ("found", 5 - missed),
         ("missed", missed),
         ("false alarm", false_alarms),
         ("passed", 4 - false_alarms),
     ):
-        # In the verdict, and in the panel of the headline.
-        counts = re.findall(rf'data-count="{name}">(\d+)<', html)
-        assert counts[:2] == [str(count)] * 2
+        # The panel of the selected score is the first.
+        assert re.findall(rf'data-count="{name}">(\d+)<', html)[0] == str(count)
         assert len(Page(html).named("tr", **{"data-outcome": name})) == count
+
+
+def test_head_says_when_and_of_how_many_images() -> None:
+    environment = {"started": "2026-11-30T14:40:31+00:00"}
+    run = make_run(config={"preset": "quick"}, results={"environment": environment})
+    head = " ".join(Page(make_page(run)).lines).split("Verdict")[0]
+    for words in (
+        "Tested 2026-11-30",
+        "Preset quick",
+        "for training 120",
+        "for calibration 30",
+        "Test images 4 normal, 5 anomalous",
+    ):
+        assert words in head
+    assert "Tested" not in " ".join(Page(make_page()).lines).split("Verdict")[0]
+
+
+def test_worst_mistakes_have_thumbnails() -> None:
+    scores = np.array([3.0, 0.0, 0.1, 5.0, 0.9, -2.0, 2.0, 2.0, 0.5])
+    run, thumbnails = make_run(scores=dict.fromkeys(KINDS, scores)), make_pictures(9)
+    html = make_page(run, pictures=thumbnails)
+    shown = Page(html.split('id="verdict"')[1].split("<nav")[0]).attributes("src")
+    expected = [(thumbnails[i].input, thumbnails[i].heat) for i in (5, 8, 4, 3, 0)]
+    assert shown == [uri for pair in expected for uri in pair]
 
 
 def test_what_to_look_at_is_the_worst_mistake_of_each_kind() -> None:
@@ -208,6 +238,44 @@ def test_a_report_without_cases_curves_pictures_says_what_is_missing() -> None:
     assert not page.pictures()
 
 
+def test_the_selected_score_is_shown_and_the_others_fold_out(html: str) -> None:
+    metrics = html.split('<h2 id="scores">')[1].split("<h3>How each")[0]
+    open_part = re.sub(r"<details.*?</details>", "", metrics, flags=re.DOTALL)
+    folded = "".join(re.findall(r"<details.*?</details>", metrics, re.DOTALL))
+    # Once in the table of scores, once for each class.
+    assert Page(open_part).lines.count("Combined") == Page(folded).lines.count("SSIM") == 3
+    assert "SSIM" not in Page(open_part).lines
+    assert "Combined" not in Page(folded).lines
+
+
+@pytest.mark.parametrize(
+    ("threshold", "left"), [(0.5, "5.0"), (20.0, "100.0"), (-1.0, "0.0"), (None, None)]
+)
+def test_the_threshold_is_marked_on_the_colour_scale(
+    threshold: float | None, left: str | None
+) -> None:
+    page = Page(make_page(make_run(results={"pixel_threshold": threshold})))
+    (scale,) = page.named("i", **{"class": "scale"})
+    marks = [own["style"] for own in page.named("b") if "style" in own]
+    assert marks == ([] if left is None else [f"left: {left}%"])
+    assert "linear-gradient" in (scale["style"] or "")
+    text = " ".join(page.lines)
+    assert ("detected region: map above" in text) == (threshold is not None)
+
+
+def test_a_case_outlines_what_is_detected_or_else_is_hottest() -> None:
+    heat = np.zeros((16, 16), np.float32)
+    heat[2:5, 3:9], heat[10, 10] = 1.0, 0.4
+    run = make_run(results={"pixel_threshold": 0.3})
+    for peak, name, regions in (
+        (1.0, "region", "M3 2h6M3 5h6M10 10h1M10 11h1M3 2v3M9 2v3M10 10v1M11 10v1"),
+        (0.2, "hottest", "M3 2h6M3 5h6M3 2v3M9 2v3"),
+    ):
+        page = Page(make_page(run, cases=[make_case(anomaly_map=heat * np.float32(peak))]))
+        paths = page.named("path", **{"class": name})
+        assert [own["d"] for own in paths] == [regions] * 2  # on the image and on the map
+
+
 def test_bars_of_the_histogram_stand_in_their_bins(html: str) -> None:
     run = make_run()
     panels = html.split('<div class="card threshold"')[1:]
@@ -227,6 +295,8 @@ def test_a_network_that_learned_little_is_warned_of_at_the_head() -> None:
     problem = "the method has learned less than the mean image"
     html = make_page(make_run(results={"learned": {"problem": problem}}))
     assert html.index(problem) < html.index('id="verdict"')
+    assert 'class="figure"' not in html
+    assert make_page().count('class="figure"') == 2
     assert "Warning" not in " ".join(Page(make_page()).lines)
 
 

@@ -51,6 +51,10 @@ def test_report_shows_the_plan_and_the_rule_that_the_run_keeps(run: Path) -> Non
     }
     shown = " ".join(page.lines)
     assert ruled.rule.describe()[1:] in shown
+    assert results["pixel_threshold"] == ruled.rule.pixel_threshold
+    files = ruled.plan.files
+    assert f"for training {len(files.trained)}" in shown
+    assert f"for calibration {len(files.held_out)}" in shown
     for line in ruled.plan.describe():
         assert line in shown
     assert "Selected score: L2" in shown

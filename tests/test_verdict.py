@@ -8,7 +8,8 @@ import pytest
 
 from i3ad_jax import Detector
 from i3ad_jax.calibration.thresholds import false_alarms
-from i3ad_jax.calibration.verdict import Rule, VerdictSettings
+from i3ad_jax.calibration.verdict import Rule, VerdictOptions, VerdictSettings
+from i3ad_jax.scoring.rates import Rate
 from i3ad_jax.settings import SettingError
 
 
@@ -19,6 +20,32 @@ def test_a_score_of_exactly_the_threshold_is_normal() -> None:
     )
     assert [rule.is_anomalous({"l2": score}) for score in (0.4, 0.5, 0.6)] == [False, False, True]
     assert rule.false_alarms.rate == 1 / 3
+
+
+def test_a_rule_in_words() -> None:
+    def words(count: int, total: int, goal: float = 0.01) -> str:
+        rule = Rule("l2", 0.5, "given by --threshold", Rate.of(count, total), None, goal)
+        return rule.describe()
+
+    assert words(3, 42) == (
+        "anomalous: l2 above 0.5 (given by --threshold). 3 of 42 calibration images exceed it"
+        " (7.1 %); the true rate of false alarms is 1.5 to 19.5 % (95 % interval). To confirm 1 %"
+        " or less, collect at least 326 more."
+    )
+    assert "1 of 42 calibration images exceeds it" in words(1, 42)
+    assert words(0, 367).endswith("collect at least 1 more.")
+    assert words(0, 368).endswith("(95 % interval).")
+    assert "To confirm 0.1 % or less" in words(0, 368, 0.001)
+
+
+def test_a_rate_of_false_alarms_is_a_quantile() -> None:
+    stored = VerdictSettings("l2", 0.9, 3.0, "ignore")
+    found = VerdictOptions(false_alarms=0.01).over(stored)
+    assert found == VerdictOptions(quantile=0.99).over(stored)
+    assert found == VerdictSettings("l2", 0.99, None, "ignore")
+    assert VerdictOptions().over(stored) == stored
+    with pytest.raises(SettingError, match=r"--false-alarms 0.01: give this or --quantile"):
+        VerdictOptions(quantile=0.99, false_alarms=0.01)
 
 
 @pytest.mark.parametrize(

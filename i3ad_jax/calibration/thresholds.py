@@ -3,14 +3,12 @@
 A threshold is the score above which an image counts as defective.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-import scipy
 from jaxtyping import Float
 
+from i3ad_jax.scoring.rates import Rate
+
 DEFECT_QUANTILE = 0.95
-_TAIL = 0.025  # outside the interval, on either side
 
 
 def defect_threshold(
@@ -24,27 +22,6 @@ def defect_threshold(
     return float(np.quantile(normal_scores, quantile))
 
 
-class FalseAlarms(NamedTuple):
-    """Fraction of normal images that a threshold calls anomalous, with its 95 % interval.
-
-    The interval is a confidence interval.
-    """
-
-    rate: float
-    low: float
-    high: float
-
-
-def false_alarms(normal_scores: Float[np.ndarray, " n"], threshold: float) -> FalseAlarms:
-    """Rate at which normal images score above a threshold, by unseen normal images.
-
-    The interval is that of Clopper and Pearson 1934 for this number of images. It is valid too
-    where the threshold is a quantile of the same scores, whose distribution is then that of an
-    order statistic.
-    """
-    count, above = len(normal_scores), int((normal_scores > threshold).sum())
-    # As binomtest's of scipy.stats, which takes a third of a second to import.
-    quantile = scipy.special.betaincinv
-    low = quantile(above, count - above + 1, _TAIL) if above else 0.0
-    high = quantile(above + 1, count - above, 1 - _TAIL) if above < count else 1.0
-    return FalseAlarms(above / count, float(low), float(high))
+def false_alarms(normal_scores: Float[np.ndarray, " n"], threshold: float) -> Rate:
+    """Return how often normal images score above a threshold, from unseen normal images."""
+    return Rate.of(int((normal_scores > threshold).sum()), len(normal_scores))

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from i3ad_jax.calibration.calibration import Calibration
-from i3ad_jax.calibration.thresholds import (
-    DEFECT_QUANTILE,
-    FalseAlarms,
-    defect_threshold,
-    false_alarms,
-)
+from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE, defect_threshold, false_alarms
+from i3ad_jax.scoring.rates import Rate, images_to_confirm
 from i3ad_jax.settings import SettingError, Settings, setting
+
+_RARE = 0.01  # rate of false alarms; a rule says how many images confirm it
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,28 @@ class VerdictSettings(Settings):
 DEFAULT_VERDICT = VerdictSettings()
 
 
+@dataclass(frozen=True)
+class VerdictOptions(VerdictSettings):
+    """Decision whether an image is anomalous, by default the run's; no training depends on it."""
+
+    false_alarms: float | None = setting(None, above=0, below=1)
+    """Rate of false alarms that the threshold is set for, such as 0.01: the same as --quantile
+    0.99."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.false_alarms is not None and self.quantile is not None:
+            raise SettingError(
+                "false_alarms", self.false_alarms, "give this or --quantile, not both"
+            )
+
+    def over(self, stored: VerdictSettings) -> VerdictSettings:
+        """Return these settings as a quantile, with `stored` ones where nothing is given."""
+        quantile = self.quantile if self.false_alarms is None else 1 - self.false_alarms
+        given = VerdictSettings(self.score, quantile, self.threshold, self.unusable)
+        return given.over(stored)
+
+
 class Rule(NamedTuple):
     """Decision whether an image is anomalous, and which regions of it.
 
@@ -58,6 +78,7 @@ class Rule(NamedTuple):
         threshold: an image is anomalous if its score is above.
         source: origin of the threshold, for people.
         false_alarms: fraction of the calibration images that are called anomalous.
+        goal: rate of false alarms for which `describe` says how many images confirm it.
         pixel_threshold: pixels of the map are part of a region if they are above: the same quantile
             of the maxima of the calibration images' maps. None for a run that was calibrated
             without.
@@ -66,8 +87,9 @@ class Rule(NamedTuple):
     score: str
     threshold: float
     source: str
-    false_alarms: FalseAlarms
+    false_alarms: Rate
     pixel_threshold: float | None
+    goal: float = _RARE
 
     @classmethod
     def of(cls, calibration: Calibration, settings: VerdictSettings) -> "Rule":
@@ -89,16 +111,24 @@ class Rule(NamedTuple):
             threshold, source = settings.threshold, "given by --threshold"
         peaks = calibration.held_out_peaks.get(score)
         pixel_threshold = None if peaks is None else defect_threshold(peaks, quantile=quantile)
-        return cls(score, threshold, source, false_alarms(normal, threshold), pixel_threshold)
+        found, goal = false_alarms(normal, threshold), min(_RARE, 1 - quantile)
+        return cls(score, threshold, source, found, pixel_threshold, goal)
 
     def is_anomalous(self, scores: Mapping[str, float]) -> bool:
         """Return whether an image with these scores, by name, is anomalous."""
         return scores[self.score] > self.threshold
 
     def describe(self) -> str:
-        """Return one sentence for people."""
-        rate, low, high = (f"{100 * value:.1f} %" for value in self.false_alarms)
-        return (
-            f"anomalous: {self.score} above {self.threshold:.4g} ({self.source}), which {rate} of"
-            f" the calibration images exceed (95 % confidence interval {low} to {high})"
+        """Return the rule, and how often it raises false alarms, in words."""
+        found = self.false_alarms
+        exceed = "exceeds" if found.number == 1 else "exceed"
+        words = (
+            f"anomalous: {self.score} above {self.threshold:.4g} ({self.source}). {found.number} of"
+            f" {found.total} calibration images {exceed} it ({100 * found.rate:.1f} %); the true"
+            f" rate of false alarms is {found.interval} (95 % interval)."
         )
+        if (missing := images_to_confirm(self.goal) - found.total) > 0:
+            words += (
+                f" To confirm {100 * self.goal:.3g} % or less, collect at least {missing} more."
+            )
+        return words

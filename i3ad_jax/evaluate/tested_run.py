@@ -186,6 +186,7 @@ def evaluate(
         "preprocessing": detector.preprocessing.to_json(),
         "headline": rule.score,
         "rule": rule.describe(),
+        "pixel_threshold": rule.pixel_threshold,
         "standardise": dict(calibration.standardise),
         "pooling": dict(calibration.pooling),
         "fusion": calibration.fusion and calibration.fusion.to_json(),

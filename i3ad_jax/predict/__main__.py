@@ -10,7 +10,7 @@ import jax
 import tyro
 
 from i3ad_jax import __version__, command_line
-from i3ad_jax.calibration.verdict import VerdictSettings
+from i3ad_jax.calibration.verdict import VerdictOptions
 from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.search import describe
 from i3ad_jax.data.sources import digest_of_sources, find_sources
@@ -48,7 +48,7 @@ class EngineSettings(Settings):
 
 @dataclass(frozen=True)
 class Flags:
-    """Score images; write predictions.csv and, for each image, a heat map picture to OUT.
+    """Score images; write predictions.csv and, for each image, a picture of its regions to OUT.
 
     The column `anomalous` is 1 where the score is above the threshold, which comes from normal
     images alone. An image that cannot be read has a row with the reason; the exit code is then 3.
@@ -65,7 +65,7 @@ class Flags:
     """Folder for the results, without those of another prediction."""
     column: str = "image"
     """Column of Parquet files with the contents of images' files, or with their paths or URIs."""
-    verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    verdict: VerdictOptions = field(default_factory=VerdictOptions)
     options: Options = field(default_factory=Options)
     engine: EngineSettings = field(default_factory=EngineSettings)
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 
 from i3ad_jax.data.search import PREDICTION, RESULT_FOLDERS
 from i3ad_jax.errors import InputError
+from i3ad_jax.pictures import GAP
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.runs.files import read_json, write_array, write_json, write_picture, write_text
 from i3ad_jax.runtime.disk import make_folder, put, remove_unfinished, whole
@@ -163,9 +164,7 @@ class PredictionFiles:
         return file.relative_to(self.path).as_posix()
 
     def write_picture(self, name: str, prediction: Prediction) -> str:
-        """Write `pictures/NAME.jpg`: the image in grey under its heat map.
-
-        An unusable picture has a blue border.
+        """Write `pictures/NAME.jpg`: `Prediction.picture`, of an unusable one with a blue border.
 
         Returns:
             The file's path relative to the folder, with forward slashes.
@@ -175,11 +174,10 @@ class PredictionFiles:
         """
         file = self.pictures / f"{name}{PICTURE_SUFFIX}"
         make_folder(file.parent)
-        picture = Image.fromarray(prediction.heat_map)
+        picture = prediction.picture
         if prediction.unusable is not None:
             corner = picture.width - 1, picture.height - 1
-            border = max(2, min(picture.size) // 50)
-            ImageDraw.Draw(picture).rectangle(((0, 0), corner), outline=UNUSABLE, width=border)
+            ImageDraw.Draw(picture).rectangle(((0, 0), corner), outline=UNUSABLE, width=GAP)
         write_picture(file, picture, quality=90)
         return file.relative_to(self.path).as_posix()
 

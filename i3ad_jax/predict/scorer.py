@@ -27,7 +27,7 @@ class Options(Settings):
 
     save: tuple[Literal["scores", "maps", "pictures"], ...] = ("scores", "pictures")
     """Output: the table in any case; maps/, anomaly maps in the size of the image; pictures/, the
-    image under its heat map, JPEG."""
+    image, its regions outlined, and its heat map side by side, JPEG."""
     map_format: MapFormat = "npy"
     """Format of the maps: npy, float32; npz, the same compressed; png, 16 bits from the map's
     minimum to its maximum, which the file's text entries name."""

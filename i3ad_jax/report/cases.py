@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Integer, UInt8
 from PIL import Image
 from skimage.segmentation import mark_boundaries
@@ -70,16 +71,39 @@ def choose_cases(
     return sorted(chosen.items(), key=lambda item: rank.index(item[1]))
 
 
-def case_view(case: Case, *, vmax: float) -> dict[str, Any]:
-    """Return the fields of a case that the page shows, pictures as `data:` addresses.
+def regions_of(
+    anomaly_map: Float[np.ndarray, "h w"], threshold: float | None
+) -> tuple[Bool[np.ndarray, "h w"], bool]:
+    """Return the pixels of the detected regions, or of the hottest region if there are none.
+
+    The hottest region is connected to the maximum and in the upper half of the map's range.
+
+    Args:
+        anomaly_map: scores of pixels.
+        threshold: regions are detected above it; None if it is not known.
+
+    Returns:
+        The mask, and True if it shows detected regions.
+    """
+    if threshold is not None and (above := anomaly_map > threshold).any():
+        return above, True
+    middle = (anomaly_map.min() + anomaly_map.max()) / 2
+    labels, _ = scipy.ndimage.label(anomaly_map >= middle)
+    return labels == labels.flat[anomaly_map.argmax()], False
+
+
+def case_view(case: Case, *, vmax: float, threshold: float | None) -> dict[str, Any]:
+    """Return the values of a case for the page, pictures as `data:` addresses.
 
     Args:
         case: the case.
         vmax: the map's value of the hottest colour.
+        threshold: regions are detected where the map is above it; None if it is not known.
     """
     height, width = case.image.shape[:2]
     lossless = max(height, width) <= _SMALL_SIDE
     heat = pictures.overlay(case.image, case.anomaly_map, vmax=vmax)
+    regions, detected = regions_of(case.anomaly_map, threshold)
     view = {
         "index": case.index,
         "width": width,
@@ -88,6 +112,8 @@ def case_view(case: Case, *, vmax: float) -> dict[str, Any]:
         "input": pictures.data_uri(Image.fromarray(case.image), lossless=lossless),
         "heat": pictures.data_uri(Image.fromarray(heat), lossless=lossless),
         "outline": None if case.truth is None else pictures.outline(case.truth),
+        "regions": pictures.outline(regions),
+        "detected": detected,
         "areas": [f"{100 * area:.1f}" for area in case.masks.mean(axis=(1, 2))],
         "columns": 1,
         "rows": 1,

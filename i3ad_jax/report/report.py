@@ -21,6 +21,7 @@ from i3ad_jax.report.thumbnails import BUDGET, Thumbnail
 from i3ad_jax.runs.run_results import RunResults, flatten
 from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.scoring.metrics import roc_points
+from i3ad_jax.scoring.rates import Rate
 
 _NUM_WORST = 3
 
@@ -32,11 +33,15 @@ class Origin(NamedTuple):
         plan: lines that describe it.
         training: rows of `metrics.jsonl`.
         environment: versions, device and command, nested.
+        num_trained: number of images that were trained on.
+        num_calibrated: number of calibration images.
     """
 
     plan: Sequence[str]
     training: Sequence[Mapping[str, Any]]
     environment: Mapping[str, Any]
+    num_trained: int
+    num_calibrated: int
 
 
 def report_page(
@@ -59,13 +64,17 @@ def report_page(
         missing: parts that could not be put in this report, a sentence each.
     """
     vmax = SCORES[run.headline].heat_limit
-    views = [case_view(case, vmax=vmax) | {"group": case.group} for case in cases]
+    threshold = run.results.get("pixel_threshold")  # older results have none
+    views = [
+        case_view(case, vmax=vmax, threshold=threshold) | {"group": case.group} for case in cases
+    ]
     return render(
         "report.html.jinja",
         run=run,
         results=run.results,
         confusion=run.confusion(run.headline),
         outcomes={kind: run.outcomes(kind) for kind in run.scores},
+        wrong_by_class=_wrong_by_class(run),
         worst=_worst(run),
         default_quantile=DEFECT_QUANTILE,
         distributions={
@@ -85,13 +94,21 @@ def report_page(
             "scores": {kind: values.tolist() for kind, values in run.scores.items()},
         },
         vmax=vmax,
+        pixel_threshold=threshold,
         colour_stops=colour_stops(),
         roc_charts=_roc_chart(run),
         training_charts=_training_charts(origin.training),
-        plan=origin.plan,
+        origin=origin,
         environment=flatten(origin.environment),
         missing=missing,
     )
+
+
+def _wrong_by_class(run: RunResults) -> dict[str, Rate]:
+    """Rate of wrong decisions by the selected score, of each class that has test images."""
+    wrong, defects = run.flagged(run.headline) != (run.labels == 1), np.array(run.defects)
+    masks = {name: defects == name for name in dict.fromkeys(run.defects)}
+    return {name: Rate.of(int(wrong[own].sum()), int(own.sum())) for name, own in masks.items()}
 
 
 def _worst(run: RunResults) -> dict[str, list[int]]:

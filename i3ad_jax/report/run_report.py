@@ -52,7 +52,8 @@ def origin_of(
 ) -> Origin:
     """Return the origin of results; `trained` is the environment of the training."""
     environment = {"test": run.results["environment"], "training": trained}
-    return Origin(plan.describe(), training, environment)
+    files = plan.files
+    return Origin(plan.describe(), training, environment, len(files.trained), len(files.held_out))
 
 
 def make_cases(

@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 
 from i3ad_jax import command_line
-from i3ad_jax.calibration.verdict import VerdictSettings
+from i3ad_jax.calibration.verdict import VerdictOptions
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError, reason_of
 from i3ad_jax.settings import SettingError
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         """Address to listen on."""
         port: int = 8000
         """Port to listen on; 0 takes a free one."""
-        verdict: VerdictSettings = field(default_factory=VerdictSettings)
+        verdict: VerdictOptions = field(default_factory=VerdictOptions)
         limits: Limits = field(default_factory=Limits)
 
     flags = command_line.parse(Flags, arguments, program=PROGRAM)

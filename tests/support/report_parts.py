@@ -32,7 +32,7 @@ def make_page(run: RunResults | None = None, *, training: Any = (), **changes: A
     """A report; without training curves, which take time, unless asked for."""
     plan = ["whole images of 16 x 16 pixels, because --view whole"]
     values: dict[str, Any] = {
-        "origin": Origin(plan, training, {"test": {"jax": "1.2.3"}}),
+        "origin": Origin(plan, training, {"test": {"jax": "1.2.3"}}, 120, 30),
         "states": ["checkerboard pass", *(f"iteration {i}" for i in range(1, 5))],
         "cases": [make_case(index) for index in (0, 4, 5)],
     }
