@@ -1,5 +1,8 @@
 """The principal components against scikit-learn's own reconstruction."""
 
+from dataclasses import replace
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,3 +31,16 @@ def test_reconstruction_is_scikit_learns() -> None:
 def test_fewer_components_than_images() -> None:
     with pytest.raises(InputError, match=r"^--components 5: .*fewer than the images trained on, 5"):
         METHOD.fit_at_once(IMAGES[:5])
+
+
+def test_by_default_components_adapt_to_few_images() -> None:
+    method = replace(METHOD, training=PcaSettings())
+    state, shape = method.fit_at_once(IMAGES[:5]), jax.eval_shape(method.init, jax.random.key(0))
+    assert state.components.shape == shape.components.shape
+    asked = replace(METHOD, training=PcaSettings(components=4)).fit_at_once(IMAGES[:5])
+    for image in map(jnp.asarray, IMAGES[5:]):
+        np.testing.assert_allclose(
+            method.begin(state, image), METHOD.begin(asked, image), atol=1e-6
+        )
+    with pytest.raises(InputError, match="fewer than the images trained on, 1"):
+        method.fit_at_once(IMAGES[:1])

@@ -14,13 +14,16 @@ from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.settings import SettingError, Settings, setting
 from i3ad_jax.shapes import Image, PRNGKey
 
+DEFAULT = 30  # components
+
 
 @dataclass(frozen=True)
 class PcaSettings(Settings):
     """Principal component analysis."""
 
-    components: int = setting(30, minimum=1, maximum=65_536)
-    """Principal components; fewer than there are training images."""
+    components: int | None = setting(None, minimum=1, maximum=65_536)
+    """Principal components, fewer than there are training images; by default 30, or as many as the
+    images allow."""
 
 
 @jax.tree_util.register_dataclass
@@ -45,10 +48,15 @@ class Pca(ReconstructionMethod):
     name: ClassVar[str] = "pca"
     presets: ClassVar = dict.fromkeys(("quick", "paper"), (PcaSettings(), NoSettings()))
 
+    @property
+    def _room(self) -> int:
+        """Number of components in the state."""
+        return self.training.components or DEFAULT
+
     def init(self, key: PRNGKey) -> PcaState:
         """Return the structure that `fit_at_once` will fill in."""
         pixels = 3 * self.image_size**2
-        return PcaState(jnp.zeros(pixels), jnp.zeros((self.training.components, pixels)))
+        return PcaState(jnp.zeros(pixels), jnp.zeros((self._room, pixels)))
 
     def fit_at_once(self, squares: Float[np.ndarray, "n h w 3"]) -> PcaState:
         """The components of these images, by scikit-learn.
@@ -58,12 +66,14 @@ class Pca(ReconstructionMethod):
         """
         from sklearn.decomposition import PCA  # slow to import, and testing needs none of it
 
-        count = self.training.components
-        if len(squares) <= count:
+        most = len(squares) - 1
+        count = self.training.components or max(1, min(DEFAULT, most))
+        if count > most:
             problem = f"must be fewer than the images trained on, {len(squares)}"
             raise SettingError("components", count, problem)
         pca = PCA(count, svd_solver="full").fit(squares.reshape(len(squares), -1))
-        return PcaState(jnp.asarray(pca.mean_), jnp.asarray(pca.components_))
+        unused = ((0, self._room - count), (0, 0))  # zeros add nothing
+        return PcaState(jnp.asarray(pca.mean_), jnp.pad(jnp.asarray(pca.components_), unused))
 
     def begin(self, state: PcaState, image: Image) -> Image:
         """The projection."""
