@@ -1,5 +1,7 @@
 """`python -m i3ad_jax.devices`."""
 
+import re
+
 import jax
 import pytest
 
@@ -10,9 +12,11 @@ from tests.conftest import Fails
 
 def test_versions_and_devices_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     devices.main([])
-    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
-    assert lines["devices"] == str([device.device_kind for device in jax.devices()])
-    assert f"'i3ad_jax': '{i3ad_jax.__version__}'" in lines["packages"]
+    lines = capsys.readouterr().out.splitlines()
+    rows = dict(re.split(r"  +", line, maxsplit=1) for line in lines)
+    assert rows["devices"] == f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    assert rows["i3ad_jax"] == i3ad_jax.__version__
+    assert len({line.index(value) for line, value in zip(lines, rows.values(), strict=True)}) == 1
 
 
 def test_options_are_refused(fails: Fails) -> None:

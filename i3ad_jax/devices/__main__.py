@@ -1,5 +1,6 @@
 """`python -m i3ad_jax.devices`: versions, and what JAX computes on."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,19 @@ class Flags:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints what `environment.json` of a run started now would say."""
+    """Print what `environment.json` of a run started now would say, as a table."""
     command_line.parse(Flags, arguments, program=PROGRAM)
-    for name, value in environment().items():
-        print(f"{name.replace('_', ' ')}: {value}")
+    about = environment()
+    devices = Counter(about.pop("devices"))
+    packages = about.pop("packages")
+    rows = {
+        "devices": ", ".join(f"{count} x {kind}" for kind, count in devices.items()),
+        **{name.replace("_", " "): value for name, value in about.items()},
+        **packages,
+    }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:{width}}  {'-' if value is None else value}")
 
 
 if __name__ == "__main__":
