@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from i3ad_jax.calibration.standardisation import ScoringSettings
 from i3ad_jax.data.load import DataSettings
+from i3ad_jax.errors import did_you_mean
 from i3ad_jax.methods import METHODS
 from i3ad_jax.methods.method import Detail, Method
 from i3ad_jax.preprocessing.preprocessing import PreprocessingSettings
@@ -174,16 +175,25 @@ def default_config(method: str, *, preset: str = DEFAULT_PRESET) -> Config[Any, 
     return Config(method, preset, training, test, data=data, preprocessing=preprocessing)
 
 
+def methods_with(name: str) -> list[str]:
+    """Return the methods that have a setting."""
+    return [method for method in METHODS if name in default_config(method).flat()]
+
+
 def misplaced_setting(name: str, value: Any, *, method: str) -> SettingError:
     """Return the error of a setting that the method does not have.
 
-    It names the methods that have it, or says that the setting is not one for a test.
+    It names the methods that have it, or a setting of a similar name, or says that the setting is
+    not one for a test.
     """
-    owners = [other for other in METHODS if name in default_config(other).flat()]
+    owners = methods_with(name)
     if method in owners:
         return SettingError(name, value, "the weights depend on it; train a new run")
-    has = f"; {', '.join(owners)} {'has' if len(owners) == 1 else 'have'} it" if owners else ""
-    return SettingError(name, value, f"{method} has no such setting{has}")
+    if owners:
+        hint = f"; {', '.join(owners)} {'has' if len(owners) == 1 else 'have'} it"
+    else:
+        hint = did_you_mean(name, default_config(method).flat())
+    return SettingError(name, value, f"{method} has no such setting{hint}")
 
 
 def _presets(method: Any, preset: Any) -> tuple[Settings, Settings]:
@@ -193,6 +203,7 @@ def _presets(method: Any, preset: Any) -> tuple[Settings, Settings]:
     """
     for name, value, known in (("method", method, METHODS), ("preset", preset, PRESETS)):
         if not isinstance(value, str) or value not in known:
-            raise SettingError(name, value, f"unknown; one of {', '.join(known)}")
+            near = did_you_mean(str(value), known)
+            raise SettingError(name, value, f"unknown; one of {', '.join(known)}{near}")
     presets = METHODS[method].presets
     return presets.get(preset, presets["quick"])

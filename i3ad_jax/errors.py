@@ -1,5 +1,7 @@
 """Errors for a user's mistakes, and warnings."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +34,12 @@ class DivergenceError(InputError):
 def reason_of(error: Exception) -> str:
     """Reason of an error in one line: the system's message, its own message, or its type."""
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return "; did you mean NAME?" for the known name nearest to `given`, or an empty string."""
+    nearest = get_close_matches(given.lower(), known, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def optional_package(name: str, problem: str) -> Any:

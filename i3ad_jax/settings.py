@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, did_you_mean
 
 Own = TypeVar("Own", bound="Settings")
 
@@ -185,7 +185,8 @@ def _one_of(value: Any, options: tuple[Any, ...]) -> Any:
     """Return `value` if it is one of the options of a literal, and of the type of one."""
     if type(value) in {type(option) for option in options} and value in options:
         return value
-    raise _WrongTypeError(f"one of {', '.join(map(str, options))}")
+    names = [str(option) for option in options]
+    raise _WrongTypeError(f"one of {', '.join(names)}{did_you_mean(str(value), names)}")
 
 
 def _finite(value: Real) -> float:

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from i3ad_jax.calibration.calibration import Calibration
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE, defect_threshold, false_alarms
+from i3ad_jax.errors import did_you_mean
 from i3ad_jax.scoring.rates import Rate, images_to_confirm
 from i3ad_jax.settings import SettingError, Settings, setting
 
@@ -100,8 +101,9 @@ class Rule(NamedTuple):
         """
         score = settings.score or calibration.headline
         if score not in calibration.held_out_scores:
-            known = ", ".join(calibration.held_out_scores)
-            raise SettingError("score", score, f"this run has no such score; one of {known}")
+            known = calibration.held_out_scores
+            problem = f"this run has no such score; one of {', '.join(known)}"
+            raise SettingError("score", score, problem + did_you_mean(score, known))
         normal = calibration.held_out_scores[score]
         quantile = DEFECT_QUANTILE if settings.quantile is None else settings.quantile
         if settings.threshold is None:

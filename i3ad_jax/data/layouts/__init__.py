@@ -14,7 +14,7 @@ from i3ad_jax.data.layouts.mvtec_loco import MvtecLoco
 from i3ad_jax.data.layouts.normal_and_defective import NormalAndDefective
 from i3ad_jax.data.layouts.visa import Visa
 from i3ad_jax.data.search import list_folder
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, did_you_mean
 from i3ad_jax.settings import SettingError
 
 LAYOUTS: dict[str, Layout] = {
@@ -59,7 +59,8 @@ def register_layout(name: str, layout: Layout) -> None:
 def check_layout(name: str) -> None:
     """Raise SettingError unless there is a layout of this name."""
     if name not in (known := (AUTO, *LAYOUTS)):
-        raise SettingError("layout", name, f"must be one of {', '.join(known)}")
+        problem = f"must be one of {', '.join(known)}{did_you_mean(name, known)}"
+        raise SettingError("layout", name, problem)
 
 
 def find_layout(root: Path, *, name: str = AUTO, normal: tuple[str, ...] = ()) -> Layout:
