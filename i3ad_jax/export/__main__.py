@@ -55,6 +55,8 @@ def export(
         InputError: the run or its held-out images cannot be used, the program's scores are not the
             run's, or `out` holds something.
     """
+    if form == "onnx":
+        onnx.check_packages()
     folder.check_free(out)
     detector = Detector.load(run.path)
     compared = _compared(detector, images)

@@ -12,7 +12,7 @@ from jax.extend.core import jaxpr_as_fun
 from jaxtyping import UInt8
 
 from i3ad_jax.detector import Detector
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, optional_package
 from i3ad_jax.export.parity import Differences
 from i3ad_jax.export.primitives import simplified
 from i3ad_jax.export.program import Scored, scoring_program
@@ -23,6 +23,12 @@ OPSET = 23
 ALLOWED = Differences(plain=1e-5, calibrated=1e-3)  # ONNX Runtime has kernels of its own
 
 
+def check_packages() -> None:
+    """Raise InputError unless the packages that make and run the program are installed."""
+    for name in ("onnxruntime", "jax2onnx"):
+        optional_package(name, f"--format onnx: needs {name}; pip install 'i3ad_jax[onnx]'")
+
+
 class Onnx:
     """A detector's program in its serialised form.
 
@@ -30,15 +36,13 @@ class Onnx:
         content: of the file.
 
     Raises:
-        InputError: a needed package is not installed, or the method's program cannot be converted.
+        InputError: the method's program cannot be converted.
     """
 
     def __init__(self, detector: Detector) -> None:
-        try:
-            import onnxruntime  # pyright: ignore[reportMissingImports]
-            from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise InputError(f"--format onnx: {error}; pip install 'i3ad_jax[onnx]'") from error
+        import onnxruntime  # pyright: ignore[reportMissingImports]
+        from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
+
         if "loop" in detector.config.test.flat():  # ONNX has no queue
             plan = detector.plan
             detector = replace(
