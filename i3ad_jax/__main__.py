@@ -4,7 +4,9 @@ import gc
 import importlib
 import signal
 import sys
+from pathlib import Path
 
+from i3ad_jax.errors import did_you_mean
 from i3ad_jax.runtime.output import checked_output
 
 COMMANDS = {
@@ -40,7 +42,7 @@ def main() -> None:
 
     command = importlib.import_module(f"i3ad_jax.{name}.__main__").main
     signal.signal(signal.SIGINT, interrupt)
-    sys.argv = [f"i3ad {name}", *rest]
+    sys.argv = [f"{_program()} {name}", *rest]
     command_line.run(command)
 
 
@@ -53,22 +55,30 @@ def _answer(name: str) -> None:
 
         print(f"i3ad_jax {__version__}")
     else:
-        print(f"error: {name}: no such command; one of {', '.join(COMMANDS)}", file=sys.stderr)
+        near = did_you_mean(name, COMMANDS)
+        print(
+            f"error: {name}: no such command; one of {', '.join(COMMANDS)}{near}", file=sys.stderr
+        )
         sys.exit(2)
 
 
+def _program() -> str:
+    """Return the program as the user called it."""
+    return "python -m i3ad_jax" if Path(sys.argv[0]).name == "__main__.py" else "i3ad"
+
+
 def _help() -> str:
-    width = max(map(len, COMMANDS))
+    program, width = _program(), max(map(len, COMMANDS))
     return "\n".join(
         [
-            "usage: i3ad COMMAND ...",
+            f"usage: {program} COMMAND ...",
             "",
             "Find defects in images of surfaces and objects after seeing only good ones.",
             "",
             *(f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()),
             "",
-            "i3ad COMMAND --help lists the options of a command;"
-            " i3ad --version prints the version.",
+            f"{program} COMMAND --help lists the options of a command;"
+            f" {program} --version prints the version.",
         ]
     )
 

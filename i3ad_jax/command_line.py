@@ -9,19 +9,22 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import redirect_stderr, suppress
-from itertools import dropwhile, takewhile
+from inspect import getdoc
+from itertools import dropwhile, takewhile, zip_longest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import jax
 import tyro
 from PIL import Image
 
-from i3ad_jax.config import misplaced_setting
+from i3ad_jax.config import methods_with, misplaced_setting
 from i3ad_jax.data.files import check_name
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, did_you_mean
+from i3ad_jax.flags import KnownNames, make_registry
+from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.configuration import configure_process
 from i3ad_jax.runtime.devices import use_every_core
@@ -38,9 +41,14 @@ SIZES = (
     "width",
     "image_size",
 )
-_UNKNOWN = re.compile(
-    r"Unrecognized options: --(?P<name>[a-z0-9_-]+)(?:(?:=|, )(?P<value>(?!--)[^ ,]+))?"
+PROGRAMS = ("i3ad", "python -m i3ad_jax")
+_CHOICE = re.compile(
+    r"invalid choice '(?P<value>.*)' for argument '(?P<option>.*)'\."
+    r" Expected one of \((?P<choices>.*)\)"
 )
+_MISSING = re.compile(r"^Missing from .*?: ")
+# what follows names the option itself, or the option does
+_PARSING = re.compile(r"^Error parsing (\S+: (?=--))?")
 
 
 def parse(
@@ -50,6 +58,7 @@ def parse(
     program: str,
     default: Any = tyro.MISSING_NONPROP,
     method: str = "",
+    shown: Collection[str] = (),
 ) -> Flags:
     """The command line as an instance of the dataclass `flags`; nested fields become flat flags.
 
@@ -59,29 +68,40 @@ def parse(
         program: its name in the help, except for a command of `i3ad`, which has its own.
         default: the flags' values where they are not given.
         method: owner of settings among the flags; the error of another method's setting names it.
+        shown: names of the options that `--help` shows, by default all; `--help-all` shows all.
 
     Raises:
         InputError: an option is unknown, missing or has a value of the wrong kind.
-        SystemExit: with code 0, after `--help`.
+        SystemExit: with code 0, after `--help` or `--help-all`.
     """
-    messages, called = io.StringIO(), Path(sys.argv[0]).name
+    messages, known = io.StringIO(), KnownNames()
+    asked = {"-h", "--help", "--help-all"}.intersection(arguments)
+    shown = shown if asked and "--help-all" not in asked else ()
+    # None is a value for people who know it, and clutter in a help
+    markers = (tyro.conf.OmitArgPrefixes, *((tyro.conf.DisallowNone,) if asked else ()))
     try:
         with redirect_stderr(messages):
-            return tyro.cli(
+            parsed, unexpected = tyro.cli(
                 flags,
-                args=list(arguments),
-                prog=called if called.startswith("i3ad ") else program,
+                args=["--help"] if asked else list(arguments),
+                prog=as_called(program),
+                description=_short_description(flags, program) if shown else None,
                 default=default,
-                config=(tyro.conf.OmitArgPrefixes,),
+                return_unknown_args=True,
+                config=markers,
+                registry=make_registry(known, shown=shown),
             )
     except SystemExit as stop:
         if stop.code == 0:
             raise
-        message = _first_paragraph(messages.getvalue())
-        if method and (found := _UNKNOWN.search(message)):
-            name = found["name"].replace("-", "_").removeprefix("no_")
-            raise misplaced_setting(name, found["value"] or "", method=method) from None
-        raise InputError(message) from None
+        parsed, problem = None, _problem(messages.getvalue())
+    else:
+        problem = _unexpected(unexpected[0], known) if unexpected else ""
+    if error := _unknown_option(arguments, known, method=method):
+        raise error
+    if parsed is None or problem:
+        raise InputError(problem)
+    return parsed
 
 
 def parse_known(flags: Callable[..., Flags], arguments: Sequence[str]) -> Flags:
@@ -98,20 +118,41 @@ def parse_known(flags: Callable[..., Flags], arguments: Sequence[str]) -> Flags:
             )
             return known
     except SystemExit:
-        raise InputError(_first_paragraph(messages.getvalue())) from None
+        raise InputError(_problem(messages.getvalue())) from None
 
 
-def print_results(results: dict[str, Any], folder: RunFolder) -> None:
-    """Prints the metrics as a table, then where to look."""
-    print(f"\n{results['method']} on {results['data']}:")
-    print(f"{'score':20}{'image AUROC':>14}{'pixel AUROC':>14}{'pixel AUPRO':>14}")
-    for kind, metrics in results["scores"].items():
-        cells = (metrics[name] for name in ("image_auroc", "pixel_auroc", "pixel_aupro"))
-        print(
-            f"{kind:20}"
-            + "".join(f"{'-' if value is None else f'{value:.4f}':>14}" for value in cells)
-        )
-    print(f"\n{folder.results}\n{folder.scores}\n{folder.report}")
+def as_called(text: str) -> str:
+    """Return a text that names commands, with each as the user called this one.
+
+    Args:
+        text: that calls them `python -m i3ad_jax.COMMAND`; the user may call them `i3ad COMMAND`.
+    """
+    program, _, _ = "".join(sys.argv[:1]).rpartition(" ")
+    return text.replace("python -m i3ad_jax.", f"{program} ") if program in PROGRAMS else text
+
+
+def print_results(folder: RunFolder) -> None:
+    """Print the mistakes at the threshold, the metrics of each score, and where the files are."""
+    run = read_results(folder)
+    about, selected, counts = run.results, run.headline, run.confusion(run.headline)
+    threshold = f"{selected} above {run.threshold(selected):.4g}"
+    print(f"\n{about['method']} on {about['data']}, anomalous: {threshold}")
+    for name, rate in (("missed", counts.miss_rate), ("false alarms", counts.false_alarm_rate)):
+        if rate is not None:
+            print(f"{name:14}{rate}")
+    names = ("image AUROC", "pixel AUROC", "pixel AUPRO")
+    print()
+    _print_row("score", (*names, "missed", "false alarms"))
+    for kind in (selected, *(kind for kind in about["scores"] if kind != selected)):
+        values = (about["scores"][kind][name.lower().replace(" ", "_")] for name in names)
+        metrics = ("-" if value is None else f"{value:.4f}" for value in values)
+        counts = run.confusion(kind)
+        _print_row(kind, (*metrics, str(counts.misses), str(counts.false_alarms)))
+    print(f"\nreport:  {folder.report}\nresults: {folder.results}\nscores:  {folder.scores}")
+
+
+def _print_row(name: str, cells: Iterable[str]) -> None:
+    print(f"{name:24}" + "".join(f"{cell:>14}" for cell in cells))
 
 
 def run(command: Callable[[Sequence[str]], None]) -> None:
@@ -198,12 +239,55 @@ def _print_unraisable(error: "sys.UnraisableHookArgs") -> None:
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning) and is_first():
-        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+        print(f"warning: {as_called(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {as_called(' '.join(message.split()))}", file=sys.stderr)
     return code
+
+
+def _short_description(flags: Callable[..., Any], program: str) -> str:
+    """Return the docstring of a command, and where its other options are."""
+    text = getdoc(get_origin(flags) or flags)
+    return f"{text}\n\n{as_called(program)} --help-all lists all options."
+
+
+def _unknown_option(
+    arguments: Sequence[str], known: KnownNames, *, method: str
+) -> InputError | None:
+    """Return the error of the first option that the command does not have."""
+    for token, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        option, _, value = token.partition("=")
+        name = option.removeprefix("--").replace("-", "_").removeprefix("no_")
+        if not (option.startswith("--") and name) or name in known.options:
+            continue
+        value = value or ("" if following.startswith("--") else following)
+        if name in known.positionals:
+            return InputError(f"{option}: not an option; give {value or name.upper()} without it")
+        if method and methods_with(name):
+            return misplaced_setting(name, value, method=method)
+        nearest = did_you_mean(option, map(flag, known.options))
+        return InputError(f"{option}: unknown option{nearest}")
+    return None
+
+
+def _unexpected(token: str, known: KnownNames) -> str:
+    """Return the error of an argument that is none of the command's; a path needs its option."""
+    options = [name for name in ("data", "out") if name in known.options]
+    is_path = bool(options) and not token.startswith("-")
+    hint = f"; did you mean {flag(options[0])} {token}?" if is_path else ""
+    return f"{token}: unexpected argument{hint}"
+
+
+def _problem(box: str) -> str:
+    """Return tyro's error in one line, with the nearest choice where a value is none."""
+    text = _first_paragraph(box)
+    if found := _CHOICE.search(text):
+        choices = re.findall(r"'([^']*)'", found["choices"])
+        problem = f"must be one of {', '.join(choices)}{did_you_mean(found['value'], choices)}"
+        return f"{found['option']} {found['value']}: {problem}"
+    return _PARSING.sub("", _MISSING.sub("missing: ", text).replace(" (required)", ""))
 
 
 def _first_paragraph(box: str) -> str:

@@ -1,7 +1,9 @@
 """Behaviour that commands share, in real processes: compilation cache, one-line errors, cores."""
 
+import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import jax
 import pytest
 
 from i3ad_jax import command_line
+from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.disk import whole
 from i3ad_jax.train import __main__ as train
 from tests.conftest import Fails, FlagsOf
@@ -117,19 +120,19 @@ def test_the_cache_follows_the_xdg_specification(
 @pytest.mark.parametrize(
     ("encoding", "arguments", "message"),
     [
-        ("ascii", "pack data --out out --image-size big", "error: Error parsing --image-size: no"),
+        ("ascii", "pack data --out out --image-size big", "error: --image-size: no"),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
                 (
                     "utf-8",
                     "pack data --out out --image-size big",
-                    "error: Error parsing --image-size: no",
+                    "error: --image-size: no",
                 ),
                 (
                     "utf-8",
                     "train --image-size big",
-                    "error: Error parsing --image-size: invalid literal",
+                    "error: --image-size: invalid literal",
                 ),
                 (
                     "ascii",
@@ -257,3 +260,35 @@ def test_a_mistake_of_the_program_keeps_its_traceback(fails: Fails) -> None:
 
     with pytest.raises(RuntimeError, match="a mistake"):
         fails(command, [])
+
+
+def test_the_end_of_a_run_has_its_mistakes_first(
+    pca_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(pca_run)
+    results = json.loads(folder.results.read_text())
+    with folder.scores.open() as file:
+        rows = list(csv.DictReader(file))
+    selected, thresholds = results["headline"], results["thresholds"]
+
+    def above(kind: str, label: str) -> list[bool]:
+        return [float(row[kind]) > thresholds[kind] for row in rows if row["label"] == label]
+
+    command_line.print_results(folder)
+    _, headline, missed, alarms, _, header, *table = capsys.readouterr().out.splitlines()
+    assert headline.endswith(f"anomalous: {selected} above {thresholds[selected]:.4g}")
+    for line, name, count in (
+        (missed, "missed", above(selected, "1").count(False)),
+        (alarms, "false alarms", above(selected, "0").count(True)),
+    ):
+        assert re.match(rf"{name} +{count} of 3 \(.* %, 95 % interval .* to .* %\)$", line)
+    cells = [line.split() for line in table[: len(results["scores"])]]
+    assert cells[0][0] == selected
+    assert {name for name, *_ in cells} == {*results["scores"]}
+    for name, auroc, *_, misses, false_alarms in cells:
+        assert auroc == f"{results['scores'][name]['image_auroc']:.4f}"
+        assert int(misses) == above(name, "1").count(False)
+        assert int(false_alarms) == above(name, "0").count(True)
+    assert {len(line) for line in (header, *table[: len(cells)])} == {len(header)}
+    assert len(header) <= 100
+    assert f"report:  {folder.report}" in table

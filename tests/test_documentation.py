@@ -213,7 +213,7 @@ def _help(command: str, method: str | None) -> str:
     chosen = [] if method is None else ["--method", method]
     printed = io.StringIO()
     with redirect_stdout(printed), pytest.raises(SystemExit):
-        _main(command)([*chosen, "--help"])
+        _main(command)([*chosen, "--help-all"])
     return printed.getvalue()
 
 

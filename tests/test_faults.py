@@ -234,7 +234,7 @@ def test_sizes_beyond_memory_are_refused_before_anything_is_made(
 
 
 def test_nothing_to_predict_is_a_mistake(fails: Fails, pca_run: Path, tmp_path: Path) -> None:
-    assert "no path given" in fails(predict.main, [pca_run, "--out", tmp_path / "out"])
+    assert "IMAGES: name images" in fails(predict.main, [pca_run, "--out", tmp_path / "out"])
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/a.png").symlink_to("nowhere")
     message = fails(

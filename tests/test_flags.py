@@ -1,16 +1,19 @@
 """The commands' flags are the method's settings: the help shows no others, none is accepted."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from i3ad_jax import __main__, command_line
 from i3ad_jax.config import PRESETS, Config, default_config
 from i3ad_jax.evaluate import __main__ as evaluate
+from i3ad_jax.flags import TITLES
 from i3ad_jax.methods import METHODS
-from i3ad_jax.predict import __main__ as predict
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.settings import flag
 from i3ad_jax.train import __main__ as train
@@ -44,14 +47,43 @@ def options(text: str) -> set[str]:
     return {option for option, _ in found}
 
 
+def height(text: str) -> int:
+    """Lines of a terminal of 100 columns."""
+    return sum(max(1, math.ceil(len(line) / 100)) for line in text.splitlines())
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_help_of_train_shows_the_method_s_settings_and_no_others(
     method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = options(help_text(train.main, ["--method", method, "--help"], capsys))
+    shown = options(help_text(train.main, ["--method", method, "--help-all"], capsys))
     processes = {"--coordinator", "--num-processes", "--process-id"}
     others = {"--config", "--run", "--resume", "--devices", "--image-memory", *processes, "--help"}
     assert shown == {flag(name) for name in default_config(method).flat()} | others
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_short_help_has_the_options_that_matter_with_choices_and_defaults(
+    method: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    text = help_text(train.main, ["--method", method, "--help"], capsys)
+    assert len(options(text) - {"--help"}) == 10
+    assert height(text) <= 60
+    assert "--preset {standard,quick,paper}" in text
+    assert f"--method {{{','.join(METHODS)}}}" in text
+    joined = re.sub(r"[│\s]+", " ", text)
+    assert f"(default: {method})" in joined
+    assert "(default: no)" in joined
+    assert "None" not in text
+
+
+def test_groups_have_titles_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_text(train.main, ["--help-all"], capsys)
+    titles = re.findall(r"^(?:╭─)? ?(\S.* options|options) +(?:─+╮)?$", text, re.MULTILINE)
+    assert {"training options", "inpainting loop options", "SSIM options"} <= {*titles}
+    names = {title.removesuffix(" options") for title in titles}
+    assert names <= {*TITLES.values(), "options"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -60,7 +92,7 @@ def test_help_of_evaluate_shows_the_test_settings_of_the_run_s_method(
 ) -> None:
     config = default_config(method)
     run = put_config(tmp_path, config)
-    shown = options(help_text(evaluate.main, [str(run), "--help"], capsys))
+    shown = options(help_text(evaluate.main, [str(run), "--help-all"], capsys))
     owners = (config.test, config.data.reading, config.ssim, config.scoring, config.throughput)
     settings = {flag(name) for owner in owners for name in owner.flat()}
     assert shown == settings | {
@@ -76,18 +108,22 @@ def test_help_of_evaluate_shows_the_settings_of_the_method_asked_for(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run = put_config(tmp_path, default_config("l2_ae"))
-    assert "--projection-steps" not in options(
-        help_text(evaluate.main, [str(run), "--help"], capsys)
-    )
+    own = help_text(evaluate.main, [str(run), "--help"], capsys)
+    assert "--projection-steps" not in options(own)
     projection = [str(run), "--method", "l2_ae_projection", "-h"]
     assert "--projection-steps" in options(help_text(evaluate.main, projection, capsys))
 
 
-@pytest.mark.parametrize("main", [train.main, evaluate.main, predict.main])
-def test_help_without_anything_else_is_given(
-    main: Main, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", [name for name in __main__.COMMANDS if name != "devices"])
+def test_a_help_without_anything_else_fits_on_a_screen(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "--help" in options(help_text(main, ["--help"], capsys))
+    monkeypatch.setenv("COLUMNS", "100")
+    main = import_module(f"i3ad_jax.{name}.__main__").main
+    text, whole = (help_text(main, [option], capsys) for option in ("--help", "--help-all"))
+    assert height(text) <= 60
+    assert {"--help"} < options(text) <= options(whole)
+    assert ("--help-all lists all options" in text) == (options(text) < options(whole))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -125,7 +161,7 @@ def test_help_shows_the_preset_s_values(preset: str, capsys: pytest.CaptureFixtu
         ),
         ("--method pca --no-shrink", "--shrink: pca has no such setting; i3ad has it"),
         ("--method pca --steps 3", "--steps 3: pca has no such setting; i3ad, "),
-        ("--method pca --magic 3", "--magic 3: pca has no such setting"),
+        ("--method pca --magic 3", "--magic: unknown option"),
         (
             "--method pca --critic_steps 3",
             "--critic-steps 3: pca has no such setting; f_anogan has it",
@@ -178,10 +214,11 @@ def test_the_fixed_loop_can_be_chosen(
 
     def evaluate_run(_: object, config: Config, **__: object) -> dict[str, object]:
         found.append(config)
-        return {"method": "i3ad", "data": "tiny", "scores": {}}
+        return {}
 
     monkeypatch.setattr(train, "train_and_test", train_and_test)
     monkeypatch.setattr(evaluate, "evaluate_run", evaluate_run)
+    monkeypatch.setattr(command_line, "print_results", lambda _: None)
     run = put_config(tmp_path, default_config("i3ad"))
     train.main([*flags_of("i3ad"), "--loop", "fixed"])
     evaluate.main([str(run), "--loop", "fixed"])

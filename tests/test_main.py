@@ -70,7 +70,32 @@ def test_an_unknown_command_is_named(
     with pytest.raises(SystemExit) as stop:
         __main__.main()
     assert stop.value.code == 2
-    assert re.fullmatch(r"error: predicd: .*predict.*\n", capsys.readouterr().err)
+    expected = r"error: predicd: no such command; one of .*; did you mean predict\?\n"
+    assert re.fullmatch(expected, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("started", "called"),
+    [
+        ("/home/user/bin/i3ad", "i3ad devices"),
+        ("/package/i3ad_jax/__main__.py", "python -m i3ad_jax devices"),
+    ],
+)
+def test_commands_are_named_as_the_user_called_them(
+    started: str,
+    called: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command_line, "set_up_jax", lambda: None)
+    monkeypatch.setattr(sys, "argv", [started, "devices", "--help"])
+    with pytest.raises(SystemExit):
+        __main__.main()
+    assert f"usage: {called} [-h]" in capsys.readouterr().out
+    text = "python -m i3ad_jax.devices shows versions"
+    assert command_line.as_called(text) == f"{called} shows versions"
+    monkeypatch.setattr(sys, "argv", ["/package/i3ad_jax/devices/__main__.py"])
+    assert command_line.as_called(text) == text
 
 
 def test_errors_of_a_command_are_its_own(monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
@@ -78,4 +103,6 @@ def test_errors_of_a_command_are_its_own(monkeypatch: pytest.MonkeyPatch, fails:
         monkeypatch.setattr(sys, "argv", ["i3ad", "predict", "nowhere", "a.png", "--out", "out"])
         __main__.main()
 
-    assert "a.png" in fails(main, [])
+    message = fails(main, [])
+    assert "nowhere: not a run" in message
+    assert "i3ad predict RUN IMAGES --out OUT" in message

@@ -32,7 +32,7 @@ class DataSettings(Settings):
 
     data: str = "textures:weave"
     """Built-in textures (textures:weave, textures:mesh, textures:brick), tfds:mvtec_ad/CATEGORY, a
-    folder that pack has written, or a path of one of the layouts below."""
+    folder that pack has written, or a path in one of the layouts of --layout."""
     image_size: int = setting(256, minimum=8, maximum=10_000)
     """Side in pixels to which every image is resized (paper: 256); i3ad takes multiples of 8, at
     least 32."""

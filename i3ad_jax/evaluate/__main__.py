@@ -20,6 +20,11 @@ from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.settings import Settings
 
 PROGRAM = "python -m i3ad_jax.evaluate"
+SHOWN = (
+    *("data", "out", "method", "u", "iterations", "base"),
+    *("projection_steps", "latent_steps", "test_batch_size", "image_memory"),
+)
+"""Options that --help shows."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,15 @@ def main(arguments: Sequence[str]) -> None:
     same = data == stored.data and config == replace(stored, throughput=config.throughput)
     out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))
     memory = bytes_of(flags.image_memory)
-    results = evaluate_run(run, config, data=data, out=out, memory=memory, command=sys.argv)
-    command_line.print_results(results, out)
+    evaluate_run(run, config, data=data, out=out, memory=memory, command=sys.argv)
+    command_line.print_results(out)
 
 
 def _settings(
     arguments: Sequence[str],
 ) -> tuple[RunFolder, Config[Any, Any], Config[Any, Any], Flags[Settings]]:
     """The run, its settings, those of the test, and all flags."""
-    asked_help = {"--help", "-h"} & {*arguments}
+    asked_help = {"--help", "--help-all", "-h"} & {*arguments}
     if asked_help and len(arguments) == 1:
         run, stored, config = RunFolder(Path()), default_config("i3ad"), default_config("i3ad")
         reading = stored.data.reading
@@ -97,7 +102,12 @@ def _settings(
     )
     kind = Flags[type(config.test)]
     flags = command_line.parse(
-        kind, arguments, program=PROGRAM, default=default, method=config.method
+        kind,
+        arguments,
+        program=PROGRAM,
+        default=default,
+        method=config.method,
+        shown=SHOWN,
     )
     changed = {"test": flags.test, "ssim": flags.ssim, "scoring": flags.scoring}
     return run, stored, replace(config, **changed, throughput=flags.throughput), flags

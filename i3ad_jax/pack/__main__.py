@@ -19,6 +19,11 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.settings import Settings
 
 PROGRAM = "python -m i3ad_jax.pack"
+SHOWN = (
+    *("out", "preset", "method", "layout", "image_size", "view"),
+    *("resolution", "tile", "image_memory"),
+)
+"""Options that --help shows."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def pack(config: Config[Settings, Settings], out: Path, *, memory: int | None = 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, packs, prints where the data is."""
-    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    flags = command_line.parse(Flags, arguments, program=PROGRAM, shown=SHOWN)
     config = default_config(flags.method, preset=flags.preset).with_settings(
         {name: value for name, value in vars(flags.sizes).items() if value is not None}
         | flags.reading.flat()

@@ -15,8 +15,15 @@ from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.search import describe
 from i3ad_jax.data.sources import digest_of_sources, find_sources
 from i3ad_jax.detector import Detector
+from i3ad_jax.errors import InputError
 from i3ad_jax.predict.names import NamedSource, name_sources
-from i3ad_jax.predict.parts import BlockScorer, PredictionParts, cut, images_a_part
+from i3ad_jax.predict.parts import (
+    BlockScorer,
+    PredictionParts,
+    check_packages,
+    cut,
+    images_a_part,
+)
 from i3ad_jax.predict.results import PredictionFiles, Summary
 from i3ad_jax.predict.scorer import Options, Scorer
 from i3ad_jax.predict.workers import Job, score_on_workers
@@ -27,6 +34,8 @@ from i3ad_jax.runtime.progress import progress_bar, with_progress
 from i3ad_jax.settings import Settings, setting
 
 PROGRAM = "python -m i3ad_jax.predict"
+SHOWN = ("out", "score", "threshold", "false_alarms", "save", "resume", "engine")
+"""Options that --help shows."""
 BROKEN_IMAGES = 3
 """Exit code where some images could not be read and all others were."""
 UNUSABLE_PICTURES = 4
@@ -124,9 +133,8 @@ def predict_in_parts(
         engine: as the flags have it.
 
     Raises:
-        InputError: pyarrow or Ray is missing, `out` cannot be written to or has files of another
-            prediction, another command works there, or an image cannot be used and
-            `options.strict` is set.
+        InputError: `out` cannot be written to or has files of another prediction, another command
+            works there, or an image cannot be used and `options.strict` is set.
     """
     results = PredictionFiles(out)
     parts = PredictionParts(results)
@@ -172,11 +180,26 @@ def _about(detector: Detector, images: Sequence[NamedSource], options: Options) 
     }
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Parses the command line, predicts, prints where the results are."""
-    flags = command_line.parse(Flags, arguments, program=PROGRAM)
+def _check(flags: Flags) -> None:
+    """Raise InputError for what is forgotten or not installed, before images are read."""
+    if not RunFolder(flags.run).config.exists():
+        raise InputError(
+            f"{flags.run}: not a run (no config.json); name the run first: {PROGRAM} RUN IMAGES"
+            " --out OUT"
+        )
+    if not flags.images:
+        raise InputError("IMAGES: name images, folders or URIs after the run")
     if flags.engine.engine == "ray":
         find_ray()
+    if flags.engine.engine != "stream":
+        check_packages()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, predicts, prints where the results are."""
+    flags = command_line.parse(Flags, arguments, program=PROGRAM, shown=SHOWN)
+    _check(flags)
+    if flags.engine.engine == "ray":
         # this process only hands out work: GPUs are the workers'
         jax.config.update("jax_platforms", "cpu")
     sources, ignored = find_sources(flags.images, column=flags.column)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from i3ad_jax.errors import InputError
+from i3ad_jax.errors import InputError, optional_package
 from i3ad_jax.predict.names import NamedSource
 from i3ad_jax.predict.results import PredictionFiles, Summary
 from i3ad_jax.predict.scorer import Scorer
@@ -45,6 +45,11 @@ def cut(images: Sequence[NamedSource], *, size: int) -> list[Block]:
     ]
 
 
+def check_packages() -> None:
+    """Raise InputError unless the package that writes parts is installed."""
+    optional_package("pyarrow", "--engine: needs pyarrow; pip install 'i3ad_jax[parquet]'")
+
+
 class PredictionParts:
     """The folder of a table in parts.
 
@@ -63,12 +68,8 @@ class PredictionParts:
             about: JSON values that say what the table belongs to.
 
         Raises:
-            InputError: the folder has files of another prediction, or pyarrow is missing.
+            InputError: the folder has files of another prediction.
         """
-        try:
-            import pyarrow  # noqa: F401 (to say so before any work is done)
-        except ImportError as error:
-            raise InputError("--engine: needs pyarrow; pip install 'i3ad_jax[parquet]'") from error
         self.results.begin(about, resume=True)
         make_folder(self.path)
 

@@ -33,10 +33,16 @@ def read_results(folder: RunFolder) -> RunResults:
     """Results, settings and the score of each test image; weights and images are not needed.
 
     Raises:
-        InputError: a file is missing, damaged or of another version, or two do not fit together.
+        InputError: the run has not been tested; or a file is missing, damaged or of another
+            version, or two do not fit together.
     """
+    test = f"python -m i3ad_jax.evaluate {folder.path}"
+    if folder.config.exists() and not folder.results.exists():
+        raise InputError(
+            f"{folder.path}: not tested yet; test it by {test} --data DATA, on labelled images"
+        )
     results, config = read_json(folder.results), read_json(folder.config)
-    again = f"python -m i3ad_jax.evaluate {folder.path} tests the run again"
+    again = f"{test} tests the run again"
     kinds = _checked_kinds(results, folder, again=again)
     try:
         paths, found, defects, scores = _read_scores(folder, kinds, results["sha256"])

@@ -19,6 +19,11 @@ from i3ad_jax.train.session import train_and_test
 from i3ad_jax.training.recorded import Interrupted, check_resumable
 
 PROGRAM = "python -m i3ad_jax.train"
+SHOWN = (
+    *("data", "method", "preset", "run", "resume", "config", "seed"),
+    *("image_size", "view", "steps", "components"),
+)
+"""Options that --help shows."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,14 @@ class Flags(Generic[Training, Test]):
     """
 
     settings: Config[Training, Test]
-    config: Path | None = None
-    """Settings as a file: config.json of a run, or one like it. Options override it."""
     run: Path | None = None
     """Folder of the run; by default a new one under runs/."""
     resume: bool = False
     """Continue the run in --run from its newest checkpoint. Its settings hold; only --steps may
     grow, and f_anogan's, whose encoder trains in the last part of them, may not. --data names the
     same images where they have moved."""
+    config: Path | None = None
+    """Settings as a file: config.json of a run, or one like it. Options override it."""
     image_memory: float | None = None
     """GiB that the images of a split, or the maps of the test, may take in memory; by default half
     of what is free. More of them are read as they are needed, from where pack has put them or a
@@ -78,19 +83,21 @@ def main(arguments: Sequence[str]) -> None:
     except Interrupted as stop:
         if is_first():
             print(
-                f"\n{stop}. Continue:\n  {PROGRAM} --run {shlex.quote(str(folder.path))} --resume",
+                f"\n{stop}. Continue:\n  {command_line.as_called(PROGRAM)}"
+                f" --run {shlex.quote(str(folder.path))} --resume",
                 file=sys.stderr,
             )
         sys.exit(128 + stop.signal)
     if not is_first():
         return
     if results is None:
+        predict = command_line.as_called("python -m i3ad_jax.predict")
         print(
-            "\nNo test images: trained only. Score images by python -m i3ad_jax.predict"
-            f" {folder.path} ..."
+            "\nNo test images: trained only. To score images:\n"
+            f"  {predict} {shlex.quote(str(folder.path))} IMAGES --out OUT"
         )
     else:
-        command_line.print_results(results, folder)
+        command_line.print_results(folder)
 
 
 def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:
@@ -139,7 +146,12 @@ def _parse(arguments: Sequence[str], config: Config[Any, Any]) -> Flags[Any, Any
     """The flags, those of the method's own settings over `config`."""
     kind = Flags[type(config.training), type(config.test)]
     flags = command_line.parse(
-        kind, arguments, program=PROGRAM, default=Flags(config), method=config.method
+        kind,
+        arguments,
+        program=PROGRAM,
+        default=Flags(config),
+        method=config.method,
+        shown=SHOWN,
     )
     settings = replace(flags.settings, data=flags.settings.data.absolute())
     return replace(flags, settings=settings)
