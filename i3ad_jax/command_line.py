@@ -125,7 +125,7 @@ def as_called(text: str) -> str:
     """Return a text that names commands, with each as the user called this one.
 
     Args:
-        text: that calls them `python -m i3ad_jax.COMMAND`; the user may call them `i3ad COMMAND`.
+        text: commands in it are `python -m i3ad_jax.COMMAND`; the user may call `i3ad COMMAND`.
     """
     program, _, _ = "".join(sys.argv[:1]).rpartition(" ")
     return text.replace("python -m i3ad_jax.", f"{program} ") if program in PROGRAMS else text

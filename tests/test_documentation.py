@@ -67,15 +67,6 @@ def test_readme_fits_on_a_screen_or_two() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 90
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["README.md", "CONTRIBUTING.md", *(f"docs/{page}.md" for page in (*HOW_TO, *SLOW_HOW_TO))],
-)
-def test_lines_have_at_most_100_columns_outside_links(name: str) -> None:
-    text = re.sub(r"\]\([^)\s]+\)", "]", (ROOT / name).read_text())
-    assert [line for line in text.splitlines() if len(line) > 100] == []
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_their_options_exist(page: Path) -> None:
     for found in COMMAND.finditer(page.read_text()):
