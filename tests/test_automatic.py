@@ -47,7 +47,7 @@ def test_the_gap_is_to_the_best_alternative() -> None:
         "is 0.910 ± 0.014; the best other value, view tiles, does better by 0.050 ± 0.014."
         in conclusion
     )
-    assert "lies 0.030 ± 0.028 below" in conclusion
+    assert "is 0.030 ± 0.028 below" in conclusion
     del measured["view tiles"]
     assert "no other value of one of them does better" in automatic.conclude(measured, CHOSEN)
 

@@ -100,7 +100,7 @@ def test_table_of_false_alarms_has_the_intervals_of_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| (\d+) \| ([\d.]+) % to ([\d.]+) % \|$", page, re.MULTILINE)
     assert len(rows) == 5
     for count, above, low, high in rows:
-        scores = np.arange(int(count))
+        scores = np.arange(float(count))
         found = false_alarms(scores, defect_threshold(scores))
         assert found.rate == int(above) / int(count)
         assert [f"{100 * bound:.1f}" for bound in (found.low, found.high)] == [low, high]

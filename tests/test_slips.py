@@ -41,7 +41,7 @@ SLIPS = [
         "predict {run} {data} --out out --score combine",
         "--score combine: this run has no such score; one of {scores}; did you mean combined?",
     ),
-    ("evaluate {data}", "{data}/config.json: missing; {data} is no finished run, train it first"),
+    ("evaluate {data}", "{data}/config.json: missing; {data} is not a finished run"),
     ("evaluate {run} {data}", "{data}: unexpected argument; did you mean --data {data}?"),
     (
         "report {untested}",

@@ -42,6 +42,10 @@ class Rate(NamedTuple):
         """The interval in per cent, such as "1.5 to 19.5 %"."""
         return f"{100 * self.low:.1f} to {100 * self.high:.1f} %"
 
+    def __str__(self) -> str:
+        share = f"{100 * self.rate:.1f} %, 95 % interval {self.interval}"
+        return f"{self.number} of {self.total} ({share})"
+
 
 def images_to_confirm(rate: float) -> int:
     """Return how many images confirm that a true rate is at most `rate`, in (0, 1).
