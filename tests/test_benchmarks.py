@@ -82,7 +82,9 @@ def test_serving(tmp_path: Path, tiny_run: Path, tiny_folder: Path) -> None:
     serving.main([str(tiny_run), str(tiny_folder / "test"), *flags])
     (row,) = json.loads((tmp_path / "serving.json").read_text())
     assert (row["requests"], row["failures"], row["compilations"]) == (250, 0, 0)
-    assert row["largest_difference"] < 1e-4
+    # Plain scores differ by rounding, 1e-7; calibrated ones are these over standard deviations of
+    # normal images, which are 2e-4 in this run of nearly untrained networks.
+    assert row["largest_difference"] < 1e-3
     assert 0 < row["p50_ms"] <= row["p99_ms"]
 
 

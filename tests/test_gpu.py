@@ -21,7 +21,7 @@ def test_plan_has_everything_once_and_what_the_targets_are_about_first() -> None
     jobs = plan((64, 16, 256), exits=True)
     assert jobs[:3] == [Job("loop", "bfloat16", batch) for batch in (64, 16, 256)]
     assert [job.work for job in jobs[3:7]] == ["early exit"] * 4
-    assert jobs[9:11] == [Job("training, quick", "tf32", 8), Job("training, paper", "tf32", 10)]
+    assert jobs[9:11] == [Job("training, quick", "tf32", 4), Job("training, paper", "tf32", 10)]
     loops = {(job.dtype, job.batch) for job in jobs if job.work == "loop"}
     assert loops == {(dtype, batch) for dtype in PRECISIONS for batch in (64, 16, 256)}
     assert len(set(jobs)) == len(jobs)
