@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from experiments import markdown
 from experiments.comparison import Cell, Run, figure_of
 from experiments.finding import over_seeds
-from experiments.runs import run_folder, wall_seconds
+from experiments.runs import run_folder, wall_seconds, writing
 from experiments.study import Flags as StudyFlags
 from experiments.study import one_category, train_missing
 from i3ad_jax import command_line
@@ -20,7 +20,6 @@ from i3ad_jax.config import Config
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_json, write_csv, write_text
-from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.scoring.maps import COMBINED
 
 PROGRAM = "python -m experiments.budget"
@@ -138,7 +137,7 @@ def main(arguments: Sequence[str]) -> None:
     }
     parts = [markdown.table(Row._fields, rows), "![Image AUROC](budget.png)"]
     out = flags.out
-    with RunFolder(out).writing():
+    with writing(out):
         write_csv(out / "budget.csv", header, lines)
         write_text(out / "budget.md", markdown.page("Resolution and steps", parts, notes))
         figure.savefig(out / "budget.png", dpi=110)

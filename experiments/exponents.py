@@ -10,9 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import markdown
+from experiments.runs import writing
 from experiments.scores import find_runs
 from i3ad_jax import command_line
-from i3ad_jax.calibration.fusion import SHARPNESS, Fusion
+from i3ad_jax.calibration.fusion import SHARPNESS, Fusion, weights
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_array, write_csv, write_text
@@ -82,13 +83,10 @@ def main(arguments: Sequence[str]) -> None:
         f" {np.mean(gaps):.3f} below that of the best single score on average,"
         f" {max(gaps):.3f} at worst. By default the exponent is {SHARPNESS}."
     )
-    try:
-        flags.out.mkdir(parents=True, exist_ok=True)
+    with writing(flags.out):
         write_csv(flags.out / "exponents.csv", Row._fields, rows)
         page = _page(conclusion, rows, measured, arguments)
         write_text(flags.out / "exponents.md", page)
-    except OSError as error:
-        raise InputError(f"--out {flags.out}: cannot be written to ({error.strerror})") from error
     print(f"\n{conclusion}\n\n{flags.out / 'exponents.md'}")
 
 
@@ -124,10 +122,8 @@ def _combined(
     auroc: Mapping[str, float],
     exponent: int,
 ) -> np.ndarray:
-    parts = [
-        max(2 * auroc[name] - 1, 0) ** exponent * part.score.apply(scores[name])
-        for name, part in fusion.parts.items()
-    ]
+    weight = weights(auroc, exponent=exponent)
+    parts = [weight[name] * part.score.apply(scores[name]) for name, part in fusion.parts.items()]
     return np.sum(parts, axis=0)
 
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from experiments import markdown
 from experiments.comparison import Cell
+from experiments.runs import writing
 from experiments.study import Flags, Subject
-from i3ad_jax.errors import InputError
 from i3ad_jax.runs.files import write_csv, write_text
 
 _STYLE: dict[Any, Any] = {
@@ -94,8 +94,7 @@ def publish(
     lines = [
         [round(x, _DIGITS) if isinstance(x, float) else x for x in line] for line in finding.lines
     ]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
         with matplotlib.rc_context(_STYLE):
             figure = Figure(figsize=finding.size, layout="constrained")
             finding.draw(figure)
@@ -112,8 +111,6 @@ def publish(
         }
         text = [finding.conclusion, f"![{title}]({study}.png)", *finding.parts]
         write_text(out / f"{study}.md", markdown.page(title, text, notes))
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
     print(f"\n{finding.conclusion}\n\n{out / f'{study}.md'}\n{out / f'{study}.png'}")
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Integer
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from experiments.runs import writing
 from i3ad_jax import command_line
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.errors import InputError
@@ -20,7 +21,6 @@ from i3ad_jax.runs.files import write_csv
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runs.run_results import RunResults
-from i3ad_jax.runtime.disk import make_folder
 from i3ad_jax.scoring.maps import COMBINED
 
 PROGRAM = "python -m experiments.misses"
@@ -119,29 +119,29 @@ def main(arguments: Sequence[str]) -> None:
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
     if not flags.runs:
         raise InputError("RUN: name the folder of a run, or of several")
-    out, lines = RunFolder(flags.out), list[list[Any]]()
+    out, lines = flags.out, list[list[Any]]()
     pictures: dict[Path, Path] = {}
-    with out.writing():
-        make_folder(out.path)
+    with writing(out):
+        pass
     for path in tqdm(flags.runs, unit="run"):
         folder = RunFolder(path)
         run = read_results(folder)
         if COMBINED.name not in run.scores:
             raise InputError(f"{folder.results}: has no combined score; evaluate the run again")
         data = Path(run.results["data"]).name.rpartition(":")[-1]
-        file = out.path / f"{data}-{path.resolve().name}.jpg"
+        file = out / f"{data}-{path.resolve().name}.jpg"
         if file in pictures:
             raise InputError(f"RUN {path}: {file} is the picture of {pictures[file]}; give one")
         pictures[file] = path
         test, worst = read_test(folder, run, progress=False), Worst.of(run)
         figure = Figure(figsize=(COUNT * CELL, 4 * CELL + 1.6), layout="constrained")
         draw(figure, worst, test, read_maps(folder, run, test, COMBINED.name))
-        with out.writing():
+        with writing(out):
             figure.savefig(file, dpi=100, pil_kwargs={"quality": 80, "optimize": True})
         lines += [[path, *row] for row in worst.rows()]
-    with out.writing():
-        write_csv(out.path / "misses.csv", ("run", *COLUMNS), lines)
-    print("\n".join(map(str, (*pictures, out.path / "misses.csv"))))
+    with writing(out):
+        write_csv(out / "misses.csv", ("run", *COLUMNS), lines)
+    print("\n".join(map(str, (*pictures, out / "misses.csv"))))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,19 @@ def plan(
     return planned
 
 
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Make the folder `out`; turn a failure to write in the block into an InputError.
+
+    The message names --out.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
+
+
 def run_folder(out: Path, run: Run) -> RunFolder:
     """Folder of a run below that of an experiment."""
     return RunFolder(out / "runs" / run.category / f"{run.method}-seed{run.seed}")
@@ -76,10 +89,8 @@ def finished(planned: Mapping[Run, Config], out: Path) -> dict[Run, dict[str, An
         InputError: a run there, done or not, has other settings than the plan; or `out` cannot be
             written to.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
+    with writing(out):
+        pass
     results = {}
     for run, config in planned.items():
         folder = run_folder(out, run)

@@ -20,6 +20,7 @@ from experiments import markdown, study
 from experiments.categories import categories
 from experiments.comparison import Cell
 from experiments.finding import over_seeds
+from experiments.runs import writing
 from i3ad_jax import command_line
 from i3ad_jax.calibration.fusion import Fusion
 from i3ad_jax.data.dataset import Dataset, Split
@@ -215,15 +216,12 @@ def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
         f" {gain(measured[key], 'image_auroc')}"
         for key in sorted(measured)
     ]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
         write_csv(out / "scores.csv", header, lines)
         write_text(out / "scores.md", _markdown(conclusion, rows, measured, arguments))
         figure = _figure(measured)
         figure.savefig(out / "scores.png", dpi=110)
         figure.savefig(out / "scores.svg", metadata={"Date": None})
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written to ({error.strerror})") from error
     print("\n" + "\n".join(conclusion) + f"\n\n{out / 'scores.md'}\n{out / 'scores.png'}")
 
 

@@ -83,15 +83,12 @@ class Fusion:
             names: of the scores that are to have a part.
         """
         pooling = {name: best_pooling(auroc[name]) for name in names}
-        evidence = {name: max(2 * auroc[name][pooling[name]] - 1, 0) for name in names}
-        if not any(evidence.values()):
-            evidence = dict.fromkeys(names, 1.0)
-        total = sum(own**SHARPNESS for own in evidence.values())
+        weight = weights({name: auroc[name][pooling[name]] for name in names})
         return cls(
             {
                 name: Part(
                     pooling=pooling[name],
-                    weight=evidence[name] ** SHARPNESS / total,
+                    weight=weight[name],
                     score=Unit.of(image_scores(normal[name], pooling[name])),
                     map=Unit.of(image_scores(normal[name], MAP_POOLING)),
                 )
@@ -138,6 +135,22 @@ class Fusion:
                 raise ValueError(f"a number of the part {name} is out of range")
             parts[name] = Part(own["pooling"], own["weight"], score, map_)
         return cls(parts)
+
+
+def weights(auroc: Mapping[str, float], *, exponent: int = SHARPNESS) -> dict[str, float]:
+    """Return the weight of each part, (2 A - 1)**`exponent` over their sum.
+
+    They are equal if no part finds synthetic defects better than by chance.
+
+    Args:
+        auroc: image AUROC A of synthetic defects, by part.
+        exponent: the higher, the more the best parts weigh.
+    """
+    evidence = {name: max(2 * own - 1, 0) for name, own in auroc.items()}
+    if not any(evidence.values()):
+        evidence = dict.fromkeys(auroc, 1.0)
+    total = sum(own**exponent for own in evidence.values())
+    return {name: own**exponent / total for name, own in evidence.items()}
 
 
 def planted_auroc(
