@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 COLOUR_MAP = "inferno"
-OUTLINE = (0.1, 0.9, 0.55)  # red, green and blue of true defects' outlines; --true of the page
 REGION = (255, 64, 255)  # RGB of the lines around detected regions; --region of the page
 GAP = 8  # pixels around and between the panels of a sheet
 PANEL_SIDE = (240, 800)  # pixels of a panel's longer side: smaller images are enlarged

@@ -100,7 +100,7 @@ def test_calibrated_maps_stand_beside_the_plain_ones(state: State, plain: np.nda
     assert found.fusion is not None
     np.testing.assert_array_equal(maps["combined"], found.fusion.map(maps))
     np.testing.assert_array_equal(maps["ssim"], plain)
-    # A map in standard deviations, but for its unit and its zero, which are the image scores'.
+    # A map in standard deviations, except for its unit and its zero, which are the image scores'.
     standardised = statistics(plain, "pixel").standardise(plain)
     unit, zero = np.polyfit(standardised.ravel(), maps["ssim_calibrated"].ravel(), 1)
     np.testing.assert_allclose(maps["ssim_calibrated"], unit * standardised + zero, atol=1e-3)

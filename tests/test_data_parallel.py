@@ -53,8 +53,8 @@ def agree(found, expected):
             scale = max(1, np.abs(y).max()) if np.size(y) else 1
             np.testing.assert_allclose(x, y, rtol=0, atol=ATOL * scale)
 
-# Adam's first steps are of one size in the direction of each gradient's sign: of what is 0 but for
-# rounding, that is the direction of the rounding.
+# Adam's first steps are of one size in the direction of each gradient's sign. Of a gradient that is
+# 0 except for rounding, that is the direction of the rounding.
 ATOL = 2e-3
 one, four = list(steps(1)), list(steps(4))
 agree(four, one)

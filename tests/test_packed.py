@@ -158,7 +158,7 @@ def test_unfinished_pack_is_no_data(tiny_folder: Path, fails: Fails, tmp_path: P
     writer = PackWriter(tmp_path / "out")
     writer.add(data)
     assert "no known layout" in fails(train.main, ["--method", "pca", "--data", tmp_path / "out"])
-    PackWriter(tmp_path / "out").add(data)  # begins anew
+    PackWriter(tmp_path / "out").add(data)  # begins again
 
 
 json_values = st.recursive(

@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
         timeout_graceful_shutdown=SECONDS_TO_END,
     )
     server = Server(settings)
-    with suppress(KeyboardInterrupt):  # the server raises it anew at its end
+    with suppress(KeyboardInterrupt):  # the server raises it again at its end
         server.run(sockets)
 
 
