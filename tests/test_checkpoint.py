@@ -10,10 +10,13 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.networks import build
 from i3ad_jax import Detector
+from i3ad_jax.config import default_config
 from i3ad_jax.errors import InputError
 from i3ad_jax.evaluate import __main__ as evaluate
-from i3ad_jax.runs.checkpoint import Checkpoints
+from i3ad_jax.methods.state import state_shapes
+from i3ad_jax.runs.checkpoint import FILE_BYTES, Checkpoints
 from i3ad_jax.runtime.disk import make_folder
 from tests.conftest import Fails
 from tests.support.json_files import edit
@@ -57,6 +60,47 @@ def test_a_saved_checkpoint_is_there_after_a_cut_and_loads(disk: Disk, tmp_path:
         (tmp_path / "again" / name).write_bytes(own)
     with Checkpoints(tmp_path / "again/run/checkpoints") as checkpoints:
         np.testing.assert_array_equal(checkpoints.load(state)["a"], state["a"])
+
+
+def large_shapes() -> dict[str, jax.ShapeDtypeStruct]:
+    """An array larger than a file may be, and many smaller ones."""
+    sizes = {"large": 2.2, "close": 0.9, **{f"small_{i}": 0.37 for i in range(5)}}
+    return {
+        name: jax.ShapeDtypeStruct((int(size * FILE_BYTES) // 4096, 1024), np.float32)
+        for name, size in sizes.items()
+    }
+
+
+def paper_shapes() -> Any:
+    return state_shapes(build(default_config("i3ad", preset="paper")))
+
+
+@pytest.mark.parametrize(
+    "shapes_of", [large_shapes, pytest.param(paper_shapes, marks=pytest.mark.slow)]
+)
+def test_a_checkpoint_travels_in_pieces_to_the_same_bits(
+    shapes_of: Callable[[], Any], tmp_path: Path
+) -> None:
+    shapes, random = shapes_of(), np.random.default_rng(0)
+
+    def fill(leaf: jax.ShapeDtypeStruct) -> np.ndarray:  # any bits, which cannot be compressed
+        size = leaf.size * leaf.dtype.itemsize
+        return np.frombuffer(random.bytes(size), leaf.dtype).reshape(leaf.shape)
+
+    state = jax.tree.map(fill, shapes)
+    with Checkpoints(tmp_path / "here") as checkpoints:
+        checkpoints.save(3, state)
+    pieces = [file for file in (tmp_path / "here").rglob("*") if file.is_file()]
+    assert sum(piece.stat().st_size for piece in pieces) > 4 * 16 * 2**20
+    assert max(piece.stat().st_size for piece in pieces) <= 16 * 2**20
+    for piece in pieces:
+        there = tmp_path / "there" / piece.relative_to(tmp_path / "here")
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(piece.read_bytes())
+    with Checkpoints(tmp_path / "there") as checkpoints:
+        loaded = checkpoints.load(shapes)
+    for own, other in zip(jax.tree.leaves(state), jax.tree.leaves(loaded), strict=True):
+        assert own.tobytes() == np.asarray(other).tobytes()
 
 
 def state_or_error(run: Path) -> Any:

@@ -23,6 +23,7 @@ from i3ad_jax.runtime.signals import held_signals
 Shapes = dict[str, tuple[tuple[int, ...], str]]
 _DIGEST = "sha256"
 KEPT = 2  # the newest, and the one before it in case the disk damages the newest
+FILE_BYTES = 16 * 2**20  # limit of each file of a checkpoint, so that it can travel in pieces
 
 
 class Checkpoints:
@@ -41,7 +42,7 @@ class Checkpoints:
         newest: Any = ocp.training.preservation_policies.LatestN(KEPT)
         try:
             self._checkpointer = ocp.training.Checkpointer(
-                str(path.absolute()), preservation_policy=newest
+                str(path.absolute()), preservation_policy=newest, context=_context()
             )
         except OSError:
             raise
@@ -150,6 +151,15 @@ class Checkpoints:
         if any(other.step < step for other in self._checkpointer.checkpoints):
             return "delete this folder to use the one before it"
         return "there is no other one: restore it from a backup or train a new run"
+
+
+def _context() -> ocp.Context:
+    """Return Orbax's options: files of at most `FILE_BYTES`."""
+    context = ocp.Context()
+    # Orbax ends a file once it has this size, and divides larger arrays: a file has less than twice
+    # this size and what compression adds to numbers that cannot be compressed.
+    context.array.saving.ocdbt_target_data_file_size = FILE_BYTES * 7 // 16
+    return context
 
 
 def _reason(error: Exception) -> str:
