@@ -58,7 +58,8 @@ def test_help_of_train_shows_the_method_s_settings_and_no_others(
 ) -> None:
     shown = options(help_text(train.main, ["--method", method, "--help-all"], capsys))
     processes = {"--coordinator", "--num-processes", "--process-id"}
-    others = {"--config", "--run", "--resume", "--devices", "--image-memory", *processes, "--help"}
+    resources = {"--devices", "--image-memory", "--minutes", *processes}
+    others = {"--config", "--run", "--resume", *resources, "--help"}
     assert shown == {flag(name) for name in default_config(method).flat()} | others
 
 

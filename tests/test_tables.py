@@ -476,7 +476,7 @@ def test_an_interruption_keeps_the_tables_so_far(
     ) -> dict | None:
         if config.seed == 1 and not resume:
             folder.create(made_up_plan(config))
-            raise Interrupted(5, 2)
+            raise Interrupted(5, 2, taken=5, left=1)
         return trained(config, folder, resume=resume, command=command)
 
     monkeypatch.setattr(runs, "train_and_test", train)

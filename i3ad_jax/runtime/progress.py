@@ -70,6 +70,11 @@ def with_progress(
             bar.update(1)
 
 
+def note(text: str) -> None:
+    """Print a line on standard error, above a progress bar that is there."""
+    tqdm.write(text, file=sys.stderr)
+
+
 def _redraws() -> bool:
     """Return whether what reads standard error takes a carriage return as one."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules

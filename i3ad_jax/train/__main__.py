@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,8 +15,9 @@ from i3ad_jax.data.load import bytes_of
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder, read_config_file
 from i3ad_jax.runtime.processes import Processes, agreed, from_first, is_first
-from i3ad_jax.settings import SettingError
-from i3ad_jax.train.session import train_and_test
+from i3ad_jax.settings import SettingError, flag
+from i3ad_jax.train.session import Resources, train_and_test
+from i3ad_jax.train.sitting import Sitting
 from i3ad_jax.training.recorded import Interrupted, check_resumable
 
 PROGRAM = "python -m i3ad_jax.train"
@@ -64,27 +66,31 @@ class Flags(Generic[Training, Test]):
     """Devices of all processes that share the training: each takes its part of every batch, which
     it must divide. By default one; of several processes as many as can. A run may go on with
     another number of them; they change speed, and results by rounding alone."""
+    minutes: float | None = None
+    """Minutes from the start of the command after which the training stops as by Ctrl-C, with exit
+    code 142. The state is saved, and the command that continues is printed with the number of
+    sittings that are left: --steps may take many of them. It changes no result."""
     processes: Processes = field(default_factory=Processes)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, trains, prints where the results are."""
+    began = time.monotonic()
     command_line.parse_known(Processes, arguments).join()
     flags, folder = agreed(lambda: _settings(arguments))
+    sitting = Sitting(flags.minutes, began)
     try:
         results = train_and_test(
             flags.settings,
             folder,
             resume=flags.resume,
-            devices=flags.devices,
-            memory=bytes_of(flags.image_memory),
+            resources=Resources(flags.devices, bytes_of(flags.image_memory), sitting),
             command=sys.argv,
         )
     except Interrupted as stop:
         if is_first():
             print(
-                f"\n{stop}. Continue:\n  {command_line.as_called(PROGRAM)}"
-                f" --run {shlex.quote(str(folder.path))} --resume",
+                f"\n{stop}{sitting.describe_rest(stop)}. Continue:\n  {_continuing(flags, folder)}",
                 file=sys.stderr,
             )
         sys.exit(128 + stop.signal)
@@ -98,6 +104,14 @@ def main(arguments: Sequence[str]) -> None:
         )
     else:
         command_line.print_results(folder)
+
+
+def _continuing(flags: Flags[Any, Any], folder: RunFolder) -> str:
+    """Return the command that continues a run, with the options that the run does not keep."""
+    kept = {name: getattr(flags, name) for name in ("devices", "image_memory", "minutes")}
+    options = "".join(f" {flag(name)} {kept[name]:g}" for name in kept if kept[name] is not None)
+    run = shlex.quote(str(folder.path))
+    return f"{command_line.as_called(PROGRAM)} --run {run} --resume{options}"
 
 
 def _settings(arguments: Sequence[str]) -> tuple[Flags[Any, Any], RunFolder]:

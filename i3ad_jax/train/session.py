@@ -4,6 +4,7 @@ import warnings
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,8 +19,25 @@ from i3ad_jax.runs.calibration_file import write_calibration
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.runtime.processes import agreed, by_first, is_first
+from i3ad_jax.train.sitting import Sitting
 from i3ad_jax.training.recorded import continued, recorded_steps
-from i3ad_jax.training.steps import choose_devices
+from i3ad_jax.training.steps import choose_devices, num_steps
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Resources of a training: they change its speed and, by rounding alone, its results.
+
+    Attributes:
+        devices: devices that share every batch, as `choose_devices` takes them.
+        memory: bytes that the images of a split, or the test's maps, may take there, as for
+            `load_dataset`.
+        sitting: time after which the training stops.
+    """
+
+    devices: int | None = None
+    memory: int | None = None
+    sitting: Sitting = field(default_factory=Sitting)
 
 
 def train_and_test(
@@ -27,8 +45,7 @@ def train_and_test(
     folder: RunFolder,
     *,
     resume: bool = False,
-    devices: int | None = None,
-    memory: int | None = None,
+    resources: Resources = Resources(),
     command: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Train, calibrate and test; return the content of `results.json`, None without test images.
@@ -40,18 +57,16 @@ def train_and_test(
         config: all settings; with `resume`, those of the run, possibly with more steps.
         folder: of the run; made here unless `resume`.
         resume: continue from the newest checkpoint.
-        devices: devices that share every batch of the training, as `choose_devices` takes them.
-        memory: bytes that the images of a split, or the test's maps, may take there, as for
-            `load_dataset`.
+        resources: devices, memory and time; they are not part of the run.
         command: for the run's record.
 
     Raises:
         InputError: the data or the folder cannot be used, another command works in it, files
             trained on or held out have changed since the run began, or training diverged; the last
             good checkpoint is kept.
-        Interrupted: on Ctrl-C or SIGTERM during training, after saving.
+        Interrupted: on Ctrl-C or SIGTERM during training, or when its time is up, after saving.
     """
-    progress = is_first()
+    progress, devices, memory = is_first(), resources.devices, resources.memory
 
     @lru_cache(maxsize=1)  # the training's size and the test's are the same
     def read(size: Size) -> Dataset:
@@ -83,8 +98,10 @@ def train_and_test(
             by_first(lambda: stack.enter_context(folder.lock()))
             by_first(lambda: folder.create(plan, command=command))
         agreed(lambda: is_first() or _check_same(plan, folder))
-        steps = recorded_steps(resolved, folder, devices=devices, progress=progress)
-        (last,) = deque(steps, maxlen=1)
+        until = resources.sitting.end
+        steps = recorded_steps(resolved, folder, devices=devices, until=until, progress=progress)
+        announced = resources.sitting.announced(steps, total=num_steps(plan.method))
+        (last,) = deque(announced, maxlen=1)
         detector = Detector.calibrated(
             plan,
             own_copy(last.state),

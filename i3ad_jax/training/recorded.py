@@ -1,6 +1,7 @@
 # pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """Training in a run folder: checkpoints, losses, sample pictures, interruption and resumption."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -33,14 +34,21 @@ from i3ad_jax.shapes import to_uint8
 from i3ad_jax.training.steps import LOG_EVERY, Step, num_steps, training_steps
 
 NUM_SAMPLES = 8
+TIME_IS_UP = 14  # number of SIGALRM, for which Windows has no name
 
 
 class Interrupted(Exception):  # noqa: N818 (a request, not an error)
-    """Ctrl-C or SIGTERM came during training; the state was saved. `signal` is its number."""
+    """Ctrl-C or SIGTERM came during training, or its time was up; the state was saved.
 
-    def __init__(self, step: int, number: int) -> None:
+    Attributes:
+        signal: number of the signal, `TIME_IS_UP` without one.
+        taken: steps that were taken since the training began or was resumed.
+        left: steps that are left.
+    """
+
+    def __init__(self, step: int, number: int, *, taken: int, left: int) -> None:
         super().__init__(f"stopped after step {step}, which is saved")
-        self.signal = number
+        self.signal, self.taken, self.left = number, taken, left
 
 
 def check_resumable(stored: Mapping[str, Any], asked: Mapping[str, Any], folder: RunFolder) -> None:
@@ -101,7 +109,12 @@ def continued(
 
 @configured
 def recorded_steps(
-    resolved: Resolved, folder: RunFolder, *, devices: int | None = None, progress: bool = False
+    resolved: Resolved,
+    folder: RunFolder,
+    *,
+    devices: int | None = None,
+    until: float = math.inf,
+    progress: bool = False,
 ) -> Iterator[Step]:
     """Yield the steps of a training from the newest checkpoint on; write checkpoints and losses.
 
@@ -109,6 +122,7 @@ def recorded_steps(
         resolved: plan and images.
         folder: of the run, locked.
         devices: as for `training_steps`.
+        until: moment, in seconds of `time.monotonic`, from which on the next step is the last one.
         progress: show a progress bar.
 
     Yields:
@@ -119,7 +133,7 @@ def recorded_steps(
         DivergenceError: a loss or a weight is too large or not finite; the last good checkpoint is
             kept.
         InputError: the checkpoint or the images cannot be used, or the folder cannot be written to.
-        Interrupted: on Ctrl-C or SIGTERM, after saving.
+        Interrupted: on Ctrl-C or SIGTERM, or when the time is up, after saving.
     """
     plan, total = resolved.plan, num_steps(resolved.plan.method)
     settings = plan.method.training
@@ -146,7 +160,8 @@ def recorded_steps(
         ) as bar:
             for step in steps:
                 bar.update(step.number - bar.n)
-                stopped = max(gathered(received[0] if received else 0))  # all at the same step
+                stop = received[0] if received else TIME_IS_UP * (time.monotonic() >= until)
+                stopped = max(gathered(stop))  # all at the same step
                 last = step.number == total or bool(stopped)
                 saving = last or (by_steps and step.number % settings.checkpoint_every == 0)
                 if saving or step.number % LOG_EVERY == 0:
@@ -165,7 +180,8 @@ def recorded_steps(
                     checkpoints.save(step.number, step.state)
                 yield step
                 if stopped:
-                    raise Interrupted(step.number, stopped)
+                    taken, left = step.number - start, total - step.number
+                    raise Interrupted(step.number, stopped, taken=taken, left=left)
 
 
 class _Record:

@@ -97,7 +97,7 @@ def cases() -> Iterator[Case]:
             if (method, option.flag) not in seen and option.flag not in ("--training", "--test"):
                 yield from _cases(option, f"train-{method}", _train(method))
     for option in options_of(train.Flags):
-        if option.flag in ("--image-memory", "--devices"):
+        if option.flag in ("--image-memory", "--devices", "--minutes"):
             yield from _cases(option, "train", _train("pca"))
     test = evaluate.Flags(Path(), default_config("pca").test)
     for name, kind, command in (
