@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,7 +38,7 @@ def test_neighbour_fill_is_a_plain_loops() -> None:
     images = RNG.uniform(-1, 1, (4, 7, 9, 3)).astype(np.float32)
     shares = np.reshape([0.3, 0.7, 0.97, 1.0], (4, 1, 1, 1))
     masks = (RNG.uniform(size=(4, 7, 9, 1)) < shares).astype(np.float32)
-    filled = jax.jit(neighbour_fill)(images, masks)
+    filled = neighbour_fill(images, masks)
     expected = [*map(filled_plainly, images, masks)]
     np.testing.assert_allclose(filled, expected, rtol=0, atol=1e-6)
     assert (np.asarray(filled[3]) == 0).all()  # nothing known
@@ -47,14 +46,16 @@ def test_neighbour_fill_is_a_plain_loops() -> None:
 
 def test_neighbour_fill_reads_no_hole_and_keeps_what_is_known() -> None:
     mask = np.asarray(checkerboard_masks(height=10, width=12, patches=4)[:1])
-    image, fill = IMAGES[:1], jax.jit(neighbour_fill)
-    filled = fill(image, mask)
-    np.testing.assert_array_equal(fill(np.where(mask > 0, np.float32(1e6), image), mask), filled)
+    image = IMAGES[:1]
+    filled = neighbour_fill(image, mask)
+    np.testing.assert_array_equal(
+        neighbour_fill(np.where(mask > 0, np.float32(1e6), image), mask), filled
+    )
     np.testing.assert_array_equal(filled * (1 - mask), image * (1 - mask))
 
 
 def test_pass_fills_each_pixel_as_a_hole_of_its_board() -> None:
-    filled = np.asarray(neighbour_fill_pass(jnp.asarray(IMAGES[:2]), patches=4))
+    filled = neighbour_fill_pass(IMAGES[:2], patches=4)
     for board in np.asarray(checkerboard_masks(height=10, width=12, patches=4)):
         for image, result in zip(IMAGES, filled, strict=False):
             np.testing.assert_allclose(
@@ -73,7 +74,7 @@ def test_perfect_reconstructions(array: Any) -> None:
 def test_errors_and_spread_are_those_of_a_direct_computation() -> None:
     reconstructions = MEAN_IMAGE + 0.7 * (IMAGES - MEAN_IMAGE)
     learned = measure(IMAGES, reconstructions, mean_image=MEAN_IMAGE, patches=4)
-    fill = np.asarray(neighbour_fill_pass(jnp.asarray(IMAGES), patches=4))
+    fill = neighbour_fill_pass(IMAGES, patches=4)
     metrics = learned.as_metrics()
     assert metrics == pytest.approx(
         {
@@ -108,7 +109,7 @@ def test_an_error_as_large_as_that_of_what_knows_nothing_is_reported() -> None:
 
 
 def test_neighbour_fill_in_place_of_the_generator_is_reported() -> None:
-    fill = neighbour_fill_pass(jnp.asarray(IMAGES), patches=4)
+    fill = neighbour_fill_pass(IMAGES, patches=4)
     learned = measure(IMAGES, fill, mean_image=MEAN_IMAGE, patches=4)
     assert learned.to_fill == 1
     assert learned.problem(aligned=False)

@@ -6,15 +6,11 @@ and the nearest known pixels of each hole. What reconstructs no better than they
 
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from i3ad_jax.inpainting.masks import checkerboard_masks
 from i3ad_jax.methods.state import Trained
-from i3ad_jax.runtime.compiler import jit
-from i3ad_jax.shapes import Images, Masks
 
 EXAMINED = 64  # images, at most: a checkpoint should not take long
 COLLAPSED = 0.2  # a smaller `Learned.spread` is that of one picture for all images
@@ -116,7 +112,7 @@ def measure(
         mean_image: of the training images, as far as each square shows of it.
         patches: along each side of the checkerboard by which holes were filled; None without holes.
     """
-    fill = None if patches is None else neighbour_fill_pass(jnp.asarray(images), patches=patches)
+    fill = None if patches is None else neighbour_fill_pass(np.asarray(images), patches=patches)
     return Learned(
         l1=_l1(reconstructions, images),
         mean_image_l1=_l1(mean_image, images),
@@ -125,25 +121,28 @@ def measure(
     )
 
 
-@jit(static_argnames="patches")
-def neighbour_fill_pass(images: Images, *, patches: int) -> Images:
+def neighbour_fill_pass(
+    images: Float[np.ndarray, "n h w c"], *, patches: int
+) -> Float[np.ndarray, "n h w c"]:
     """Fill every pixel of the images by `neighbour_fill`, as a hole of one of four checkerboards.
 
-    This is what I3AD's first pass would be with this fill instead of the generator.
+    This is what I3AD's first pass would be with this fill instead of the generator. It runs once a
+    training, in NumPy: to compile it would take longer.
     """
     _, height, width, _ = images.shape
-    filled = jnp.zeros_like(images)
-    for board in checkerboard_masks(height=height, width=width, patches=patches):
-        masks = jnp.broadcast_to(board, (*images.shape[:-1], 1))
-        filled += masks * neighbour_fill(images, masks)
-    return filled
+    boards = np.asarray(checkerboard_masks(height=height, width=width, patches=patches))
+    return sum(
+        (board * neighbour_fill(images, board[None]) for board in boards), np.zeros_like(images)
+    )
 
 
-def neighbour_fill(images: Images, masks: Masks) -> Images:
+def neighbour_fill(
+    images: Float[np.ndarray, "n h w c"], masks: Float[np.ndarray, "m h w 1"]
+) -> Float[np.ndarray, "n h w c"]:
     """Fill each hole from the nearest known pixels to its left, right, top and bottom.
 
     A pixel of a hole becomes the mean of the ones that exist, weighted by the inverse of their
-    distances; 0 where none exists.
+    distances; 0 where none exists. One mask may be that of all images.
     """
     sides = [
         _nearest_known(images, masks, axis=axis, beyond=beyond)
@@ -151,27 +150,32 @@ def neighbour_fill(images: Images, masks: Masks) -> Images:
         for beyond in (False, True)
     ]
     total = sum(weights for _, weights in sides)
-    mean = sum(weights * values for values, weights in sides) / jnp.where(total > 0, total, 1)
-    return jnp.where(masks > 0, mean, images)
+    mean = sum(weights * values for values, weights in sides) / np.where(total > 0, total, 1)
+    return np.where(masks > 0, mean, images)
 
 
 def _nearest_known(
-    images: Images, masks: Masks, *, axis: int, beyond: bool
-) -> tuple[Images, Masks]:
+    images: Float[np.ndarray, "n h w c"],
+    masks: Float[np.ndarray, "m h w 1"],
+    *,
+    axis: int,
+    beyond: bool,
+) -> tuple[Float[np.ndarray, "n h w c"], Float[np.ndarray, "m h w 1"]]:
     """Return the nearest known pixel before or beyond each pixel along an axis, and its weight.
 
     The weight is 0 if there is none. Known pixels find themselves.
     """
     size = masks.shape[axis]
-    position = lax.broadcasted_iota(jnp.int32, masks.shape, axis)
+    position = np.expand_dims(np.arange(size), [each for each in range(4) if each != axis])
     if beyond:
-        nearest = lax.cummin(jnp.where(masks > 0, size, position), axis=axis, reverse=True)
+        flipped = np.flip(np.where(masks > 0, size, position), axis)
+        nearest = np.flip(np.minimum.accumulate(flipped, axis), axis)
     else:
-        nearest = lax.cummax(jnp.where(masks > 0, -1, position), axis=axis)
+        nearest = np.maximum.accumulate(np.where(masks > 0, -1, position), axis)
     exists = (nearest >= 0) & (nearest < size)
-    values = jnp.take_along_axis(images, jnp.clip(nearest, 0, size - 1), axis=axis)
-    distance = jnp.maximum(jnp.abs(nearest - position), 1)
-    return values, jnp.where(exists, 1 / distance, 0.0)
+    values = np.take_along_axis(images, np.clip(nearest, 0, size - 1), axis)
+    distance = np.maximum(np.abs(nearest - position), 1)
+    return values, np.where(exists, 1 / distance, 0).astype(np.float32)
 
 
 def _ratio(value: float, reference: float) -> float | None:

@@ -210,7 +210,7 @@ class I3AD(Method):
         masks = brush_masks if self.training.training_masks == "brush" else mixed_masks
         return masks(key, images)
 
-    @jit(static_argnums=0)
+    @jit(optimise=False, static_argnums=0)  # a few pictures
     def sample(
         self, state: I3adState, images: Images, key: PRNGKey
     ) -> Float[Array, "rows b h w c"]:

@@ -58,8 +58,9 @@ class Step(NamedTuple):
         for name, value in self.metrics.items():
             if not abs(float(value)) < DIVERGED:
                 return f"{name} = {float(value):g}"
+        # Not by JAX, which would compile a program for each shape.
         if not weights or all(
-            bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state)
+            np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(self.state)
         ):
             return None
         return f"a weight = {math.nan:g}"
