@@ -9,6 +9,7 @@ import pytest
 
 from experiments import exponents
 from experiments.exponents import EXPONENTS, Measured, left_out, measure
+from i3ad_jax.calibration.fusion import SHARPNESS
 from i3ad_jax.runs.files import read_json, without_digest, write_with_digest
 from i3ad_jax.runs.run_folder import RunFolder
 from tests.conftest import Fails
@@ -19,7 +20,7 @@ def test_default_exponent_gives_the_run_s_own_score(pca_run: Path) -> None:
     results = read_json(pca_run / "results.json")
     assert data == results["data"]
     own = results["scores"]["combined"]["image_auroc"]
-    assert found.by_exponent[EXPONENTS.index(4)] == pytest.approx(own, abs=1e-9)
+    assert found.by_exponent[EXPONENTS.index(SHARPNESS)] == pytest.approx(own, abs=1e-9)
     assert found.best >= max(values["image_auroc"] for values in results["scores"].values())
     assert found.best >= found.picked
 

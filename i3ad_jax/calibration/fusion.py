@@ -23,7 +23,7 @@ from i3ad_jax.scoring.maps import (
 )
 from i3ad_jax.shapes import AnyArray
 
-SHARPNESS = 4
+SHARPNESS = 2
 MAP_POOLING: Pooling = "top_1"
 """Maps are in units of these image scores: of its pixels, the map with the heaviest tail would rule
 the combined one."""
