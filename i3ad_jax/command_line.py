@@ -22,10 +22,11 @@ from PIL import Image
 
 from i3ad_jax.config import methods_with, misplaced_setting
 from i3ad_jax.data.files import check_name
-from i3ad_jax.errors import InputError, did_you_mean
+from i3ad_jax.errors import InputError, UnusedGpuWarning, did_you_mean
 from i3ad_jax.flags import KnownNames, make_registry
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.accelerator import keep_plugin_errors, unusable_gpu, unused_gpu
 from i3ad_jax.runtime.configuration import configure_process
 from i3ad_jax.runtime.devices import use_every_core
 from i3ad_jax.runtime.output import checked_output
@@ -206,11 +207,7 @@ def _of_the_machine(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return f"out of memory; lower {' or '.join(map(flag, SIZES))}"
     *_, last = traceback.extract_tb(error.__traceback__)
-    if (platforms := os.environ.get("JAX_PLATFORMS")) and Path(
-        last.filename
-    ).name == "xla_bridge.py":
-        return f"JAX_PLATFORMS={platforms}: JAX has no such devices here; name others, or none"
-    return None
+    return unusable_gpu(error) if Path(last.filename).name == "xla_bridge.py" else None
 
 
 def _interrupt(number: int, _: Any) -> None:
@@ -306,8 +303,15 @@ def _first_paragraph(box: str) -> str:
 def set_up_jax() -> None:
     """Set JAX's options; cache compiled programs in the user's cache folder; use all cores."""
     configure_process()
+    keep_plugin_errors()
     use_every_core()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         # By the XDG specification an empty variable counts as not set.
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "i3ad_jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def warn_of_unused_gpu() -> None:
+    """Warn where JAX computes on the CPU and a GPU is expected. Starts JAX's devices."""
+    if (problem := unused_gpu()) is not None:
+        warnings.warn(problem, UnusedGpuWarning, stacklevel=2)

@@ -74,5 +74,9 @@ class LearnedLittleWarning(UserWarning):
     """A training learned less than the simplest replacement of the network; results mean little."""
 
 
+class UnusedGpuWarning(UserWarning):
+    """JAX computes on the CPU where a GPU is expected; the message says why and what to do."""
+
+
 class IncompleteReportWarning(UserWarning):
     """A rewritten report lacks files that were removed; the message names them."""

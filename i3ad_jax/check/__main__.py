@@ -16,6 +16,7 @@ from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.accelerator import share_gpu
 from i3ad_jax.runtime.disk import make_folder
 
 PROGRAM = "python -m i3ad_jax.check"
@@ -41,6 +42,8 @@ class Flags:
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, checks, prints what was found and where it is written."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    share_gpu()
+    command_line.warn_of_unused_gpu()
     if not os.path.exists(flags.data):  # noqa: PTH110 (Path.exists raises where a parent folder is closed)
         raise InputError(f"{flags.data}: no such folder or file; give a data set on disk")
     out = flags.out or Path("checks") / flags.data.resolve().name

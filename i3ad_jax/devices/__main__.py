@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from i3ad_jax import command_line
 from i3ad_jax.runs.environment import environment
+from i3ad_jax.runtime.accelerator import share_gpu
 
 PROGRAM = "python -m i3ad_jax.devices"
 
@@ -18,6 +19,8 @@ class Flags:
 def main(arguments: Sequence[str]) -> None:
     """Print what `environment.json` of a run started now would say, as a table."""
     command_line.parse(Flags, arguments, program=PROGRAM)
+    share_gpu()
+    command_line.warn_of_unused_gpu()
     about = environment()
     devices = Counter(about.pop("devices"))
     packages = about.pop("packages")

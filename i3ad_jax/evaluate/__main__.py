@@ -67,6 +67,7 @@ class Flags(Generic[Test]):
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, tests, prints where the results are."""
     run, stored, config, flags = _settings(arguments)
+    command_line.warn_of_unused_gpu()
     data = _data(flags, stored)
     same = data == stored.data and config == replace(stored, throughput=config.throughput)
     out = RunFolder(flags.out or (run.path if same else run.path / "evaluation"))

@@ -15,6 +15,7 @@ from i3ad_jax.export import folder, onnx, stablehlo
 from i3ad_jax.export.parity import check_parity
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.accelerator import share_gpu
 
 PROGRAM = "python -m i3ad_jax.export"
 
@@ -81,6 +82,8 @@ def _compared(detector: Detector, images: Sequence[Path]) -> UInt8[np.ndarray, "
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, exports, prints what was written and until when it can be read."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
+    share_gpu()
+    command_line.warn_of_unused_gpu()
     export(RunFolder(flags.run), out=flags.out, form=flags.format, images=flags.images)
     about = read_json(flags.out / "export.json")
     program, largest = about["program"], about["parity"]["largest"]

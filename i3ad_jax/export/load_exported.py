@@ -26,6 +26,14 @@ except ImportError:
 finally:
     sys.dont_write_bytecode = own_choice
 
+RESERVING = (
+    "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "XLA_PYTHON_CLIENT_MEM_FRACTION",
+    "XLA_CLIENT_MEM_FRACTION",
+    "XLA_PYTHON_CLIENT_ALLOCATOR",
+)
+"""JAX's variables that say how much memory of a GPU a process reserves."""
+
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     """Return the program and the content of export.json.
@@ -174,6 +182,8 @@ def main() -> None:
             _fail(f"{picture}: a folder; name the pictures in it, such as {picture / '*.png'}")
         if not picture.exists():
             _fail(f"{picture}: not found; name a picture")
+    if not any(os.environ.get(name) for name in RESERVING):  # JAX takes most of a GPU's memory
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     folder = Path(__file__).parent
     try:
         program, about = load(folder)

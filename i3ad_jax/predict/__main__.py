@@ -29,6 +29,7 @@ from i3ad_jax.predict.scorer import Options, Scorer
 from i3ad_jax.predict.workers import Job, score_on_workers
 from i3ad_jax.runs.files import write_json
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.accelerator import share_gpu
 from i3ad_jax.runtime.cluster import find_ray
 from i3ad_jax.runtime.progress import progress_bar, with_progress
 from i3ad_jax.settings import Settings, setting
@@ -202,6 +203,8 @@ def main(arguments: Sequence[str]) -> None:
     if flags.engine.engine == "ray":
         # this process only hands out work: GPUs are the workers'
         jax.config.update("jax_platforms", "cpu")
+    share_gpu()
+    command_line.warn_of_unused_gpu()
     sources, ignored = find_sources(flags.images, column=flags.column)
     images = name_sources(sources, given=flags.images)
     detector = Detector.load(flags.run)

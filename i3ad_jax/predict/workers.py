@@ -14,6 +14,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.predict.parts import Block, BlockScorer
 from i3ad_jax.predict.results import PredictionFiles
 from i3ad_jax.predict.scorer import Options, Scorer
+from i3ad_jax.runtime.accelerator import share_gpu
 from i3ad_jax.runtime.cluster import cluster, find_ray
 
 # of a block whose worker ended: an image that ends every process must not go on for ever
@@ -76,6 +77,7 @@ class Worker:
         if self._cores is not None:
             # how many threads XLA makes, by default one for each core
             os.environ["NPROC"] = str(self._cores)
+        share_gpu()
         jax.config.update("jax_compilation_cache_dir", job.programs)
         if not job.folder.is_dir():
             raise InputError(

@@ -15,6 +15,7 @@ from i3ad_jax import command_line
 from i3ad_jax.calibration.verdict import VerdictOptions
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError, reason_of
+from i3ad_jax.runtime.accelerator import share_gpu
 from i3ad_jax.settings import SettingError
 
 PROGRAM = "python -m i3ad_jax.serve"
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError(
             f"{TOKEN}: HTTP cannot carry it; use ASCII characters without spaces at the ends"
         )
+    share_gpu()
+    command_line.warn_of_unused_gpu()
     sockets = listen(flags.host, flags.port)
     detector = Detector.load(flags.run)
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))

@@ -79,6 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     command_line.parse_known(Processes, arguments).join()
     flags, folder = agreed(lambda: _settings(arguments))
     sitting = Sitting(flags.minutes, began)
+    command_line.warn_of_unused_gpu()
     try:
         results = train_and_test(
             flags.settings,
