@@ -29,6 +29,7 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.accelerator import keep_plugin_errors, unusable_gpu, unused_gpu
 from i3ad_jax.runtime.configuration import configure_process
 from i3ad_jax.runtime.devices import use_every_core
+from i3ad_jax.runtime.memory import is_out_of_memory
 from i3ad_jax.runtime.output import checked_output
 from i3ad_jax.runtime.processes import end_alone, is_first, is_lost
 from i3ad_jax.settings import flag
@@ -183,16 +184,14 @@ def _run(command: Callable[[Sequence[str]], None]) -> None:
         # Orbax's reads of a damaged checkpoint, which end only now
         sys.unraisablehook = lambda _: None
         sys.exit(_fail(str(error), 2))
-    # JAX raises either for the same cause, by when it notices that another process is lost.
-    except (jax.errors.JaxRuntimeError, ValueError) as error:
-        if not is_lost(error):
-            raise
-        end_alone()
     except KeyboardInterrupt as stop:
         sys.exit(_fail("interrupted", 128 + (stop.args[0] if stop.args else signal.SIGINT)))
     except BrokenPipeError:
         raise
-    except (OSError, MemoryError, RuntimeError, AssertionError) as error:
+    except (OSError, MemoryError, RuntimeError, ValueError, AssertionError) as error:
+        # JAX raises a RuntimeError or a ValueError for the same cause.
+        if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and is_lost(error):
+            end_alone()
         if (problem := _of_the_machine(error)) is None:
             raise
         sys.exit(_fail(problem, 2))
@@ -200,11 +199,10 @@ def _run(command: Callable[[Sequence[str]], None]) -> None:
 
 def _of_the_machine(error: Exception) -> str | None:
     """Lack of the machine, in words; None where the error is a mistake of the program."""
-    text = str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; make room, or name another file or folder"
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+    if is_out_of_memory(error):
         return f"out of memory; lower {' or '.join(map(flag, SIZES))}"
     *_, last = traceback.extract_tb(error.__traceback__)
     return unusable_gpu(error) if Path(last.filename).name == "xla_bridge.py" else None

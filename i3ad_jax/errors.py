@@ -31,6 +31,10 @@ class DivergenceError(InputError):
         )
 
 
+class OutOfMemoryError(InputError):
+    """The memory of the host or of a device is exhausted; the message says what to lower."""
+
+
 def reason_of(error: Exception) -> str:
     """Reason of an error in one line: the system's message, its own message, or its type."""
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
@@ -72,6 +76,10 @@ class LeftOutWarning(UserWarning):
 
 class LearnedLittleWarning(UserWarning):
     """A training learned less than the simplest replacement of the network; results mean little."""
+
+
+class SmallerBatchWarning(UserWarning):
+    """A test ran out of memory and continues with fewer images at a time; results are the same."""
 
 
 class UnusedGpuWarning(UserWarning):

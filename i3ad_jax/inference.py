@@ -20,6 +20,7 @@ from i3ad_jax.data.stored import Rows, zeros
 from i3ad_jax.data.training_files import TrainingFiles
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.refine import STATE_VALUES
+from i3ad_jax.methods.fitting import within_memory
 from i3ad_jax.methods.method import Method
 from i3ad_jax.plan import Plan
 from i3ad_jax.prediction import Prediction, Trace
@@ -172,14 +173,17 @@ class Inference:
         """The reconstructions of images, as `score` takes them, in the working size."""
         pixels = self._resized(images)
         with configuration():
-            found: Any = self.preprocessing.apply(
-                lambda queue, count: (
-                    self.method.predict(
-                        self.state, self.calibration.tuned, queue, count
-                    ).reconstructions
+            found: Any = within_memory(
+                self.method,
+                lambda method: self.preprocessing.apply(
+                    lambda queue, count: (
+                        method.predict(
+                            self.state, self.calibration.tuned, queue, count
+                        ).reconstructions
+                    ),
+                    pixels,
+                    queue_size=method.throughput.queue_size,
                 ),
-                pixels,
-                queue_size=self.config.throughput.queue_size,
             )
             return self.preprocessing.pictures(found, pixels)
 
@@ -200,13 +204,16 @@ class Inference:
     def trace_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Trace:
         """Return the results of `trace` for images of the working size."""
         traced = len(images) * len(self.preprocessing.tiling.corners)
-        states: Any = self.preprocessing.apply(
-            lambda queue, count: self.method.trace(
-                self.state, self.calibration.tuned, queue, count
-            ).with_states_last(),
-            images,
-            queue_size=min(traced, self.config.throughput.queue_size),
-            values=STATE_VALUES * len(self.method.trace_iterations),
+        states: Any = within_memory(
+            self.method,
+            lambda method: self.preprocessing.apply(
+                lambda queue, count: method.trace(
+                    self.state, self.calibration.tuned, queue, count
+                ).with_states_last(),
+                images,
+                queue_size=min(traced, method.throughput.queue_size),
+                values=STATE_VALUES * len(method.trace_iterations),
+            ),
         )
         reconstructions = [
             self.preprocessing.pictures(states.images[..., i, :], images)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from i3ad_jax import command_line
@@ -252,6 +253,14 @@ def test_what_the_machine_lacks_is_one_line(fails: Fails, error: Exception, name
         raise error
 
     assert named in fails(command, [])
+
+
+def test_an_allocator_that_refuses_is_one_line(fails: Fails) -> None:
+    def command(_: object) -> None:
+        jnp.zeros((2**22, 2**20)).block_until_ready()
+
+    for _ in range(3):  # of one error JAX makes two types, by whether the program is new
+        assert "out of memory; lower --batch-size" in fails(command, [])
 
 
 def test_a_mistake_of_the_program_keeps_its_traceback(fails: Fails) -> None:

@@ -15,6 +15,8 @@ from i3ad_jax.calibration.probes import probes
 from i3ad_jax.calibration.standardisation import ScoringSettings, Statistics
 from i3ad_jax.calibration.thresholds import defect_threshold
 from i3ad_jax.errors import DivergenceError
+from i3ad_jax.methods.fitting import within_memory
+from i3ad_jax.methods.method import Method
 from i3ad_jax.methods.state import Trained, state_digest
 from i3ad_jax.runtime.processes import from_first, shared_among
 from i3ad_jax.runtime.progress import progress_bar
@@ -120,8 +122,9 @@ def calibrate(
     """
     method, state, preprocessing, step = trained
     learned = examine(trained, held_out)
-    tuned = method.tune(
-        state, preprocessing.squares(held_out, seed=seed), seed=seed, progress=progress
+    squares = preprocessing.squares(held_out, seed=seed)
+    tuned = within_memory(
+        method, lambda own: own.tune(state, squares, seed=seed, progress=progress)
     )
     tuned = from_first(tuned)  # all processes score by the same
 
@@ -180,21 +183,22 @@ def plain_anomaly_maps(
     Raises:
         DivergenceError: a map is not finite: finite weights can still be too large to compute with.
     """
-    method, state, preprocessing, step = trained
-    reached, queue_size = 0 if bar is None else bar.n + len(images), method.throughput.queue_size
+    own_method, state, preprocessing, step = trained
+    start = 0 if bar is None else bar.n
 
     def maps_of_squares(
-        images: UInt8[np.ndarray, "n h w 3"], bar: ProgressBar | None
+        method: Method, images: UInt8[np.ndarray, "n h w 3"], bar: ProgressBar | None
     ) -> AnomalyMaps:
         found: AnomalyMaps = preprocessing.apply(
             lambda queue, count: method.predict(state, tuned, queue, count).maps,
             images,
-            queue_size=queue_size,
+            queue_size=method.throughput.queue_size,
             bar=bar,
         )
         return found
 
-    def maps_with_detail(images: UInt8[np.ndarray, "n h w 3"]) -> AnomalyMaps:
+    def maps_with_detail(method: Method, images: UInt8[np.ndarray, "n h w 3"]) -> AnomalyMaps:
+        queue_size = method.throughput.queue_size
         together, parts = preprocessing.tiling.images_in(queue_size), []
         for first in range(0, len(images), together):
             part = images[first : first + together]
@@ -203,19 +207,29 @@ def plain_anomaly_maps(
                 part,
                 pixels=queue_size * preprocessing.side**2,
             )
-            parts.append({**maps_of_squares(part, None), SEGMENTATION: segmentation})
+            parts.append({**maps_of_squares(method, part, None), SEGMENTATION: segmentation})
             if bar is not None:
                 bar.update(len(part))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    maps: Any = shared_among(
-        maps_with_detail if preprocessing.levels else partial(maps_of_squares, bar=bar), images
-    )
+    def maps_of(images: UInt8[np.ndarray, "n h w 3"], method: Method) -> AnomalyMaps:
+        if bar is not None:
+            bar.update(start - bar.n)  # what did not fit in memory is done again
+        if preprocessing.levels:
+            return maps_with_detail(method, images)
+        return maps_of_squares(method, images, bar)
+
+    maps: Any = shared_among(lambda own: within_memory(own_method, partial(maps_of, own)), images)
     if bar is not None:
-        bar.update(reached - bar.n)  # by the other processes' images
+        bar.update(start + len(images) - bar.n)  # by the other processes' images
     plain = {score.name: maps[score.name] for score in PLAIN if score.name in maps}
-    for name, own in plain.items():
+    _check_finite(plain, step)
+    return plain
+
+
+def _check_finite(maps: AnomalyMaps, step: int) -> None:
+    """Raise DivergenceError unless all maps are finite."""
+    for name, own in maps.items():
         if not np.isfinite(own).all():
             worst = own[~np.isfinite(own)][0]
             raise DivergenceError(step, f"score {name} = {worst:g}")
-    return plain

@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
-from i3ad_jax.settings import Settings, setting
+from i3ad_jax.settings import Settings, flag, setting
 from i3ad_jax.shapes import Length
 
 Results = TypeVar("Results")  # a pytree of arrays
@@ -28,6 +28,14 @@ class ThroughputSettings(Settings):
     queue_size: int = setting(64, minimum=1, maximum=65_536)
     """Images given to the compiled loop at a time; a finished one makes room for the next. Like the
     batch size it changes speed, memory and how often the progress bar moves, not results."""
+
+    def halved(self) -> "ThroughputSettings":
+        """Return settings that need about half the memory; equal ones where both numbers are 1."""
+        return ThroughputSettings(max(self.test_batch_size // 2, 1), max(self.queue_size // 2, 1))
+
+    def describe(self) -> str:
+        """Return the settings as options of a command."""
+        return " ".join(f"{flag(name)} {value}" for name, value in self.flat().items())
 
 
 def use_every_core() -> None:

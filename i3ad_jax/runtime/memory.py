@@ -1,6 +1,7 @@
-"""Free memory of the machine and its limits."""
+"""Free memory of the machine and of its devices, and their limits."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -10,6 +11,12 @@ from i3ad_jax.settings import flag
 
 _SYSTEM = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return True if the error says that memory of the host or of a device is exhausted."""
+    signs = ("RESOURCE_EXHAUSTED", "Out of memory", "ALLOC_FAILED")  # the last one of cuDNN, cuBLAS
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
 def allowed(given: int | None) -> int:
@@ -24,14 +31,29 @@ def check_room(needed: int, *, lower: dict[str, int]) -> None:
         needed: bytes that they take at least.
         lower: the settings that they come from, by name, with their values.
     """
-    stats = jax.local_devices()[0].memory_stats() or {}
-    room = stats.get("bytes_limit") or free_memory()
+    room = device_memory() or free_memory()
     if needed > room:
         settings = " or ".join(f"{flag(name)} {value}" for name, value in lower.items())
         raise InputError(
             f"{settings}: needs {needed / 2**30:.1f} GiB of memory at least, and {room / 2**30:.1f}"
             " GiB are free; lower it"
         )
+
+
+def device_memory() -> int | None:
+    """Return the bytes that this process may take on its first device; None for a CPU."""
+    return device_metrics(jax.local_devices()[0].memory_stats()).get("device_bytes_limit")
+
+
+def device_metrics(stats: Mapping[str, int] | None) -> dict[str, int]:
+    """Return the most bytes that this process has taken on a device, and may take, by name.
+
+    Args:
+        stats: as `jax.Device.memory_stats` gives them: None, or without some values, for a device
+            that does not count.
+    """
+    names = {"device_bytes_peak": "peak_bytes_in_use", "device_bytes_limit": "bytes_limit"}
+    return {name: stats[own] for name, own in names.items() if own in stats} if stats else {}
 
 
 def check_room_for_images(bytes_each: int, count: int) -> None:

@@ -25,6 +25,7 @@ from i3ad_jax import __version__
 from i3ad_jax.calibration.verdict import Rule
 from i3ad_jax.data.inputs import Broken
 from i3ad_jax.detector import Detector
+from i3ad_jax.errors import OutOfMemoryError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.scoring.regions import Region
 from i3ad_jax.serve.batching import Batcher, OverloadedError
@@ -294,6 +295,8 @@ async def _score(batcher: Batcher, uploads: list[Upload], limits: Limits) -> lis
             found = await batcher.score([upload.content for upload in uploads])
     except (OverloadedError, TimeoutError):
         raise HTTPException(503, "too many images wait; try again", {"Retry-After": "1"}) from None
+    except OutOfMemoryError as error:
+        raise HTTPException(503, str(error)) from None
     predictions = []
     for upload, each in zip(uploads, found, strict=True):
         if isinstance(each, Broken):
