@@ -14,6 +14,7 @@ from i3ad_jax.check.findings import SEVERITIES, Finding
 from i3ad_jax.check.records import Records, read_records
 from i3ad_jax.config import PRESETS, default_config
 from i3ad_jax.data.reading import DEFAULT_READING, ReadingSettings
+from i3ad_jax.runtime.memory import device_memory
 from i3ad_jax.runtime.progress import with_progress
 
 METHOD = "i3ad"  # the default of `train`: other methods see the same and take less time
@@ -29,12 +30,14 @@ class Inspection:
         findings: of all checks, errors first.
         presets: by name, what a training of I3AD would choose and cost; empty where there are too
             few images.
+        device_memory: bytes that a process may take on a GPU; None for a CPU.
     """
 
     root: Path
     records: Records
     findings: tuple[Finding, ...]
     presets: dict[str, tuple[Choices, Cost]]
+    device_memory: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -81,6 +84,7 @@ class Inspection:
             "counts": self.counts(),
             "figures": self.figures(),
             "not_used": self.records.left_out.describe(),
+            "device_memory": self.device_memory,
             "findings": [finding.to_json() for finding in self.findings],
             "presets": {
                 name: {
@@ -127,7 +131,7 @@ def inspect_data(
         ):
             choices = predict_choices(default_config(METHOD, preset=name), train)
             presets[name] = choices, estimate(choices, len(train), rate=rate)
-    return Inspection(root, records, tuple(findings), presets)
+    return Inspection(root, records, tuple(findings), presets, device_memory())
 
 
 def _range(values: np.ndarray) -> dict[str, float]:

@@ -40,6 +40,8 @@ def facts(inspection: Inspection) -> dict[str, str]:
             )
     if (note := inspection.records.left_out.describe()) is not None:
         found["not used"] = note.removeprefix("not used: ")
+    if inspection.device_memory is not None:
+        found["GPU memory"] = f"{inspection.device_memory / 2**30:.1f} GiB for a process"
     return found | _choices(inspection)
 
 

@@ -26,6 +26,7 @@ from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import own_copy
 from i3ad_jax.runtime.disk import make_folder, remove, sync
+from i3ad_jax.runtime.memory import device_metrics
 from i3ad_jax.runtime.processes import agreed, by_first, gathered, is_first
 from i3ad_jax.runtime.progress import progress_bar
 from i3ad_jax.runtime.signals import held_signals
@@ -197,6 +198,8 @@ class _Record:
         """Add a row to the metrics, with the evidence of held-out images if they are examined."""
         losses = {name: float(value) for name, value in step.metrics.items()}
         row = {"step": step.number, **losses, "steps_per_second": self._clock.rate(step.number)}
+        stats: Any = jax.local_devices()[0].memory_stats()
+        row |= device_metrics(stats)
         if examined:
             trained = self._plan.trained(own_copy(step.state), step=step.number)
             learned = examine(trained, self._held_out.images[:])

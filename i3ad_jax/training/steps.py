@@ -29,6 +29,7 @@ from i3ad_jax.runtime.progress import progress_bar
 from i3ad_jax.segmentation.planting import plant_defects
 from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
+from i3ad_jax.training.batch_memory import batch_memory
 from i3ad_jax.training.batches import BLOCK, Augmentation, Block, RawSquares, TrainingImages
 
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
@@ -116,6 +117,7 @@ def training_steps(
     Raises:
         InputError: there are too few images for the method's settings, or a batch cannot be shared
             so.
+        OutOfMemoryError: a batch does not fit in memory; the message names one that does.
     """
     method, preprocessing, seed = plan.method, plan.preprocessing, plan.config.seed
     devices = choose_devices(method.batch_sizes(method.training), devices)
@@ -157,8 +159,9 @@ def training_steps(
                 number + count, end, *((number // multiple + 1) * multiple for multiple in every)
             )
             clock = time.perf_counter()
-            state, metrics = run_steps(training, state, block, number, stop)
-            jax.block_until_ready((state, metrics))
+            with batch_memory(plan, run_steps, training, state, block):
+                state, metrics = run_steps(training, state, block, number, stop)
+                jax.block_until_ready((state, metrics))
             count = max(1, int(CALL_SECONDS * (stop - number) / (time.perf_counter() - clock)))
             count = gathered(count)[0]  # all processes make the same calls
             number = stop
