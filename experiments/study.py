@@ -204,10 +204,9 @@ def recalibrated(detector: Detector, data: Dataset, **settings: Any) -> Detector
         InputError: a setting cannot be used, or a calibration image is missing from the data or has
             changed.
     """
-    plan, held_out = (
-        with_settings(detector, **settings).plan,
-        detector.files.select_held_out(data.train),
-    )
+    plan, own = with_settings(detector, **settings).plan, detector.config.data
+    size = plan.preprocessing.size
+    held_out = plan.files.read_calibration_set(own, size=size, train=data.train)
     return Detector.calibrated(
         plan, detector.state, held_out.images[:], step=detector.calibration.step
     )

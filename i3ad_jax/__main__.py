@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a method on normal images, test it, write a report",
     "evaluate": "test a trained run again, with other settings or other images",
     "predict": "score images without labels by a trained run",
+    "calibrate": "compute a run's thresholds again from new normal images, without training",
     "export": "write a run as one program that runs without this package",
     "report": "write the report of a run again, or one that compares runs",
     "serve": "score images that clients upload, by HTTP",

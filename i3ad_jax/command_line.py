@@ -133,6 +133,18 @@ def as_called(text: str) -> str:
     return text.replace("python -m i3ad_jax.", f"{program} ") if program in PROGRAMS else text
 
 
+def check_run(run: Path, *, usage: str) -> None:
+    """Raise InputError unless there is a run; the message has a similar run beside it, if any.
+
+    Args:
+        run: folder of the run.
+        usage: command line that names the run first.
+    """
+    if not RunFolder(run).config.exists():
+        near = did_you_mean(run.name, [x.parent.name for x in run.parent.glob("*/config.json")])
+        raise InputError(f"{run}: not a run (no config.json); name the run first: {usage}{near}")
+
+
 def print_results(folder: RunFolder) -> None:
     """Print the mistakes at the threshold, the metrics of each score, and where the files are."""
     run = read_results(folder)

@@ -263,9 +263,10 @@ class Detector(Inference):
             InputError: a setting is invalid or belongs to training, or an image cannot be used.
         """
         asked = self.plan.asked.for_test(method or self.config.method, settings)
-        given = self.config.data.split_of(held_out, size=self.preprocessing.size)
-        known = self.plan.acquisition
-        plan = replace(self.plan, acquisition=known and known.extended(given))
+        size, known = self.preprocessing.size, self.plan.acquisition
+        given = self.config.data.split_of(held_out, size=size, by_file=True)
+        files = replace(self.files, recalibrated=dict(zip(given.paths, given.hashes, strict=True)))
+        plan = replace(self.plan, files=files, acquisition=known and known.extended(given))
         return Detector.calibrated(
             plan.with_asked(asked),
             self.state,

@@ -235,7 +235,7 @@ class Inference:
         seen = "whole images" if self.preprocessing.whole else f"tiles of {side} x {side}"
         return (
             f"{type(self).__name__}({self.config.method}, {seen} of {height} x {width},"
-            f" {len(self.files.trained)} trained, {len(self.files.held_out)} calibrated,"
+            f" {len(self.files.trained)} trained, {len(self.files.calibration_set)} calibrated,"
             f" {self.rule.score} > {self.rule.threshold:.4g})"
         )
 

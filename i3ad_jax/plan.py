@@ -101,11 +101,12 @@ class Plan:
             f" {subtracted[preprocessing.units.subtract]} subtracted"
             f" ({self.choices['centre'].reason})"
         )
-        trained, held_out = len(self.files.trained), len(self.files.held_out)
+        trained, calibrate = len(self.files.trained), len(self.files.calibration_set)
+        other = " other images" if self.files.recalibrated else ""
         return [
             *lines,
             *details,
-            f"{trained} images train {config.method}, {held_out} calibrate",
+            f"{trained} images train {config.method}, {calibrate}{other} calibrate",
         ]
 
     def to_json(self) -> dict[str, Any]:

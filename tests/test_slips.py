@@ -41,6 +41,12 @@ SLIPS = [
         "predict {run} {data} --out out --score combine",
         "--score combine: this run has no such score; one of {scores}; did you mean combined?",
     ),
+    (
+        "calibrate {data} --out out",
+        "{data}: not a run (no config.json); name the run first: i3ad calibrate RUN IMAGES --out",
+    ),
+    ("calibrate {run} --out out", "IMAGES: name image files, or folders of them"),
+    ("calibrate {run} {data}", "missing: --out PATH"),
     ("evaluate {data}", "{data}/config.json: missing; {data} is not a finished run"),
     ("evaluate {run} {data}", "{data}: unexpected argument; did you mean --data {data}?"),
     (

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from i3ad_jax.data.dataset import NORMAL, Split
+from i3ad_jax.data.dataset import NORMAL, Split, content_hash
 from i3ad_jax.data.decoder import FULL_DEPTH, SUFFIXES, Decoded
 from i3ad_jax.data.files import check_name
 from i3ad_jax.data.images import (
@@ -153,19 +153,39 @@ def as_pictures(
 
 
 def as_split(
-    images: ImagesLike, *, size: Size, aspect: Aspect, bit_depth: int = FULL_DEPTH
+    images: ImagesLike,
+    *,
+    size: Size,
+    aspect: Aspect,
+    bit_depth: int = FULL_DEPTH,
+    by_file: bool = False,
 ) -> Split:
     """Return normal images in a working size, as a split.
 
+    Args:
+        images: as for `try_pictures`.
+        size: the working size, as for `preprocess`.
+        aspect: as for `preprocess`.
+        bit_depth: bits that 16-bit images use, as for `read_image`.
+        by_file: the path of an image file is its absolute path, and its hash that of the file; by
+            default, and for other images, they are the position and the hash of the pixels.
+
     Raises:
-        InputError: there is no image, or one cannot be used.
+        InputError: there is no image, or one cannot be used, or with `by_file` is given twice.
     """
     read = as_pictures(images, size=size, aspect=aspect, chunk=64, bit_depth=bit_depth)
-    pictures = [(picture.pixels, picture.original_size) for picture in read]
+    pictures = [(p.pixels, p.original_size, _file_of(p) if by_file else None) for p in read]
     if not pictures:
         raise InputError("no images given; give at least one")
-    split = Split.of_normal_images(np.stack([pixels for pixels, _ in pictures]))
-    return replace(split, original_sizes=tuple(original for _, original in pictures))
+    pixels, originals, files = zip(*pictures, strict=True)
+    split = Split.of_normal_images(np.stack(pixels))
+    own = zip(split.paths, split.hashes, strict=True)
+    named = [file or position for file, position in zip(files, own, strict=True)]
+    paths, hashes = zip(*named, strict=True)
+    path, count = Counter(paths).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: given {count} times; give each image once")
+    return replace(split, paths=paths, hashes=hashes, original_sizes=originals)
 
 
 def as_labelled_split(
@@ -272,6 +292,14 @@ def _each(images: ImagesLike) -> Iterator[ImageLike]:
                 yield from find_images([Path(image)]).images
             else:
                 yield image
+
+
+def _file_of(picture: Picture) -> tuple[str, str] | None:
+    """Return the absolute path of a picture's file and the hash of its content, if it has one."""
+    if not isinstance(picture.source, Path):
+        return None
+    path = os.path.abspath(picture.source)  # noqa: PTH100 (Path.absolute keeps "..")
+    return path, content_hash(read_bytes(picture.source))
 
 
 def _picture(

@@ -124,10 +124,10 @@ class DataSettings(Settings):
         own = {name: Path(os.path.relpath(path, data)).as_posix() for name, path in paths.items()}
         return replace(self, data=data, reading=replace(self.reading, **own))
 
-    def split_of(self, images: ImagesLike, *, size: Size) -> Split:
-        """Return normal images given in Python, in this working size; errors as `as_split`."""
+    def split_of(self, images: ImagesLike, *, size: Size, by_file: bool = False) -> Split:
+        """Return normal images given in Python, in this working size, as `as_split`."""
         depth = self.reading.bit_depth
-        return as_split(images, size=size, aspect=self.aspect, bit_depth=depth)
+        return as_split(images, size=size, aspect=self.aspect, bit_depth=depth, by_file=by_file)
 
     def _refuse_reading(self, kind: str, *, but: Collection[str] = ()) -> None:
         """Raise InputError for an option of how files are read, where there are none to read."""

@@ -7,12 +7,15 @@ it begins, and keeps it.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.images import Size
+from i3ad_jax.data.load import DataSettings
 from i3ad_jax.errors import InputError
 
 MOST_HELD_OUT = 1000
@@ -28,10 +31,19 @@ class TrainingFiles:
         trained: the images to learn from: each path, relative to the data set's root, with the
             SHA-256 of the image's content; in the order of the training split.
         held_out: the same for the held-out images.
+        recalibrated: the same for the images of a recalibration, which replace the held-out ones as
+            calibration set: by absolute path, or by number where they were not given as files.
+            Empty for a run that was not recalibrated.
     """
 
     trained: Mapping[str, str]
     held_out: Mapping[str, str]
+    recalibrated: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def calibration_set(self) -> Mapping[str, str]:
+        """Images that thresholds come from."""
+        return self.recalibrated or self.held_out
 
     @classmethod
     def choose(cls, train: Split, *, fraction: float, seed: int) -> "TrainingFiles":
@@ -79,6 +91,36 @@ class TrainingFiles:
         self._check(self.held_out, train)
         return _take(train, self.held_out).in_memory()
 
+    def read_calibration_set(
+        self, data: DataSettings, *, size: Size, train: Split | None = None
+    ) -> Split:
+        """Return the images that thresholds come from, in memory, in the recorded order.
+
+        Args:
+            data: of the run.
+            size: the working size.
+            train: training split of `data`; read if needed by default.
+
+        Raises:
+            InputError: an image is missing, has changed, or did not come from a file.
+        """
+        if not self.recalibrated:
+            train = data.load(size=size, progress=True).train if train is None else train
+            return self.select_held_out(train)
+        if not all(Path(path).is_absolute() for path in self.recalibrated):
+            raise InputError(
+                "the run was recalibrated on images given in Python, which cannot be read again;"
+                " recalibrate it in Python, or on files"
+            )
+        found = data.split_of(list(self.recalibrated), size=size, by_file=True)
+        for path, now in zip(found.paths, found.hashes, strict=True):
+            if now != self.recalibrated[path]:
+                raise InputError(
+                    f"{path}: changed since the run was recalibrated; restore it or recalibrate"
+                    " the run again"
+                )
+        return found
+
     def changes(self, train: Split) -> list[str]:
         """One line for each file that changed, is missing or was added since, sorted by path."""
         recorded = {**self.trained, **self.held_out}
@@ -91,8 +133,9 @@ class TrainingFiles:
         return [problems[path] for path in sorted(problems)]
 
     def to_json(self) -> dict[str, dict[str, str]]:
-        """Both parts as dicts from path to hash."""
-        return {"trained": dict(self.trained), "held_out": dict(self.held_out)}
+        """All parts as dicts from path to hash; without that of a recalibration if it is empty."""
+        parts = {"trained": dict(self.trained), "held_out": dict(self.held_out)}
+        return parts | ({"recalibrated": dict(self.recalibrated)} if self.recalibrated else {})
 
     @classmethod
     def from_json(cls, values: Any) -> "TrainingFiles":
@@ -102,19 +145,19 @@ class TrainingFiles:
             InputError: a part is missing, unknown or empty, does not map paths to hashes, or has a
                 path that the other part has too. The message is one line without a file name.
         """
-        names = ("trained", "held_out")
+        names = [part.name for part in fields(cls)]
         if not isinstance(values, dict):
             raise InputError("must be a JSON object")
-        for name in names:
+        for name in names[:2]:
             if name not in values:
                 raise InputError(f"{name} is missing")
-            _check_part(name, values[name])
-        for name in values:
+        for name, part in values.items():
             if name not in names:
                 raise InputError(f"{name!r} is unknown")
+            _check_part(name, part)
         if both := values["trained"].keys() & values["held_out"].keys():
             raise InputError(f"{min(both)!r} is in both trained and held_out")
-        return cls(trained=dict(values["trained"]), held_out=dict(values["held_out"]))
+        return cls(**{name: dict(part) for name, part in values.items()})
 
     def _check(self, recorded: Mapping[str, str], train: Split) -> None:
         if problems := _differences(recorded, train):

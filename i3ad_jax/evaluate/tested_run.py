@@ -107,8 +107,8 @@ def load_as(
     """The weights of a run with the settings of another test.
 
     The run's own calibration serves where the settings are its own; otherwise, or where the run was
-    stopped before it was calibrated, the images that it held out do. Warns of files of the training
-    set that have changed.
+    stopped before it was calibrated, the images that it held out or was recalibrated on do. Warns
+    of files of the training set that have changed.
 
     Args:
         run: the trained run.
@@ -125,12 +125,13 @@ def load_as(
         return replace(detector, plan=detector.plan.with_asked(config))
     plan = run.read_plan().with_asked(config)
     step, state = load_weights(run, plan.method)
-    if train is None:
-        size = plan.preprocessing.size
-        train = config.data.load(size=size, memory=memory, progress=True).train
-    for change in plan.files.changes(train):
-        warnings.warn(change, ChangedFilesWarning, stacklevel=2)
-    held_out = plan.files.select_held_out(train)
+    size = plan.preprocessing.size
+    if not plan.files.recalibrated:
+        if train is None:
+            train = config.data.load(size=size, memory=memory, progress=True).train
+        for change in plan.files.changes(train):
+            warnings.warn(change, ChangedFilesWarning, stacklevel=2)
+    held_out = plan.files.read_calibration_set(config.data, size=size, train=train)
     verdict = run.read_verdict()
     detector = Detector.calibrated(
         plan, state, held_out.images[:], step=step, verdict=verdict, progress=True

@@ -40,7 +40,7 @@ class Flags:
     of a loop; requires pip install 'i3ad_jax[onnx]'."""
     images: tuple[Path, ...] = ()
     """Images, or folders of them, of which the program has to give the run's scores; by default the
-    normal ones that the run held out."""
+    calibration set of the run."""
 
 
 def export(
@@ -74,9 +74,7 @@ def _compared(detector: Detector, images: Sequence[Path]) -> UInt8[np.ndarray, "
     config, size = detector.config, detector.preprocessing.size
     if images:
         return config.data.split_of(list(images), size=size).images[:]
-    return detector.files.select_held_out(config.data.load(size=size, progress=True).train).images[
-        :
-    ]
+    return detector.files.read_calibration_set(config.data, size=size).images[:]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -116,7 +116,7 @@ def describe(
         "method": config.method,
         "data": config.data.data,
         "num_trained": len(detector.files.trained),
-        "num_held_out": len(detector.files.held_out),
+        "num_held_out": len(detector.files.calibration_set),
         "seed": config.seed,
         "steps": calibration.step,
         "weights_sha256": calibration.weights,

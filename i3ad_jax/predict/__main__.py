@@ -183,11 +183,7 @@ def _about(detector: Detector, images: Sequence[NamedSource], options: Options) 
 
 def _check(flags: Flags) -> None:
     """Raise InputError for what is forgotten or not installed, before images are read."""
-    if not RunFolder(flags.run).config.exists():
-        raise InputError(
-            f"{flags.run}: not a run (no config.json); name the run first: {PROGRAM} RUN IMAGES"
-            " --out OUT"
-        )
+    command_line.check_run(flags.run, usage=f"{PROGRAM} RUN IMAGES --out OUT")
     if not flags.images:
         raise InputError("IMAGES: name images, folders or URIs after the run")
     if flags.engine.engine == "ray":

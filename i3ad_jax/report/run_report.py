@@ -52,8 +52,8 @@ def origin_of(
 ) -> Origin:
     """Return the origin of results; `trained` is the environment of the training."""
     environment = {"test": run.results["environment"], "training": trained}
-    files = plan.files
-    return Origin(plan.describe(), training, environment, len(files.trained), len(files.held_out))
+    counts = len(plan.files.trained), len(plan.files.calibration_set)
+    return Origin(plan.describe(), training, environment, *counts)
 
 
 def make_cases(

@@ -84,9 +84,14 @@ def continued(
 
     Raises:
         InputError: files trained on or held out have changed since, or it has been trained for more
-            steps.
+            steps or was recalibrated.
     """
     plan = folder.read_plan().with_asked(config)
+    if plan.files.recalibrated:
+        raise InputError(
+            f"--run {folder.path}: was recalibrated on other images; resume the run that was"
+            " trained, and recalibrate it again"
+        )
     stored = folder.read_config()  # again, now that no other training can change it
     in_place = config.with_settings({"data": stored.data.data})
     train = read(plan.preprocessing.size)

@@ -1,0 +1,1 @@
+"""`calibrate`: a trained run with the calibration of new normal images."""
