@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
-import torch
 
 # By the name in the tables: the type that the networks compute in, and JAX's precision of float32
 # products. In bfloat16 that is JAX's default, as users have it; SSIM itself asks for full
@@ -28,6 +27,8 @@ def arithmetic(dtype: str) -> Iterator[None]:
 
     TF32 is on for tf32 alone: by default JAX uses it in float32 too, and PyTorch in convolutions.
     """
+    import torch  # benchmarks.gpu_program does without
+
     matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
