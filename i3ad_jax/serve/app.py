@@ -6,12 +6,11 @@ No path or name from a client is ever opened: images are the bytes of the reques
 import asyncio
 import hmac
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Literal
 
-import prometheus_client as prometheus
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -29,6 +28,7 @@ from i3ad_jax.errors import OutOfMemoryError
 from i3ad_jax.prediction import Prediction
 from i3ad_jax.scoring.regions import Region
 from i3ad_jax.serve.batching import Batcher, OverloadedError
+from i3ad_jax.serve.monitoring import MEDIA_TYPE, Monitoring
 from i3ad_jax.serve.uploads import FIELD, HOW, Limits, Upload, receive
 
 _FILE = {"type": "string", "format": "binary"}
@@ -37,7 +37,6 @@ _UPLOAD = {
     "required": True,
     "content": {"multipart/form-data": {"schema": _FORM}, "image/*": {"schema": _FILE}},
 }
-_PATHS = {"/", "/score", "/health", "/metrics", "/openapi.json"}
 _PAGE_POLICY = (
     "default-src 'none'; img-src blob:; connect-src 'self'; style-src 'unsafe-inline';"
     " script-src 'unsafe-inline'"
@@ -126,34 +125,6 @@ class BoundedBodies:
         await self.app(scope, counted, send)
 
 
-class Monitoring:
-    """The service's counters, in Prometheus's format."""
-
-    def __init__(self, batcher: Batcher) -> None:
-        self.registry = prometheus.CollectorRegistry()
-        own = {"registry": self.registry, "namespace": "i3ad"}
-        self.requests = prometheus.Counter(
-            "requests", "Requests answered.", ["path", "status"], **own
-        )
-        self.images = prometheus.Counter("images", "Images scored.", ["anomalous"], **own)
-        self.seconds = prometheus.Histogram(
-            "request_seconds", "Time to the answer.", ["path"], **own
-        )
-        prometheus.Gauge("waiting_images", "Images that wait.", **own).set_function(
-            lambda: batcher.waiting
-        )
-
-    async def __call__(
-        self, request: Request, answer: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        """Middleware that counts and times a request."""
-        route = request.url.path if request.url.path in _PATHS else "other"
-        with self.seconds.labels(route).time():
-            response = await answer(request)
-        self.requests.labels(route, response.status_code).inc()
-        return response
-
-
 def create_app(detector: Detector, *, limits: Limits, token: str | None = None) -> FastAPI:
     """The service of a detector.
 
@@ -164,7 +135,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
             /health.
     """
     batcher = Batcher(detector, max_waiting=limits.max_waiting)
-    monitoring = Monitoring(batcher)
+    monitoring = Monitoring(batcher, detector)
     html = files("i3ad_jax.serve").joinpath("page.html").read_text(encoding="utf-8")
     app = _without_routes(detector, batcher, monitoring, limits)
 
@@ -181,10 +152,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
     async def metrics(request: Request) -> Response:
         """Counters in Prometheus's format."""
         _check_token(request, token)
-        return Response(
-            prometheus.generate_latest(monitoring.registry),
-            media_type=prometheus.CONTENT_TYPE_LATEST,
-        )
+        return Response(monitoring.text(), media_type=MEDIA_TYPE)
 
     @app.post(
         "/score",
@@ -207,8 +175,7 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
         if output == "heatmap" and len(uploads) != 1:
             raise HTTPException(422, f"output=heatmap: takes one image, not {len(uploads)}")
         predictions = await _score(batcher, uploads, limits)
-        for each in predictions:
-            monitoring.images.labels(each.is_anomalous if not each.unusable else "unusable").inc()
+        monitoring.count(predictions)
         if output == "heatmap":
             picture = await asyncio.to_thread(_heat_map, predictions[0])
             return Response(picture, media_type="image/png")
