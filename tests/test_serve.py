@@ -16,13 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi.routing import APIRoute
 from PIL import Image
+from starlette.routing import Route
 
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
 from i3ad_jax.pictures import overlay
 from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.serve import __main__ as serve
+from i3ad_jax.serve.app import create_app
 from i3ad_jax.serve.uploads import Limits
 from tests.conftest import Fails
 from tests.support.service import LIMITS, ask, exchange, form, png, serving
@@ -70,6 +73,26 @@ def test_answers_are_the_detector_s(port: int, detector: Detector, tiny_folder: 
         assert answer["anomalous"] == (above if expected.unusable is None else None)
         assert answer["unusable"] == expected.unusable
         assert answer["regions"] == [asdict(region) for region in expected.regions]
+        assert (answer["height"], answer["width"]) == expected.original_size
+        assert answer["outline"] is None
+    assert found["pixel_threshold"] == detector.rule.pixel_threshold
+    assert found["heat_limit"] == SCORES["l2"].heat_limit
+
+
+def test_an_outline_is_around_the_pixels_of_the_regions(port: int, detector: Detector) -> None:
+    image = png(1, (30, 50))
+    status, found = ask(port, "POST", "/score?outlines=true", image)
+    assert status == 200
+    (expected,) = detector.score(image)
+    assert expected.regions
+    above = expected.map > detector.rule.pixel_threshold
+    drawn = Image.new("L", (50, 30))
+    edges = re.findall(r"M(\d+) (\d+)v(\d+)", found["images"][0]["outline"])
+    for x, y, length in (map(int, edge) for edge in edges):  # an edge swaps all pixels right of it
+        part = np.array(drawn)
+        part[y : y + length, x:] ^= 255
+        drawn = Image.fromarray(part)
+    np.testing.assert_array_equal(np.asarray(drawn) > 0, above)
 
 
 def test_a_heat_map_has_the_image_s_size(port: int, detector: Detector) -> None:
@@ -146,7 +169,7 @@ def test_no_path_leads_to_a_file(port: int) -> None:
         assert ask(port, "GET", path)[0] in (404, 405)
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/metrics", "/openapi.json"])
 def test_head_gives_the_headers_of_get(port: int, path: str) -> None:
     request = "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     heads = {}
@@ -244,12 +267,30 @@ def test_metrics_count_requests_and_images(port: int) -> None:
     assert (count(images), count(answered)) == (before[0] + 2, before[1] + 1)
 
 
-def test_the_page_loads_nothing_from_elsewhere(port: int) -> None:
-    status, page = ask(port, "GET", "/")
-    assert status == 200
-    assert not re.search(rb"(src|href)=|//[a-z]+\.", page)
+def test_the_schema_has_the_routes_and_answers_of_the_service(
+    port: int, detector: Detector
+) -> None:
     schema = ask(port, "GET", "/openapi.json")[1]
-    assert set(schema["paths"]) == {"/score", "/health", "/metrics"}
+    declared = {(method.upper(), path) for path, own in schema["paths"].items() for method in own}
+    app = create_app(detector, limits=LIMITS)
+    real = {
+        (method, route.path)
+        for route in app.routes
+        if isinstance(route, Route | APIRoute) and route.methods
+        for method in route.methods - {"HEAD"}
+    }
+    pages = {("GET", path) for path in ("/", "/docs", "/openapi.json")}
+    assert declared | pages == real
+    assert not declared & pages
+    models = schema["components"]["schemas"]
+    for answer, model in (
+        (ask(port, "POST", "/score?outlines=1", GOOD)[1], "Results"),
+        (ask(port, "POST", "/score?outlines=1", GOOD)[1]["images"][0], "ImageResult"),
+        (ask(port, "GET", "/health")[1], "Health"),
+        (ask(port, "GET", "/score")[1], "Problem"),
+    ):
+        assert answer.keys() == models[model]["properties"].keys()
+        assert all("description" in own for own in models[model]["properties"].values())
 
 
 def test_a_token_is_asked_for(detector: Detector) -> None:
@@ -259,7 +300,14 @@ def test_a_token_is_asked_for(detector: Detector) -> None:
             assert (status, "Authorization: Bearer" in found["detail"]) == (401, True)
             assert ask(port, method, path, GOOD, Authorization="Bearer s3cre")[0] == 401
             assert ask(port, method, path, GOOD, Authorization="Bearer s3cret")[0] == 200
-        assert ask(port, "GET", "/health")[0] == 200
+        for path in ("/", "/docs", "/openapi.json"):
+            assert ask(port, "GET", path)[0] == 200
+        assert ask(port, "GET", "/health")[1]["token"] is True
+        schema = ask(port, "GET", "/openapi.json")[1]
+        secured = {
+            p for p, own in schema["paths"].items() for op in own.values() if "security" in op
+        }
+        assert secured == {"/score", "/metrics"}
 
 
 def authorized(port: int, value: bytes) -> bytes:
@@ -375,3 +423,4 @@ def test_a_run_without_pixel_thresholds_has_no_regions() -> None:
         status, found = ask(port, "POST", "/score", png(1))
     assert status == 200
     assert found["images"][0]["regions"] is None
+    assert found["pixel_threshold"] is None

@@ -1,4 +1,4 @@
-"""HTTP interface: scores and heat maps of uploaded images, health, metrics, and a test page.
+"""HTTP interface: scores and heat maps of uploaded images, health, metrics, and pages.
 
 No path or name from a client is ever opened: images are the bytes of the request.
 """
@@ -8,14 +8,14 @@ import hmac
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.security import HTTPBearer
 from PIL import Image
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,10 +25,13 @@ from i3ad_jax.calibration.verdict import Rule
 from i3ad_jax.data.inputs import Broken
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import OutOfMemoryError
+from i3ad_jax.pictures import outline
 from i3ad_jax.prediction import Prediction
+from i3ad_jax.scoring.maps import SCORES
 from i3ad_jax.scoring.regions import Region
 from i3ad_jax.serve.batching import Batcher, OverloadedError
 from i3ad_jax.serve.monitoring import MEDIA_TYPE, Monitoring
+from i3ad_jax.serve.pages import DOCUMENTATION_POLICY, PAGE_POLICY, documentation, upload_page
 from i3ad_jax.serve.uploads import FIELD, HOW, Limits, Upload, receive
 
 _FILE = {"type": "string", "format": "binary"}
@@ -37,17 +40,31 @@ _UPLOAD = {
     "required": True,
     "content": {"multipart/form-data": {"schema": _FORM}, "image/*": {"schema": _FILE}},
 }
-_PAGE_POLICY = (
-    "default-src 'none'; img-src blob:; connect-src 'self'; style-src 'unsafe-inline';"
-    " script-src 'unsafe-inline'"
-)
+_REFUSALS = {
+    400: "A form that is cut off, has no boundary or cannot be read.",
+    401: "The token is missing or wrong.",
+    408: "The body took too long to arrive.",
+    413: "The body or an image is too large.",
+    422: "A file is not an image that can be used, there is no file, or an option is wrong.",
+    503: "Too many images wait; try again after the seconds of the header Retry-After.",
+}
 
 
-class ImageResult(BaseModel):
+class _Answer(BaseModel):
+    """Part of an answer; the docstrings of its fields are their descriptions in the schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class ImageResult(_Answer):
     """Result for an image."""
 
     name: str
     """The file name that the client gave, or the position in the request."""
+    width: int
+    """Pixels in a row of the image."""
+    height: int
+    """Pixels in a column of the image."""
     score: float
     """Anomaly score that decides; higher is more anomalous."""
     anomalous: bool | None
@@ -58,19 +75,40 @@ class ImageResult(BaseModel):
     """All scores by name."""
     regions: list[Region] | None
     """Regions of the defects, the highest peak first; null for a run without a pixel threshold."""
+    outline: str | None
+    """SVG path around all regions, in pixels of the image; null without outlines=true, or regions
+    that are null."""
 
 
-class Results(BaseModel):
+class Results(_Answer):
     """Scores of the images of a request, in order."""
 
     score: str
     """The name of the score that decides."""
     threshold: float
     """An image counts as anomalous above it."""
+    pixel_threshold: float | None
+    """Pixels are part of a region above it; null for a run without."""
+    heat_limit: float
+    """The map's value of the hottest colour of heat maps."""
     images: list[ImageResult]
+    """Results in the order of the request."""
 
 
-class Problem(BaseModel):
+class Health(_Answer):
+    """Status of the service."""
+
+    status: Literal["ok"]
+    """The service answers."""
+    version: str
+    """Version of i3ad_jax."""
+    method: str
+    """Method of the run."""
+    token: bool
+    """True if requests must send a token."""
+
+
+class Problem(_Answer):
     """Answer to a request that is refused."""
 
     detail: str
@@ -131,44 +169,56 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
     Args:
         detector: detector that scores.
         limits: of each request.
-        token: secret that `Authorization: Bearer TOKEN` must give, if any, except for the page and
-            /health.
+        token: secret that `Authorization: Bearer TOKEN` must give, if any, except for pages, the
+            schema and /health.
     """
     batcher = Batcher(detector, max_waiting=limits.max_waiting)
     monitoring = Monitoring(batcher, detector)
-    html = files("i3ad_jax.serve").joinpath("page.html").read_text(encoding="utf-8")
+    html = upload_page()
     app = _without_routes(detector, batcher, monitoring, limits)
+    # Declares the token in the schema; `_check_token` checks it.
+    secured = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
-        return HTMLResponse(html, headers={"Content-Security-Policy": _PAGE_POLICY})
+        return HTMLResponse(html, headers={"Content-Security-Policy": PAGE_POLICY})
+
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        text = documentation(app.openapi(), url=str(request.base_url).rstrip("/"))
+        return HTMLResponse(text, headers={"Content-Security-Policy": DOCUMENTATION_POLICY})
 
     @app.get("/health")
-    async def health() -> dict[str, str]:
+    async def health() -> Health:
         """Answer with the status of the service, its version and method."""
-        return {"status": "ok", "version": __version__, "method": detector.config.method}
+        method = detector.config.method
+        return Health(status="ok", version=__version__, method=method, token=token is not None)
 
-    @app.get("/metrics")
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        dependencies=secured,
+        responses=_refusals(401) if secured else {},
+    )
     async def metrics(request: Request) -> Response:
-        """Counters in Prometheus's format."""
+        """Metrics in Prometheus's text format."""
         _check_token(request, token)
         return Response(monitoring.text(), media_type=MEDIA_TYPE)
 
     @app.post(
         "/score",
         response_model=Results,
+        dependencies=secured,
         openapi_extra={"requestBody": _UPLOAD},
-        responses={
-            200: {"content": {"image/png": {}}},
-            **{status: {"model": Problem} for status in (400, 401, 408, 413, 422, 503)},
-        },
+        responses={200: {"content": {"image/png": {}}}, **_refusals(*_REFUSALS)},
     )
     async def score(
-        request: Request, output: Literal["json", "heatmap"] = "json"
+        request: Request, output: Literal["json", "heatmap"] = "json", outlines: bool = False
     ) -> Results | Response:
         """Scores images: one as the body of the request, or all files of a form.
 
         `output=heatmap` gives a PNG of the only image under the heat map of the score that decides.
+        `outlines=true` adds the outline of the regions to each result.
         """
         _check_token(request, token)
         uploads = await receive(request, limits)
@@ -180,7 +230,9 @@ def create_app(detector: Detector, *, limits: Limits, token: str | None = None) 
             picture = await asyncio.to_thread(_heat_map, predictions[0])
             return Response(picture, media_type="image/png")
         names = [upload.name for upload in uploads]
-        return await asyncio.to_thread(_results, names, predictions, detector.rule)
+        return await asyncio.to_thread(
+            _results, names, predictions, detector.rule, outlines=outlines
+        )
 
     return app
 
@@ -238,6 +290,11 @@ def _explain_refusals(app: FastAPI) -> None:
         return Response(status_code=400)
 
 
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the schema of answers that refuse a request."""
+    return {each: {"model": Problem, "description": _REFUSALS[each]} for each in statuses}
+
+
 def _refusal(status: int, detail: str, **headers: str) -> Response:
     return JSONResponse(Problem(detail=detail).model_dump(), status, headers)
 
@@ -272,19 +329,37 @@ async def _score(batcher: Batcher, uploads: list[Upload], limits: Limits) -> lis
     return predictions
 
 
-def _results(names: list[str], predictions: list[Prediction], rule: Rule) -> Results:
-    images = [
-        ImageResult(
-            name=name,
-            score=each.score,
-            anomalous=each.is_anomalous,
-            unusable=each.unusable,
-            scores=dict(each.scores),
-            regions=None if rule.pixel_threshold is None else each.regions,
+def _results(
+    names: list[str], predictions: list[Prediction], rule: Rule, *, outlines: bool
+) -> Results:
+    limit = rule.pixel_threshold
+    images = []
+    for name, each in zip(names, predictions, strict=True):
+        height, width = each.original_size
+        images.append(
+            ImageResult(
+                name=name,
+                width=width,
+                height=height,
+                score=each.score,
+                anomalous=each.is_anomalous,
+                unusable=each.unusable,
+                scores=dict(each.scores),
+                regions=None if limit is None else each.regions,
+                outline=None if limit is None or not outlines else _outline(each, limit),
+            )
         )
-        for name, each in zip(names, predictions, strict=True)
-    ]
-    return Results(score=rule.score, threshold=rule.threshold, images=images)
+    return Results(
+        score=rule.score,
+        threshold=rule.threshold,
+        pixel_threshold=limit,
+        heat_limit=SCORES[rule.score].heat_limit,
+        images=images,
+    )
+
+
+def _outline(prediction: Prediction, pixel_threshold: float) -> str:
+    return outline(prediction.map > pixel_threshold) if prediction.regions else ""
 
 
 def _heat_map(prediction: Prediction) -> bytes:
