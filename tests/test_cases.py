@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from i3ad_jax.report.cases import choose_cases, regions_of
+from i3ad_jax.scoring.regions import find_regions
 
 
 def test_cases_are_the_extremes_of_both_classes() -> None:
@@ -48,3 +49,17 @@ def test_regions_are_detected_or_else_the_hottest() -> None:
             mask, detected = regions_of(heat + np.float32(offset), threshold)
             assert not detected
             assert np.argwhere(mask).tolist() == [[5, 5], [5, 6], [5, 7]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_hottest_region_is_the_region_that_predict_names_first(seed: int) -> None:
+    heat = np.random.default_rng(seed).random((12, 15)).astype(np.float32)
+    heat[4, 4], heat[5, 5] = 2.0, 1.5  # neighbours across a corner
+    mask, _ = regions_of(heat, None)
+    below = np.nextafter((heat.min() + heat.max()) / 2, np.float32(-np.inf))
+    hottest = find_regions(heat, float(below))[0]
+    assert mask[4, 4]
+    assert mask[5, 5]
+    assert mask.sum() == hottest.area
+    rows, columns = np.nonzero(mask)
+    assert (columns.min(), rows.min()) == (hottest.left, hottest.top)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy
 from jaxtyping import Bool, Float, Integer, UInt8
 from PIL import Image
 from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
 
 from i3ad_jax import pictures
+from i3ad_jax.scoring.regions import label_regions
 
 # Up to this side pictures are stored without loss and shown enlarged, pixel by pixel.
 _SMALL_SIDE = 128
@@ -88,7 +88,7 @@ def regions_of(
     if threshold is not None and (above := anomaly_map > threshold).any():
         return above, True
     middle = (anomaly_map.min() + anomaly_map.max()) / 2
-    labels, _ = scipy.ndimage.label(anomaly_map >= middle)
+    labels, _ = label_regions(anomaly_map >= middle)
     return labels == labels.flat[anomaly_map.argmax()], False
 
 

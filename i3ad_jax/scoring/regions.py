@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Integer
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,23 @@ class Region:
     y: float
 
 
+def label_regions(mask: Bool[np.ndarray, "h w"]) -> tuple[Integer[np.ndarray, "h w"], int]:
+    """Return the number of the region of each pixel, and the number of regions.
+
+    A region is a set of True pixels that are 8-connected: neighbours share an edge or a corner.
+
+    Returns:
+        Numbers from 1, 0 on pixels that are False; and the largest number.
+    """
+    return scipy.ndimage.label(mask, np.ones((3, 3)))
+
+
 def find_regions(anomaly_map: Float[np.ndarray, "h w"], threshold: float) -> list[Region]:
-    """Return the regions of 8-connected pixels above a threshold, the highest peak first."""
+    """Return the regions of pixels above a threshold, the highest peak first."""
     above = anomaly_map > threshold
     if not above.any():
         return []
-    labels, count = scipy.ndimage.label(above, np.ones((3, 3)))
+    labels, count = label_regions(above)
     numbers = np.arange(1, count + 1)
     peaks = scipy.ndimage.maximum(anomaly_map, labels, numbers)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
