@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 COLOUR_MAP = "inferno"
+OPACITY = (0.4, 0.8)  # of the coldest and the hottest colour over an image
 REGION = (255, 64, 255)  # RGB of the lines around detected regions; --region of the page
 GAP = 8  # pixels around and between the panels of a sheet
 PANEL_SIDE = (240, 800)  # pixels of a panel's longer side: smaller images are enlarged
@@ -43,7 +44,7 @@ def overlay(
 @cache
 def _heat_colours() -> tuple[Float[np.ndarray, "256 3"], Float[np.ndarray, " 256"]]:
     """Colour times opacity of each level of heat, and the opacity's complement."""
-    opacity = np.linspace(0.4, 0.8, 256, dtype=np.float32)
+    opacity = np.linspace(*OPACITY, 256, dtype=np.float32)
     colours = _colours(np.arange(256)).astype(np.float32) * 255
     return opacity[:, None] * colours, 1 - opacity
 
@@ -52,6 +53,15 @@ def colour_stops(*, count: int = 9) -> list[str]:
     """Hex colours from the lowest to the highest value of the heat map, evenly spaced."""
     rgb = np.round(_colours(np.linspace(0.0, 1.0, count)) * 255).astype(int)
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb]
+
+
+def heat_tables(*, count: int = 17) -> dict[str, str]:
+    """Tables of red, green and blue in 0 to 1, evenly spaced values of the heat map, for SVG."""
+    rgb = _colours(np.linspace(0.0, 1.0, count)).T
+    return {
+        name: " ".join(f"{value:.3f}" for value in own)
+        for name, own in zip("RGB", rgb, strict=True)
+    }
 
 
 def _colours(values: np.ndarray) -> Float[np.ndarray, "n 3"]:

@@ -5,6 +5,7 @@ Needs `pip install -e '.[browser]'`, or Playwright and any Chromium; skipped oth
 """
 
 import importlib.util
+import io
 import re
 import shutil
 import socket
@@ -18,11 +19,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from i3ad_jax.detector import Detector
+from i3ad_jax.pictures import overlay
 from i3ad_jax.report.comparison import comparison_page
 from i3ad_jax.report.distribution import distribution
-from tests.support.report_parts import make_case, make_page, make_pictures
+from tests.support.report_parts import enlarged, make_case, make_page, make_pictures
 from tests.support.run_results import DEFECTS, LABELS, make_run
 from tests.support.service import LIMITS, png, serving
 
@@ -80,9 +83,11 @@ def has_qt() -> bool:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report: image 4 is a case, the others have pictures."""
+    """A report: image 4 is a case, the others have pictures, 0 a large one."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(make_page(cases=[make_case(4)], pictures=make_pictures(9)), encoding="utf-8")
+    large = {0: enlarged(make_case(0, size=24))}
+    page = make_page(cases=[make_case(4)], small=make_pictures(9), large=large)
+    path.write_text(page, encoding="utf-8")
     return path
 
 
@@ -260,6 +265,89 @@ def test_a_case_opens_its_states_and_plays_them(page: Any) -> None:
     page.get_by_role("button", name="Play").press("Enter")
     expect(page.get_by_label("Iteration of all cases")).to_have_value("3")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_a_case_is_enlarged_and_so_is_a_mistake_that_is_no_case(page: Any) -> None:
+    page.get_by_role("button", name="Enlarge test/hole/004.png").press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_role("heading").inner_text() == "test/hole/004.png"
+    for index, size in ((4, 16), (0, 24)):
+        figures = dialog.locator("svg.large")
+        assert figures.count() == 2
+        assert figures.evaluate_all("all => all.every(own => own.clientWidth > 400)")
+        assert dialog.get_by_text(f"input, {size} x {size} pixels").is_visible()
+        assert page.locator(f"#picture-{index}").count() == 1
+        assert not dialog.get_by_text("small pictures alone").is_visible()
+        dialog.get_by_label("Own size").check()
+        assert figures.evaluate_all("all => all.map(own => own.clientWidth)") == [size, size]
+        dialog.get_by_label("Own size").uncheck()
+        page.keyboard.press("Escape")
+        page.locator('#images tr[data-index="0"] .open').press("Enter")
+    page.keyboard.press("ArrowLeft")
+    assert dialog.locator("img").count() == 2
+    assert dialog.get_by_text("small pictures alone").is_visible()
+    assert not dialog.get_by_label("Contrast").is_visible()
+
+
+def shown_heat(page: Any) -> np.ndarray:
+    """The pixels of the map of case 4, a pixel of the picture on one of the page."""
+    page.get_by_role("button", name="Enlarge test/hole/004.png").press("Enter")
+    page.get_by_label("Own size").check()
+    whole_pixels = "dialog .large { border-radius: 0; position: fixed; inset: 0 auto auto 0 }"
+    page.add_style_tag(content=f"dialog path {{ display: none }} {whole_pixels}")
+    shot = page.locator("dialog svg.large").nth(1).screenshot()
+    page.keyboard.press("Escape")
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("presses", [0, 5, 20])
+def test_a_large_map_has_the_colours_of_overlay_at_any_contrast(page: Any, presses: int) -> None:
+    page.get_by_label("Contrast").first.focus()
+    for _ in range(presses):
+        page.keyboard.press("ArrowRight")
+    case, hottest = make_case(4), 10 * 2 ** (-presses / 5)
+    shown = page.locator(".contrast output")
+    assert shown.first.inner_text() == f"{hottest:g}"
+    assert shown.first.inner_text() == shown.nth(1).text_content()
+    expected = overlay(case.image, case.anomaly_map, vmax=hottest).astype(int)
+    assert np.abs(shown_heat(page) - expected).max() <= 5
+    page.locator(".contrast button").first.press("Enter")
+    assert shown.first.inner_text() == "10"
+
+
+def test_contrast_moves_the_mark_of_the_threshold(page: Any, tmp_path: Path) -> None:
+    run = make_run(results={"pixel_threshold": 2.5})
+    (tmp_path / "page.html").write_text(make_page(run), encoding="utf-8")
+    page.goto((tmp_path / "page.html").as_uri())
+    mark = page.locator("#cases .scale b")
+    for position, left in ((0, "25%"), (5, "50%"), (10, "100%"), (20, "100%"), (-5, "12.5%")):
+        page.get_by_label("Contrast").first.fill(str(position))
+        assert mark.evaluate("mark => mark.style.left") == left
+
+
+def test_a_phone_s_report_is_folded_and_links_open_what_they_lead_to(
+    page: Any, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    training = [{"step": i, **{f"loss_{k}": 1.0 / i for k in range(8)}} for i in (1, 2)]
+    cases = [
+        make_case(index, group=group, size=64, image=rng.integers(0, 99, (64, 64, 3), np.uint8))
+        for index, group in enumerate(np.repeat([*"abcd"], [3, 2, 2, 2]).tolist())
+    ]
+    text = make_page(training=training, cases=cases, small=make_pictures(9))
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.goto((tmp_path / "page.html").as_uri())
+    height = "document.documentElement.scrollHeight"
+    assert page.evaluate(height) <= 6000
+    case = page.locator("#case-3")
+    assert not case.is_visible()
+    page.locator('#images a[href="#case-3"]').press("Enter")
+    assert case.is_visible()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto("about:blank")
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("[...document.querySelectorAll('details.long')].every(part => part.open)")
 
 
 def test_tab_reaches_every_control_in_the_order_of_the_page(page: Any) -> None:

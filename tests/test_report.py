@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from i3ad_jax.report.distribution import distribution
 from tests.support.html_page import Page
-from tests.support.report_parts import make_case, make_page, make_pictures
+from tests.support.report_parts import enlarged, make_case, make_page, make_pictures
 from tests.support.run_results import DEFECTS, KINDS, LABELS, make_run
 
 HOSTILE = """test/</script><script>alert('1')</script> & "quoted" {{ 7 * 6 }} <!--.png"""
@@ -25,7 +25,7 @@ TRAINING = [
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return make_page(training=TRAINING, pictures=make_pictures(len(LABELS)))
+    return make_page(training=TRAINING, small=make_pictures(len(LABELS)))
 
 
 def test_page_is_sound(html: str) -> None:
@@ -36,7 +36,7 @@ def test_page_is_sound(html: str) -> None:
 
 def test_nothing_is_loaded_from_outside_the_file(html: str) -> None:
     page = Page(html)
-    links = page.attributes("href") + page.attributes("xlink:href")
+    links = page.links() + page.attributes("xlink:href")
     assert all(link.startswith("#") for link in links)
     assert set(re.findall(r"https?://[^\"'\s]*", html)) <= {
         "http://www.w3.org/2000/svg",
@@ -101,7 +101,7 @@ def test_head_says_when_and_of_how_many_images() -> None:
 def test_worst_mistakes_have_thumbnails() -> None:
     scores = np.array([3.0, 0.0, 0.1, 5.0, 0.9, -2.0, 2.0, 2.0, 0.5])
     run, thumbnails = make_run(scores=dict.fromkeys(KINDS, scores)), make_pictures(9)
-    html = make_page(run, pictures=thumbnails)
+    html = make_page(run, small=thumbnails)
     shown = Page(html.split('id="verdict"')[1].split("<nav")[0]).attributes("src")
     expected = [(thumbnails[i].input, thumbnails[i].heat) for i in (5, 8, 4, 3, 0)]
     assert shown == [uri for pair in expected for uri in pair]
@@ -144,7 +144,7 @@ def test_every_image_has_a_row_sorted_by_the_headline(html: str) -> None:
 
 
 def test_row_opens_a_case_or_else_a_picture_or_else_nothing() -> None:
-    page = Page(make_page(cases=[make_case(4)], pictures=make_pictures(6)))
+    page = Page(make_page(cases=[make_case(4)], small=make_pictures(6)))
     assert page.attributes("href").count("#case-4") >= 1
     assert len(page.named("button", **{"class": "open"})) == 5
     assert "those of 6 of 9 images are here" in " ".join(page.lines)
@@ -196,13 +196,13 @@ def test_names_from_data_are_escaped() -> None:
         results={"data": HOSTILE, "learned": {"problem": HOSTILE}},
     )
     html = make_page(
-        run, cases=[make_case(8, group=HOSTILE)], pictures=make_pictures(9), missing=[HOSTILE]
+        run, cases=[make_case(8, group=HOSTILE)], small=make_pictures(9), missing=[HOSTILE]
     )
     page = Page(html)
     page.check()
     assert "<script>alert" not in html
     own = [attributes for tag, attributes in page.elements if tag == "script"]
-    assert own == [{"type": "application/json", "id": "values"}, {}, {}, {}, {}]
+    assert own == [{"type": "application/json", "id": "values"}, *[{}] * 6]
     # Title, heading, warning, what is missing; group, path and class of the case; path and class of
     # its row, its class in the filter and in the table of classes; setting and value; perhaps among
     # the worst.
@@ -239,9 +239,9 @@ def test_a_report_without_cases_curves_pictures_says_what_is_missing() -> None:
 
 
 def test_the_selected_score_is_shown_and_the_others_fold_out(html: str) -> None:
-    metrics = html.split('<h2 id="scores">')[1].split("<h3>How each")[0]
-    open_part = re.sub(r"<details.*?</details>", "", metrics, flags=re.DOTALL)
-    folded = "".join(re.findall(r"<details.*?</details>", metrics, re.DOTALL))
+    metrics = html.split('<h2 id="scores">')[1].split("How each score is made")[0]
+    closed = re.compile(r'<details class="card">.*?</details>', re.DOTALL)
+    open_part, folded = closed.sub("", metrics), "".join(closed.findall(metrics))
     # Once in the table of scores, once for each class.
     assert Page(open_part).lines.count("Combined") == Page(folded).lines.count("SSIM") == 3
     assert "SSIM" not in Page(open_part).lines
@@ -255,10 +255,11 @@ def test_the_threshold_is_marked_on_the_colour_scale(
     threshold: float | None, left: str | None
 ) -> None:
     page = Page(make_page(make_run(results={"pixel_threshold": threshold})))
-    (scale,) = page.named("i", **{"class": "scale"})
+    scales = page.named("i", **{"class": "scale"})  # of the cases, and of the viewer
     marks = [own["style"] for own in page.named("b") if "style" in own]
-    assert marks == ([] if left is None else [f"left: {left}%"])
-    assert "linear-gradient" in (scale["style"] or "")
+    assert marks == ([] if left is None else [f"left: {left}%"] * 2)
+    assert len(scales) == 2
+    assert all("linear-gradient" in (scale["style"] or "") for scale in scales)
     text = " ".join(page.lines)
     assert ("detected region: map above" in text) == (threshold is not None)
 
@@ -274,6 +275,48 @@ def test_a_case_outlines_what_is_detected_or_else_is_hottest() -> None:
         page = Page(make_page(run, cases=[make_case(anomaly_map=heat * np.float32(peak))]))
         paths = page.named("path", **{"class": name})
         assert [own["d"] for own in paths] == [regions] * 2  # on the image and on the map
+
+
+def test_a_mistake_that_is_no_case_has_a_large_view_that_is_hidden() -> None:
+    other = make_case(2, size=24)
+    page = Page(make_page(cases=[make_case(4)], small=make_pictures(9), large={2: enlarged(other)}))
+    page.check()
+    page.check_prose()
+    assert sorted(page.attributes("data-view")) == ["2", "4"]
+    (hidden,) = [own for own in page.named("div") if "hidden" in own]
+    assert page.elements[page.elements.index(("div", hidden)) + 1] == ("div", {"data-view": "2"})
+    assert {*page.attributes("id")} >= {"picture-2", "picture-4", "heat-2", "heat-4"}
+    assert [own["data-peak"] for own in page.named("filter") if "data-peak" in own] == [
+        str(float(case.anomaly_map.max())) for case in (make_case(4), other)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "caption"),
+    [
+        ({}, "input, 16 x 16 pixels"),
+        ({"original_size": (40, 32)}, "input, reduced from 32 x 40 to 16 x 16 pixels"),
+        ({"is_original": False}, "input in the working size, 16 x 16 pixels"),
+    ],
+)
+def test_a_large_view_says_its_size_and_the_page_if_originals_lack(
+    changes: dict, caption: str
+) -> None:
+    case = make_case(4)
+    view = replace(enlarged(case), **changes)
+    page = Page(make_page(cases=[case], large={4: view}))
+    assert caption in page.lines
+    assert ("Not all original pictures are at hand" in " ".join(page.lines)) == (
+        not view.is_original
+    )
+
+
+def test_a_map_without_a_positive_value_is_black() -> None:
+    case = make_case(anomaly_map=np.full((16, 16), -1.0, np.float32))
+    page = Page(make_page(cases=[case]))
+    page.check()
+    assert {*page.attributes("slope")} == {"0"}
+    assert "anomaly map, maximum -1" in page.lines
 
 
 def test_bars_of_the_histogram_stand_in_their_bins(html: str) -> None:
@@ -314,7 +357,7 @@ def test_a_value_whose_name_looks_like_a_formula_has_a_chart() -> None:
 
 
 def test_the_same_run_gives_the_same_page(html: str) -> None:
-    assert make_page(training=TRAINING, pictures=make_pictures(len(LABELS))) == html
+    assert make_page(training=TRAINING, small=make_pictures(len(LABELS))) == html
 
 
 @pytest.mark.parametrize(

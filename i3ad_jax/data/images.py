@@ -226,6 +226,28 @@ def restore_map(
     return np.pad(np.asarray(resized), ((top, height - bottom), (left, width - right)), mode="edge")
 
 
+def working_frame(
+    original_size: Size, *, size: Size, aspect: Aspect
+) -> tuple[float, float, float, float]:
+    """Return the rectangle that the working size covers, in pixels of the picture.
+
+    It is larger than the picture where "pad" adds margins, and smaller where "crop" cuts.
+
+    Args:
+        original_size: of the picture.
+        size: the working size.
+        aspect: as `preprocess` was given.
+
+    Returns:
+        Left, top, width, height.
+    """
+    place = _placement(original_size, size, aspect)
+    left, top, right, bottom = place.box
+    across, down = (right - left) / place.size[0], (bottom - top) / place.size[1]
+    (above, _), (before, _) = place.margins
+    return left - before * across, top - above * down, size[1] * across, size[0] * down
+
+
 class _Placement(NamedTuple):
     """Placement of a picture in the working size.
 

@@ -275,7 +275,7 @@ def write_evaluation(
             folder.report,
             found,
             origin=origin_of(found, detector.plan, weights.read_metrics(), trained),
-            shown=Shown(test, tested.maps[found.headline], detector, tested.cases),
+            shown=Shown(test, tested.maps[found.headline], detector, tested.cases, data),
         )
         write_picture(folder.cases, picture(tested.cases))
         write_with_digest(folder.results, results)

@@ -11,11 +11,9 @@ from skimage.segmentation import mark_boundaries
 from skimage.util import img_as_ubyte
 
 from i3ad_jax import pictures
-from i3ad_jax.scoring.regions import label_regions
+from i3ad_jax.report.enlarged import SMALL_SIDE, Enlarged
 
-# Up to this side pictures are stored without loss and shown enlarged, pixel by pixel.
-_SMALL_SIDE = 128
-_MIN_SHOWN_SIDE = 192
+_MIN_SHOWN_SIDE = 192  # pixels of the page: smaller pictures are enlarged, pixel by pixel
 _LEAST_SIDE = 128  # of an image in the picture of all cases: smaller ones are enlarged
 
 
@@ -71,49 +69,21 @@ def choose_cases(
     return sorted(chosen.items(), key=lambda item: rank.index(item[1]))
 
 
-def regions_of(
-    anomaly_map: Float[np.ndarray, "h w"], threshold: float | None
-) -> tuple[Bool[np.ndarray, "h w"], bool]:
-    """Return the pixels of the detected regions, or of the hottest region if there are none.
-
-    The hottest region is connected to the maximum and in the upper half of the map's range.
-
-    Args:
-        anomaly_map: scores of pixels.
-        threshold: regions are detected above it; None if it is not known.
-
-    Returns:
-        The mask, and True if it shows detected regions.
-    """
-    if threshold is not None and (above := anomaly_map > threshold).any():
-        return above, True
-    middle = (anomaly_map.min() + anomaly_map.max()) / 2
-    labels, _ = label_regions(anomaly_map >= middle)
-    return labels == labels.flat[anomaly_map.argmax()], False
-
-
-def case_view(case: Case, *, vmax: float, threshold: float | None) -> dict[str, Any]:
+def case_view(case: Case, large: Enlarged) -> dict[str, Any]:
     """Return the values of a case for the page, pictures as `data:` addresses.
 
     Args:
         case: the case.
-        vmax: the map's value of the hottest colour.
-        threshold: regions are detected where the map is above it; None if it is not known.
+        large: the large view of its image.
     """
     height, width = case.image.shape[:2]
-    lossless = max(height, width) <= _SMALL_SIDE
-    heat = pictures.overlay(case.image, case.anomaly_map, vmax=vmax)
-    regions, detected = regions_of(case.anomaly_map, threshold)
     view = {
         "index": case.index,
+        "group": case.group,
+        "large": large,
         "width": width,
         "height": height,
         "shown_width": width * max(1, round(_MIN_SHOWN_SIDE / width)),
-        "input": pictures.data_uri(Image.fromarray(case.image), lossless=lossless),
-        "heat": pictures.data_uri(Image.fromarray(heat), lossless=lossless),
-        "outline": None if case.truth is None else pictures.outline(case.truth),
-        "regions": pictures.outline(regions),
-        "detected": detected,
         "areas": [f"{100 * area:.1f}" for area in case.masks.mean(axis=(1, 2))],
         "columns": 1,
         "rows": 1,
@@ -121,6 +91,7 @@ def case_view(case: Case, *, vmax: float, threshold: float | None) -> dict[str, 
     if len(case.masks):
         view["columns"], view["rows"] = pictures.sprite_grid(len(case.masks), height)
         states = pictures.sprite_sheet(case.reconstructions)
+        lossless = max(height, width) <= SMALL_SIDE
         view["reconstructions"] = pictures.data_uri(states, lossless=lossless)
         view["masks"] = pictures.data_uri(pictures.sprite_sheet(case.masks), lossless=True)
     return view

@@ -12,10 +12,11 @@ import numpy as np
 from markupsafe import Markup
 
 from i3ad_jax.calibration.thresholds import DEFECT_QUANTILE
-from i3ad_jax.pictures import colour_stops
+from i3ad_jax.pictures import OPACITY, colour_stops, heat_tables
 from i3ad_jax.report import charts
 from i3ad_jax.report.cases import Case, case_view
 from i3ad_jax.report.distribution import distribution
+from i3ad_jax.report.enlarged import Enlarged
 from i3ad_jax.report.page import render
 from i3ad_jax.report.thumbnails import BUDGET, Thumbnail
 from i3ad_jax.runs.run_results import RunResults, flatten
@@ -44,13 +45,25 @@ class Origin(NamedTuple):
     num_calibrated: int
 
 
+class Pictures(NamedTuple):
+    """Pictures of test images by their position.
+
+    Attributes:
+        small: of as many images as fit a budget.
+        large: of all cases, and of more images.
+    """
+
+    small: Mapping[int, Thumbnail] = {}
+    large: Mapping[int, Enlarged] = {}
+
+
 def report_page(
     run: RunResults,
     *,
     origin: Origin,
     states: Sequence[str] = (),
     cases: Sequence[Case] = (),
-    pictures: Mapping[int, Thumbnail] | None = None,
+    pictures: Pictures | None = None,
     missing: Sequence[str] = (),
 ) -> str:
     """The report as HTML.
@@ -60,14 +73,13 @@ def report_page(
         origin: plan, training and environment; every column of floats of the training gets a chart.
         states: name of each state of a case's reconstructions.
         cases: the images to show large, in order; neighbours of one group share a heading.
-        pictures: small pictures of test images, by their position.
+        pictures: of the cases and of other test images; needed where there are cases.
         missing: parts that could not be put in this report, a sentence each.
     """
     vmax = SCORES[run.headline].heat_limit
     threshold = run.results.get("pixel_threshold")  # older results have none
-    views = [
-        case_view(case, vmax=vmax, threshold=threshold) | {"group": case.group} for case in cases
-    ]
+    pictures = pictures or Pictures()
+    views = [case_view(case, pictures.large[case.index]) for case in cases]
     return render(
         "report.html.jinja",
         run=run,
@@ -87,7 +99,8 @@ def report_page(
         ],
         states=list(states),
         last_step=max((len(case.masks) for case in cases), default=1) - 1,
-        pictures=pictures or {},
+        pictures=pictures.small,
+        large=pictures.large,
         picture_budget=BUDGET,
         values={
             "labels": run.labels.tolist(),
@@ -96,6 +109,8 @@ def report_page(
         vmax=vmax,
         pixel_threshold=threshold,
         colour_stops=colour_stops(),
+        heat_tables=heat_tables(),
+        opacity=OPACITY,
         roc_charts=_roc_chart(run),
         training_charts=_training_charts(origin.training),
         origin=origin,

@@ -10,13 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from i3ad_jax.data.dataset import Split
+from i3ad_jax.data.load import DataSettings
 from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.data.stored import Rows, StoredArray
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import IncompleteReportWarning, InputError
 from i3ad_jax.plan import Plan
 from i3ad_jax.report.cases import Case, choose_cases
-from i3ad_jax.report.report import Origin, report_page
+from i3ad_jax.report.enlarged import large_views
+from i3ad_jax.report.large_pictures import LargePictures
+from i3ad_jax.report.report import Origin, Pictures, report_page
 from i3ad_jax.report.thumbnails import thumbnails
 from i3ad_jax.runs.files import file_hash, read_json, write_text
 from i3ad_jax.runs.results import read_results
@@ -36,12 +39,14 @@ class Shown(NamedTuple):
         maps: their anomaly maps of the selected score.
         detector: tested detector.
         cases: as `make_cases` returns them.
+        data: source of the test images.
     """
 
     test: Split | None
     maps: Float[Rows, "n h w"] | None
     detector: Detector | None
     cases: list[Case]
+    data: DataSettings
 
 
 def origin_of(
@@ -105,23 +110,37 @@ def write_report(
         shown: images, maps and states.
         missing: parts that could not be put in the report, a sentence each.
     """
-    pictures, (test, maps, detector, cases) = None, shown
-    if test is not None and maps is not None:
-        order = np.argsort(run.margins(run.headline), kind="stable").tolist()
-        pictures = thumbnails(test.images, maps, order, vmax=SCORES[run.headline].heat_limit)
     states = ()
-    if detector is not None:
+    if (detector := shown.detector) is not None:
         numbers = detector.method.trace_iterations[1:]
         states = (detector.method.start, *(f"iteration {number}" for number in numbers))
     page = report_page(
         run,
         origin=origin,
         states=states,
-        cases=cases,
-        pictures=pictures,
+        cases=shown.cases,
+        pictures=make_pictures(run, shown),
         missing=missing,
     )
     write_text(file, page)
+
+
+def make_pictures(run: RunResults, shown: Shown) -> Pictures:
+    """Return the pictures of a report: of the cases, then of the worst mistakes first."""
+    test, maps = shown.test, shown.maps
+    if test is None or maps is None:
+        return Pictures()
+    order = np.argsort(run.margins(run.headline), kind="stable").tolist()
+    outcomes = run.outcomes(run.headline)
+    large = large_views(
+        LargePictures(shown.data, test).read,
+        maps,
+        kept=[case.index for case in shown.cases],
+        others=[index for index in order if outcomes[index] in ("missed", "false alarm")],
+        threshold=run.results.get("pixel_threshold"),
+    )
+    vmax = SCORES[run.headline].heat_limit
+    return Pictures(thumbnails(test.images, maps, order, vmax=vmax), large)
 
 
 def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> None:
@@ -161,10 +180,18 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
     environment = read_json(folder.environment)
     trained = environment.get("training", environment)
     origin = origin_of(run, folder.read_plan(), training, trained)
-    shown = Shown(test, maps, detector, cases)
+    shown = Shown(test, maps, detector, cases, data_settings(folder, run))
     with folder.writing():
         make_folder(out.parent)
         write_report(out, run, origin=origin, shown=shown, missing=missing)
+
+
+def data_settings(folder: RunFolder, run: RunResults) -> DataSettings:
+    """Return the source of the test images of the results, and the options to read them."""
+    settings = folder.read_config().data.for_source(run.results["data_source"])
+    if (reading := run.results.get("data_reading")) is not None:  # not of version 0.1
+        settings = replace(settings, reading=ReadingSettings.from_json(reading))
+    return settings
 
 
 def read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
@@ -173,13 +200,10 @@ def read_test(folder: RunFolder, run: RunResults, *, progress: bool) -> Split:
     Raises:
         InputError: they cannot be read or have changed.
     """
-    source, size = run.results["data_source"], folder.read_plan().preprocessing.size
-    settings = folder.read_config().data.for_source(source)
-    if (reading := run.results.get("data_reading")) is not None:  # not of version 0.1
-        settings = replace(settings, reading=ReadingSettings.from_json(reading))
-    data = settings.load(size=size, progress=progress)
+    settings = data_settings(folder, run)
+    data = settings.load(size=folder.read_plan().preprocessing.size, progress=progress)
     if data.digest != run.results["data_digest"] or data.test.paths != run.paths:
-        raise InputError(f"{source}: the test images are not those of the results any more")
+        raise InputError(f"{settings.data}: the test images are not those of the results any more")
     return data.test
 
 

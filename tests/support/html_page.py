@@ -61,7 +61,12 @@ class Page(HTMLParser):
 
     def pictures(self) -> list[str]:
         styles = [re.findall(r"url\((.*?)\)", style) for style in self.attributes("style")]
-        return self.attributes("src") + [uri for uris in styles for uri in uris]
+        images = [own["href"] or "" for own in self.named("image")]
+        return self.attributes("src") + images + [uri for uris in styles for uri in uris]
+
+    def links(self) -> list[str]:
+        """Return the addresses of all elements but pictures."""
+        return [own["href"] or "" for tag, own in self.elements if tag != "image" and "href" in own]
 
     def check(self) -> None:
         """Asserts what holds of every page, whatever it shows."""
@@ -76,8 +81,7 @@ class Page(HTMLParser):
                 assert own.get("aria-label") or own["id"] in labelled, own
         assert all(target in ids for line in self.attributes("for") for target in line.split())
         assert {*self.attributes("aria-labelledby")} <= {*ids}
-        links = self.attributes("href")
-        assert {link[1:] for link in links if link.startswith("#")} <= {*ids}
+        assert {link[1:] for link in self.links() if link.startswith("#")} <= {*ids}
         assert all(picture.startswith("data:image/") for picture in self.pictures())
         for own in self.named("th"):
             assert own.get("scope"), own

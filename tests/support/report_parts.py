@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from i3ad_jax.report.cases import Case
-from i3ad_jax.report.report import Origin, report_page
+from i3ad_jax.report.enlarged import Enlarged, enlarge
+from i3ad_jax.report.large_pictures import LargePicture
+from i3ad_jax.report.report import Origin, Pictures, report_page
 from i3ad_jax.report.thumbnails import thumbnails
 from i3ad_jax.runs.run_results import RunResults
 from tests.support.run_results import make_run
@@ -28,15 +30,39 @@ def make_case(index: int = 0, *, size: int = 16, states: int = 4, **changes: Any
     return Case(**{**values, **changes})
 
 
-def make_page(run: RunResults | None = None, *, training: Any = (), **changes: Any) -> str:
-    """A report; without training curves, which take time, unless asked for."""
+def enlarged(case: Case, *, threshold: float | None = None) -> Enlarged:
+    """The large view of a case in its own size."""
+    height, width = case.image.shape[:2]
+    frame = (0.0, 0.0, float(width), float(height))
+    shown = LargePicture(case.image, case.truth, frame, (height, width), True)
+    return enlarge(shown, case.anomaly_map, threshold=threshold)
+
+
+def make_page(
+    run: RunResults | None = None,
+    *,
+    training: Any = (),
+    small: Any = (),
+    large: Any = (),
+    **changes: Any,
+) -> str:
+    """A report; without training curves, which take time, unless asked for.
+
+    Large views are those of the cases and those given.
+    """
+    run = run or make_run()
+    cases = changes.get("cases", [make_case(index) for index in (0, 4, 5)])
+    views = {
+        case.index: enlarged(case, threshold=run.results.get("pixel_threshold")) for case in cases
+    }
     plan = ["whole images of 16 x 16 pixels, because --view whole"]
     values: dict[str, Any] = {
         "origin": Origin(plan, training, {"test": {"jax": "1.2.3"}}, 120, 30),
         "states": ["checkerboard pass", *(f"iteration {i}" for i in range(1, 5))],
-        "cases": [make_case(index) for index in (0, 4, 5)],
+        "cases": cases,
+        "pictures": Pictures(dict(small), views | dict(large)),
     }
-    return report_page(run or make_run(), **{**values, **changes})
+    return report_page(run, **{**values, **changes})
 
 
 def make_pictures(count: int, **options: Any) -> dict[int, Any]:

@@ -1,4 +1,4 @@
-// The dialog shows the picture of a row of the table large, with its scores, and goes on to the rows before and after.
+// The dialog shows the image of a row of the table large, with its scores, and goes on to the rows before and after.
 {
   const dialog = document.getElementById('viewer');
   const table = document.querySelector('#images table');
@@ -11,11 +11,19 @@
     return rows[rows.indexOf(current) + by] ?? null;
   };
 
+  // The large view of a case or of a mistake; of all other images there are small pictures alone.
+  const picturesOf = (row) => {
+    const large = [...document.querySelectorAll(`[data-view="${row.dataset.index}"] figure:has(.large)`)];
+    dialog.classList.toggle('small', !large.length);
+    const pictures = (large.length ? large : [...row.querySelectorAll('img')]).map((own) => own.cloneNode(true));
+    for (const own of pictures) own.querySelector('[id]')?.removeAttribute('id');
+    return pictures;
+  };
+
   const show = (row) => {
     current = row;
     dialog.querySelector('h2').textContent = row.dataset.path;
-    const pictures = [...row.querySelectorAll('img')].map((img) => img.cloneNode());
-    dialog.querySelector('.pictures').replaceChildren(...pictures);
+    dialog.querySelector('.pictures').replaceChildren(...picturesOf(row));
     const facts = names.slice(2).map((name, index) => {
       const fact = document.createElement('div');
       const [term, value] = ['dt', 'dd'].map((tag) => fact.appendChild(document.createElement(tag)));
@@ -32,9 +40,17 @@
   previous.addEventListener('click', () => move(-1));
   next.addEventListener('click', () => move(1));
   dialog.addEventListener('keydown', (event) => {
+    if (event.target.matches('input')) return; // arrows move a slider
     if (event.key === 'ArrowLeft') move(-1);
     if (event.key === 'ArrowRight') move(1);
   });
+
+  for (const own of document.querySelectorAll('.enlarge, .case .large')) {
+    own.addEventListener('click', () => {
+      show(document.getElementById(`image-${own.closest('[data-view]').dataset.view}`));
+      dialog.showModal();
+    });
+  }
 
   table.tBodies[0].addEventListener('click', (event) => {
     const row = event.target.closest('tr');
