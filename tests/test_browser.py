@@ -23,6 +23,7 @@ from PIL import Image
 
 from i3ad_jax.detector import Detector
 from i3ad_jax.pictures import overlay
+from i3ad_jax.pictures import outline
 from i3ad_jax.report.comparison import comparison_page
 from i3ad_jax.report.distribution import distribution
 from tests.support.report_parts import enlarged, make_case, make_page, make_pictures
@@ -431,64 +432,217 @@ def test_print_has_no_controls_and_whole_tables(page: Any) -> None:
     page.emulate_media(media="screen")
 
 
-def test_the_service_s_page_shows_what_the_detector_says(
-    tab: Any, detector: Detector, tmp_path: Path
-) -> None:
-    (expected,) = detector.score(png(3, (30, 50)))
-    (tmp_path / "image.png").write_bytes(png(3, (30, 50)))
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    with serving(detector, LIMITS) as port, opened(tab, f"http://127.0.0.1:{port}/") as errors:
-        for drop in (False, True):
-            if drop:
-                give_by_dropping(tab, png(3, (30, 50)))
-            else:
-                tab.get_by_label("Drop an image here").set_input_files(tmp_path / "image.png")
-            verdict = tab.locator("#answer h2")
-            verdict.wait_for()
-            assert verdict.inner_text() == expected.verdict.capitalize()
-            shown = {
-                name: float(value)
-                for name, value in (row.split("\t") for row in tab.locator("tr").all_inner_texts())
-            }
-            assert shown == pytest.approx(expected.scores, rel=1e-3)
-            size = tab.locator("#answer img").evaluate(
-                "async x => { await x.decode(); return [x.naturalWidth, x.naturalHeight]; }"
-            )
-            assert size == [50, 30]
-        assert errors == []
-        tab.get_by_label("Drop an image here").set_input_files(tmp_path / "broken.png")
-        tab.get_by_text("Not scored: ").wait_for()
-        assert tab.locator("#answer h2").count() == 0
+@pytest.fixture(scope="module")
+def service(detector: Detector) -> Iterator[str]:
+    with serving(detector, LIMITS) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
-def test_the_service_s_page_sends_the_token(tab: Any, detector: Detector, tmp_path: Path) -> None:
-    (tmp_path / "image.png").write_bytes(png(1))
-    with (
-        serving(detector, LIMITS, token="secret") as port,
-        opened(tab, f"http://127.0.0.1:{port}/"),
-    ):
-        choose = tab.get_by_label("Drop an image here")
-        choose.set_input_files(tmp_path / "image.png")
-        tab.get_by_text("Not scored: ").wait_for()
-        tab.get_by_label("Token").fill("secret")
-        choose.set_input_files([])
-        choose.set_input_files(tmp_path / "image.png")
-        verdict = tab.locator("#answer h2")
-        verdict.wait_for()
-        (expected,) = detector.score(png(1))
-        assert verdict.inner_text() == expected.verdict.capitalize()
+@pytest.fixture(scope="module")
+def service_with_token(detector: Detector) -> Iterator[str]:
+    with serving(detector, LIMITS, token="secret") as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
-def give_by_dropping(page: Any, content: bytes) -> None:
-    """Drops a file on the page's field, where no image has been given since it was opened."""
-    page.reload()
-    page.evaluate(
-        """bytes => {
+def bright(seed: int) -> bytes:
+    """An image of 50 x 30 pixels, unlike the others of a run and of its own size."""
+    return png(seed, (30, 50))
+
+
+def give(tab: Any, *files: tuple[str, bytes], how: str = "images") -> None:
+    """Choose files as images or as the files of a folder, or drop them, without a dialog."""
+    tab.evaluate(
+        """([files, how]) => {
             const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }));
+            for (const [name, bytes] of files) {
+                data.items.add(new File([new Uint8Array(bytes)], name));
+            }
             const flags = { bubbles: true, cancelable: true };
-            const drop = new DragEvent("drop", { dataTransfer: data, ...flags });
-            document.querySelector(".drop").dispatchEvent(drop);
+            if (how === "drop") {
+                const event = new DragEvent("drop", { dataTransfer: data, ...flags });
+                document.querySelector("h1").dispatchEvent(event);
+            } else {
+                const input = document.getElementById(how);
+                input.files = data.files;
+                input.dispatchEvent(new Event("change", flags));
+            }
         }""",
-        list(content),
+        [[[name, list(content)] for name, content in files], how],
     )
+
+
+@pytest.mark.parametrize("how", ["images", "folder", "drop"])
+def test_the_service_s_page_shows_what_the_detector_says(
+    tab: Any, detector: Detector, service: str, how: str
+) -> None:
+    image = bright(3)
+    (expected,) = detector.score([image])
+    assert expected.regions
+    with opened(tab, service) as errors:
+        give(tab, ("part.png", image), how=how)
+        tab.locator("#heat img").wait_for()
+        assert expected.verdict in tab.locator("#verdict").inner_text().lower()
+        assert tab.locator("#name").inner_text() == "part.png"
+        cells = tab.locator("#scores td").all_text_contents()
+        shown = dict(zip(cells[::2], map(float, cells[1::2]), strict=True))
+        assert shown == pytest.approx(expected.scores, rel=1e-3)
+        sizes = tab.locator(".picture img").evaluate_all(
+            "all => Promise.all(all.map(async x => {"
+            " await x.decode(); return [x.naturalWidth, x.naturalHeight]; }))"
+        )
+        assert sizes == [[50, 30], [50, 30]]
+        for part in tab.locator(".picture svg").all():
+            assert part.get_attribute("viewBox") == "0 0 50 30"
+            boxes = part.locator(".box").get_attribute("d")
+            assert re.findall(r"M(\d+) (\d+)h(\d+)v(\d+)", boxes) == [
+                (str(own.left), str(own.top), str(own.width), str(own.height))
+                for own in expected.regions
+            ]
+            above = outline(expected.map > detector.rule.pixel_threshold)
+            assert part.locator(".outline").get_attribute("d") == above
+        assert f"{detector.rule.pixel_threshold:.4g}" in tab.locator("#region-rule").inner_text()
+        for name in ("Outlines", "Boxes"):
+            tab.get_by_label(f"{name} of regions").press("Space")
+            assert not tab.locator(f".picture .{name[:-1].lower()}").first.is_visible()
+        assert errors == []
+
+
+def test_the_service_s_page_has_the_place_of_the_score_and_the_threshold(
+    tab: Any, detector: Detector, service: str, tiny_folder: Path
+) -> None:
+    files = sorted(tiny_folder.glob("test/*/*.png"))
+    with opened(tab, service):
+        give(tab, *((file.name, file.read_bytes()) for file in files))
+        tab.get_by_text("Scored: ").wait_for()
+        tab.wait_for_function(
+            f"document.querySelectorAll('#dots .dot[style]').length === {len(files)}"
+        )
+        line = tab.locator("#scale .line").bounding_box()
+        dots = tab.locator("#dots .dot").evaluate_all(
+            "all => all.map(x => [x.className, x.getBoundingClientRect()])"
+        )
+        for kind, box in dots:
+            assert ("anomalous" in kind) == (box["x"] + box["width"] / 2 > line["x"] + 1)
+        assert len({"anomalous" in kind for kind, _ in dots}) == 2
+        label = tab.get_by_role("img", name="Scores l2 of 6 images").get_attribute("aria-label")
+        assert f"threshold {detector.rule.threshold:.4g}" in label
+
+
+def test_the_service_s_page_keeps_the_history_of_the_session(
+    tab: Any, detector: Detector, service: str, tiny_folder: Path
+) -> None:
+    good = (tiny_folder / "test/good/0.png").read_bytes()
+    spot = (tiny_folder / "test/spot/0.png").read_bytes()
+    with opened(tab, service):
+        give(tab, ("first.png", good))
+        tab.get_by_text("Scored: ").wait_for()
+        folder = [
+            ("b10.PNG", spot),
+            ("notes.txt", b"x"),
+            ("b9.png", b"no image"),
+            ("a.png", bright(1)),
+        ]
+        give(tab, *folder, how="folder")
+        tab.get_by_text("Skipped 1 file of other types").wait_for()
+        tab.get_by_text("Scored: ").wait_for()
+        rows = tab.locator("#history tbody tr")
+        assert [row.split("\t")[0].split("\n")[0] for row in rows.all_inner_texts()] == [
+            "a.png",
+            "b9.png",
+            "b10.PNG",
+            "first.png",
+        ]
+        results = rows.locator("td:nth-child(2)").all_inner_texts()
+        assert [own[2:] for own in results] == ["Unusable", "Not scored", "Anomalous", "Normal"]
+        assert "b9.png: not a PNG" in rows.nth(1).inner_text()
+        (reason,) = (each.unusable for each in detector.score([bright(1)]))
+        assert reason in rows.nth(0).inner_text()
+        assert tab.locator("#name").inner_text() == "a.png"
+        tab.get_by_role("radio", name="a.png").focus()
+        for name in ("b10.PNG", "first.png"):  # the one that is not scored cannot be shown
+            tab.keyboard.press("ArrowDown")
+            assert tab.locator("#name").inner_text() == name
+        green = tab.locator("#verdict").evaluate("x => getComputedStyle(x).color")
+        red, green, blue = map(int, re.findall(r"\d+", green)[:3])
+        assert green > 2 * max(red, blue) - 30
+
+
+def test_the_service_s_page_asks_for_a_token_only_where_one_is_needed(
+    tab: Any, service: str, service_with_token: str
+) -> None:
+    with opened(tab, service):
+        tab.get_by_text("method pca").wait_for()
+        assert not tab.get_by_label("Token").is_visible()
+    with opened(tab, service_with_token):
+        token = tab.get_by_label("Token")
+        token.wait_for()
+        give(tab, ("a.png", bright(1)), ("b.png", bright(2)))
+        tab.get_by_text("needs its token").wait_for()
+        assert tab.evaluate("document.activeElement.id") == "token"
+        assert tab.locator("#history td:nth-child(2)").all_inner_texts() == ["waiting", "waiting"]
+        for given, message in (("wrong-ß", "needs its token"), ("secret", "Scored: ")):
+            token.fill(given)
+            token.press("Enter")
+            tab.get_by_text(message).wait_for()
+        assert tab.locator("#history td:nth-child(2)").all_inner_texts() == ["? Unusable"] * 2
+
+
+@pytest.mark.parametrize("path", ["", "docs"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_service_s_texts_stand_out_and_fit_a_phone(
+    tab: Any, service: str, tiny_folder: Path, path: str, scheme: str
+) -> None:
+    with opened(tab, service):
+        tab.emulate_media(color_scheme=scheme)
+        tab.set_viewport_size({"width": 375, "height": 800})
+        if path:
+            tab.goto(tab.url + path)
+        else:
+            spot = (tiny_folder / "test/spot/0.png").read_bytes()
+            good = (tiny_folder / "test/good/0.png").read_bytes()
+            files = [("a" * 80 + ".png", spot), ("b.png", good), ("c", b""), ("d.png", bright(1))]
+            give(tab, *files)
+            tab.get_by_text("Scored: ").wait_for()
+            tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert tab.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+        texts = tab.evaluate(
+            """() => [...document.querySelectorAll("main *")]
+                .filter(x => x.checkVisibility() && [...x.childNodes].some(
+                    own => own.nodeType === Node.TEXT_NODE && own.data.trim()))
+                .map(x => {
+                    let below = x;
+                    const background = () => getComputedStyle(below).backgroundColor;
+                    while (/, 0\\)$/.test(background())) below = below.parentElement;
+                    return [x.textContent.trim(), getComputedStyle(x).color, background()];
+                })"""
+        )
+        assert len(texts) > 20
+        for text, ink, ground in texts:
+            light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ink, ground)
+        assert (luminance(texts[0][2]) < 0.1) == (scheme == "dark")
+        tab.emulate_media(color_scheme="light")
+
+
+def test_every_control_of_the_service_s_page_has_a_name_and_the_keyboard(
+    tab: Any, service_with_token: str, tiny_folder: Path
+) -> None:
+    with opened(tab, service_with_token):
+        tab.get_by_label("Token").wait_for()
+        tab.evaluate("document.getElementById('token').value = 'secret'")
+        give(tab, ("spot.png", (tiny_folder / "test/spot/0.png").read_bytes()))
+        tab.locator("#heat img").wait_for()
+        controls = tab.locator("a, input, summary").filter(visible=True)
+        assert controls.count() == 9
+        for own in controls.all():
+            name = own.evaluate(
+                "x => [...(x.labels ?? [x])].map(own => own.textContent).join('').trim()"
+            )
+            assert name, own
+        places = []
+        for _ in range(controls.count()):
+            tab.keyboard.press("Tab")
+            places.append(controls.evaluate_all("all => all.indexOf(document.activeElement)"))
+        assert places == [*range(controls.count())]
