@@ -567,6 +567,27 @@ def test_the_service_s_page_keeps_the_history_of_the_session(
         assert green > 2 * max(red, blue) - 30
 
 
+def test_the_service_s_page_takes_a_folder_that_is_dropped(
+    tab: Any, service: str, tmp_path: Path
+) -> None:
+    (tmp_path / "parts/cam1").mkdir(parents=True)
+    (tmp_path / "parts/cam1/a.png").write_bytes(bright(1))
+    (tmp_path / "parts/b.png").write_bytes(bright(2))
+    (tmp_path / "parts/notes.txt").write_text("x")
+    with opened(tab, service) as errors:
+        box = tab.locator("#form").bounding_box()
+        files = {"items": [], "files": [str(tmp_path / "parts")], "dragOperationsMask": 1}
+        session = tab.context.new_cdp_session(tab)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            place = {"x": box["x"] + 20, "y": box["y"] + 20}
+            session.send("Input.dispatchDragEvent", {"type": kind, "data": files, **place})
+        tab.get_by_text("Scored: ").wait_for()
+        names = tab.locator("#history tbody label").all_inner_texts()
+        assert names == ["parts/b.png", "parts/cam1/a.png"]
+        assert "Skipped 1 file" in tab.locator("#status").inner_text()
+        assert errors == []
+
+
 def test_the_service_s_page_asks_for_a_token_only_where_one_is_needed(
     tab: Any, service: str, service_with_token: str
 ) -> None:
