@@ -396,6 +396,16 @@ def test_comparison_sorts_and_searches(page: Any, tmp_path: Path) -> None:
     assert re.match(r"0 of \d+ images", page.locator(".images output").inner_text())
 
 
+def test_a_phone_shows_auroc_and_mistakes_of_the_runs(page: Any, tmp_path: Path) -> None:
+    runs = [make_run(seed, name=f"a/long/path/of/a/run/{seed}" * 4) for seed in range(6)]
+    (tmp_path / "page.html").write_text(comparison_page(runs, reports=[None] * 6), encoding="utf-8")
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.goto((tmp_path / "page.html").as_uri())
+    for name in ("Image AUROC", "Missed", "False alarms"):
+        box = page.locator(".runs th", has_text=name).bounding_box()
+        assert box["x"] + box["width"] <= 375
+
+
 def luminance(colour: str) -> float:
     channels = [int(x) / 255 for x in re.findall(r"\d+", colour)[:3]]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]

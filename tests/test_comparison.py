@@ -15,6 +15,7 @@ from i3ad_jax.report.comparison import (
     same_but_for_seed,
 )
 from tests.support.html_page import Page
+from tests.support.report_parts import make_pictures
 from tests.support.run_results import DEFECTS, KINDS, LABELS, make_run
 
 HOSTILE = """</script><script>alert('1')</script> & "quoted" $x_1$"""
@@ -99,6 +100,36 @@ def test_disagreements_are_the_images_that_not_all_runs_flag() -> None:
     assert [row["wrong"] for row in rows] == sorted((row["wrong"] for row in rows), reverse=True)
     found = flagged & (LABELS == 1)
     assert found_alone(runs) == [[int((a & ~b).sum()) for b in found] for a in found]
+
+
+def test_thresholds_are_those_of_the_selected_scores() -> None:
+    runs = [
+        make_run(i, results={"thresholds": dict.fromkeys(KINDS, 1.5 + i), "pixel_threshold": own})
+        for i, own in enumerate((0.625, None))
+    ]
+    lines = Page(comparison_page(runs, reports=[None, None])).lines
+    first, second = (lines.index(f"runs/{i}") for i in range(2))
+    assert {"1.5", "0.625"} <= {*lines[:first]}
+    assert "2.5" in lines[first:second]
+    assert {"threshold 1.5", "threshold 2.5"} <= {*lines}
+
+
+def test_disagreements_show_the_image_and_the_map_of_each_run_that_has_one() -> None:
+    runs, thumbnails = [make_run(seed) for seed in range(3)], make_pictures(9)
+    paths = [row["path"] for row in disagreements(runs)]
+    named = dict(zip(paths, thumbnails.values(), strict=False))
+    last = dict(list(named.items())[:-1])  # the budget of this run ended
+    page = Page(comparison_page(runs, reports=[None] * 3, pictures=[{}, named, last]))
+    page.check()
+    page.check_prose()
+    expected = [uri for own in last.values() for uri in (own.input, own.heat, own.heat)]
+    own = named[paths[-1]]
+    assert page.pictures() == [*expected, own.input, own.heat]
+    assert "limited in size" not in " ".join(page.lines)
+    part = comparison_page(runs, reports=[None] * 3, pictures=[{}, last, last])
+    words = f"those of {len(last)} of {len(paths)} images are here"
+    assert words in " ".join(Page(part).lines)
+    assert Page(comparison_page(runs, reports=[None] * 3)).pictures() == []
 
 
 def test_images_are_matched_by_path_whatever_their_order() -> None:

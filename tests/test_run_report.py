@@ -189,6 +189,39 @@ def test_several_runs_are_compared(seeds: list[Path], tmp_path: Path) -> None:
     assert [(run / "report.html").read_bytes() for run in seeds] == before
 
 
+def test_pictures_of_the_images_on_which_runs_disagree(
+    seeds: list[Path], run: Path, tmp_path: Path
+) -> None:
+    rows = [line.split(",") for line in (run / "scores.csv").read_text().splitlines()]
+    column = rows[0].index(read_json(run / "results.json")["headline"])
+    results = json.loads((run / "results.json").read_text())
+    values = sorted(float(row[column]) for row in rows[1:])
+    # Of this run one image alone is above the threshold, of the other all are.
+    middle = {"thresholds": dict.fromkeys(results["scores"], (values[-2] + values[-1]) / 2)}
+    write_with_digest(run / "results.json", without_digest({**results, **middle}))
+    other = shutil.copytree(seeds[1], tmp_path / "other")
+    results = json.loads((other / "results.json").read_text())
+    lowest = {"thresholds": dict.fromkeys(results["scores"], -1e9)}
+    write_with_digest(other / "results.json", without_digest({**results, **lowest}))
+    out = tmp_path / "page.html"
+    report.main([str(run), str(other), "--out", str(out)])
+    page = Page(out.read_text(encoding="utf-8"))
+    page.check()
+    assert len(page.pictures()) == 3 * (len(values) - 1)
+    change_source(other, "nowhere")
+    with pytest.warns(IncompleteReportWarning, match=r"page.html: lacks pictures of .*nowhere"):
+        report.main([str(run), str(other), "--out", str(out)])
+    page = Page(out.read_text(encoding="utf-8"))
+    assert len(page.pictures()) == 2 * (len(values) - 1)
+    assert "Not on this page:" in page.lines
+
+
+def test_cases_show_the_original_pictures(pca_run: Path) -> None:
+    page = Page((pca_run / "report.html").read_text(encoding="utf-8"))
+    assert "input, 48 x 40 pixels" in page.lines
+    assert "Not all original pictures are at hand" not in " ".join(page.lines)
+
+
 def test_mistakes_end_in_one_line(
     fails: Fails, run: Path, seeds: list[Path], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """`python -m i3ad_jax.report`: rewrite a run's report, or compare several runs on one page."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import tyro
 
 from i3ad_jax import command_line
-from i3ad_jax.errors import InputError
-from i3ad_jax.report.comparison import comparison_page
-from i3ad_jax.report.run_report import rewrite_report
+from i3ad_jax.errors import IncompleteReportWarning, InputError
+from i3ad_jax.report.comparison import check_comparable, comparison_page, disagreements
+from i3ad_jax.report.run_report import pictures_of, rewrite_report
+from i3ad_jax.report.thumbnails import BUDGET, Thumbnail
 from i3ad_jax.runs.files import write_text
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
@@ -37,6 +39,9 @@ class Flags:
 def compare(folders: Sequence[RunFolder], *, out: Path) -> None:
     """Writes one page that compares the results of several runs.
 
+    Images whose files were removed or have changed are left out, with an `IncompleteReportWarning`;
+    the page says so too.
+
     Raises:
         InputError: a folder has no results, two are one, the runs were tested on different images,
             or `out` cannot be written.
@@ -46,7 +51,18 @@ def compare(folders: Sequence[RunFolder], *, out: Path) -> None:
         os.path.relpath(folder.report, out.parent) if folder.report.exists() else None
         for folder in folders
     ]
-    page = comparison_page(runs, reports=reports)
+    check_comparable(runs)
+    paths = [row["path"] for row in disagreements(runs)]
+    pictures: list[dict[str, Thumbnail]] = []
+    missing: list[str] = []
+    for folder, run in zip(folders, runs, strict=True) if paths else ():
+        try:
+            pictures.append(pictures_of(folder, run, paths, budget=BUDGET // len(runs)))
+        except InputError as error:
+            pictures.append({})
+            missing.append(f"pictures of {run.name} ({error})")
+            warnings.warn(f"{out}: lacks {missing[-1]}", IncompleteReportWarning, stacklevel=2)
+    page = comparison_page(runs, reports=reports, pictures=pictures, missing=missing)
     with RunFolder(out.parent).writing():
         make_folder(out.parent)
         write_text(out, page)

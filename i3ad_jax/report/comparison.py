@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from markupsafe import Markup
 from i3ad_jax.errors import InputError
 from i3ad_jax.report import charts
 from i3ad_jax.report.page import render, setting_text
+from i3ad_jax.report.thumbnails import Thumbnail
 from i3ad_jax.runs.run_results import RunResults
 from i3ad_jax.scoring.metrics import roc_points
 
@@ -63,12 +64,20 @@ def check_comparable(runs: Sequence[RunResults]) -> None:
             )
 
 
-def comparison_page(runs: Sequence[RunResults], *, reports: Sequence[str | None]) -> str:
+def comparison_page(
+    runs: Sequence[RunResults],
+    *,
+    reports: Sequence[str | None],
+    pictures: Sequence[Mapping[str, Thumbnail]] = (),
+    missing: Sequence[str] = (),
+) -> str:
     """The comparison as HTML.
 
     Args:
         runs: at least two, in the order of the page.
         reports: the path of each run's own report, seen from the page; None if there is none.
+        pictures: of each run, pictures of images on which the runs disagree, by path.
+        missing: parts that could not be put on the page, a sentence each.
 
     Raises:
         InputError: two runs are one, or they were tested on different images.
@@ -86,8 +95,19 @@ def comparison_page(runs: Sequence[RunResults], *, reports: Sequence[str | None]
         seeds=[(own, _spreads([runs[i] for i in own])) for own in same_but_for_seed(runs)],
         roc_charts=_roc_chart(runs),
         found_alone=found_alone(runs),
-        disagreements=disagreements(runs),
+        disagreements=[
+            row | {"pictures": _pictures_of(row["path"], pictures)} for row in disagreements(runs)
+        ],
+        missing=missing,
     )
+
+
+def _pictures_of(
+    path: str, pictures: Sequence[Mapping[str, Thumbnail]]
+) -> list[Thumbnail | None] | None:
+    """Return the picture of an image by each run; None if none has one."""
+    found = [own.get(path) for own in pictures]
+    return found if any(found) else None
 
 
 def differing_settings(runs: Sequence[RunResults]) -> dict[str, list[str | None]]:

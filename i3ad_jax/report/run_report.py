@@ -20,7 +20,7 @@ from i3ad_jax.report.cases import Case, choose_cases
 from i3ad_jax.report.enlarged import large_views
 from i3ad_jax.report.large_pictures import LargePictures
 from i3ad_jax.report.report import Origin, Pictures, report_page
-from i3ad_jax.report.thumbnails import thumbnails
+from i3ad_jax.report.thumbnails import Thumbnail, thumbnails
 from i3ad_jax.runs.files import file_hash, read_json, write_text
 from i3ad_jax.runs.results import read_results
 from i3ad_jax.runs.run_folder import RunFolder
@@ -184,6 +184,23 @@ def rewrite_report(folder: RunFolder, *, out: Path, progress: bool = False) -> N
     with folder.writing():
         make_folder(out.parent)
         write_report(out, run, origin=origin, shown=shown, missing=missing)
+
+
+def pictures_of(
+    folder: RunFolder, run: RunResults, paths: Sequence[str], *, budget: int
+) -> dict[str, Thumbnail]:
+    """Return pictures of test images by path, in the given order, as many as fit the budget.
+
+    Raises:
+        InputError: images or anomaly maps cannot be read or have changed.
+    """
+    test = read_test(folder, run, progress=False)
+    maps = read_maps(folder, run, test, run.headline)
+    index = {path: position for position, path in enumerate(run.paths)}
+    vmax = SCORES[run.headline].heat_limit
+    order = [index[path] for path in paths]
+    found = thumbnails(test.images, maps, order, vmax=vmax, budget=budget)
+    return {run.paths[position]: own for position, own in found.items()}
 
 
 def data_settings(folder: RunFolder, run: RunResults) -> DataSettings:
