@@ -378,6 +378,10 @@ def test_a_phone_scrolls_no_page_sideways(page: Any, tmp_path: Path, width: int,
         page.goto((tmp_path / "page.html").as_uri())
     page.set_viewport_size({"width": width, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    filters, table = (
+        page.locator(f".images {own}").bounding_box() for own in (".filters", "table")
+    )
+    assert filters["y"] + filters["height"] <= table["y"]
     assert page.evaluate(
         "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     )
