@@ -22,8 +22,7 @@ import pytest
 from PIL import Image
 
 from i3ad_jax.detector import Detector
-from i3ad_jax.pictures import overlay
-from i3ad_jax.pictures import outline
+from i3ad_jax.pictures import outline, overlay
 from i3ad_jax.report.comparison import comparison_page
 from i3ad_jax.report.distribution import distribution
 from tests.support.report_parts import enlarged, make_case, make_page, make_pictures
