@@ -63,7 +63,7 @@ def test_the_largest_half_that_fits_is_named(
     assert by_size.startswith("--batch-size 40: out of memory; --batch-size 20 fits: it needs ")
     # less than a batch of 20 needs, but more than 10, whose memory is about half of it
     (tmp_path / "meminfo").write_text(f"MemAvailable: {needed(by_size) * 1024 * 3 // 4} kB\n")
-    monkeypatch.setattr(memory, "_SYSTEM", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "SYSTEM", tmp_path / "meminfo")
     smaller = message(plan_of(40))
     assert "; --batch-size 10 fits: " in smaller
     assert 0.4 < needed(smaller) / needed(by_size) < 0.75

@@ -3,7 +3,7 @@
 import pytest
 
 from i3ad_jax.errors import InputError
-from i3ad_jax.runtime.memory import check_room, check_room_for_images, device_metrics
+from i3ad_jax.runtime.memory import check_room, check_room_for_images, metrics_of
 
 
 def test_room_for_arrays_is_what_the_machine_has() -> None:
@@ -22,8 +22,8 @@ def test_memory_of_a_device_is_what_jax_counts() -> None:
         "bytes_limit": 112_580_362_240,
     }
     expected = {"device_bytes_peak": 3 * 2**30, "device_bytes_limit": 112_580_362_240}
-    assert device_metrics(stats) == expected
-    assert device_metrics({"bytes_in_use": 5}) == device_metrics(None) == {}
+    assert metrics_of(stats) == expected
+    assert metrics_of({"bytes_in_use": 5}) == metrics_of(None) == {}
 
 
 def test_results_that_do_not_fit_are_refused_by_the_number_of_images() -> None:

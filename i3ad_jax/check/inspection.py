@@ -9,7 +9,7 @@ import numpy as np
 
 from i3ad_jax.check.checks import CHECKS
 from i3ad_jax.check.choices import Choices, predict_choices
-from i3ad_jax.check.cost import Cost, estimate, matrix_product_rate
+from i3ad_jax.check.cost import Cost, Images, estimate, matrix_product_rate
 from i3ad_jax.check.findings import SEVERITIES, Finding
 from i3ad_jax.check.records import Records, read_records
 from i3ad_jax.config import PRESETS, default_config
@@ -98,7 +98,8 @@ class Inspection:
                     "steps": cost.steps,
                     "operations_of_a_step": cost.operations,
                     "estimated_seconds": cost.seconds,
-                    "bytes_at_least": cost.bytes_at_least,
+                    "estimated_seconds_on_h100": cost.seconds_on_gpu,
+                    "estimated_bytes": cost.bytes_at_peak,
                 }
                 for name, (choices, cost) in self.presets.items()
             },
@@ -125,12 +126,12 @@ def inspect_data(
     train = records.readable("train")
     presets = {}
     if len(train) >= 2:
-        rate = matrix_product_rate()
+        rate, images = matrix_product_rate(), Images(len(train), len(records.readable("test")))
         for name in with_progress(
             PRESETS, "estimating", unit="preset", leave=False, disable=not progress
         ):
             choices = predict_choices(default_config(METHOD, preset=name), train)
-            presets[name] = choices, estimate(choices, len(train), rate=rate)
+            presets[name] = choices, estimate(choices, images, rate=rate)
     return Inspection(root, records, tuple(findings), presets, device_memory())
 
 

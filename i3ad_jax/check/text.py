@@ -52,11 +52,11 @@ def lines(inspection: Inspection) -> list[str]:
     if inspection.presets:
         found += [
             "",
-            "train --preset would take for i3ad"
-            " (time: an estimate, with the machine as busy as now):",
+            "estimates for i3ad by --preset: training, calibration and test, with the machine as"
+            " busy as now:",
         ]
         for name, row in costs(inspection).items():
-            found.append(f"  {name:10}{row['steps']:>13}{row['time']:>14}{row['memory']:>24}")
+            found.append(f"  {name:10}{', '.join(row[key] for key in ('steps', 'time', 'memory'))}")
             found += [f"    {seen}" for seen in row["images"].split("; ")]
     for severity in SEVERITIES:
         for kind, group in by_kind(inspection.findings, severity).items():
@@ -75,7 +75,7 @@ def costs(inspection: Inspection) -> dict[str, dict[str, str]]:
             "images": "; ".join(choices.sizes.describe(choices.config.preprocessing.view)),
             "steps": f"{cost.steps:,} steps",
             "time": cost.duration,
-            "memory": f"at least {cost.bytes_at_least / 2**20:,.0f} MiB",
+            "memory": f"about {cost.bytes_at_peak / 2**30:.1f} GiB of memory",
         }
     return table
 

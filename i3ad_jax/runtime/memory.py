@@ -9,7 +9,8 @@ import jax
 from i3ad_jax.errors import InputError
 from i3ad_jax.settings import flag
 
-_SYSTEM = Path("/proc/meminfo")
+SYSTEM = Path("/proc/meminfo")
+"""File with the memory of the machine."""
 _GROUP = Path("/sys/fs/cgroup")
 
 
@@ -42,10 +43,15 @@ def check_room(needed: int, *, lower: dict[str, int]) -> None:
 
 def device_memory() -> int | None:
     """Return the bytes that this process may take on its first device; None for a CPU."""
-    return device_metrics(jax.local_devices()[0].memory_stats()).get("device_bytes_limit")
+    return device_metrics().get("device_bytes_limit")
 
 
-def device_metrics(stats: Mapping[str, int] | None) -> dict[str, int]:
+def device_metrics() -> dict[str, int]:
+    """Return `metrics_of` of this process's first device."""
+    return metrics_of(jax.local_devices()[0].memory_stats())
+
+
+def metrics_of(stats: Mapping[str, int] | None) -> dict[str, int]:
     """Return the most bytes that this process has taken on a device, and may take, by name.
 
     Args:
@@ -78,7 +84,7 @@ def free_memory() -> int:
     what the computer has.
     """
     try:
-        lines = dict(line.split(":", 1) for line in _SYSTEM.read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in SYSTEM.read_text().splitlines())
         free = 1024 * int(lines["MemAvailable"].removesuffix("kB"))
     except (OSError, KeyError, ValueError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -203,8 +203,7 @@ class _Record:
         """Add a row to the metrics, with the evidence of held-out images if they are examined."""
         losses = {name: float(value) for name, value in step.metrics.items()}
         row = {"step": step.number, **losses, "steps_per_second": self._clock.rate(step.number)}
-        stats = jax.local_devices()[0].memory_stats()  # pyright: ignore[reportUnknownVariableType]
-        row |= device_metrics(stats)  # pyright: ignore[reportUnknownArgumentType]
+        row |= device_metrics()
         if examined:
             trained = self._plan.trained(own_copy(step.state), step=step.number)
             learned = examine(trained, self._held_out.images[:])
