@@ -7,7 +7,6 @@ import gc
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,6 @@ from benchmarks.timing_table import (
 from benchmarks.training_speed import GAN_ALONE, time_steps
 from i3ad_jax import command_line
 from i3ad_jax.config import default_config
-from i3ad_jax.cpu.space_to_depth import few_channels
 from i3ad_jax.errors import InputError
 
 PROGRAM = "python -m benchmarks.gpu"
@@ -73,7 +71,6 @@ COLUMNS = (
     *("fraction_of_matmul_rate", "peak_memory_bytes", "compile_seconds", "problem"),
 )
 TARGET_SECONDS, TARGET_RATIO, TARGET_EXIT = 0.008, 1.5, 4.0
-DIRECT = "fixed, without space-to-depth"
 
 
 @dataclass(frozen=True)
@@ -277,8 +274,7 @@ class Bench:
         eager = self.dry_run and job.dtype != "bfloat16"
         ways = [name for name, way in TORCH_WAYS.items() if not (eager and way.mode)]
         makers: dict[tuple[str, str], Callable[[], Variant]] = {
-            ("JAX", "fixed"): partial(jax_variant, subject, job, "fixed"),
-            ("JAX", DIRECT): partial(jax_variant, subject, job, DIRECT),
+            ("JAX", "fixed"): partial(jax_variant, subject, job),
             **{("PyTorch", name): partial(torch_variant, subject, job, name) for name in ways},
         }
         tried: list[tuple[Variant, First]] = []
@@ -302,15 +298,14 @@ class Bench:
         return [*rows, *failed]
 
 
-def jax_variant(subject: Subject, job: Job, name: str) -> Variant:
+def jax_variant(subject: Subject, job: Job) -> Variant:
     """Our loop of fixed length, compiled."""
     images = jnp.asarray(subject.batch(job.batch))
     start = time.perf_counter()
-    with few_channels(0) if name == DIRECT else nullcontext():
-        program = subject.compile(subject.fixed_loop(), images)
+    program = subject.compile(subject.fixed_loop(), images)
     seconds = time.perf_counter() - start
     run = lambda: np.asarray(program(subject.state, images))  # noqa: E731
-    return Variant("JAX", name, job.dtype, run, bytes_needed(program), seconds)
+    return Variant("JAX", "fixed", job.dtype, run, bytes_needed(program), seconds)
 
 
 def torch_variant(subject: Subject, job: Job, name: str) -> Variant:

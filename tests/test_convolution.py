@@ -12,7 +12,6 @@ from jax import lax
 
 from i3ad_jax.cpu import kernel_gradient
 from i3ad_jax.cpu.convolution import convolve
-from i3ad_jax.cpu.space_to_depth import few_channels
 from i3ad_jax.nn.convolution import Conv
 
 
@@ -61,19 +60,19 @@ def test_gradients(
         np.testing.assert_allclose(gradient, expected_gradient, rtol=0, atol=1e-4)
 
 
-def test_space_to_depth_can_be_left_out() -> None:
+def test_space_to_depth_is_for_cpus() -> None:
     shapes = (
         jax.ShapeDtypeStruct((1, 12, 16, 3), "float32"),
         jax.ShapeDtypeStruct((3, 3, 3, 4), "float32"),
     )
     program = jax.jit(lambda x, kernel: convolve(x, kernel, (1, 1), ((1, 1), (1, 1)), (1, 1)))
 
-    def channels_multiplied() -> bool:
-        return "2x2x12x16" in program.lower(*shapes).as_text()
+    def multiplies_channels(platform: str) -> bool:
+        lowered = program.trace(*shapes).lower(lowering_platforms=(platform,))
+        return "2x2x12x16" in lowered.as_text()
 
-    assert channels_multiplied()
-    with few_channels(0):
-        assert not channels_multiplied()
+    assert multiplies_channels("cpu")
+    assert not multiplies_channels("cuda")
 
 
 @pytest.mark.parametrize(

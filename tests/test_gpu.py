@@ -82,7 +82,6 @@ def test_verdicts() -> None:
         {**of_ours, "seconds_per_image": 0.009},
         {**of_ours, "seconds_per_image": 0.008},
         {**of_ours, "problem": "out of memory"},
-        {**of_ours, "variant": gpu.DIRECT, "seconds_per_image": 0.001},
         {**of_ours, "framework": "PyTorch", "variant": "eager", "seconds_per_image": 0.01},
         {
             "work": "early exit",
@@ -110,6 +109,6 @@ def test_dry_run(tmp_path: Path, untrained_run: Path) -> None:
     works = {row["work"] for row in rows}
     assert works == {"loop", "early exit", "training, quick", "training, paper"}
     ways = {row["variant"] for row in rows if (row["work"], row["dtype"]) == ("loop", "bfloat16")}
-    assert ways == {"fixed", gpu.DIRECT, *gpu.TORCH_WAYS}
+    assert ways == {"fixed", *gpu.TORCH_WAYS}
     assert {row["dtype"] for row in rows} == set(PRECISIONS)
     assert "- skipped: nothing" in (tmp_path / "gpu.md").read_text()

@@ -27,9 +27,11 @@ def convolve(
     window = Window(strides, padding, dilation)
     if not workarounds.value:
         return xla_convolution(x, kernel, window)
-    if space_to_depth.is_faster(kernel, window):
-        return space_to_depth.convolve_blocks(_convolve, x, kernel, padding)
-    return _convolve(x, kernel, window)
+    plain = partial(_convolve, window=window)
+    if not space_to_depth.is_faster(kernel, window):
+        return plain(x, kernel)
+    blocks = partial(space_to_depth.convolve_blocks, _convolve, padding=padding)
+    return by_platform(x, kernel, workaround=blocks, plain=plain)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

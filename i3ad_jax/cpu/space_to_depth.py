@@ -4,7 +4,8 @@ Few channels fill the vectors of XLA's CPU back end badly: with four times the c
 convolution multiplies more zeros in less time. 8 images of 64 x 64, 4 to 3 channels: 1.8 and 0.4
 ms; a training step of the quick preset gains 15 % (benchmarks/README.md).
 
-Used on every back end: `benchmarks.gpu` compares both ways on a GPU, and has not been run on one.
+For CPUs alone: a program for an H200 would move 2.4 GiB more a pass of the paper's generator over
+64 images (`benchmarks.gpu_program`).
 
 Upstream: no issue known.
 """
@@ -12,21 +13,18 @@ Upstream: no issue known.
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from i3ad_jax.cpu.window import Kernel, Pairs, Window
 
-# Up to this many input or output channels. `with few_channels(0):` compiles without it: JAX keeps
-# programs apart that were traced under different values.
-few_channels = jax.make_user_context(8)
+FEW_CHANNELS = 8  # of the input or the output, at most
 
 
 def is_faster(kernel: Kernel, window: Window) -> bool:
     """Return whether a convolution is faster so: few channels, neither strides nor dilation."""
-    few = min(kernel.shape[2:]) <= few_channels.value and max(kernel.shape[:2]) > 1
+    few = min(kernel.shape[2:]) <= FEW_CHANNELS and max(kernel.shape[:2]) > 1
     return few and window.strides == window.dilation == (1, 1)
 
 

@@ -7,7 +7,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from i3ad_jax.cpu.convolution import convolve
-from i3ad_jax.cpu.space_to_depth import few_channels as few_channels
 from i3ad_jax.nn.dense import with_bias
 
 
