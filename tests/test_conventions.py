@@ -40,6 +40,7 @@ TESTED_BY = {
             "cpu.gate",
             "cpu.input_gradient",
             "cpu.kernel_gradient",
+            "cpu.local_mean",
             "cpu.product",
             "cpu.space_to_depth",
             "cpu.strided",

@@ -11,6 +11,7 @@ import optax
 import pytest
 from flax import linen as nn
 from jax import lax
+from scipy.ndimage import correlate1d
 
 from benchmarks.networks import build
 from i3ad_jax.config import default_config
@@ -20,6 +21,7 @@ from i3ad_jax.cpu.convolution import convolve
 from i3ad_jax.cpu.eigen import eigen_options
 from i3ad_jax.cpu.gate import gate
 from i3ad_jax.cpu.input_gradient import input_gradient
+from i3ad_jax.cpu.local_mean import local_mean
 from i3ad_jax.cpu.product import product
 from i3ad_jax.cpu.space_to_depth import convolve_blocks
 from i3ad_jax.cpu.strided import downsample, upsample
@@ -182,6 +184,26 @@ def test_space_to_depth_is_the_convolution(taps: tuple[int, int], padding: Any) 
         lambda x, kernel: convolve_blocks(xla_convolution, x, kernel, padding), (x, kernel)
     )
     assert_close(found, value_and_gradients(partial(lax_convolution, window=window), (x, kernel)))
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_local_mean_mirrors_beyond_the_borders(on: bool) -> None:
+    weights, x, cotangent = np.array([0.2, 0.5, 0.3]), random(7, 5, 2), random(7, 5, 2)[::-1]
+
+    def by_scipy(x: Any) -> Any:
+        rows = correlate1d(np.asarray(x, np.float64), weights, axis=0, mode="reflect")
+        return correlate1d(rows, weights, axis=1, mode="reflect")
+
+    with workarounds(on):
+        value, vjp = jax.vjp(lambda x: local_mean(x, weights), x)
+        (gradient,) = vjp(cotangent)
+    assert_close(value, by_scipy(x), atol=1e-6)
+    # The mean is linear: a number of its gradient is the cotangent's product with the mean of one
+    # pixel.
+    for pixel in ((0, 0, 0), (1, 4, 1), (6, 2, 0), (3, 3, 1)):
+        one = np.zeros(x.shape)
+        one[pixel] = 1
+        assert_close(gradient[pixel], np.sum(by_scipy(one) * np.asarray(cotangent)), atol=1e-6)
 
 
 def test_the_switch_is_for_cpus_and_can_be_turned_off() -> None:

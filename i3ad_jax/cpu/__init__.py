@@ -7,9 +7,8 @@ whether a newer XLA still needs a workaround, measure both.
 Each module names the upstream issue that would make it unnecessary. Workarounds of two kinds:
 
 - for programs that are compiled for a CPU alone: `kernel_gradient`, `input_gradient`, `product`,
-  `bias`, `eigen`. All other back ends get the plain operation, even if the program is traced on a
-  CPU, as for an export;
-- for every back end: `space_to_depth`, `strided`, `gate`, which change what a network computes, not
-  only its gradients. They were measured on CPUs alone. On a GPU they are kept until they have been
-  measured there; `benchmarks.gpu` compares programs with and without space-to-depth.
+  `bias`, `eigen`, `space_to_depth`, `local_mean`. All other back ends get the plain operation, even
+  if the program is traced on a CPU, as for an export;
+- for every back end: `strided`, `gate`, which change what a network computes, not only its
+  gradients. They were measured on CPUs alone; `benchmarks.gpu_program` shows what a GPU would run.
 """

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
+from i3ad_jax.cpu.local_mean import local_mean
 from i3ad_jax.settings import Settings
 from i3ad_jax.shapes import Image, Map
 
@@ -71,28 +72,23 @@ def ssim_with(
         means equal. It works in float32 whatever the image's type. It is a pytree, whose leaves are
         the moments.
     """
-    height, width, _ = reference.shape
-    rows, columns = _window_matrix(height, window), _window_matrix(width, window)
     c1, c2 = CONSTANTS[constants]
-
-    def local_mean(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-        # Full float32: the variances below are small differences of large numbers.
-        x = jnp.einsum("ij,jwc->iwc", rows, x, precision=lax.Precision.HIGHEST)
-        return jnp.einsum("kw,iwc->ikc", columns, x, precision=lax.Precision.HIGHEST)
+    # In full float32: the variances below are small differences of large numbers.
+    mean_of_window = partial(local_mean, weights=_window(window))
 
     # Variances do not change with the origin, but lose fewer digits where it is near the
     # intensities.
     origin = jnp.mean(_intensity(reference), axis=(0, 1))
     x0 = _intensity(reference) - origin
-    mean0 = local_mean(x0)
-    variance0 = local_mean(x0 * x0) - mean0 * mean0
+    mean0 = mean_of_window(x0)
+    variance0 = mean_of_window(x0 * x0) - mean0 * mean0
 
     def ssim(moments: tuple[Array, ...], image: Image) -> Map:
         origin, x0, mean0, variance0 = moments
         x = _intensity(image) - origin
-        mean = local_mean(x)
-        variance = local_mean(x * x) - mean * mean
-        covariance = local_mean(x0 * x) - mean0 * mean
+        mean = mean_of_window(x)
+        variance = mean_of_window(x * x) - mean * mean
+        covariance = mean_of_window(x0 * x) - mean0 * mean
         brightness0, brightness = mean0 + origin, mean + origin
         luminance = (2 * brightness0 * brightness + c1) / (brightness0**2 + brightness**2 + c1)
         structure = (2 * covariance + c2) / (variance0 + variance + c2)
@@ -105,20 +101,9 @@ def _intensity(image: Image) -> Image:
     return (image.astype(jnp.float32) + 1) / 2
 
 
-def _window_matrix(size: int, window: str) -> np.ndarray:
-    """The matrix that averages a line of `size` pixels over the window, mirroring at both ends.
-
-    As a matrix product the filter needs no padding, and costs little beside the network.
-    """
+def _window(name: str) -> Float[np.ndarray, " n"]:
+    """The window's weights along one axis."""
     offsets = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
-    weights = (
-        np.exp(-0.5 * (offsets / GAUSSIAN_SD) ** 2)
-        if window == "gaussian"
-        else np.ones(WINDOW_SIZE)
-    )
-    weights /= weights.sum()
-    sources = np.pad(np.arange(size), WINDOW_SIZE // 2, mode="symmetric")
-    matrix = np.zeros((size, size))
-    for offset, weight in enumerate(weights):
-        np.add.at(matrix, (np.arange(size), sources[offset : offset + size]), weight)
-    return matrix.astype(np.float32)
+    gaussian = name == "gaussian"
+    weights = np.exp(-0.5 * (offsets / GAUSSIAN_SD) ** 2) if gaussian else np.ones(WINDOW_SIZE)
+    return weights / weights.sum()
