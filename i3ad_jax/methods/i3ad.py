@@ -266,9 +266,10 @@ class I3AD(Method):
 
     def inpaint(self, state: I3adState) -> Inpaint:
         """The trained generator as a function of one masked image and its mask."""
+        generator = self.gan.rounded(state.gan.average)
 
         def inpaint(image: Image, mask: Mask) -> Image:
-            *_, inpainted = self.gan.inpaint(state.gan.average, image[None], mask[None])
+            *_, inpainted = self.gan.inpaint(generator, image[None], mask[None])
             return inpainted[0]
 
         return inpaint
@@ -309,6 +310,7 @@ class I3AD(Method):
     def _checkerboard_pass(self, generator: Any, images: Images) -> Images:
         """The pass that starts the loop (section 2.4), of a batch at once."""
         height, width = images.shape[1:3]
+        generator = self.gan.rounded(generator)
         boards = checkerboard_masks(height=height, width=width, patches=self.test.refine.patches)
 
         def add(board: Int[Array, ""], found: Images) -> Images:

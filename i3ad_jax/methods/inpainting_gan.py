@@ -252,6 +252,13 @@ class InpaintingGan:
 
         return jnp.mean(jax.vmap(compare)(images, inpainted)) / 2
 
+    def rounded(self, generator: Any) -> Any:
+        """Return the generator's weights in its type, once for all calls in a loop.
+
+        The layers round them too: the results are the same bits.
+        """
+        return jax.tree.map(lambda x: x.astype(self.dtype), generator)
+
     def inpaint(self, generator: Any, inputs: Images, masks: Masks) -> tuple[Images, ...]:
         """Return the output of each stage of the generator; the last is the result."""
         outputs: Any = self.inpainter.apply({"params": generator}, inputs, masks)

@@ -33,7 +33,10 @@ class Dense(nn.Module):
         return with_bias(self, y) if self.use_bias else y
 
 
-def with_bias(layer: nn.Module, x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
-    """The sum of x and the parameter `bias` of a layer."""
-    bias = layer.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
-    return add_bias(x, jnp.asarray(bias, x.dtype))
+def with_bias(
+    layer: nn.Module, x: Float[Array, "*n c"], *, groups: int = 1
+) -> Float[Array, "*n c"]:
+    """The sum of x and the parameter `bias` of a layer, the same for each group of channels."""
+    shape = (x.shape[-1] // groups,)
+    bias = layer.param("bias", nn.initializers.zeros, shape, jnp.float32)
+    return add_bias(x, jnp.tile(jnp.asarray(bias, x.dtype), groups))
