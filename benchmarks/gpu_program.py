@@ -5,6 +5,7 @@ XLA compiles the loop and a training step for a described card; the figures are 
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +201,8 @@ def program(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...]]:
 
 def figures(job: Job, compiled: Any) -> Row:
     """The figures of a compiled program: of one pass of the loop, or one step of the training."""
-    passes, kernels = Program(compiled.as_text()).main_loop()
+    text = compiled.as_text()
+    passes, kernels = Program(text).main_loop()
     floor = sum(kernel.times * least_seconds(kernel, job) for kernel in kernels)
     each = passes if job.work == "loop" else 1
     return {
@@ -212,6 +214,8 @@ def figures(job: Job, compiled: Any) -> Row:
         "floor_ms": 1e3 * floor,
         "floor_ms_per_image": 1e3 * floor * each / job.batch,
         "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "float64": len(re.findall(r"\bf64\[", text)),
+        "host_callbacks": len(re.findall(r'target="[^"]*callback| outfeed\(', text)),
     }
 
 
