@@ -67,9 +67,9 @@ class Flags:
 
     A row has the figures of one pass of the loop, or of one training step: kernels, bytes that they
     read and write, operations, and temporary memory of the whole program. `floor_ms_per_image` is
-    the least time of an image, over all passes of the loop or one step: of each kernel the longer
-    of its bytes at 90 % of the card's bandwidth and its operations at 80 % of its arithmetic, and 2
-    us for its start. Which of cuDNN's algorithms is used is left to the card, so nothing is timed.
+    the least time of an image, over all passes of the loop or one step. A kernel takes at least 2
+    us for its start, and its bytes at 90 % of the card's bandwidth or its operations at 80 % of its
+    arithmetic, whichever is longer. Nothing is timed: the card chooses among cuDNN's algorithms.
 
     Requires JAX's CUDA plug-in (pip install 'jax[cuda13]'), no driver.
     """
@@ -91,7 +91,7 @@ class Flags:
 
 
 class Job(NamedTuple):
-    """What a row is about."""
+    """Program that a row describes."""
 
     preset: str
     work: str
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def jobs(flags: Flags) -> Iterator[Job]:
-    """What the rows are about, in the table's order."""
+    """The programs of the rows, in the table's order."""
     for preset in flags.preset:
         for work in flags.work:
             for dtype in flags.dtype:

@@ -163,7 +163,7 @@ def _called(instruction: Instruction) -> list[str]:
 
 
 def _trips(instruction: Instruction) -> int:
-    """How often a loop runs, 1 if the compiler does not know or it is no loop."""
+    """Passes of a loop; 1 of an unknown number, and of any other instruction."""
     known = re.search(r'known_trip_count":\{"n":"(\d+)"', instruction.line)
     return int(known.group(1)) if known else 1
 
