@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
+from i3ad_jax.runtime.precision import EXACT
 from i3ad_jax.settings import SettingError, Settings, setting
 from i3ad_jax.shapes import Image, PRNGKey
 
@@ -77,5 +78,6 @@ class Pca(ReconstructionMethod):
 
     def begin(self, state: PcaState, image: Image) -> Image:
         """The projection."""
-        weights = state.components @ (image.ravel() - state.mean)
-        return (state.mean + weights @ state.components).reshape(image.shape)
+        weights = jnp.matmul(state.components, image.ravel() - state.mean, precision=EXACT)
+        projection = jnp.matmul(weights, state.components, precision=EXACT)
+        return (state.mean + projection).reshape(image.shape)

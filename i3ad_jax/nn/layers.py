@@ -18,6 +18,7 @@ from i3ad_jax.cpu.gate import gate
 from i3ad_jax.cpu.strided import downsample, upsample
 from i3ad_jax.nn.convolution import Conv
 from i3ad_jax.nn.dense import with_bias
+from i3ad_jax.runtime.precision import EXACT
 from i3ad_jax.shapes import PRNGKey
 
 # of a gated layer's activation over its gate: keeps the signal's variance, about
@@ -92,7 +93,7 @@ class GatedUpsample(nn.Module):
         batch, height, width, channels = x.shape
         shape = (3, 3, channels, 2 * self.features)
         kernel = self.param("kernel", gated_kernel_init, shape, jnp.float32).astype(self.dtype)
-        kernels = jnp.einsum("pax,qby,xyio->abipqo", _TAPS, _TAPS, kernel, precision="highest")
+        kernels = jnp.einsum("pax,qby,xyio->abipqo", _TAPS, _TAPS, kernel, precision=EXACT)
         # One convolution gives all four phases, as groups of output channels.
         kernels = kernels.reshape(2, 2, channels, -1).astype(self.dtype)
         phases: Any = convolve(x.astype(self.dtype), kernels, (1, 1), ((1, 1), (1, 1)), (1, 1))

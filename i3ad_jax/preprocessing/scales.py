@@ -4,11 +4,11 @@ import math
 from functools import cache
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from i3ad_jax.data.images import Size
+from i3ad_jax.runtime.precision import exact_products
 from i3ad_jax.shapes import AnyArray
 
 
@@ -51,7 +51,7 @@ def enlarge(values: Float[AnyArray, "n h w *rest"], size: Size) -> Float[AnyArra
         _interpolation(before, after) for before, after in zip(values.shape[1:3], size, strict=True)
     )
     last = xp.moveaxis(values, (1, 2), (-2, -1))
-    with jax.default_matmul_precision("highest"):
+    with exact_products():
         enlarged = xp.matmul(xp.matmul(down, last), across.T)
     return xp.moveaxis(enlarged, (-2, -1), (1, 2))
 

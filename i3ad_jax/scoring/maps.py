@@ -19,6 +19,7 @@ import scipy
 from jaxtyping import Array, Float
 
 from i3ad_jax.errors import InputError
+from i3ad_jax.runtime.precision import exact_products
 from i3ad_jax.scoring.multi_scale import multi_scale
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 from i3ad_jax.shapes import AnyArray, Image, Map
@@ -187,7 +188,7 @@ def image_scores(maps: Float[AnyArray, "n h w"], pooling: Pooling) -> Float[AnyA
         if isinstance(maps, np.ndarray):
             smoothed = scipy.ndimage.gaussian_filter(maps, (0, sd, sd))
         else:  # the same as products: few kinds of operations for an exported program
-            with jax.default_matmul_precision("highest"):
+            with exact_products():
                 down, across = _smoothing(height, sd), _smoothing(width, sd)
                 smoothed = xp.matmul(xp.matmul(down, maps), across.T)
         return smoothed.max(axis=(1, 2)).astype(float)
