@@ -19,6 +19,7 @@ def test_record_is_json_of_this_machine() -> None:
     assert found["command"] == ["i3ad", "train"]
     assert found["processors"] == os.cpu_count()
     assert len(found["devices"]) == len(jax.devices())
+    assert found["deterministic"] is True  # of a CPU
     assert found["packages"]["i3ad_jax"] == i3ad_jax.__version__
     assert found["packages"]["numpy"] == metadata.version("numpy")
     assert found["git_commit"] is None or len(found["git_commit"].removesuffix("-dirty")) == 40

@@ -15,6 +15,7 @@ from i3ad_jax.data.load import DataSettings, absolute_source, bytes_of
 from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.evaluate.tested_run import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
+from i3ad_jax.runtime.compiler import Determinism
 from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.settings import Settings
@@ -62,11 +63,13 @@ class Flags(Generic[Test]):
     ssim: SsimSettings = field(default_factory=SsimSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
+    determinism: Determinism = field(default_factory=Determinism)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, tests, prints where the results are."""
     run, stored, config, flags = _settings(arguments)
+    flags.determinism.apply()
     command_line.warn_of_unused_gpu()
     data = _data(flags, stored)
     same = data == stored.data and config == replace(stored, throughput=config.throughput)

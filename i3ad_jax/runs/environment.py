@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from i3ad_jax.runtime.compiler import is_deterministic
+
 PACKAGES = (
     "i3ad_jax",
     "jax",
@@ -34,6 +36,7 @@ def environment(*, command: Sequence[str] = ()) -> dict[str, Any]:
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "devices": [device.device_kind for device in jax.devices()],
+        "deterministic": is_deterministic(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
     }

@@ -1,6 +1,8 @@
-"""`jax.jit` with what XLA's CPU compiler has to be told."""
+"""`jax.jit` with what XLA's compiler has to be told: of CPUs, and of determinism on GPUs."""
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -8,9 +10,27 @@ import jax
 
 from i3ad_jax.cpu.eigen import eigen_options
 from i3ad_jax.cpu.switch import workarounds, workarounds_wanted
+from i3ad_jax.settings import Settings
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+VARIABLE = "I3AD_DETERMINISTIC"
+DETERMINISTIC = {"xla_gpu_exclude_nondeterministic_ops": True, "xla_gpu_autotune_level": 0}
+"""Compiler options for GPUs: no operation that adds in any order, no kernel chosen by timing it."""
+
+
+@dataclass(frozen=True)
+class Determinism(Settings):
+    """Reproducibility on GPUs."""
+
+    deterministic: bool = False
+    """On a GPU, compute the same bits each time, with kernels that are slower or not the fastest;
+    a CPU does so anyway. The same as I3AD_DETERMINISTIC=1 in the environment."""
+
+    def apply(self) -> None:
+        """Set the environment of this process, and of those that it starts, if asked for."""
+        if self.deterministic:
+            os.environ[VARIABLE] = "1"
 
 
 def jit(
@@ -28,18 +48,37 @@ def jit(
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         @cache
-        def compiled(_: bool) -> Any:  # one for each position of the switch
+        def compiled(*_: bool) -> Any:  # one for each position of the switches
             return jax.jit(function, compiler_options={**compiler_options(), **level}, **options)
 
         @wraps(function)
         def call(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Result:
-            return compiled(workarounds.value)(*arguments, **keywords)
+            return compiled(workarounds.value, _asked())(*arguments, **keywords)
 
         return call
 
     return decorate
 
 
-def compiler_options() -> dict[str, str]:
-    """Return the compiler options of the device in use: on a CPU those of `cpu.eigen`."""
-    return eigen_options() if workarounds_wanted(jax.default_backend()) else {}
+def compiler_options() -> dict[str, Any]:
+    """Return the compiler options of the device in use."""
+    return options_for(jax.default_backend())
+
+
+def options_for(platform: str) -> dict[str, Any]:
+    """Return the compiler options of a platform, by JAX's name.
+
+    For "cpu" those of `cpu.eigen`, for "gpu" `DETERMINISTIC` if asked for.
+    """
+    if platform == "gpu" and _asked():
+        return DETERMINISTIC
+    return eigen_options() if workarounds_wanted(platform) else {}
+
+
+def is_deterministic() -> bool:
+    """Return whether programs compute the same bits each time: on a CPU, or where asked for."""
+    return jax.default_backend() == "cpu" or _asked()
+
+
+def _asked() -> bool:
+    return os.environ.get(VARIABLE, "0") != "0"

@@ -14,6 +14,7 @@ from i3ad_jax.config import DEFAULT_PRESET, Config, Test, Training, default_conf
 from i3ad_jax.data.load import bytes_of
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder, read_config_file
+from i3ad_jax.runtime.compiler import Determinism
 from i3ad_jax.runtime.processes import Processes, agreed, from_first, is_first
 from i3ad_jax.settings import SettingError, flag
 from i3ad_jax.train.session import Resources, train_and_test
@@ -70,6 +71,7 @@ class Flags(Generic[Training, Test]):
     """Minutes from the start of the command after which the training stops as by Ctrl-C, with exit
     code 142. The state is saved, and the command that continues is printed with the number of
     sittings that are left: --steps may take many of them. It changes no result."""
+    determinism: Determinism = field(default_factory=Determinism)
     processes: Processes = field(default_factory=Processes)
 
 
@@ -79,6 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     command_line.parse_known(Processes, arguments).join()
     flags, folder = agreed(lambda: _settings(arguments))
     sitting = Sitting(flags.minutes, began)
+    flags.determinism.apply()
     command_line.warn_of_unused_gpu()
     try:
         results = train_and_test(
@@ -111,6 +114,7 @@ def _continuing(flags: Flags[Any, Any], folder: RunFolder) -> str:
     """Return the command that continues a run, with the options that the run does not keep."""
     kept = {name: getattr(flags, name) for name in ("devices", "image_memory", "minutes")}
     options = "".join(f" {flag(name)} {kept[name]:g}" for name in kept if kept[name] is not None)
+    options += " --deterministic" if flags.determinism.deterministic else ""
     run = shlex.quote(str(folder.path))
     return f"{command_line.as_called(PROGRAM)} --run {run} --resume{options}"
 
