@@ -393,3 +393,29 @@ def test_a_prediction_by_a_method_with_lists_among_its_settings_resumes(
     (tmp_path / "predictions.csv").rename(tmp_path / "predictions.partial.csv")
     predict.main([*arguments, "--resume"])
     assert (tmp_path / "predictions.csv").read_bytes() == table
+
+
+def test_on_another_kind_of_device_the_scores_in_doubt_are_named(
+    pca_run: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, pictures = tmp_path / "run", str(tiny_folder / "test/good")
+    shutil.copytree(pca_run, run)
+
+    def said(out: str) -> str:
+        predict.main([str(run), pictures, "--out", str(tmp_path / out), "--save", "scores"])
+        return capsys.readouterr().err
+
+    assert "calibrated on" not in said("same")
+    environment = json.loads((run / "environment.json").read_text())
+    environment["devices"] = ["NVIDIA H200"]
+    (run / "environment.json").write_text(json.dumps(environment))
+    rule = Detector.load(run).rule
+    found = re.search(
+        r"calibrated on NVIDIA H200, scored on cpu: .* by 2 %, .* (\S+) is from (\S+) to (\S+)",
+        said("other"),
+    )
+    assert found
+    assert found[1] == rule.score
+    assert float(found[2]) == pytest.approx(rule.threshold - 0.02 * abs(rule.threshold), rel=1e-3)
+    assert float(found[3]) == pytest.approx(rule.threshold + 0.02 * abs(rule.threshold), rel=1e-3)
+    assert read(tmp_path / "other/predictions.csv") == read(tmp_path / "same/predictions.csv")

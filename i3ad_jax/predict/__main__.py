@@ -10,7 +10,7 @@ import jax
 import tyro
 
 from i3ad_jax import __version__, command_line
-from i3ad_jax.calibration.verdict import VerdictOptions
+from i3ad_jax.calibration.verdict import Rule, VerdictOptions
 from i3ad_jax.data.dataset import content_hash
 from i3ad_jax.data.search import describe
 from i3ad_jax.data.sources import digest_of_sources, find_sources
@@ -27,10 +27,12 @@ from i3ad_jax.predict.parts import (
 from i3ad_jax.predict.results import PredictionFiles, Summary
 from i3ad_jax.predict.scorer import Options, Scorer
 from i3ad_jax.predict.workers import Job, score_on_workers
-from i3ad_jax.runs.files import write_json
+from i3ad_jax.runs.files import read_json, write_json
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.accelerator import share_gpu
 from i3ad_jax.runtime.cluster import find_ray
+from i3ad_jax.runtime.compiler import Determinism
+from i3ad_jax.runtime.precision import TF32_ERROR
 from i3ad_jax.runtime.progress import progress_bar, with_progress
 from i3ad_jax.settings import Settings, setting
 
@@ -78,6 +80,7 @@ class Flags:
     verdict: VerdictOptions = field(default_factory=VerdictOptions)
     options: Options = field(default_factory=Options)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    determinism: Determinism = field(default_factory=Determinism)
 
 
 def predict(
@@ -181,6 +184,26 @@ def _about(detector: Detector, images: Sequence[NamedSource], options: Options) 
     }
 
 
+def _doubt(run: RunFolder, rule: Rule) -> str | None:
+    """Return the scores whose verdict may depend on the device; None on the run's kind of device.
+
+    Another kind may round the products of networks otherwise.
+    """
+    here = jax.devices()[0].device_kind
+    recorded = read_json(run.environment) if run.environment.exists() else {}
+    machines = recorded, recorded.get("training", {})  # of results of another test too
+    there = {kind for machine in machines for kind in machine.get("devices", ())} - {here}
+    if not there:
+        return None
+    margin = TF32_ERROR * abs(rule.threshold)
+    low, high = rule.threshold - margin, rule.threshold + margin
+    return (
+        f"trained or calibrated on {', '.join(sorted(there))}, scored on {here}: scores may differ"
+        f" by {100 * TF32_ERROR:g} %, and verdicts where {rule.score} is from {low:.4g} to"
+        f" {high:.4g}"
+    )
+
+
 def _check(flags: Flags) -> None:
     """Raise InputError for what is forgotten or not installed, before images are read."""
     command_line.check_run(flags.run, usage=f"{PROGRAM} RUN IMAGES --out OUT")
@@ -196,6 +219,7 @@ def main(arguments: Sequence[str]) -> None:
     """Parses the command line, predicts, prints where the results are."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM, shown=SHOWN)
     _check(flags)
+    flags.determinism.apply()
     if flags.engine.engine == "ray":
         # this process only hands out work: GPUs are the workers'
         jax.config.update("jax_platforms", "cpu")
@@ -206,6 +230,7 @@ def main(arguments: Sequence[str]) -> None:
     detector = Detector.load(flags.run)
     detector = replace(detector, verdict=flags.verdict.over(detector.verdict))
     rule = detector.rule
+    doubt = None if flags.engine.engine == "ray" else _doubt(RunFolder(flags.run), rule)
     results = PredictionFiles(flags.out)
     if flags.engine.engine == "stream":
         table = results.table
@@ -224,6 +249,8 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{summary.anomalous} of {summary.scored} images are anomalous{unusable}")
     print(rule.describe())
     print(table)
+    if doubt:
+        print(doubt, file=sys.stderr)
     if ignored:
         print(f"ignored: {describe(ignored)}", file=sys.stderr)
     if summary.unusable:
