@@ -45,7 +45,7 @@ class Flags:
     """Numbers of training steps."""
     seeds: tuple[int, ...] = (0,)
     """A run for each."""
-    preset: Literal["standard", "quick", "paper"] = "standard"
+    preset: Literal["standard", "quick", "paper", "paper_small"] = "standard"
     """Settings of the runs."""
 
 

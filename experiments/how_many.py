@@ -49,7 +49,7 @@ class Flags:
     """Numbers of normal images to train on."""
     method: str = "i3ad"
     """Method to train."""
-    preset: Literal["standard", "quick", "paper"] = "standard"
+    preset: Literal["standard", "quick", "paper", "paper_small"] = "standard"
     """Settings of the runs."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A run for each, of each number."""

@@ -35,7 +35,7 @@ class Flags:
     """Without --runs: what to train on, in any form that train takes."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Without --runs: a run for each."""
-    preset: Literal["standard", "quick", "paper"] = "standard"
+    preset: Literal["standard", "quick", "paper", "paper_small"] = "standard"
     """Without --runs: settings of the runs."""
     steps: int | None = None
     """Without --runs: training steps; by default those of the preset."""

@@ -54,7 +54,7 @@ class Flags:
     """Methods to train; a projection brings its autoencoder with it."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A run for each."""
-    preset: Literal["standard", "quick", "paper"] = "standard"
+    preset: Literal["standard", "quick", "paper", "paper_small"] = "standard"
     """Settings of all runs."""
     steps: int | None = None
     """Training steps of every method that learns by steps; by default those of the preset."""

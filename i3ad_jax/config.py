@@ -15,10 +15,12 @@ from i3ad_jax.settings import SettingError, Settings, setting, settings_from_jso
 
 DEFAULT_PRESET = "standard"
 AUTOMATIC_NETWORKS = ("view", "generator")  # decide the shapes of networks; may be "auto"
+_PAPER = PreprocessingSettings(view="whole", levelling="no", centre="none")
 PRESETS = {
     "standard": (DataSettings(image_size=64), PreprocessingSettings()),
     "quick": (DataSettings(image_size=64), PreprocessingSettings(view="whole")),
-    "paper": (DataSettings(), PreprocessingSettings(view="whole", levelling="no", centre="none")),
+    "paper": (DataSettings(), _PAPER),
+    "paper_small": (DataSettings(image_size=128), _PAPER),
 }
 Training = TypeVar("Training", bound=Settings, covariant=True)
 Test = TypeVar("Test", bound=Settings, covariant=True)
@@ -37,8 +39,8 @@ class Config(Settings, Generic[Training, Test]):
     f_anogan, aegan, unet or pca. Each has settings of its own: see --method NAME --help."""
     preset: str
     """Defaults of all other settings: standard (whole images of 64 x 64, some minutes on two CPU
-    cores, or tiles of this size, longer), quick (whole images, fewer steps) or paper (256 x
-    256)."""
+    cores, or tiles of this size, longer), quick (whole images, fewer steps), paper (256 x 256) or
+    paper_small (the same at 128 x 128, with narrower networks and fewer steps)."""
     training: Training
     test: Test
     data: DataSettings = field(default_factory=DataSettings)

@@ -73,6 +73,17 @@ def test_the_paper_preset_is_the_paper_s() -> None:
     assert "segmentation" not in build(config).gives
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_small_paper_preset_is_the_paper_preset_but_for_its_size(method: str) -> None:
+    own, paper = (default_config(method, preset=name).flat() for name in ("paper_small", "paper"))
+    assert (own.pop("preset"), own["image_size"], paper["image_size"]) == ("paper_small", 128, 256)
+    smaller = {name for name, value in own.items() if value != paper[name]}
+    sizes = {"image_size", "width", "discriminator_width", "steps", "batch_size"}
+    assert smaller <= sizes
+    assert all(own[name] < paper[name] for name in smaller)
+    assert ("width" in smaller) == ("width" in paper)
+
+
 def test_settings_of_another_method_are_refused_with_those_that_have_it() -> None:
     with pytest.raises(
         SettingError, match=r"^--critic-steps 3: pca has no such setting; f_anogan has it$"

@@ -21,7 +21,7 @@ import pytest
 from i3ad_jax import Detector, __main__
 from i3ad_jax.calibration.thresholds import defect_threshold, false_alarms
 from i3ad_jax.check import inspection
-from i3ad_jax.config import default_config
+from i3ad_jax.config import PRESETS, default_config
 from i3ad_jax.data.layouts import LAYOUTS
 from i3ad_jax.methods import METHODS
 from i3ad_jax.predict.__main__ import UNUSABLE_PICTURES
@@ -91,8 +91,25 @@ def test_table_of_presets_has_the_settings_of_the_code() -> None:
     page = (ROOT / "docs/settings.md").read_text()
     (row,) = re.findall(r"^\| Steps of `i3ad`.*$", page, re.MULTILINE)
     cells = [cell.strip() for cell in row.strip("|").split("|")][1:]
-    values = [default_config("i3ad", preset=name).flat() for name in ("standard", "quick", "paper")]
+    values = [default_config("i3ad", preset=name).flat() for name in PRESETS]
     assert cells == [f"{own['steps']:,}, {own['batch_size']}" for own in values]
+
+
+def test_table_of_the_small_paper_preset_has_the_settings_of_the_code() -> None:
+    page = (ROOT / "docs/paper.md").read_text()
+    rows = re.findall(r"^\| (`\w+`.*) \| (.+) \((.+)\) \| (\d+) \((\d+)\) \|$", page, re.MULTILINE)
+    methods = set()
+    for names, steps, paper_steps, width, paper_width in rows:
+        for method in re.findall(r"`(\w+)`", names):
+            methods.add(method)
+            for preset, shown in (
+                ("paper_small", (steps, width)),
+                ("paper", (paper_steps, paper_width)),
+            ):
+                own = default_config(method, preset=preset).flat()
+                assert shown == (f"{own['steps']:,}, {own['batch_size']}", str(own["width"]))
+    learning = {name for name in METHODS if "width" in default_config(name).flat()}
+    assert methods == learning - {name for name in learning if METHODS[name].weights_of}
 
 
 def test_table_of_false_alarms_has_the_intervals_of_the_code() -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from i3ad_jax.methods.inpainting_gan import (
+    PAPER_SMALL,
     QUICK,
     STANDARD,
     GanSettings,
@@ -39,6 +40,7 @@ class Aegan(ReconstructionMethod):
         "standard": (GanSettings(**STANDARD), ComputeSettings()),
         "quick": (GanSettings(**QUICK), ComputeSettings()),
         "paper": (GanSettings(), ComputeSettings()),
+        "paper_small": (GanSettings(**PAPER_SMALL), ComputeSettings()),
     }
 
     @classmethod

@@ -3,7 +3,7 @@
 # pyright: reportUnknownVariableType=false
 """`anogan`: a GAN of normal images, and a search for the latent vector of the nearest image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -144,6 +144,10 @@ class Anogan(ReconstructionMethod):
             LatentSearchSettings(),
         ),
         "paper": (_PAPER, LatentSearchSettings()),
+        "paper_small": (
+            replace(_PAPER, steps=10_000, batch_size=16, width=16),
+            LatentSearchSettings(),
+        ),
     }
 
     @property

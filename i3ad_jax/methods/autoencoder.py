@@ -47,10 +47,13 @@ class UNetSettings(AutoencoderSettings):
 
 # The paper, section 3.1; the width by Bergmann et al. 2018.
 _PAPER = AutoencoderSettings(steps=20_000)
+# 5.5 billion operations a step: about half an hour (an estimate, see `inpainting_gan.PAPER_SMALL`).
+_PAPER_SMALL = replace(_PAPER, width=16)
 _QUICK = AutoencoderSettings(steps=1500, width=16, learning_rate=1e-3)
 PRESETS: Mapping[str, tuple[Settings, Settings]] = {
     "quick": (_QUICK, NoSettings()),
     "paper": (_PAPER, NoSettings()),
+    "paper_small": (_PAPER_SMALL, NoSettings()),
 }
 
 
@@ -160,6 +163,7 @@ class UNetMethod(L2Autoencoder):
     presets: ClassVar = {
         "quick": (replace(UNetSettings(**_QUICK.to_json()), width=8), NoSettings()),
         "paper": (UNetSettings(**_PAPER.to_json()), NoSettings()),
+        "paper_small": (replace(UNetSettings(**_PAPER.to_json()), width=8), NoSettings()),
     }
 
     @property

@@ -82,7 +82,11 @@ class FAnogan(ReconstructionMethod):
     size_multiple: ClassVar[int] = SIZE_MULTIPLE
     smallest_size: ClassVar[int] = MIN_SIZE
     steps_may_grow: ClassVar[bool] = False  # the encoder's part of them would begin later
-    presets: ClassVar = {"quick": (_QUICK, NoSettings()), "paper": (_PAPER, NoSettings())}
+    presets: ClassVar = {
+        "quick": (_QUICK, NoSettings()),
+        "paper": (_PAPER, NoSettings()),
+        "paper_small": (replace(_PAPER, steps=10_000, batch_size=16, width=16), NoSettings()),
+    }
 
     @property
     def gan_steps(self) -> int:

@@ -32,6 +32,7 @@ from i3ad_jax.inpainting.refine import (
     trace,
 )
 from i3ad_jax.methods.inpainting_gan import (
+    PAPER_SMALL,
     QUICK,
     STANDARD,
     GanSettings,
@@ -116,6 +117,7 @@ class I3AD(Method):
         "standard": (I3adSettings(**STANDARD, **_SMALL), I3adTestSettings()),
         "quick": (I3adSettings(**QUICK, **_SMALL), I3adTestSettings()),
         "paper": (I3adSettings(), I3adTestSettings()),
+        "paper_small": (I3adSettings(**PAPER_SMALL), I3adTestSettings()),
     }
 
     @classmethod
