@@ -1,4 +1,4 @@
-"""`jax.jit` with what XLA's compiler has to be told: of CPUs, and of determinism on GPUs."""
+"""`jax.jit` with compiler options: those of CPUs, and of determinism on GPUs."""
 
 import os
 from collections.abc import Callable
@@ -24,11 +24,11 @@ class Determinism(Settings):
     """Reproducibility on GPUs."""
 
     deterministic: bool = False
-    """On a GPU, compute the same bits each time, with kernels that are slower or not the fastest;
-    a CPU does so anyway. The same as I3AD_DETERMINISTIC=1 in the environment."""
+    """Compute the same bits each time on a GPU, by kernels that are slower or not the fastest. A
+    CPU does so anyway. The same as I3AD_DETERMINISTIC=1 in the environment."""
 
     def apply(self) -> None:
-        """Set the environment of this process, and of those that it starts, if asked for."""
+        """Set the environment of this process and of its children, if asked for."""
         if self.deterministic:
             os.environ[VARIABLE] = "1"
 

@@ -25,7 +25,7 @@ class Product(NamedTuple):
 
     Attributes:
         name: of the primitive.
-        precision: that it asks for; None for the default of the device.
+        precision: the one asked for; None for the default of the device.
         shapes: of both operands.
     """
 
@@ -64,11 +64,11 @@ def products(program: ClosedJaxpr | Jaxpr) -> Iterator[Product]:
     """Yield the products and convolutions of a program as a GPU would have it."""
     for equation in getattr(program, "jaxpr", program).eqns:
         if equation.primitive.name in _PRODUCTS:
-            first, second = (variable.aval for variable in equation.invars)
+            avals: list[Any] = [variable.aval for variable in equation.invars]
             yield Product(
                 equation.primitive.name,
                 equation.params["precision"] if _is_exact(equation) else None,
-                (first.shape, second.shape),
+                (avals[0].shape, avals[1].shape),
             )
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple) else (value,):
