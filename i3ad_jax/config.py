@@ -38,9 +38,9 @@ class Config(Settings, Generic[Training, Test]):
     """Method to train: i3ad, l2_ae, ssim_ae, l2_ae_projection, ssim_ae_projection, anogan,
     f_anogan, aegan, unet or pca. Each has settings of its own: see --method NAME --help."""
     preset: str
-    """Defaults of all other settings: standard (whole images of 64 x 64, some minutes on two CPU
-    cores, or tiles of this size, longer), quick (whole images, fewer steps), paper (256 x 256) or
-    paper_small (the same at 128 x 128, with narrower networks and fewer steps)."""
+    """Defaults of all other settings. standard: 64 x 64, whole images or tiles, 5 to 8 minutes on
+    two CPU cores. quick: whole images, fewer steps. paper: 256 x 256. paper_small: the same at 128
+    x 128, with narrower networks and fewer steps."""
     training: Training
     test: Test
     data: DataSettings = field(default_factory=DataSettings)

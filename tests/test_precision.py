@@ -75,13 +75,14 @@ def test_u_is_the_same(tiny_run: Path, tiny_folder: Path) -> None:
     detector = Detector.load(tiny_run)
     method = detector.method
     assert isinstance(method, I3AD)
+    state: Any = detector.state
     images = pictures(tiny_folder, detector)[:2]
     squares, errors = detector.preprocessing.squares(images, seed=0), []
     candidates = U_CANDIDATES[method.test.refine.base]
     settings = replace(method.test.refine, iterations=method.test.threshold.u_iterations)
 
     def program(squares: Any) -> Any:
-        inpaint = method.inpaint(detector.state)
+        inpaint = method.inpaint(state)
 
         def error(square: Any, u: Any) -> Any:
             score = method.anomaly_score(square)
