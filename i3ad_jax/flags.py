@@ -19,6 +19,7 @@ from i3ad_jax.methods import METHODS
 
 TITLES = {
     "data": "image",
+    "determinism": "reproducibility",
     "engine": "engine",
     "limits": "request",
     "options": "output",

@@ -59,7 +59,7 @@ def test_help_of_train_shows_the_method_s_settings_and_no_others(
     shown = options(help_text(train.main, ["--method", method, "--help-all"], capsys))
     processes = {"--coordinator", "--num-processes", "--process-id"}
     resources = {"--devices", "--image-memory", "--minutes", *processes}
-    others = {"--config", "--run", "--resume", *resources, "--help"}
+    others = {"--config", "--run", "--resume", "--deterministic", *resources, "--help"}
     assert shown == {flag(name) for name in default_config(method).flat()} | others
 
 
@@ -101,6 +101,7 @@ def test_help_of_evaluate_shows_the_test_settings_of_the_run_s_method(
         "--out",
         "--image-memory",
         "--method",
+        "--deterministic",
         "--help",
     }
 

