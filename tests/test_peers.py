@@ -1,6 +1,7 @@
 """The peers on tiny images: code written here against independent code, others' by their own."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -221,9 +222,12 @@ def test_ours(name: str, tmp_path: Path) -> None:
 
 
 def test_a_peer_that_fails_is_noted(tiny_folder: Path, tmp_path: Path) -> None:
+    scarce = tmp_path / "scarce"
+    shutil.copytree(tiny_folder, scarce)
+    for image in sorted((scarce / "train/good").iterdir())[1:]:
+        image.unlink()
     with pytest.raises(SystemExit) as stop:
-        # it has more components than there are images
-        run("i3ad_pca", tmp_path, data=str(tiny_folder))
+        run("i3ad_pca", tmp_path, data=str(scarce))  # no image is left to hold out
     assert stop.value.code == 1
     assert "- failed: i3ad_pca, seed 0: " in (tmp_path / "peers.md").read_text()
     assert not (tmp_path / "trials.jsonl").exists()

@@ -361,14 +361,15 @@ def test_the_same_run_gives_the_same_page(html: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "megabytes"), [(64, 3), pytest.param(256, 25, marks=pytest.mark.slow)]
+    ("size", "megabytes"), [(64, 3), pytest.param(256, 32, marks=pytest.mark.slow)]
 )
 def test_twelve_cases_of_a_whole_run_stay_small(size: int, megabytes: int) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size]
     weave = 120 + 60 * np.sin(y / 2) * np.sin(x / 3)
     image = np.clip(weave[..., None] + rng.normal(0, 8, (size, size, 3)), 0, 255).astype(np.uint8)
-    # The worst case: a quarter of the image changes in every state and never settles.
+    # The worst case: a quarter of the image changes in every state and never settles, and outlines
+    # are those of single pixels.
     states = np.repeat(image[None], 31, axis=0)
     half = size // 2
     states[:, :half, :half] = rng.permuted(states[:, :half, :half], axis=1)

@@ -252,10 +252,10 @@ def test_wrong_flags(tmp_path: Path, flags: str, message: str) -> None:
 
 @pytest.fixture(scope="session")
 def two_categories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two categories: `mvtec_tile` and `scarce`, too few images for components."""
+    """A folder of two categories: `mvtec_tile`, and `scarce`, with no image to hold out."""
     root = tmp_path_factory.mktemp("categories")
     rng = np.random.default_rng(0)
-    for name, count in (("mvtec_tile", 40), ("scarce", 3)):
+    for name, count in (("mvtec_tile", 40), ("scarce", 1)):
         for split, number in (("train/good", count), ("test/good", 2), ("test/spot", 2)):
             folder = root / name / split
             folder.mkdir(parents=True)
@@ -293,7 +293,7 @@ def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         tables.main(command)
     assert stop.value.code == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert [line.split(": --")[0] for line in errors] == [
+    assert [line.split(": 1 normal image")[0] for line in errors] == [
         "error: scarce pca seed 0",
         "error: scarce pca seed 1",
     ]
@@ -308,8 +308,8 @@ def test_runs(two_categories: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not (tmp_path / "table4.csv").exists()
     notes = (tmp_path / "table3.md").read_text()
     assert "- runs: 2 of 4 finished" in notes
-    assert "- failed and left out: scarce pca seed 1: --components 30" in notes
-    assert "SettingError: --components 30" in (tmp_path / "failures.log").read_text()
+    assert "- failed and left out: scarce pca seed 1: 1 normal image" in notes
+    assert "InputError: 1 normal image" in (tmp_path / "failures.log").read_text()
 
     # Again: what is done is left alone, what was cut off goes on.
     (done[1] / "results.json").unlink()
