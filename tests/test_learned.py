@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from i3ad_jax.calibration.learned import Learned, measure, neighbour_fill, neighbour_fill_pass
+from i3ad_jax.calibration.learned import Learned, Yardstick, neighbour_fill, neighbour_fill_pass
 from i3ad_jax.inpainting.masks import checkerboard_masks
 
 SIDES = ((0, -1), (0, 1), (-1, 0), (1, 0))
@@ -65,7 +65,8 @@ def test_pass_fills_each_pixel_as_a_hole_of_its_board() -> None:
 
 @pytest.mark.parametrize("array", [np.asarray, jnp.asarray])
 def test_perfect_reconstructions(array: Any) -> None:
-    learned = measure(array(IMAGES), array(IMAGES), mean_image=array(MEAN_IMAGE), patches=4)
+    images, mean_image = array(IMAGES), array(MEAN_IMAGE)
+    learned = Yardstick.of(images, mean_image=mean_image, patches=4).measure(images)
     assert (learned.l1, learned.to_mean_image, learned.to_fill, learned.spread) == (0, 0, 0, 1)
     assert learned.problem(aligned=True) is None
     assert learned.problem(aligned=False) is None
@@ -73,7 +74,7 @@ def test_perfect_reconstructions(array: Any) -> None:
 
 def test_errors_and_spread_are_those_of_a_direct_computation() -> None:
     reconstructions = MEAN_IMAGE + 0.7 * (IMAGES - MEAN_IMAGE)
-    learned = measure(IMAGES, reconstructions, mean_image=MEAN_IMAGE, patches=4)
+    learned = Yardstick.of(IMAGES, mean_image=MEAN_IMAGE, patches=4).measure(reconstructions)
     fill = neighbour_fill_pass(IMAGES, patches=4)
     metrics = learned.as_metrics()
     assert metrics == pytest.approx(
@@ -90,7 +91,7 @@ def test_errors_and_spread_are_those_of_a_direct_computation() -> None:
 
 def test_mean_image_is_reported_as_collapsed() -> None:
     constant = np.broadcast_to(MEAN_IMAGE, IMAGES.shape)
-    learned = measure(IMAGES, constant, mean_image=MEAN_IMAGE, patches=None)
+    learned = Yardstick.of(IMAGES, mean_image=MEAN_IMAGE, patches=None).measure(constant)
     assert (learned.to_mean_image, learned.spread) == (1, pytest.approx(0))
     assert "almost the same picture for every image" in str(learned.problem(aligned=True))
     assert "held_out_l1_to_fill" not in learned.as_metrics()
@@ -110,14 +111,14 @@ def test_an_error_as_large_as_that_of_what_knows_nothing_is_reported() -> None:
 
 def test_neighbour_fill_in_place_of_the_generator_is_reported() -> None:
     fill = neighbour_fill_pass(IMAGES, patches=4)
-    learned = measure(IMAGES, fill, mean_image=MEAN_IMAGE, patches=4)
+    learned = Yardstick.of(IMAGES, mean_image=MEAN_IMAGE, patches=4).measure(fill)
     assert learned.to_fill == 1
     assert learned.problem(aligned=False)
 
 
 def test_images_that_do_not_differ_have_no_ratios() -> None:
     grey = np.full((3, 8, 8, 3), 0.3, np.float32)
-    learned = measure(grey, grey + np.float32(0.1), mean_image=grey[0], patches=4)
+    learned = Yardstick.of(grey, mean_image=grey[0], patches=4).measure(grey + np.float32(0.1))
     assert learned.as_metrics() == pytest.approx({"held_out_l1": 0.1})
     assert learned.problem(aligned=True) is None
     assert learned.problem(aligned=False) is None

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from i3ad_jax.calibration.calibrated import add_calibrated
 from i3ad_jax.calibration.fusion import WEIGHTED, Fusion, area, best_pooling, planted_auroc
-from i3ad_jax.calibration.learned import examine
+from i3ad_jax.calibration.learned import Yardstick, examine
 from i3ad_jax.calibration.probes import probes
 from i3ad_jax.calibration.standardisation import ScoringSettings, Statistics
 from i3ad_jax.calibration.thresholds import defect_threshold
@@ -121,7 +121,7 @@ def calibrate(
     synthetic defects, by which poolings and the weights of the combined score are chosen.
     """
     method, state, preprocessing, step = trained
-    learned = examine(trained, held_out)
+    learned = examine(trained, Yardstick.of_held_out(method, preprocessing, held_out))
     squares = preprocessing.squares(held_out, seed=seed)
     tuned = within_memory(
         method, lambda own: own.tune(state, squares, seed=seed, progress=progress)

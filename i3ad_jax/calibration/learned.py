@@ -5,12 +5,15 @@ and the nearest known pixels of each hole. What reconstructs no better than they
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from i3ad_jax.inpainting.masks import checkerboard_masks
+from i3ad_jax.methods.method import Method
 from i3ad_jax.methods.state import Trained
+from i3ad_jax.preprocessing.preprocessing import Preprocessing
 
 EXAMINED = 64  # images, at most: a checkpoint should not take long
 COLLAPSED = 0.2  # a smaller `Learned.spread` is that of one picture for all images
@@ -82,43 +85,66 @@ class Learned:
         )
 
 
-def examine(trained: Trained, held_out: UInt8[np.ndarray, "n h w 3"]) -> Learned | None:
-    """Return the evidence of learning from one square of each of these normal images.
+@dataclass(frozen=True)
+class Yardstick:
+    """Held-out normal images, and the errors of both simple replacements on them.
 
-    None for a method with a search.
+    Attributes:
+        images: one square of each image, as the networks take them.
+        mean_image_l1, fill_l1: as of `Learned`.
     """
-    method, state, preprocessing, _ = trained
-    chosen = held_out[:EXAMINED]
-    images = preprocessing.squares(chosen).images
-    reconstructions = method.reconstruct_once(state, images)
-    if reconstructions is None:
-        return None
-    mean_image = preprocessing.mean_squares(len(chosen))
-    return measure(images, reconstructions, mean_image=mean_image, patches=method.fill_patches)
+
+    images: Float[np.ndarray | Array, "n h w c"]
+    mean_image_l1: float
+    fill_l1: float | None
+
+    @classmethod
+    def of(
+        cls,
+        images: Float[np.ndarray | Array, "n h w c"],
+        *,
+        mean_image: Float[np.ndarray | Array, "*n h w c"],
+        patches: int | None,
+    ) -> "Yardstick":
+        """Return that of some images.
+
+        Args:
+            images: held-out normal images, as the networks take them.
+            mean_image: of the training images, as far as each square shows of it.
+            patches: along each side of the checkerboard by which holes are filled; None for a
+                method without holes.
+        """
+        own = np.asarray(images)
+        fill = None if patches is None else _l1(neighbour_fill_pass(own, patches=patches), own)
+        return cls(images, _l1(mean_image, images), fill)
+
+    @classmethod
+    def of_held_out(
+        cls, method: Method, preprocessing: Preprocessing, held_out: UInt8[np.ndarray, "n h w 3"]
+    ) -> "Yardstick":
+        """Return that of one square of each image, of `EXAMINED` images at most."""
+        chosen = held_out[:EXAMINED]
+        return cls.of(
+            preprocessing.squares(chosen).images,
+            mean_image=preprocessing.mean_squares(len(chosen)),
+            patches=method.fill_patches,
+        )
+
+    def measure(self, reconstructions: Float[np.ndarray | Array, "n h w c"]) -> Learned:
+        """Return the evidence of learning from reconstructions of the images, in one pass."""
+        return Learned(
+            l1=_l1(reconstructions, self.images),
+            mean_image_l1=self.mean_image_l1,
+            fill_l1=self.fill_l1,
+            spread=_ratio(_variation(reconstructions), _variation(self.images)),
+        )
 
 
-def measure(
-    images: Float[np.ndarray | Array, "n h w c"],
-    reconstructions: Float[np.ndarray | Array, "n h w c"],
-    *,
-    mean_image: Float[np.ndarray | Array, "*n h w c"],
-    patches: int | None,
-) -> Learned:
-    """Return a verdict on the training from reconstructions of held-out normal images.
-
-    Args:
-        images: held-out normal images, as the networks take them.
-        reconstructions: of each of them, in one pass.
-        mean_image: of the training images, as far as each square shows of it.
-        patches: along each side of the checkerboard by which holes were filled; None without holes.
-    """
-    fill = None if patches is None else neighbour_fill_pass(np.asarray(images), patches=patches)
-    return Learned(
-        l1=_l1(reconstructions, images),
-        mean_image_l1=_l1(mean_image, images),
-        fill_l1=None if fill is None else _l1(fill, images),
-        spread=_ratio(_variation(reconstructions), _variation(images)),
-    )
+def examine(trained: Trained, yardstick: Yardstick) -> Learned | None:
+    """Return the evidence of learning; None for a method with a search."""
+    images: Any = yardstick.images
+    reconstructions = trained.method.reconstruct_once(trained.state, images)
+    return None if reconstructions is None else yardstick.measure(reconstructions)
 
 
 def neighbour_fill_pass(
@@ -126,8 +152,8 @@ def neighbour_fill_pass(
 ) -> Float[np.ndarray, "n h w c"]:
     """Fill every pixel of the images by `neighbour_fill`, as a hole of one of four checkerboards.
 
-    This is what I3AD's first pass would be with this fill instead of the generator. It runs once a
-    training, in NumPy: to compile it would take longer.
+    This is what I3AD's first pass would be with this fill instead of the generator. In NumPy:
+    to compile it would take longer than to run it once.
     """
     _, height, width, _ = images.shape
     boards = np.asarray(checkerboard_masks(height=height, width=width, patches=patches))

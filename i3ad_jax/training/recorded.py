@@ -4,13 +4,13 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from i3ad_jax.calibration.learned import examine
+from i3ad_jax.calibration.learned import Yardstick, examine
 from i3ad_jax.config import Config
 from i3ad_jax.data.dataset import Split
 from i3ad_jax.data.images import Size
@@ -199,6 +199,12 @@ class _Record:
         shown = self._held_out.images[:NUM_SAMPLES]
         self._shown = self._plan.preprocessing.squares(shown, seed=self._plan.config.seed)
 
+    @cached_property
+    def _yardstick(self) -> Yardstick:
+        """The held-out images that every checkpoint looks at."""
+        plan = self._plan
+        return Yardstick.of_held_out(plan.method, plan.preprocessing, self._held_out.images[:])
+
     def losses(self, step: Step, *, examined: bool) -> None:
         """Add a row to the metrics, with the evidence of held-out images if they are examined."""
         losses = {name: float(value) for name, value in step.metrics.items()}
@@ -206,7 +212,7 @@ class _Record:
         row |= device_metrics()
         if examined:
             trained = self._plan.trained(own_copy(step.state), step=step.number)
-            learned = examine(trained, self._held_out.images[:])
+            learned = examine(trained, self._yardstick)
             row |= learned.as_metrics() if learned else {}
         with self._folder.writing():
             append_line(self._folder.metrics, row)
