@@ -4,19 +4,19 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import markdown
 from experiments.comparison import Cell, Run, figure_of
-from experiments.finding import over_seeds
+from experiments.finding import over_seeds, save_figure
 from experiments.runs import run_folder, wall_seconds, writing
 from experiments.study import Flags as StudyFlags
 from experiments.study import one_category, train_missing
 from i3ad_jax import command_line
-from i3ad_jax.config import Config
+from i3ad_jax.config import Config, Preset
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import read_json, write_csv, write_text
@@ -45,7 +45,7 @@ class Flags:
     """Numbers of training steps."""
     seeds: tuple[int, ...] = (0,)
     """A run for each."""
-    preset: Literal["standard", "quick", "paper", "paper_small"] = "standard"
+    preset: Preset = "standard"
     """Settings of the runs."""
 
 
@@ -140,8 +140,7 @@ def main(arguments: Sequence[str]) -> None:
     with writing(out):
         write_csv(out / "budget.csv", header, lines)
         write_text(out / "budget.md", markdown.page("Resolution and steps", parts, notes))
-        figure.savefig(out / "budget.png", dpi=110)
-        figure.savefig(out / "budget.svg", metadata={"Date": None})
+        save_figure(figure, out / "budget")
     print(f"\n{parts[0]}\n\n{out / 'budget.md'}\n{out / 'budget.png'}")
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -82,6 +83,12 @@ def draw_rows(
     axes.legend(fontsize=7)
 
 
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write a figure to STEM.png, and without the date to STEM.svg."""
+    figure.savefig(stem.with_suffix(".png"), dpi=110)
+    figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+
+
 def publish(
     finding: Finding, flags: Flags, subject: Subject, *, study: str, arguments: Sequence[str]
 ) -> None:
@@ -98,8 +105,7 @@ def publish(
         with matplotlib.rc_context(_STYLE):
             figure = Figure(figsize=finding.size, layout="constrained")
             finding.draw(figure)
-            figure.savefig(out / f"{study}.png", dpi=110)
-            figure.savefig(out / f"{study}.svg", metadata={"Date": None})
+            save_figure(figure, out / study)
         write_csv(out / f"{study}.csv", finding.header, lines)
         notes = {
             "command": f"python -m experiments.{study} {shlex.join(arguments)}",

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from experiments import markdown
 from experiments.comparison import Cell
-from experiments.finding import over_seeds
+from experiments.finding import over_seeds, save_figure
 from experiments.runs import writing
 from i3ad_jax import command_line
-from i3ad_jax.config import default_config
+from i3ad_jax.config import Preset, default_config
 from i3ad_jax.data.dataset import NORMAL, Split
 from i3ad_jax.data.folder import list_samples
 from i3ad_jax.data.reading import DEFAULT_READING
@@ -49,7 +49,7 @@ class Flags:
     """Numbers of normal images to train on."""
     method: str = "i3ad"
     """Method to train."""
-    preset: Literal["standard", "quick", "paper", "paper_small"] = "standard"
+    preset: Preset = "standard"
     """Settings of the runs."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A run for each, of each number."""
@@ -194,8 +194,7 @@ def main(arguments: Sequence[str]) -> None:
     with writing(out):
         write_csv(out / "how_many.csv", header, lines)
         write_text(out / "how_many.md", markdown.page("Training images", parts, notes))
-        figure.savefig(out / "how_many.png", dpi=110)
-        figure.savefig(out / "how_many.svg", metadata={"Date": None})
+        save_figure(figure, out / "how_many")
     print(f"\n{parts[0]}\n\n{out / 'how_many.md'}\n{out / 'how_many.png'}")
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from experiments import markdown, study
 from experiments.categories import categories
 from experiments.comparison import Cell
-from experiments.finding import over_seeds
+from experiments.finding import over_seeds, save_figure
 from experiments.runs import writing
 from i3ad_jax import command_line
 from i3ad_jax.calibration.fusion import Fusion
@@ -220,8 +220,7 @@ def _write(out: Path, measured: Measured, arguments: Sequence[str]) -> None:
         write_csv(out / "scores.csv", header, lines)
         write_text(out / "scores.md", _markdown(conclusion, rows, measured, arguments))
         figure = _figure(measured)
-        figure.savefig(out / "scores.png", dpi=110)
-        figure.savefig(out / "scores.svg", metadata={"Date": None})
+        save_figure(figure, out / "scores")
     print("\n" + "\n".join(conclusion) + f"\n\n{out / 'scores.md'}\n{out / 'scores.png'}")
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from experiments.categories import categories, category_name
 from experiments.comparison import Run
 from experiments.runs import finished, make, plan, run_folder
-from i3ad_jax.config import Config, default_config
+from i3ad_jax.config import Config, Preset, default_config
 from i3ad_jax.data.dataset import Dataset
 from i3ad_jax.detector import Detector
 from i3ad_jax.errors import InputError
@@ -35,7 +35,7 @@ class Flags:
     """Without --runs: what to train on, in any form that train takes."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Without --runs: a run for each."""
-    preset: Literal["standard", "quick", "paper", "paper_small"] = "standard"
+    preset: Preset = "standard"
     """Without --runs: settings of the runs."""
     steps: int | None = None
     """Without --runs: training steps; by default those of the preset."""

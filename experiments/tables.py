@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,7 +22,7 @@ from experiments.comparison import (
 from experiments.runs import finished, plan, run_folder, wall_seconds
 from experiments.sweep import Engine, Outcome, outcomes
 from i3ad_jax import command_line
-from i3ad_jax.config import Config
+from i3ad_jax.config import Config, Preset
 from i3ad_jax.methods import METHODS
 from i3ad_jax.runs.environment import environment
 from i3ad_jax.runs.files import write_csv, write_text
@@ -54,7 +54,7 @@ class Flags:
     """Methods to train; a projection brings its autoencoder with it."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A run for each."""
-    preset: Literal["standard", "quick", "paper", "paper_small"] = "standard"
+    preset: Preset = "standard"
     """Settings of all runs."""
     steps: int | None = None
     """Training steps of every method that learns by steps; by default those of the preset."""

@@ -1,7 +1,7 @@
 """All settings of a run: common ones, and those of its method."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from i3ad_jax.calibration.standardisation import ScoringSettings
 from i3ad_jax.data.load import DataSettings
@@ -16,6 +16,7 @@ from i3ad_jax.settings import SettingError, Settings, setting, settings_from_jso
 DEFAULT_PRESET = "standard"
 AUTOMATIC_NETWORKS = ("view", "generator")  # decide the shapes of networks; may be "auto"
 _PAPER = PreprocessingSettings(view="whole", levelling="no", centre="none")
+Preset = Literal["standard", "quick", "paper", "paper_small"]
 PRESETS = {
     "standard": (DataSettings(image_size=64), PreprocessingSettings()),
     "quick": (DataSettings(image_size=64), PreprocessingSettings(view="whole")),

@@ -4,12 +4,12 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from benchmarks.networks import build
-from i3ad_jax.config import PRESETS, Config, default_config
+from i3ad_jax.config import PRESETS, Config, Preset, default_config
 from i3ad_jax.data.load import DataSettings
 from i3ad_jax.evaluate import __main__ as evaluate
 from i3ad_jax.methods import METHODS
@@ -18,6 +18,10 @@ from i3ad_jax.methods.pca import PcaSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.settings import SettingError, flag
 from tests.conftest import Fails
+
+
+def test_the_type_of_presets_names_them_all() -> None:
+    assert get_args(Preset) == tuple(PRESETS)
 
 
 def test_config_survives_json() -> None:

@@ -16,7 +16,8 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import Array
 
-_CALLS = {"jit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
+CALLS = {"jit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
+"""Primitives that call a program, with the parameter that holds it."""
 
 
 def simplified(program: ClosedJaxpr) -> ClosedJaxpr:
@@ -28,8 +29,18 @@ def simplified(program: ClosedJaxpr) -> ClosedJaxpr:
     return jax.make_jaxpr(run)(*program.in_avals)
 
 
-def _evaluate(program: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
-    """The results of a program, each of its equations by `_apply`."""
+def evaluate(
+    program: ClosedJaxpr,
+    arguments: Sequence[Any],
+    apply: Callable[[Any, list[Any]], Sequence[Any]],
+) -> list[Any]:
+    """Return the results of a program, interpreted equation by equation.
+
+    Args:
+        program: traced.
+        arguments: of the program, flat.
+        apply: from an equation and its inputs to its outputs.
+    """
     jaxpr = program.jaxpr
     values = dict(zip(jaxpr.constvars, program.consts, strict=True))
     values |= dict(zip(jaxpr.invars, arguments, strict=True))
@@ -38,20 +49,27 @@ def _evaluate(program: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
         return variable.val if isinstance(variable, Literal) else values[variable]
 
     for equation in jaxpr.eqns:
-        inputs = [read(variable) for variable in equation.invars]
-        if any(isinstance(x, Tracer) for x in inputs):
-            outputs = _apply(equation, inputs)
-        else:  # the same for every image: a constant
-            with jax.ensure_compile_time_eval():
-                outputs = _apply(equation, inputs)
+        outputs = apply(equation, [read(variable) for variable in equation.invars])
         values |= dict(zip(equation.outvars, outputs, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
 
 
+def _evaluate(program: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+    """The results of a program, each of its equations by `_apply`."""
+
+    def apply(equation: Any, inputs: list[Any]) -> Sequence[Any]:
+        if any(isinstance(x, Tracer) for x in inputs):
+            return _apply(equation, inputs)
+        with jax.ensure_compile_time_eval():  # the same for every image: a constant
+            return _apply(equation, inputs)
+
+    return evaluate(program, arguments, apply)
+
+
 def _apply(equation: Any, inputs: list[Any]) -> Sequence[Any]:
     name, params = equation.primitive.name, equation.params
-    if name in _CALLS:
-        return _evaluate(params[_CALLS[name]], inputs)
+    if name in CALLS:
+        return _evaluate(params[CALLS[name]], inputs)
     # Gradients are written for each kind of device: of plain convolutions for CPUs.
     if name == "platform_index":
         index = next(i for i, own in enumerate(params["platforms"]) if own is None or "cpu" in own)

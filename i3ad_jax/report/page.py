@@ -15,20 +15,24 @@ from i3ad_jax.scoring.maps import SCORES
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: str, **values: Any) -> str:
-    """The page that a template makes of values, as text that UTF-8 can hold."""
+def templates_in(folder: Path) -> jinja2.Environment:
+    """Return the templates of a folder, whose function `asset` inserts styles and scripts of it."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["asset"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that a template makes of values, as text that UTF-8 can hold."""
+    environment = templates_in(_TEMPLATES)
     environment.filters |= {"number": number, "setting": setting_text}
-    environment.globals |= {
-        "asset": _asset,
-        "score_labels": {name: s.label for name, s in SCORES.items()},
-    }
+    environment.globals["score_labels"] = {name: s.label for name, s in SCORES.items()}
     html = environment.get_template(template).render(**values)
     # A file name that is not valid Unicode reaches here as surrogates.
     return html.encode("utf-8", errors="backslashreplace").decode("utf-8")
@@ -46,8 +50,3 @@ def number(value: float) -> str:
 def setting_text(value: Any) -> str:
     """The value of a setting, as JSON has it; text without its quotes."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _asset(name: str) -> Markup:
-    """A style sheet or a script, as it is."""
-    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))

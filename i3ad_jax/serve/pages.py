@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup, escape
 
 from i3ad_jax.pictures import REGION, colour_stops
+from i3ad_jax.report.page import templates_in
 
 PAGE_POLICY = (
     "default-src 'none'; img-src blob:; connect-src 'self'; style-src 'unsafe-inline';"
@@ -65,21 +65,9 @@ def _examples(path: str, operation: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _render(template: str, **values: Any) -> str:
     """Return the page that a template in `templates/` makes of values; all text is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_in(_TEMPLATES)
     environment.filters |= {"type": _type, "code": _with_code}
-    environment.globals["asset"] = _asset
     return environment.get_template(template).render(**values)
-
-
-def _asset(name: str) -> Markup:
-    """Return a style sheet or a script as it is."""
-    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def _type(schema: dict[str, Any]) -> str:

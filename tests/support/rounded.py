@@ -6,6 +6,7 @@ program gets the rounding of the operands as operations of its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from i3ad_jax.export.primitives import CALLS, evaluate
 
 MANTISSA = 10
 _PRODUCTS = ("dot_general", "conv_general_dilated")
-_CALLS = {"jit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 
 
 class Product(NamedTuple):
@@ -86,23 +88,13 @@ def _evaluate(
     program: ClosedJaxpr, arguments: Sequence[Any], rounding: Callable[[Any], Any]
 ) -> list[Any]:
     """Return the results of a program, each of its equations by `_apply`."""
-    jaxpr = program.jaxpr
-    values = dict(zip(jaxpr.constvars, program.consts, strict=True))
-    values |= dict(zip(jaxpr.invars, arguments, strict=True))
-
-    def read(variable: Any) -> Any:
-        return variable.val if isinstance(variable, Literal) else values[variable]
-
-    for equation in jaxpr.eqns:
-        outputs = _apply(equation, [read(variable) for variable in equation.invars], rounding)
-        values |= dict(zip(equation.outvars, outputs, strict=True))
-    return [read(variable) for variable in jaxpr.outvars]
+    return evaluate(program, arguments, partial(_apply, rounding=rounding))
 
 
 def _apply(equation: Any, inputs: list[Any], rounding: Callable[[Any], Any]) -> Sequence[Any]:
     name, params = equation.primitive.name, equation.params
-    if name in _CALLS:
-        return _evaluate(params[_CALLS[name]], inputs, rounding)
+    if name in CALLS:
+        return _evaluate(params[CALLS[name]], inputs, rounding)
     if name == "platform_index":  # the branch of every other device than a CPU
         return [np.int32(params["platforms"].index(None))]
     if name == "cond" and not isinstance(inputs[0], Tracer):
