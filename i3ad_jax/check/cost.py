@@ -111,8 +111,8 @@ def estimate(choices: Choices, images: Images, *, rate: float | None) -> Cost:
         rate: as `matrix_product_rate` gives it.
     """
     config, (height, width) = choices.config, choices.sizes.working
-    # Every number of steps makes another method, but not another step.
-    method = config.with_settings({"steps": 1}).build()
+    # Other numbers of steps make another method, but not another step to count.
+    method = config.with_settings({"steps": 1, "sample_every": 1}).build()
     step, steps = count_step(method), config.training.steps
     calibrate = round(config.data.held_out * images.train) + config.scoring.planted_images
     scored, pixels, training = calibrate + images.test, height * width, steps * step.operations
