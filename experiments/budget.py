@@ -94,20 +94,18 @@ def measure(planned: Mapping[Run, Config[Any, Any]], out: Path, setting: str) ->
 
 
 def draw(figure: Figure, rows: Sequence[Row]) -> None:
-    """Draw a panel for each setting: AUROC by its values, each with its minutes."""
+    """Draw a panel for each setting: AUROC by minutes, each with the value of the setting."""
     settings = list(dict.fromkeys(row.setting for row in rows))
     panels = figure.subplots(1, len(settings), sharey=True, squeeze=False)[0]
     for axes, setting in zip(panels, settings, strict=True):
         own = sorted((row for row in rows if row.setting == setting), key=lambda row: row.value)
-        values = [row.value for row in own]
+        minutes = [row.minutes.mean for row in own]
         areas = [np.nan if row.image_auroc.mean is None else row.image_auroc.mean for row in own]
-        axes.errorbar(values, areas, yerr=[row.image_auroc.sd or 0 for row in own], fmt="o-")
-        for row, area in zip(own, areas, strict=True):
-            place, text = (row.value, area), f"{row.minutes.mean:.1f} min"
-            axes.annotate(text, place, (0, 6), textcoords="offset points", fontsize=7)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(values, list(map(str, values)))
-        axes.set(xlabel=setting, ylabel="image AUROC (combined)")
+        axes.errorbar(minutes, areas, yerr=[row.image_auroc.sd or 0 for row in own], fmt="o-")
+        for row, place in zip(own, zip(minutes, areas, strict=True), strict=True):
+            axes.annotate(str(row.value), place, (0, 6), textcoords="offset points", fontsize=7)
+        axes.margins(0.1, 0.15)
+        axes.set(xlabel="minutes", ylabel="image AUROC (combined)", title=f"by {setting}")
         axes.grid(linewidth=0.5)
 
 
