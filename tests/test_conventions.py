@@ -50,7 +50,7 @@ TESTED_BY = {
         "test_cpu.py",
     ),
     **dict.fromkeys(("data.layouts.flat", "data.layouts.layout"), "test_layouts.py"),
-    **dict.fromkeys(("export.onnx", "export.program", "export.stablehlo"), "test_export.py"),
+    **dict.fromkeys(("export.onnx", "export.program"), "test_export.py"),
     **dict.fromkeys(("methods.inpainting_gan", "methods.segmentation_head"), "test_i3ad.py"),
     **dict.fromkeys(("predict.workers", "runtime.cluster"), "test_ray.py"),
     "errors": "test_command_line.py",

@@ -24,6 +24,7 @@ from i3ad_jax.export import load_exported, onnx
 from i3ad_jax.export.parity import largest_difference
 from i3ad_jax.export.stablehlo import ALLOWED
 from i3ad_jax.runs.files import read_json, write_json
+from i3ad_jax.runtime.compiler import options_for
 from i3ad_jax.scoring.maps import PLAIN, SCORES
 from i3ad_jax.train import __main__ as train
 from tests.conftest import Fails, FlagsOf
@@ -188,6 +189,7 @@ def test_the_folder_says_what_the_program_is(run: Path, exported: Path) -> None:
         program["sha256"] == hashlib.sha256((exported / program["file"]).read_bytes()).hexdigest()
     )
     assert program["platforms"] == ["cpu", "cuda"]
+    assert program["compiler_options"] == {name: options_for(name) for name in ("cpu", "gpu")}
     written, until = (
         date.fromisoformat(about["exported"]),
         date.fromisoformat(program["readable_until"]),

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from i3ad_jax.detector import Detector
 from i3ad_jax.export.parity import Differences
 from i3ad_jax.export.program import Scored, scoring_program
-from i3ad_jax.runtime.compiler import compiler_options
+from i3ad_jax.runtime.compiler import compiler_options, options_for
 
 FILE = "program.stablehlo"
 PLATFORMS = ("cpu", "cuda")
@@ -52,6 +52,6 @@ class StableHlo:
             "batch": "any number of images",
             "platforms": list(PLATFORMS),
             "jax_version": jax.__version__,
-            "compiler_options": {jax.default_backend(): compiler_options()},
+            "compiler_options": {name: options_for(name) for name in ("cpu", "gpu")},
             "readable_until": (date.today() + COMPATIBLE).isoformat(),
         }
