@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -218,27 +219,62 @@ def test_damaged_exports_are_one_line(
     assert error.endswith("; copy the whole export, or export it again")
 
 
-def test_a_program_that_jax_cannot_read_is_one_line(
-    exported: Path, tmp_path: Path, refused: Callable[..., str]
-) -> None:
-    out = shutil.copytree(exported, tmp_path / "out")
+def with_program(exported: Path, content: bytes, out: Path) -> Path:
+    """A copy of an export with another program, all of its checksums right."""
+    shutil.copytree(exported, out)
     program, about = out / "program.stablehlo", out / "export.json"
     old = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in (program, about)}
-    program.write_bytes(bytes(1000))
-    new = {program: hashlib.sha256(bytes(1000)).hexdigest()}
+    program.write_bytes(content)
+    new = {program: hashlib.sha256(content).hexdigest()}
     about.write_text(about.read_text().replace(old[program], new[program]))
     new[about] = hashlib.sha256(about.read_bytes()).hexdigest()
     sums = (out / "SHA256SUMS").read_text()
     for file, digest in old.items():
         sums = sums.replace(digest, new[file])
     (out / "SHA256SUMS").write_text(sums)
+    return out
+
+
+def test_a_program_that_jax_cannot_read_is_one_line(
+    exported: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    out = with_program(exported, bytes(1000), tmp_path / "out")
     Image.fromarray(COLOUR).save(tmp_path / "good.png")
     error = refused(out, tmp_path / "good.png")
     assert error.startswith(f"{out}: ")
     assert error.endswith("; copy the whole export, or export it again")
 
 
-def output_to(stdout: int, exported: Path, tmp_path: Path) -> tuple[int, str]:
+def test_a_program_for_other_devices_is_one_line(
+    exported: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8)
+    program = jax.export.export(jax.jit(lambda x: x), platforms=("cuda", "tpu"))(images)
+    out = with_program(exported, bytes(program.serialize()), tmp_path / "out")
+    Image.fromarray(COLOUR).save(tmp_path / "good.png")
+    assert refused(out, tmp_path / "good.png") == (
+        f"{out}: JAX computes on cpu, and the program was exported for cuda and tpu;"
+        " JAX_PLATFORMS=cuda in the environment chooses another device"
+    )
+
+
+def test_the_loader_says_on_what_it_computes(
+    exported: Path, tmp_path: Path, loader: Loader
+) -> None:
+    Image.fromarray(COLOUR).save(tmp_path / "good.png")
+    code, output, errors = loader(exported, tmp_path / "good.png")
+    assert (code, errors) == (0, "")
+    assert json.loads(output)["device"] == jax.devices()[0].device_kind
+
+
+def test_devices_that_jax_does_not_have_are_one_line(exported: Path, tmp_path: Path) -> None:
+    code, errors = output_to(subprocess.DEVNULL, exported, tmp_path, JAX_PLATFORMS="nonsense")
+    assert (code, errors.count("\n")) == (2, 1), errors
+    assert errors.startswith(f"error: {exported}: JAX has no device to compute on (")
+    assert errors.endswith("; JAX_PLATFORMS=cpu in the environment chooses another device\n")
+
+
+def output_to(stdout: int, exported: Path, tmp_path: Path, **variables: str) -> tuple[int, str]:
     """Exit code and errors of a loader in a process of its own."""
     Image.fromarray(COLOUR).save(tmp_path / "good.png")
     command = [
@@ -246,7 +282,7 @@ def output_to(stdout: int, exported: Path, tmp_path: Path) -> tuple[int, str]:
         str(exported / "load_exported.py"),
         *[str(tmp_path / "good.png")] * 3,
     ]
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **variables}
     done = subprocess.run(
         command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment
     )

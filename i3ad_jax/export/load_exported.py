@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,12 +36,18 @@ RESERVING = (
 """JAX's variables that say how much memory of a GPU a process reserves."""
 
 
+class DeviceError(Exception):
+    """JAX computes on no device here that the program was exported for."""
+
+
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     """Return the program and the content of export.json.
 
     The program takes uint8 images [n, h, w, 3] and gives scores, verdicts and maps.
 
-    Raises ValueError where a file of the folder is not the one that was exported.
+    It computes where JAX does by default: on a GPU if JAX has one.
+
+    Raises ValueError where a file of the folder is not the one that was exported, and DeviceError.
     """
     lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
@@ -53,8 +60,24 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     if hashlib.sha256(content).hexdigest() != program["sha256"]:
         raise ValueError(f"{program['file']} is not the file that export.json describes")
     same = jax.__version__ == program["jax_version"]  # others may not know the options
+    exported = export.deserialize(bytearray(content))
+    check_device(exported.platforms)
     options = program["compiler_options"].get(jax.default_backend()) if same else None
-    return jax.jit(export.deserialize(bytearray(content)).call, compiler_options=options), about
+    return jax.jit(exported.call, compiler_options=options), about
+
+
+def check_device(platforms: Sequence[str]) -> None:
+    """Raise DeviceError unless JAX computes on one of the platforms here, by JAX's names."""
+    chooses = f"JAX_PLATFORMS={platforms[0]} in the environment chooses another device"
+    try:
+        here = export.default_export_platform()
+    except RuntimeError as error:
+        raise DeviceError(f"JAX has no device to compute on ({error}); {chooses}") from error
+    if here not in platforms:
+        raise DeviceError(
+            f"JAX computes on {here}, and the program was exported for {' and '.join(platforms)};"
+            f" {chooses}"
+        )
 
 
 def read(file: Path, *, size: tuple[int, int], aspect: str, bit_depth: int = 16) -> np.ndarray:
@@ -184,21 +207,27 @@ def main() -> None:
             _fail(f"{picture}: not found; name a picture")
     if not any(os.environ.get(name) for name in RESERVING):  # JAX takes most of a GPU's memory
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    folder = Path(__file__).parent
+    program, about = _load_or_fail(Path(__file__).parent)
+    for picture in pictures:
+        try:
+            judged = judge(program, about, picture)
+        except ValueError as error:
+            _fail(str(error))
+        _print(json.dumps({**judged, "device": jax.devices()[0].device_kind}))
+
+
+def _load_or_fail(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Return what `load` does, or end the process with one line."""
     try:
-        program, about = load(folder)
+        return load(folder)
+    except DeviceError as error:
+        _fail(f"{folder}: {error}")
     except ImportError as error:
         _fail(f"{error}; pip install jax scipy Pillow flatbuffers")
     except OSError as error:
         _fail(f"{error.filename}: {_reason(error)}; copy the whole export, or export it again")
     except Exception as error:  # JAX raises any type on what it cannot read
         _fail(f"{folder}: {_reason(error)}; copy the whole export, or export it again")
-    for picture in pictures:
-        try:
-            judged = judge(program, about, picture)
-        except ValueError as error:
-            _fail(str(error))
-        _print(json.dumps(judged))
 
 
 def _print(line: str) -> None:
