@@ -181,7 +181,6 @@ def test_what_a_machine_has_decides_the_line(
     [
         (check.main, ["missing"]),
         (evaluate.main, ["RUN", "--data", "missing"]),
-        (export.main, ["missing", "--out", "out"]),
         (predict.main, ["RUN", "missing.png", "--out", "out"]),
         (serve.main, ["RUN", "--host", "nonsense.invalid"]),
         (train.main, ["--data", "missing"]),
@@ -205,6 +204,20 @@ def test_every_command_says_that_a_card_is_not_used(
     given = [str(pca_run) if argument == "RUN" else argument for argument in arguments]
     with pytest.warns(UnusedGpuWarning, match="JAX has no plug-in"), pytest.raises(InputError):
         main(given)
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_an_export_computes_on_the_cpu_unless_the_environment_names_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU rounds to TF32: the program would not give the run's scores."""
+    make_card(tmp_path)
+    monkeypatch.setattr(accelerator, "ROOT", tmp_path)
+    for given, used in (("cuda", None), ("", "cpu")):
+        monkeypatch.setenv("JAX_PLATFORMS", given)
+        with pytest.raises(InputError):
+            export.main([str(tmp_path / "missing"), "--out", str(tmp_path / "out")])
+        assert jax.config.jax_platforms == used  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.usefixtures("on_cpu")

@@ -15,7 +15,7 @@ from i3ad_jax.export import folder, onnx, stablehlo
 from i3ad_jax.export.parity import check_parity
 from i3ad_jax.runs.files import read_json
 from i3ad_jax.runs.run_folder import RunFolder
-from i3ad_jax.runtime.accelerator import share_gpu
+from i3ad_jax.runtime.accelerator import stay_on_cpu
 
 PROGRAM = "python -m i3ad_jax.export"
 
@@ -26,7 +26,7 @@ class Flags:
 
     The program takes uint8 RGB images of the run's working size and gives scores, verdicts and
     anomaly maps by the name of the score. It is written only if it gives the run's scores of
-    held-out images.
+    held-out images, computed on the CPU: there both are in float32, and a GPU rounds more.
     """
 
     run: tyro.conf.Positional[Path]
@@ -80,8 +80,7 @@ def _compared(detector: Detector, images: Sequence[Path]) -> UInt8[np.ndarray, "
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line, exports, prints what was written and until when it can be read."""
     flags = command_line.parse(Flags, arguments, program=PROGRAM)
-    share_gpu()
-    command_line.warn_of_unused_gpu()
+    stay_on_cpu()
     export(RunFolder(flags.run), out=flags.out, form=flags.format, images=flags.images)
     about = read_json(flags.out / "export.json")
     program, largest = about["program"], about["parity"]["largest"]

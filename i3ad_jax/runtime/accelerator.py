@@ -70,6 +70,15 @@ def share_gpu() -> None:
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 
 
+def stay_on_cpu() -> None:
+    """Compute on the CPU, whatever the machine has, unless the user's environment says otherwise.
+
+    To be called before JAX is used.
+    """
+    if not os.environ.get("JAX_PLATFORMS"):
+        jax.config.update("jax_platforms", "cpu")
+
+
 def unused_gpu() -> str | None:
     """Return in one line why JAX computes on the CPU where a GPU is expected, and what to do.
 
