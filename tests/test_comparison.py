@@ -8,6 +8,7 @@ import pytest
 from i3ad_jax.errors import InputError
 from i3ad_jax.report.comparison import (
     Spread,
+    check_comparable,
     comparison_page,
     differing_settings,
     disagreements,
@@ -159,19 +160,20 @@ def test_images_are_matched_by_path_whatever_their_order() -> None:
 )
 def test_runs_of_other_test_images_are_refused(changes: dict) -> None:
     with pytest.raises(InputError, match=r"runs/1: was tested on other images"):
-        comparison_page([make_run(0), make_run(1, **changes)], reports=[None, None])
+        check_comparable([make_run(0), make_run(1, **changes)])
 
 
 def test_the_same_images_in_another_size_are_compared_with_a_remark() -> None:
     results = {"data_digest": "1" * 64, "preprocessing": {"working_size": [32, 32]}}
     runs = [make_run(0), make_run(1, results=results)]
+    check_comparable(runs)
     text = " ".join(Page(comparison_page(runs, reports=[None, None])).lines)
     assert "The runs see the images in different sizes" in text
 
 
 def test_a_run_that_is_named_twice_is_refused() -> None:
     with pytest.raises(InputError, match="named twice"):
-        comparison_page([make_run(0), make_run(1, name="runs/../runs/0")], reports=[None, None])
+        check_comparable([make_run(0), make_run(1, name="runs/../runs/0")])
 
 
 def test_names_from_data_are_escaped() -> None:

@@ -74,15 +74,11 @@ def comparison_page(
     """The comparison as HTML.
 
     Args:
-        runs: at least two, in the order of the page.
+        runs: at least two that `check_comparable` takes, in the order of the page.
         reports: the path of each run's own report, seen from the page; None if there is none.
         pictures: of each run, pictures of images on which the runs disagree, by path.
         missing: parts that could not be put on the page, a sentence each.
-
-    Raises:
-        InputError: two runs are one, or they were tested on different images.
     """
-    check_comparable(runs)
     return render(
         "comparison.html.jinja",
         runs=runs,
