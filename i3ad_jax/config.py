@@ -9,7 +9,7 @@ from i3ad_jax.errors import did_you_mean
 from i3ad_jax.methods import METHODS
 from i3ad_jax.methods.method import Detail, Method
 from i3ad_jax.preprocessing.preprocessing import PreprocessingSettings
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Device, Throughput, ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.settings import SettingError, Settings, setting, settings_from_json
 
@@ -81,7 +81,7 @@ class Config(Settings, Generic[Training, Test]):
         return METHODS[self.method].batch_sizes(self.training)
 
     def build(self) -> Method:
-        """Return the method with its networks.
+        """Return the method with its networks, and with its throughput on this device.
 
         Raises:
             SettingError: `view` or `generator` is "auto". `plan.resolve` replaces both.
@@ -93,7 +93,8 @@ class Config(Settings, Generic[Training, Test]):
                     name, "auto", "depends on the images; resolve it first, or give a value"
                 )
         (side,) = self.possible_sides().values()
-        return METHODS[self.method](self.training, self.test, side, self.ssim, self.throughput)
+        method = METHODS[self.method](self.training, self.test, side, self.ssim, Throughput())
+        return replace(method, throughput=self.throughput.resolve(Device.here(), method.work))
 
     def with_settings(self, changes: dict[str, Any]) -> "Config[Any, Any]":
         """The same with some settings changed, each by its own name.

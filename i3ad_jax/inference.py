@@ -27,6 +27,7 @@ from i3ad_jax.prediction import Prediction, Trace
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runtime.configuration import configuration, configured
 from i3ad_jax.runtime.memory import allowed
+from i3ad_jax.runtime.processes import gathered
 from i3ad_jax.runtime.progress import progress_bar
 from i3ad_jax.runtime.queues import ProgressBar
 from i3ad_jax.scoring.maps import AnomalyMaps
@@ -122,7 +123,9 @@ class Inference:
                 are kept in a temporary file.
             progress: show a progress bar.
         """
-        together = self.preprocessing.tiling.images_for(self.config.throughput.queue_size)
+        # All processes make the same calls.
+        queue_size = min(gathered(self.method.throughput.queue_size))
+        together = self.preprocessing.tiling.images_for(queue_size)
         names = self.method.score_names
         shape = (len(split), *split.images.shape[1:3])
         in_memory = 4 * math.prod(shape) * len(names) <= allowed(memory)
@@ -139,7 +142,7 @@ class Inference:
     @property
     def chunk(self) -> int:
         """Number of images that are scored together."""
-        return self.preprocessing.tiling.images_in(self.config.throughput.queue_size)
+        return self.preprocessing.tiling.images_in(self.method.throughput.queue_size)
 
     @configured
     def _predictions(self, pictures: Sequence[Picture]) -> Iterator[Prediction]:

@@ -7,7 +7,7 @@ import pytest
 from i3ad_jax.methods.i3ad import I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanSettings, GanState
 from i3ad_jax.methods.method import ComputeSettings
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.ssim import SsimSettings
 from tests.support.batches import without_defects
 from tests.support.small_gan import SmallAegan, SmallI3AD, untrained_gan
@@ -20,7 +20,7 @@ SETTINGS = GanSettings(
     generator_learning_rate=1e-3,
     adversarial_weight=1e-3,
 )
-OTHERS = 32, SsimSettings(), ThroughputSettings()
+OTHERS = 32, SsimSettings(), Throughput()
 AEGAN = SmallAegan(SETTINGS, ComputeSettings(), *OTHERS)
 I3AD_METHOD = SmallI3AD(I3adSettings(**SETTINGS.to_json()), I3adTestSettings(), *OTHERS)
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)

@@ -14,7 +14,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.methods.anogan import Anogan, AnoganState, LatentGanSettings, LatentSearchSettings
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.nn.dcgan import Generator, ImageEncoder
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.ssim import SsimSettings
 from tests.support.batches import without_defects
 
@@ -22,7 +22,7 @@ SETTINGS = LatentGanSettings(
     width=2, latent_size=4, generator_learning_rate=1e-3, discriminator_learning_rate=2e-3
 )
 SEARCH = LatentSearchSettings(latent_steps=300)
-METHOD = Anogan(SETTINGS, SEARCH, 32, SsimSettings(), ThroughputSettings())
+METHOD = Anogan(SETTINGS, SEARCH, 32, SsimSettings(), Throughput())
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)), jnp.float32)
 KEY = jax.random.key(1)
 

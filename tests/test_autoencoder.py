@@ -20,7 +20,7 @@ from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.nn.autoencoder import Autoencoder, widths
 from i3ad_jax.nn.unet import UNet
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.shapes import Image
 from tests.support.batches import without_defects
@@ -30,7 +30,7 @@ from tests.support.random_weights import random_weights
 def build(kind: type[AutoencoderMethod], *, size: int = 32, **settings: Any) -> AutoencoderMethod:
     own: Any = type(kind.presets["quick"][0])
     training = own(**{"width": 8, "latent_size": 16, "learning_rate": 3e-3, **settings})
-    return kind(training, NoSettings(), size, SsimSettings(), ThroughputSettings())
+    return kind(training, NoSettings(), size, SsimSettings(), Throughput())
 
 
 def stripes(count: int, *, size: int = 32) -> np.ndarray:

@@ -16,7 +16,7 @@ from i3ad_jax.plan import Plan
 from i3ad_jax.preprocessing.preprocessing import Preprocessing
 from i3ad_jax.runtime import memory
 from i3ad_jax.training.batch_memory import batch_memory
-from i3ad_jax.training.batches import BLOCK, Augmentation, TrainingImages
+from i3ad_jax.training.batches import Augmentation, TrainingImages
 from i3ad_jax.training.steps import Training, run_steps
 from tests.conftest import tiny_settings
 from tests.support.made_up_plan import made_up_plan
@@ -25,7 +25,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3)).astype(np.ui
 
 
 def plan_of(batch_size: int) -> Plan:
-    settings = {**tiny_settings("l2_ae"), "batch_size": batch_size, "steps": BLOCK}
+    settings = {**tiny_settings("l2_ae"), "batch_size": batch_size, "steps": 1}
     plan = made_up_plan(default_config("l2_ae").with_settings(settings))
     return replace(plan, preprocessing=Preprocessing.learn(IMAGES[:6], IMAGES[6:], side=32))
 
@@ -40,7 +40,8 @@ def message(plan: Plan) -> str:
     augmentation = Augmentation.of(preprocessing, "none")
     training = Training(plan.method, 1, augmentation, None, jax.random.key(0))
     state = fresh_state(jax.random.key(0), plan.method)
-    (block,) = TrainingImages(IMAGES, preprocessing, batch_size=size, seed=0).blocks(0, BLOCK)
+    images = TrainingImages(IMAGES, preprocessing, batch_size=size, seed=0)
+    (block,) = images.blocks(0, 1, together=20)
     with (
         pytest.raises(OutOfMemoryError) as error,
         batch_memory(plan, run_steps, training, state, block),

@@ -10,7 +10,7 @@ from skimage.transform import resize_local_mean
 
 from i3ad_jax.data.images import Size
 from i3ad_jax.preprocessing.preprocessing import Augment, Preprocessing
-from i3ad_jax.training.batches import BLOCK, Augmentation, TrainingImages
+from i3ad_jax.training.batches import Augmentation, TrainingImages
 from tests.support.patches import learn, levelled, noise, place_of
 
 Turned = dict[tuple[bool, int], np.ndarray]
@@ -37,7 +37,7 @@ def squares_of_steps(
     key: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images that the first steps draw, the squares, and what is subtracted from them."""
-    (block,) = images.blocks(0, steps)
+    (block,) = images.blocks(0, steps, together=steps)
     augmentation = jax.jit(Augmentation.of(preprocessing, augment).__call__)
     keys = jax.random.split(jax.random.key(key), steps)
     found = [augmentation(own, block.batches[step]) for step, own in enumerate(keys)]
@@ -116,24 +116,25 @@ def test_an_epoch_takes_every_image_once_in_an_order_of_its_own() -> None:
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_blocks_begin_anywhere_and_hold_what_each_step_draws() -> None:
+@pytest.mark.parametrize("together", [9, 20])
+def test_blocks_begin_anywhere_and_hold_what_each_step_draws(together: int) -> None:
     images = noise(5, 12, 11)
     preprocessing = replace(learn(images, side=8), levels=1)
     drawn = TrainingImages(images, preprocessing, batch_size=2, seed=3, planted=(1, 8))
     from_start, later = (
-        list(drawn.blocks(0, 2 * BLOCK + 1)),
-        list(drawn.blocks(BLOCK + 7, 2 * BLOCK + 1)),
+        list(drawn.blocks(0, 2 * together + 1, together=together)),
+        list(drawn.blocks(together + 7, 2 * together + 1, together=together)),
     )
-    assert [int(block.first) for block in from_start] == [0, BLOCK, 2 * BLOCK]
-    assert not list(drawn.blocks(4, 4))
+    assert [int(block.first) for block in from_start] == [0, together, 2 * together]
+    assert not list(drawn.blocks(4, 4, together=together))
     for array, expected in zip(
         jax.tree.leaves(from_start[1:]), jax.tree.leaves(later), strict=True
     ):
         np.testing.assert_array_equal(array, expected)
-    for step in (0, BLOCK - 1, BLOCK, 2 * BLOCK):
+    for step in (0, together - 1, together, 2 * together):
         index, corners = drawn.draw(step)
-        block = from_start[step // BLOCK]
-        parts = [squares[step % BLOCK] for squares in (block.batches, block.to_plant)]
+        block = from_start[step // together]
+        parts = [squares[step % together] for squares in (block.batches, block.to_plant)]
         pixels, gains, origins = (
             np.concatenate(arrays) for arrays in zip(*map(jax.tree.leaves, parts), strict=True)
         )
@@ -163,7 +164,7 @@ def test_squares_to_plant_are_those_of_reduced_images(augment: Augment) -> None:
     sizes = preprocessing.level_sizes
     assert sizes == [(32, 48), (16, 24), (8, 12)]
     drawn = TrainingImages(images, preprocessing, batch_size=2, seed=0, planted=(30, 8))
-    (block,) = drawn.blocks(0, 3)
+    (block,) = drawn.blocks(0, 3, together=3)
     augmentation = jax.jit(Augmentation.of(preprocessing, augment, sizes).__call__)
     small = [np.stack([reduced(image, size) for image in images]) for size in sizes]
     gains = preprocessing.units.gains(images)[:, None, None, None]

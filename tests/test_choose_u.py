@@ -13,7 +13,7 @@ from i3ad_jax.inpainting.refine import Inpaint, LoopSettings, State, refine
 from i3ad_jax.methods.i3ad import I3AD, I3adSettings, I3adState, I3adTestSettings
 from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.preprocessing.preprocessing import Squares
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 from tests.support.toy_inpainting import blur, random_image
 
@@ -61,7 +61,7 @@ METHOD = BlurringI3AD(
     ),
     32,
     SsimSettings(),
-    ThroughputSettings(),
+    Throughput(),
 )
 NO_STATE = I3adState(GanState({}, {}, {}, {}, (), ()), None)
 ROUGH = np.stack([random_image(seed, (32, 32)) for seed in range(3)])

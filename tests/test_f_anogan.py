@@ -12,7 +12,7 @@ from i3ad_jax.errors import InputError
 from i3ad_jax.methods.f_anogan import FAnogan, FAnoganSettings, FAnoganState, gradient_norms
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.state import fresh_state
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.ssim import SsimSettings
 from tests.support.batches import without_defects
 from tests.support.layers import halve
@@ -27,7 +27,7 @@ SETTINGS = FAnoganSettings(
     critic_steps=3,
     encoder_fraction=0.4,
 )
-METHOD = FAnogan(SETTINGS, NoSettings(), 32, SsimSettings(), ThroughputSettings())
+METHOD = FAnogan(SETTINGS, NoSettings(), 32, SsimSettings(), Throughput())
 STEP = jax.jit(METHOD.step)
 RAMP = np.linspace(-0.8, 0.8, 32)
 # Two directions, two colours, two strengths.

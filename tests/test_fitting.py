@@ -17,7 +17,7 @@ from i3ad_jax.detector import Detector
 from i3ad_jax.errors import OutOfMemoryError, SmallerBatchWarning
 from i3ad_jax.methods.fitting import within_memory
 from i3ad_jax.methods.method import Method
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 
 # Scores images in a queue whose arrays have 384 MiB each, where the process may take 512 MiB more.
 SCORES = """
@@ -41,7 +41,7 @@ print(json.dumps({"small": small, "scores": scores, "lines": [str(w.message) for
 
 def method_for(run: Path, **throughput: int) -> Method:
     """A method that no other test has, as settings that fitted are kept."""
-    return replace(Detector.load(run).method, throughput=ThroughputSettings(**throughput))
+    return replace(Detector.load(run).method, throughput=Throughput(**throughput))
 
 
 def exhaust() -> None:

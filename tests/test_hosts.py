@@ -254,7 +254,7 @@ KINDS = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|coll
 def collectives(devices):
     planted = method.num_planted, 16
     drawn = TrainingImages(images, preprocessing, batch_size=8, seed=0, planted=planted)
-    block = next(drawn.blocks(0, 1, devices=devices))
+    block = next(drawn.blocks(0, 1, together=1, devices=devices))
     sizes = preprocessing.level_sizes
     planting = Augmentation.of(preprocessing, "turn", sizes) if sizes else None
     augmentations = Augmentation.of(preprocessing, "turn"), planting

@@ -23,7 +23,7 @@ from i3ad_jax.methods.method import Batch, PlantedSquares
 from i3ad_jax.methods.segmentation_head import SegmenterSettings
 from i3ad_jax.methods.state import fresh_state
 from i3ad_jax.preprocessing.preprocessing import Squares
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.ssim import SsimSettings
 from tests.support.small_gan import SmallI3AD
 
@@ -38,7 +38,7 @@ SETTINGS = I3adSettings(
     average=0.3,
     segmenter=SegmenterSettings(segmenter_width=4, segmenter_depth=1),
 )
-OPTIONS = SETTINGS, I3adTestSettings(), 32, SsimSettings(), ThroughputSettings()
+OPTIONS = SETTINGS, I3adTestSettings(), 32, SsimSettings(), Throughput()
 METHOD = I3AD(*OPTIONS)
 COLOURS, RAMP = (
     np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 3)),

@@ -17,7 +17,8 @@ from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import Detail, Predicted, Queue, Tuned
 from i3ad_jax.methods.segmentation_head import SegmenterSettings, SegmenterState
 from i3ad_jax.preprocessing.preprocessing import Squares
-from i3ad_jax.runtime.devices import ThroughputSettings, copied_to
+from i3ad_jax.runtime.devices import copied_to
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.ssim import SsimSettings
 from tests.support.random_weights import LARGEST_GAIN, random_weights
 from tests.support.toy_inpainting import blur, random_image
@@ -33,7 +34,7 @@ METHOD = I3AD(
     32,
     # Half scores: the rule's candidates then mask a part of these images, more of it at first.
     SsimSettings(ssim_score="half"),
-    ThroughputSettings(),
+    Throughput(),
 )
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
 SQUARES = Squares.of_pixels(jnp.asarray(IMAGES))
@@ -146,7 +147,7 @@ def test_only_the_fixed_loop_computes_steps_that_nothing_needs(
             return counted
 
     test = replace(TEST, refine=replace(TEST.refine, base="previous"), loop=loop)
-    method = Counting(METHOD.training, test, 32, METHOD.ssim, ThroughputSettings(test_batch_size=2))
+    method = Counting(METHOD.training, test, 32, METHOD.ssim, Throughput(test_batch_size=2))
     method.predict(state, {"u": 2.0}, SQUARES, 2)
     jax.effects_barrier()
     assert len(calls) == turns
@@ -174,7 +175,7 @@ class BlurringInUnits(I3AD):
 @pytest.mark.parametrize("loop", ["queue", pytest.param("fixed", marks=pytest.mark.slow)])
 def test_scores_masks_and_u_are_those_of_pixel_values(loop: Any, state: I3adState) -> None:
     options = replace(TEST, refine=replace(TEST.refine, base="previous"), loop=loop)
-    arguments = METHOD.training, options, 32, METHOD.ssim, ThroughputSettings()
+    arguments = METHOD.training, options, 32, METHOD.ssim, Throughput()
     pixels = jnp.asarray(np.stack([random_image(seed, (32, 32)) for seed in range(3)]))
     centre = jnp.broadcast_to(CENTRE, pixels.shape)
     squares = Squares((pixels - centre) / SCALE, centre, jnp.full(3, SCALE))

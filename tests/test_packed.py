@@ -57,7 +57,7 @@ def test_batches_are_the_same_bit_for_bit(packed: Path, tiny_folder: Path, side:
     blocks = [
         list(
             TrainingImages(images, preprocessing, batch_size=3, seed=5, planted=(2, 8)).blocks(
-                0, 45
+                0, 45, together=20
             )
         )
         for images in both

@@ -11,10 +11,10 @@ from sklearn.decomposition import PCA
 from i3ad_jax.errors import InputError
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.pca import Pca, PcaSettings
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.ssim import SsimSettings
 
-METHOD = Pca(PcaSettings(components=5), NoSettings(), 16, SsimSettings(), ThroughputSettings())
+METHOD = Pca(PcaSettings(components=5), NoSettings(), 16, SsimSettings(), Throughput())
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (12, 16, 16, 3)).astype(np.float32)
 
 

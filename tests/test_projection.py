@@ -15,7 +15,7 @@ from i3ad_jax.methods.projection import (
     SsimProjection,
 )
 from i3ad_jax.preprocessing.preprocessing import Squares
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.maps import Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
 from tests.support.random_weights import random_weights
@@ -26,7 +26,7 @@ ARGUMENTS = (
     ProjectionSettings(),
     SIDE,
     SsimSettings(),
-    ThroughputSettings(test_batch_size=3),
+    Throughput(test_batch_size=3),
 )
 IMAGES = np.random.default_rng(0).uniform(-0.9, 0.9, (6, SIDE, SIDE, 3)).astype(np.float32)
 METHODS = {"l2": L2Projection(*ARGUMENTS), "ssim": SsimProjection(*ARGUMENTS)}

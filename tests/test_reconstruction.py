@@ -11,7 +11,7 @@ import pytest
 from i3ad_jax.methods.method import NoSettings
 from i3ad_jax.methods.reconstruction import ReconstructionMethod
 from i3ad_jax.preprocessing.preprocessing import Squares
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import Throughput
 from i3ad_jax.scoring.multi_scale import multi_scale
 from i3ad_jax.scoring.ssim import SsimSettings, ssim_anomaly
 
@@ -43,7 +43,7 @@ class Halving(ReconstructionMethod):
 
 
 SSIM = SsimSettings()
-ARGUMENTS = NoSettings(), NoSettings(), 16, SSIM, ThroughputSettings(test_batch_size=4)
+ARGUMENTS = NoSettings(), NoSettings(), 16, SSIM, Throughput(test_batch_size=4)
 METHOD = Halving(*ARGUMENTS)
 STATE = jnp.float32(0.5)
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (10, 16, 16, 3)), jnp.float32)

@@ -13,7 +13,7 @@ from i3ad_jax.data.load import ARRAYS
 from i3ad_jax.errors import InputError
 from i3ad_jax.plan import resolve
 from i3ad_jax.runtime.devices import use_every_core
-from i3ad_jax.training.steps import LOG_EVERY, training_steps
+from i3ad_jax.training.steps import steps_per_call, training_steps
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def fit_i3ad(images: np.ndarray, *, seed: int, seconds: float) -> Ours:
     plan = resolved.plan
     total = plan.config.training.steps
     end = time.perf_counter() + seconds
-    steps = training_steps(plan, resolved.images.images, every=(LOG_EVERY,))
+    steps = training_steps(plan, resolved.images.images, every=(steps_per_call(plan.method),))
     step = next(step for step in steps if step.number == total or time.perf_counter() > end)
     if problem := step.problem():
         raise InputError(f"training diverged at step {step.number} ({problem})")

@@ -16,7 +16,7 @@ from i3ad_jax.data.reading import ReadingSettings
 from i3ad_jax.evaluate.tested_run import evaluate_run
 from i3ad_jax.runs.run_folder import RunFolder
 from i3ad_jax.runtime.compiler import Determinism
-from i3ad_jax.runtime.devices import ThroughputSettings
+from i3ad_jax.runtime.throughput import ThroughputSettings
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.settings import Settings
 

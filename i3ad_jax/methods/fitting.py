@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from i3ad_jax.errors import OutOfMemoryError, SmallerBatchWarning
 from i3ad_jax.methods.method import Method
-from i3ad_jax.runtime.devices import ThroughputSettings
 from i3ad_jax.runtime.memory import is_out_of_memory
+from i3ad_jax.runtime.throughput import Throughput
 
 Result = TypeVar("Result")
-_FITTING: dict[Method, ThroughputSettings] = {}
+_FITTING: dict[Method, Throughput] = {}
 """Settings that replace those of a method, since these did not fit in memory."""
 
 

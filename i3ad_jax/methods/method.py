@@ -17,12 +17,12 @@ from i3ad_jax.preprocessing.preprocessing import Squares
 from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.runtime.devices import (
     Results,
-    ThroughputSettings,
     copied_to,
     devices_for,
     in_batches,
     shard_over_devices,
 )
+from i3ad_jax.runtime.throughput import Throughput, Work
 from i3ad_jax.scoring.maps import SCORES, Pair, plain_maps
 from i3ad_jax.scoring.ssim import SsimSettings
 from i3ad_jax.settings import SettingError, Settings, setting
@@ -166,7 +166,7 @@ class Method(ABC):
         test: settings of the test-time procedure.
         image_size: side in pixels of all images.
         ssim: SSIM, as scores are made of it and as some methods train with it.
-        throughput: numbers of images that go through a program at a time.
+        throughput: numbers of images and steps that go through a program at a time.
         name: value of `--method`.
         presets: training and test settings by the preset's name.
         weights_of: the method that trains its weights, if another.
@@ -180,7 +180,7 @@ class Method(ABC):
     test: Settings
     image_size: int
     ssim: SsimSettings
-    throughput: ThroughputSettings
+    throughput: Throughput
 
     name: ClassVar[str]
     presets: ClassVar[Mapping[str, tuple[Settings, Settings]]]
@@ -232,6 +232,14 @@ class Method(ABC):
     def num_planted(self) -> int:
         """Number of images with synthetic defects that a training step learns from."""
         return self.batch_sizes(self.training).get("segmenter_batch_size", 0)
+
+    @property
+    def work(self) -> Work:
+        """Sizes that the memory of its programs follows from."""
+        detail, batches = self.detail(self.training), self.batch_sizes(self.training)
+        pixels = batches.get("batch_size", 0) * self.image_size**2
+        planted = self.num_planted * detail.side**2 if detail else 0
+        return Work(self.image_size, getattr(self.training, "width", 1), 3 * (pixels + planted))
 
     @abstractmethod
     def init(self, key: PRNGKey) -> State:

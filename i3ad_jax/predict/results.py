@@ -96,8 +96,8 @@ class PredictionFiles:
             )
         if used and not self._belongs_to(about):
             raise InputError(
-                f"--out {self.path}: holds {used} of another run, other options or other images;"
-                " give the same ones to continue, or name another --out"
+                f"--out {self.path}: holds {used} of another run, other options, other images or"
+                " another device; give the same ones to continue, or name another --out"
             )
         if used:
             for folder in (self.maps, self.pictures):

@@ -251,7 +251,7 @@ class Preprocessing:
             function: from `queue_size` squares and the number of valid ones to a pytree of arrays
                 `squares side side ...`.
             images: of the working size, at least one.
-            queue_size: squares of a call; the last one is filled up by copies.
+            queue_size: squares of a call; the last one is filled up by zeros.
             values: numbers that `function` gives for each pixel, at least.
             bar: to move on by every finished image.
 
@@ -268,9 +268,7 @@ class Preprocessing:
         gains, images = self.units.gains(images), reduce_pixels(images, self.seen)
 
         def of_places(places: list[Place]) -> Any:
-            squares = self._squares(
-                images, gains, places + places[-1:] * (queue_size - len(places))
-            )
+            squares = self._squares(images, gains, places, rows=queue_size)
             results = function(squares, len(places))
             # By NumPy: JAX would compile a slice for every other number of places.
             return jax.tree.map(lambda x: np.asarray(x)[: len(places)], results)
@@ -382,12 +380,17 @@ class Preprocessing:
         images: UInt8[np.ndarray, "n h w 3"],
         gains: Float[np.ndarray, " n"],
         places: list[Place],
+        rows: int = 0,
     ) -> Squares:
+        """Return the squares at these places, and zeros in further rows up to `rows`."""
         # By NumPy: JAX would compile each operation at every start.
         pixels = np.stack([self._cut(images[place.image], place) for place in places])
         centre = np.stack([self._cut(self.centre, place) for place in places])
         in_units = self._in_units(pixels, gains[[place.image for place in places]], centre)
-        return jax.tree.map(jnp.asarray, in_units)
+        further = (0, max(rows - len(places), 0))
+        return jax.tree.map(
+            lambda x: jnp.asarray(np.pad(x, (further, *[(0, 0)] * (x.ndim - 1)))), in_units
+        )
 
     def _in_units(
         self, pixels: UInt8[Any, "*n h w 3"], gain: Float[Any, "*n"], centre: Float[Any, "*n h w 3"]

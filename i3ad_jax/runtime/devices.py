@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import jax
@@ -12,30 +11,10 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
-from i3ad_jax.settings import Settings, flag, setting
 from i3ad_jax.shapes import Length
 
 Results = TypeVar("Results")  # a pytree of arrays
 _AXIS = "device"
-
-
-@dataclass(frozen=True)
-class ThroughputSettings(Settings):
-    """Numbers of images at a time. They change speed and memory, not results."""
-
-    test_batch_size: int = setting(8, minimum=1, maximum=16_384)
-    """Images that go through the loop together, on all devices; it changes speed, not results."""
-    queue_size: int = setting(64, minimum=1, maximum=65_536)
-    """Images given to the compiled loop at a time; a finished one makes room for the next. Like the
-    batch size it changes speed, memory and how often the progress bar moves, not results."""
-
-    def halved(self) -> "ThroughputSettings":
-        """Return settings that need about half the memory; equal ones where both numbers are 1."""
-        return ThroughputSettings(max(self.test_batch_size // 2, 1), max(self.queue_size // 2, 1))
-
-    def describe(self) -> str:
-        """Return the settings as options of a command."""
-        return " ".join(f"{flag(name)} {value}" for name, value in self.flat().items())
 
 
 def use_every_core() -> None:

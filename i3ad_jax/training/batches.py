@@ -23,8 +23,6 @@ from i3ad_jax.runtime.configuration import configured
 from i3ad_jax.runtime.devices import copied_to_all, own_part, sharded
 from i3ad_jax.shapes import Images, PRNGKey
 
-BLOCK = 20  # steps whose squares go to the device together
-
 
 class Draw(NamedTuple):
     """Places of squares: their images, sizes and upper left corners.
@@ -92,7 +90,7 @@ class RawSquares:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Block:
-    """The squares of `BLOCK` steps on the device. A pytree.
+    """The squares of some steps on the device, which were read together. A pytree.
 
     Attributes:
         first: number of the first of these steps, from 0.
@@ -148,15 +146,20 @@ class TrainingImages:
             corners = np.concatenate([corners, to_plant])
         return Draw(index, corners)
 
-    def blocks(self, start: int, stop: int, *, devices: int = 1) -> Iterator[Block]:
+    def blocks(self, start: int, stop: int, *, together: int, devices: int = 1) -> Iterator[Block]:
         """Yield the blocks of steps from `start` to before `stop`, reading the next one ahead.
 
-        Each of the devices has its part of every batch.
+        Args:
+            start: number of the first step.
+            stop: number after that of the last step.
+            together: steps of a block; the first one is a multiple of it.
+            devices: each has its part of every batch.
         """
-        firsts = range(start - start % BLOCK, stop, BLOCK) if start < stop else ()
+        firsts = range(start - start % together, stop, together) if start < stop else ()
+        steps = [range(first, first + together) for first in firsts]
         with ThreadPoolExecutor(max_workers=1) as reader:
-            ahead = [reader.submit(self._read, first, devices) for first in firsts[:1]]
-            for following in firsts[1:]:
+            ahead = [reader.submit(self._read, first, devices) for first in steps[:1]]
+            for following in steps[1:]:
                 block = ahead.pop().result()
                 ahead.append(reader.submit(self._read, following, devices))
                 yield block
@@ -164,15 +167,15 @@ class TrainingImages:
                 yield ahead.pop().result()
 
     @configured  # in a thread of its own
-    def _read(self, first: int, devices: int) -> Block:
-        draws = [self.draw(step) for step in range(first, first + BLOCK)]
+    def _read(self, steps: range, devices: int) -> Block:
+        draws = [self.draw(step) for step in steps]
         image, corner = (np.stack(arrays) for arrays in zip(*draws, strict=True))
         size = self._batch_size
         batches = self._read_squares(self._cut, image[:, :size], corner[:, :size], devices)
         to_plant = self._read_squares(
             self._cut_to_plant, image[:, size:], corner[:, size:], devices
         )
-        return Block(copied_to_all(devices, jnp.int32(first)), batches, to_plant)
+        return Block(copied_to_all(devices, jnp.int32(steps.start)), batches, to_plant)
 
     def _read_squares(
         self,

@@ -32,7 +32,7 @@ from i3ad_jax.runtime.progress import progress_bar
 from i3ad_jax.runtime.signals import held_signals
 from i3ad_jax.settings import flag
 from i3ad_jax.shapes import to_uint8
-from i3ad_jax.training.steps import LOG_EVERY, Step, num_steps, training_steps
+from i3ad_jax.training.steps import Step, num_steps, steps_per_call, training_steps
 
 NUM_SAMPLES = 8
 TIME_IS_UP = 14  # number of SIGALRM, for which Windows has no name
@@ -132,7 +132,7 @@ def recorded_steps(
         progress: show a progress bar.
 
     Yields:
-        Some steps, one in `LOG_EVERY` at least, and the last one, which may be that of the
+        Some steps, one in `steps_per_call` at least, and the last one, which may be that of the
         checkpoint; written before they are yielded. Metrics are empty where no step was taken.
 
     Raises:
@@ -144,7 +144,8 @@ def recorded_steps(
     plan, total = resolved.plan, num_steps(resolved.plan.method)
     settings = plan.method.training
     by_steps = isinstance(settings, StepSettings)
-    every = (LOG_EVERY, settings.checkpoint_every, settings.sample_every) if by_steps else (1,)
+    log_every = steps_per_call(plan.method)
+    every = (log_every, settings.checkpoint_every, settings.sample_every) if by_steps else (1,)
     with (
         folder.writing(),
         Checkpoints(folder.checkpoints) as checkpoints,
@@ -170,7 +171,7 @@ def recorded_steps(
                 stopped = max(gathered(stop))  # all at the same step
                 last = step.number == total or bool(stopped)
                 saving = last or (by_steps and step.number % settings.checkpoint_every == 0)
-                if saving or step.number % LOG_EVERY == 0:
+                if saving or step.number % log_every == 0:
                     if problem := step.problem(weights=saving):
                         raise DivergenceError(step.number, problem, kept=checkpoints.latest)
                     by_first(partial(record.losses, step, examined=saving))

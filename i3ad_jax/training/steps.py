@@ -30,11 +30,10 @@ from i3ad_jax.segmentation.planting import plant_defects
 from i3ad_jax.settings import flag
 from i3ad_jax.shapes import PRNGKey
 from i3ad_jax.training.batch_memory import batch_memory
-from i3ad_jax.training.batches import BLOCK, Augmentation, Block, RawSquares, TrainingImages
+from i3ad_jax.training.batches import Augmentation, Block, RawSquares, TrainingImages
 
 SQUARES_AT_ONCE = 4  # random tiles of an image that a method which learns at once is given
 IMAGES_AT_ONCE = 5000  # that it is given, at most: their squares are in memory together
-LOG_EVERY = 20  # steps between looks at the losses
 # that a call of the compiled program takes, about: so long may Ctrl-C and a bar wait
 CALL_SECONDS = 0.5
 DIVERGED = 1e4  # losses here are of order one; beyond this no training comes back
@@ -147,8 +146,9 @@ def training_steps(
         planted=(method.num_planted, detail.side) if detail else (0, 0),
     )
     number, count = start, 1
-    for block in drawn.blocks(start, settings.steps, devices=devices):
-        end = min(int(block.first) + BLOCK, settings.steps)
+    together = steps_per_call(method)
+    for block in drawn.blocks(start, settings.steps, together=together, devices=devices):
+        end = min(int(block.first) + together, settings.steps)
         if number == start and jax.process_count() > 1:
             # No step: each compiles in its own time, as a process waits for another in a program
             # for 30 s.
@@ -185,15 +185,15 @@ def checked_steps(
         progress: show a progress bar.
 
     Yields:
-        Some steps, one in `LOG_EVERY` at least, and the last one.
+        Some steps, one in `steps_per_call` at least, and the last one.
 
     Raises:
         DivergenceError: a loss or a weight is too large or not finite.
         InputError: there are too few images for the method's settings.
     """
-    total = num_steps(plan.method)
+    total, every = num_steps(plan.method), (steps_per_call(plan.method),)
     with progress_bar("train", total, unit="step", compiles=True, disable=not progress) as bar:
-        for step in training_steps(plan, images, every=(LOG_EVERY,), devices=devices):
+        for step in training_steps(plan, images, every=every, devices=devices):
             if problem := step.problem(weights=step.number == total):
                 raise DivergenceError(step.number, problem)
             bar.update(step.number - bar.n)
@@ -203,6 +203,14 @@ def checked_steps(
 def num_steps(method: Method) -> int:
     """Return the number of training steps: one of a method that learns at once."""
     return method.training.steps if isinstance(method.training, StepSettings) else 1
+
+
+def steps_per_call(method: Method) -> int:
+    """Return the number of steps whose squares are on the device together, in all processes.
+
+    The losses are looked at as often.
+    """
+    return min(gathered(method.throughput.steps_per_call))
 
 
 @jit(donate_argnums=1)
