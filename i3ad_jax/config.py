@@ -16,10 +16,11 @@ from i3ad_jax.settings import SettingError, Settings, setting, settings_from_jso
 DEFAULT_PRESET = "standard"
 AUTOMATIC_NETWORKS = ("view", "generator")  # decide the shapes of networks; may be "auto"
 _PAPER = PreprocessingSettings(view="whole", levelling="no", centre="none")
-Preset = Literal["standard", "quick", "paper", "paper_small"]
+Preset = Literal["standard", "quick", "gpu", "paper", "paper_small"]
 PRESETS = {
     "standard": (DataSettings(image_size=64), PreprocessingSettings()),
     "quick": (DataSettings(image_size=64), PreprocessingSettings(view="whole")),
+    "gpu": (DataSettings(), PreprocessingSettings(view="whole")),
     "paper": (DataSettings(), _PAPER),
     "paper_small": (DataSettings(image_size=128), _PAPER),
 }
@@ -40,8 +41,9 @@ class Config(Settings, Generic[Training, Test]):
     f_anogan, aegan, unet or pca. Each has settings of its own: see --method NAME --help."""
     preset: str
     """Defaults of all other settings. standard: 64 x 64, whole images or tiles, 5 to 8 minutes on
-    two CPU cores. quick: whole images, fewer steps. paper: 256 x 256. paper_small: the same at 128
-    x 128, with narrower networks and fewer steps."""
+    two CPU cores. quick: whole images, fewer steps. gpu: 256 x 256, wide networks, minutes on a
+    GPU. paper: 256 x 256. paper_small: the same at 128 x 128, with narrower networks and fewer
+    steps."""
     training: Training
     test: Test
     data: DataSettings = field(default_factory=DataSettings)

@@ -98,7 +98,7 @@ class Detector(Inference):
             images: a data set as `--data` takes it, of which only the normal training images are
                 used; or the images themselves, as `score` takes them.
             method: one of `i3ad_jax.methods.METHODS`.
-            preset: defaults of all other settings: standard, quick, paper or paper_small.
+            preset: defaults of all other settings: standard, quick, gpu, paper or paper_small.
             devices: devices that share every batch of the training, by default one; on a CPU one
                 has all cores.
             callbacks: functions that are called with `TrainingProgress`, every 20 steps or more

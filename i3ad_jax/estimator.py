@@ -30,7 +30,7 @@ class AnomalyDetector(BaseEstimator):
 
     Args:
         method: one of `i3ad_jax.methods.METHODS`.
-        preset: defaults of all other settings: standard, quick, paper or paper_small.
+        preset: defaults of all other settings: standard, quick, gpu, paper or paper_small.
         contamination: fraction of normal images that the threshold calls anomalous, in (0, 1).
         selected_score: score that decides; None is the one that synthetic defects select.
         progress: show progress bars.

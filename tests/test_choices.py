@@ -37,7 +37,7 @@ def test_a_check_says_of_sizes_what_the_training_says(
     config = default_config("i3ad").with_settings({"data": str(cloth), **settings})
     records = read_records(cloth)
     choices = predict_choices(config, records.readable("train"))
-    inspection = Inspection(cloth, records, (), {"standard": (choices, Cost(1, 1.0, None, 0))})
+    inspection = Inspection(cloth, records, (), {"standard": (choices, Cost(1, 1.0, None, 0, 0))})
     said = [line.strip() for line in lines(inspection)]
     described = resolve(config, lambda size: config.data.load(size=size).train).plan.describe()
     seen = described[0].partition(", because")[0]

@@ -77,6 +77,21 @@ def test_the_paper_preset_is_the_paper_s() -> None:
     assert "segmentation" not in build(config).gives
 
 
+@pytest.mark.parametrize("method", ["i3ad", "aegan"])
+def test_the_gpu_preset_has_the_standard_losses_and_the_paper_s_widths(method: str) -> None:
+    gpu, standard, paper = (
+        default_config(method, preset=name).flat() for name in ("gpu", "standard", "paper")
+    )
+    sizes = {"image_size", "view", "width", "dilations", "discriminator_width"}
+    assert all(gpu[name] == paper[name] for name in {*sizes, "discriminator_depth"})
+    changed = {name for name, value in gpu.items() if value != standard[name]} - sizes
+    rates = {"generator_learning_rate", "discriminator_learning_rate"}
+    assert changed == rates | {
+        *("preset", "steps", "batch_size", "discriminator_depth", "context_width", "dtype"),
+    }
+    assert all(gpu[rate] < standard[rate] for rate in rates)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_small_paper_preset_is_the_paper_preset_but_for_its_size(method: str) -> None:
     own, paper = (default_config(method, preset=name).flat() for name in ("paper_small", "paper"))

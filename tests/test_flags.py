@@ -71,7 +71,7 @@ def test_a_short_help_has_the_options_that_matter_with_choices_and_defaults(
     text = help_text(train.main, ["--method", method, "--help"], capsys)
     assert len(options(text) - {"--help"}) == 10
     assert height(text) <= 60
-    assert "--preset {standard,quick,paper,paper_small}" in text
+    assert "--preset {standard,quick,gpu,paper,paper_small}" in text
     assert f"--method {{{','.join(METHODS)}}}" in text
     joined = re.sub(r"[│\s]+", " ", text)
     assert f"(default: {method})" in joined

@@ -19,7 +19,8 @@ SLIPS = [
     ("train --method l2ae", "--method l2ae: unknown; one of {methods}; did you mean l2_ae?"),
     (
         "train --preset quik",
-        "--preset quik: unknown; one of standard, quick, paper, paper_small; did you mean quick?",
+        "--preset quik: unknown; one of standard, quick, gpu, paper, paper_small; did you mean"
+        " quick?",
     ),
     ("train --stpes 500", "--stpes: unknown option; did you mean --steps?"),
     ("train --view tile", "--view tile: must be one of auto, whole, tiles; did you mean tiles?"),

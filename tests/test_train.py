@@ -213,6 +213,14 @@ def test_resume_accepts_no_other_setting(tiny_run: Path) -> None:
         train.main(["--run", str(tiny_run), "--resume", "--steps", "2"])
 
 
+def test_the_default_preset_on_a_gpu_names_the_one_for_it() -> None:
+    memory = 6 * 2**30
+    assert "--preset gpu" in (train.preset_hint(default_config("i3ad"), memory) or "")
+    assert train.preset_hint(default_config("i3ad"), None) is None
+    for preset in ("gpu", "quick"):
+        assert train.preset_hint(default_config("i3ad", preset=preset), memory) is None
+
+
 def test_divergence_keeps_the_last_checkpoint(run_of: RunOf, tmp_path: Path) -> None:
     run = shutil.copytree(run_of("l2_ae"), tmp_path / "run")
     folder = RunFolder(run)

@@ -42,10 +42,11 @@ START: Range = (5.0, 60.0)
 PRODUCT_SIZE = 2048  # rows and columns
 
 GPU = "an H100"
-GPU_RATE = 0.3 * 67e12
-"""Operations a second on this GPU: 0.3 of the peak for float32 in NVIDIA's data sheet (H100 SXM).
+GPU_RATES = {"float32": 41e12, "bfloat16": 77e12}
+"""Operations a second of training steps on this GPU, by the type that networks compute in.
 
-Not measured: the fraction is an assumption. The peak is that without tensor cores.
+Not measured. For the step of I3AD's gpu preset that XLA compiles for this card, 2.5 times the least
+time (`benchmarks.gpu_program`): 13.6 and 7.2 ms for 1.4 trillion operations. float32 is TF32 there.
 """
 DAY = 86_400
 
@@ -79,18 +80,15 @@ class Cost:
         steps: of the training.
         operations: floating-point operations of a step, as XLA counts them.
         seconds: on this machine; None where nothing is known.
+        seconds_on_gpu: of the training on `GPU`, by `GPU_RATES`.
         bytes_at_peak: memory of the process, for a run on a CPU.
     """
 
     steps: int
     operations: float
     seconds: Range | None
+    seconds_on_gpu: float
     bytes_at_peak: int
-
-    @property
-    def seconds_on_gpu(self) -> float:
-        """Seconds of the training on `GPU`, by `GPU_RATE`."""
-        return self.steps * self.operations / GPU_RATE
 
     @property
     def duration(self) -> str:
@@ -124,7 +122,8 @@ def estimate(choices: Choices, images: Images, *, rate: float | None) -> Cost:
     size = estimate_bytes(
         of_step, images, calibrate=calibrate, pixels=pixels, scores=len(method.score_names)
     )
-    return Cost(steps, step.operations, seconds, size)
+    on_gpu = training / GPU_RATES[config.flat().get("dtype", "float32")]
+    return Cost(steps, step.operations, seconds, on_gpu, size)
 
 
 def estimate_bytes(

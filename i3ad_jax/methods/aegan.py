@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from i3ad_jax.methods.inpainting_gan import (
+    GPU,
     PAPER_SMALL,
     QUICK,
     STANDARD,
@@ -39,6 +40,7 @@ class Aegan(ReconstructionMethod):
     presets: ClassVar = {
         "standard": (GanSettings(**STANDARD), ComputeSettings()),
         "quick": (GanSettings(**QUICK), ComputeSettings()),
+        "gpu": (GanSettings(**GPU), ComputeSettings(dtype="bfloat16")),
         "paper": (GanSettings(), ComputeSettings()),
         "paper_small": (GanSettings(**PAPER_SMALL), ComputeSettings()),
     }

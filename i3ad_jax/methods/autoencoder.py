@@ -52,6 +52,7 @@ _PAPER_SMALL = replace(_PAPER, width=16)
 _QUICK = AutoencoderSettings(steps=1500, width=16, learning_rate=1e-3)
 PRESETS: Mapping[str, tuple[Settings, Settings]] = {
     "quick": (_QUICK, NoSettings()),
+    "gpu": (_PAPER, NoSettings()),
     "paper": (_PAPER, NoSettings()),
     "paper_small": (_PAPER_SMALL, NoSettings()),
 }
@@ -162,6 +163,7 @@ class UNetMethod(L2Autoencoder):
     # At full size it has four times the autoencoders' convolutions.
     presets: ClassVar = {
         "quick": (replace(UNetSettings(**_QUICK.to_json()), width=8), NoSettings()),
+        "gpu": (UNetSettings(**_PAPER.to_json()), NoSettings()),
         "paper": (UNetSettings(**_PAPER.to_json()), NoSettings()),
         "paper_small": (replace(UNetSettings(**_PAPER.to_json()), width=8), NoSettings()),
     }

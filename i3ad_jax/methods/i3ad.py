@@ -32,6 +32,7 @@ from i3ad_jax.inpainting.refine import (
     trace,
 )
 from i3ad_jax.methods.inpainting_gan import (
+    GPU,
     PAPER_SMALL,
     QUICK,
     STANDARD,
@@ -116,6 +117,7 @@ class I3AD(Method):
     presets: ClassVar = {
         "standard": (I3adSettings(**STANDARD, **_SMALL), I3adTestSettings()),
         "quick": (I3adSettings(**QUICK, **_SMALL), I3adTestSettings()),
+        "gpu": (I3adSettings(**GPU, **_SMALL), I3adTestSettings(dtype="bfloat16")),
         "paper": (I3adSettings(), I3adTestSettings()),
         "paper_small": (I3adSettings(**PAPER_SMALL), I3adTestSettings()),
     }

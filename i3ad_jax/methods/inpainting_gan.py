@@ -87,6 +87,22 @@ QUICK: Mapping[str, Any] = {
     "average": 0.995,
 }
 STANDARD: Mapping[str, Any] = {**QUICK, "steps": 4000, "sample_every": 500}
+# The standard preset's losses with the paper's widths, and the context encoder as wide as the
+# paper's autoencoders. Three times the standard preset's width takes a third of Adam's step size.
+# 12,000 steps are to take 10 minutes at most on an H100, and an hour on a card of 8 GB: 4 and 43 by
+# compilation (docs/how-long.md). No run of it has been measured.
+GPU: Mapping[str, Any] = {
+    **STANDARD,
+    "steps": 12_000,
+    "batch_size": 8,
+    "width": 24,
+    "dilations": (2, 4, 8, 16),
+    "context_width": 32,
+    "discriminator_width": 64,
+    "discriminator_depth": 6,
+    "generator_learning_rate": 3e-4,
+    "discriminator_learning_rate": 3e-4,
+}
 # The paper's settings but for these, at 128 x 128. A step has 20 billion operations, as
 # `check.cost.step_operations` counts them. Two idle cores with AVX-512 did about 65 billion a
 # second in the standard preset's training (two-stage generator, cloth, 4,000 steps of 6.7 billion

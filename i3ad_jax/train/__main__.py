@@ -15,6 +15,7 @@ from i3ad_jax.data.load import bytes_of
 from i3ad_jax.errors import InputError
 from i3ad_jax.runs.run_folder import RunFolder, read_config_file
 from i3ad_jax.runtime.compiler import Determinism
+from i3ad_jax.runtime.memory import device_memory
 from i3ad_jax.runtime.processes import Processes, agreed, from_first, is_first
 from i3ad_jax.settings import SettingError, flag
 from i3ad_jax.train.session import Resources, train_and_test
@@ -83,6 +84,8 @@ def main(arguments: Sequence[str]) -> None:
     sitting = Sitting(flags.minutes, began)
     flags.determinism.apply()
     command_line.warn_of_unused_gpu()
+    if is_first() and not flags.resume and (hint := preset_hint(flags.settings, device_memory())):
+        print(hint)
     try:
         results = train_and_test(
             flags.settings,
@@ -108,6 +111,22 @@ def main(arguments: Sequence[str]) -> None:
         )
     else:
         command_line.print_results(folder)
+
+
+def preset_hint(config: Config[Any, Any], memory: int | None) -> str | None:
+    """Return a line on the preset for a GPU where the default preset would train on one.
+
+    The default does not depend on the machine: the same command gives the same results.
+
+    Args:
+        config: settings of the training.
+        memory: bytes that the process may take on its GPU; None for a CPU.
+    """
+    if memory is None or config.preset != DEFAULT_PRESET:
+        return None
+    return (
+        f"preset {DEFAULT_PRESET} suits a CPU; for 256 x 256 pixels on this GPU give --preset gpu"
+    )
 
 
 def _continuing(flags: Flags[Any, Any], folder: RunFolder) -> str:
