@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,8 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import topologies
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from benchmarks.exchange import exchanges, topology
 from benchmarks.hlo import Kernel, Program, kinds
 from benchmarks.networks import build
 from benchmarks.precision import PRECISIONS, network_dtype
@@ -37,6 +39,10 @@ REACHED = 0.9, 0.8  # of a card's memory bandwidth and arithmetic; an H200 reach
 COLUMNS = (
     *("preset", "work", "dtype", "batch", "card", "kernels", "convolution", "product", "fusion"),
     *("conversion", "broadcast", "GiB", "TFLOP", "floor_ms_per_image", "temporary_GiB", "problem"),
+)
+SEVERAL = (
+    *("preset", "work", "dtype", "batch", "card", "cards", "memory_GiB", "kernels", "floor_ms"),
+    *("collectives", "exchanged_MB", "exchange_ms", "exposed_ms", "weak", "strong", "problem"),
 )
 
 Card = Literal["h200", "h100", "a100", "rtx4090"]
@@ -71,6 +77,14 @@ class Flags:
     us for its start, and its bytes at 90 % of the card's bandwidth or its operations at 80 % of its
     arithmetic, whichever is longer. Nothing is timed: the card chooses among cuDNN's algorithms.
 
+    With several cards the table has the memory of a card and the collectives of the program. Their
+    time is that of a ring without latency, at NVLink's 450 GB/s or, with more cards than a machine
+    has, at 50 GB/s a card. Kernels that are scheduled between the start and the end of a collective
+    hide it. The rest is exposed and added to the floor. `weak` and `strong` are efficiencies: the
+    time of an image on one card, divided by the cards and by their time of an image. Of `weak` that
+    card has as many images as each of the cards, of `strong` as all of them together; both need the
+    row of that card in the same table.
+
     Requires JAX's CUDA plug-in (pip install 'jax[cuda13]'), no driver.
     """
 
@@ -83,7 +97,9 @@ class Flags:
     dtype: tuple[Dtype, ...] = ("bfloat16", "tf32")
     """Arithmetic of the networks."""
     batch: tuple[int, ...] = ()
-    """Images together; by default 64 and 1 in the loop and 8 in a training step."""
+    """Images together on a card; by default 64 and 1 in the loop and 8 in a training step."""
+    cards: tuple[int, ...] = (1,)
+    """Numbers of cards that share the work: up to 8, or machines of 8."""
     card: tuple[Card, ...] = ("h200", "h100", "a100", "rtx4090")
     """Cards to compile for."""
     json: bool = False
@@ -98,6 +114,7 @@ class Job(NamedTuple):
     dtype: str
     batch: int
     card: str
+    cards: int = 1
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -112,7 +129,9 @@ def main(arguments: Sequence[str]) -> None:
         if flags.json:
             print(json.dumps(rows[-1]), flush=True)
     notes = {"jax": jax.__version__, "xla_flags": os.environ.get("XLA_FLAGS", "none")}
-    table = write(flags.out, "gpu_program", COLUMNS, [readable(row) for row in rows], notes=notes)
+    columns = SEVERAL if max(flags.cards) > 1 else COLUMNS
+    rows = [readable(row) | efficiencies(row, rows) for row in rows]
+    table = write(flags.out, "gpu_program", columns, rows, notes=notes)
     if not flags.json:
         print(table)
 
@@ -124,7 +143,8 @@ def jobs(flags: Flags) -> Iterator[Job]:
             for dtype in flags.dtype:
                 for batch in flags.batch or ((64, 1) if work == "loop" else (8,)):
                     for card in flags.card:
-                        yield Job(preset, work, dtype, batch, card)
+                        for cards in flags.cards:
+                            yield Job(preset, work, dtype, batch, card, cards)
 
 
 def measure(job: Job) -> Row:
@@ -144,36 +164,39 @@ def compile_for(job: Job) -> Any:
     """The compiled program of a job.
 
     Raises:
-        InputError: JAX's CUDA plug-in is not installed.
+        InputError: JAX's CUDA plug-in is not installed, or the cards do not fill machines.
     """
     description = Path(__file__).with_name("cards") / f"{job.card}.txt"
     try:
-        card = topologies.get_topology_desc(
-            platform="cuda", target_config=description.read_text(), topology="1x1x1"
+        cards = topologies.get_topology_desc(
+            platform="cuda",
+            target_config=description.read_text(),
+            topology=topology(job.cards),
         )
     except NotImplementedError as error:
         raise InputError(
             "JAX's CUDA plug-in was not found: pip install 'jax[cuda13]' (no driver is needed)"
         ) from error
-    there = NamedSharding(topologies.make_mesh(card, (1,), ("card",)), PartitionSpec())
-    function, arguments = program(job)
-    arguments = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there), arguments
-    )
+    function, arguments = program(job, topologies.make_mesh(cards, (job.cards,), ("card",)))
     donated = (0,) if job.work == "train" else ()
     with jax.default_matmul_precision(PRECISIONS[job.dtype][1]):
         return jax.jit(function, donate_argnums=donated).lower(*arguments).compile()
 
 
-def program(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The function of a job, and the shapes of its arguments."""
+def program(job: Job, mesh: Mesh) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function of a job, and its arguments: shapes, and how the cards share them."""
     config = default_config("i3ad", preset=job.preset)
     method = build(config.with_settings({"dtype": network_dtype(job.dtype)}))
     assert isinstance(method, I3AD)
-    state = jax.eval_shape(method.init, jax.random.key(0))
+    each, whole = PartitionSpec("card"), PartitionSpec()
 
-    def shape(count: int, side: int, channels: int = 3) -> Any:
-        return jax.ShapeDtypeStruct((count, side, side, channels), jnp.float32)
+    def on_all(tree: Any) -> Any:
+        there = NamedSharding(mesh, whole)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there), tree)
+
+    def shared(count: int, side: int, channels: int = 3) -> Any:
+        shape = count * job.cards, side, side, channels
+        return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, each))
 
     def loop(state: I3adState, images: Images) -> Maps:
         inpaint, scores = method.inpaint(state), jax.vmap(method.anomaly_score)
@@ -184,27 +207,40 @@ def program(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return jax.vmap(one)(images, scores(Squares.of_pixels(images)))
 
     def train(state: I3adState, batch: Batch, key: PRNGKey) -> tuple[I3adState, Metrics]:
-        keys = jax.random.split(key, STEPS)
-        return lax.scan(lambda state, key: method.step(state, batch, key), state, keys)
+        def step(state: I3adState, key: PRNGKey) -> tuple[I3adState, Metrics]:
+            stepped = method.step(state, batch, key)
+            return lax.with_sharding_constraint(stepped, NamedSharding(mesh, whole))
 
-    images = shape(job.batch, method.image_size)
+        return lax.scan(step, state, jax.random.split(key, STEPS))
+
+    state = on_all(jax.eval_shape(method.init, jax.random.key(0)))
+    images = shared(job.batch, method.image_size)
     if job.work == "loop":
-        return loop, (state, images)
+        # As `shard_over_devices`: no card waits for another.
+        own = jax.shard_map(
+            loop, mesh=mesh, in_specs=(whole, each), out_specs=each, check_vma=False
+        )
+        return own if job.cards > 1 else loop, (state, images)
     detail, count = method.detail(method.training), method.num_planted
     planted = None
     if detail is not None:
-        squares = shape(count, detail.side)
-        planted = PlantedSquares(squares, squares, shape(count, detail.side, 1))
-    key = jax.eval_shape(jax.random.key, 0)
+        squares = shared(count, detail.side)
+        planted = PlantedSquares(squares, squares, shared(count, detail.side, 1))
+    key = on_all(jax.eval_shape(jax.random.key, 0))
     return train, (state, Batch(images, planted), key)
 
 
 def figures(job: Job, compiled: Any) -> Row:
     """The figures of a compiled program: of one pass of the loop, or one step of the training."""
-    text = compiled.as_text()
-    passes, kernels = Program(text).main_loop()
-    floor = sum(kernel.times * least_seconds(kernel, job) for kernel in kernels)
+    text, memory = compiled.as_text(), compiled.memory_analysis()
+    program = Program(text)
+    passes, kernels = program.main_loop()
+    times = partial(least_seconds, job=job)
+    floor = sum(kernel.times * times(kernel) for kernel in kernels)
+    exchanged = exchanges(list(program.collectives()), job.cards, times)
+    exposed = sum(exchange.exposed for exchange in exchanged)
     each = passes if job.work == "loop" else 1
+    own = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return {
         "passes": passes,
         "kernels": sum(kernel.times for kernel in kernels),
@@ -212,14 +248,18 @@ def figures(job: Job, compiled: Any) -> Row:
         "bytes": sum(kernel.times * kernel.moved for kernel in kernels),
         "flop": sum(kernel.times * kernel.operations for kernel in kernels),
         "floor_ms": 1e3 * floor,
-        "floor_ms_per_image": 1e3 * floor * each / job.batch,
-        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "floor_ms_per_image": 1e3 * (floor + exposed) * each / (job.batch * job.cards),
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "memory_bytes": own + memory.temp_size_in_bytes,
+        "exchanges": [exchange.row() for exchange in exchanged],
+        "exchange_ms": 1e3 * sum(exchange.seconds for exchange in exchanged),
+        "exposed_ms": 1e3 * exposed,
         "float64": len(re.findall(r"\bf64\[", text)),
         "host_callbacks": len(re.findall(r'target="[^"]*callback| outfeed\(', text)),
     }
 
 
-def least_seconds(kernel: Kernel, job: Job) -> float:
+def least_seconds(kernel: Kernel, *, job: Job) -> float:
     """The least time of a kernel on the card of a job."""
     peak = PEAKS[job.card]
     rate = peak.float32 if kernel.exact else getattr(peak, job.dtype)
@@ -229,16 +269,35 @@ def least_seconds(kernel: Kernel, job: Job) -> float:
     )
 
 
-def readable(row: Row) -> Row:
+def efficiencies(row: Row, rows: Sequence[Row]) -> dict[str, float]:
+    """The efficiencies of a row of several cards for which `rows` has the row of one card."""
+    time = "floor_ms_per_image"
+    alone = {Job(*(each[name] for name in Job._fields)): each.get(time) for each in rows}
+    job = Job(*(row[name] for name in Job._fields))
+    found = {
+        name: alone.get(job._replace(batch=batch, cards=1))
+        for name, batch in (("weak", job.batch), ("strong", job.batch * job.cards))
+    }
+    return {
+        name: each / (job.cards * row[time])
+        for name, each in found.items()
+        if each is not None and time in row and job.cards > 1
+    }
+
+
+def readable(row: Row) -> dict[str, Any]:
     """The row with its figures in the units of the table's columns."""
     if "problem" in row:
-        return row
+        return dict(row)
     return {
         **row,
         **row["kinds"],
         "GiB": row["bytes"] / 2**30,
         "TFLOP": row["flop"] / 1e12,
         "temporary_GiB": row["temporary_bytes"] / 2**30,
+        "memory_GiB": row["memory_bytes"] / 2**30,
+        "collectives": len(row["exchanges"]),
+        "exchanged_MB": sum(exchange["bytes"] for exchange in row["exchanges"]) / 1e6,
     }
 
 

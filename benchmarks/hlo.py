@@ -13,6 +13,9 @@ NO_KERNEL = frozenset(
         *("copy-done", "async-done", "after-all", "opt-barrier"),
     }
 )
+EXCHANGE = re.compile(
+    r"(all-reduce|all-gather|all-to-all|reduce-scatter|collective-\w+)(?:-(start|done))?"
+)
 HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 INSTRUCTION = re.compile(r"\s+(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
 SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
@@ -50,6 +53,22 @@ class Kernel(NamedTuple):
     source: str
 
 
+class Collective(NamedTuple):
+    """An exchange between cards.
+
+    Attributes:
+        kind: its operation, such as "all-reduce".
+        result: shape of what each card gets, such as "bf16[5945600]".
+        size: bytes of it.
+        meanwhile: kernels that are scheduled between its start and its end; none if all wait.
+    """
+
+    kind: str
+    result: str
+    size: int
+    meanwhile: Sequence[Kernel]
+
+
 class Loop(NamedTuple):
     """The outermost loop with the most kernels: number of passes, kernels of a pass."""
 
@@ -82,15 +101,37 @@ class Program:
         ]
         return max(loops, key=lambda loop: len(loop.kernels))
 
+    def collectives(self) -> Iterator[Collective]:
+        """The exchanges between cards in the whole program; one in a loop counts once."""
+        for computation in self._computations.values():
+            for first, instruction in enumerate(computation):
+                match = EXCHANGE.fullmatch(instruction.operation)
+                if match is None or match.group(2) == "done":
+                    continue
+                last = first
+                if match.group(2) == "start":
+                    last = next(
+                        i
+                        for i, x in enumerate(computation)
+                        if instruction.name in x.operands[:1]
+                        and x.operation == f"{match.group(1)}-done"
+                    )
+                result = re.sub(r"\{[^}]*\}", "", computation[last].shape)
+                meanwhile = list(self._kernels(computation[first + 1 : last]))
+                yield Collective(match.group(1), result, _size(result), meanwhile)
+
     def kernels(self, computation: str) -> Iterator[Kernel]:
-        """The kernels of a computation and of all that it calls."""
-        for instruction in self._computations[computation]:
+        """The kernels of a computation and of all that it calls, without collectives."""
+        return self._kernels(self._computations[computation])
+
+    def _kernels(self, instructions: Sequence[Instruction]) -> Iterator[Kernel]:
+        for instruction in instructions:
             if instruction.operation in ("while", "call", "conditional"):
                 times = _trips(instruction)
                 for called in _called(instruction):
                     for kernel in self.kernels(called):
                         yield kernel._replace(times=times * kernel.times)
-            elif instruction.operation not in NO_KERNEL:
+            elif not _is_exchange(instruction) and instruction.operation not in NO_KERNEL:
                 yield self._kernel(instruction)
 
     def _kernel(self, instruction: Instruction) -> Kernel:
@@ -107,6 +148,10 @@ class Program:
         operands = (self._shapes.get(name, "") for name in instruction.operands)
         moved = _size(instruction.shape) + sum(map(_size, operands))
         return Kernel(kind, 1, moved, operations, exact, source.group(1) if source else "")
+
+
+def _is_exchange(instruction: Instruction) -> bool:
+    return EXCHANGE.fullmatch(instruction.operation) is not None
 
 
 def _is_fusion(instruction: Instruction) -> bool:

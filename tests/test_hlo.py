@@ -106,3 +106,32 @@ custom_call_target="__cudnn${target}"
 """
     (kernel,) = Program(text).kernels("main")
     assert kernel.operations == 2 * (2 * 6 * 6) * (3 * 3 * 4 * 8)
+
+
+def test_collectives_and_the_kernels_that_hide_them() -> None:
+    text = """\
+ENTRY %main (x: bf16[100], y: f32[3]) -> bf16[100] {
+  %x = bf16[100]{0} parameter(0)
+  %y = f32[3]{0} parameter(1)
+  %start.1 = bf16[100]{0} all-reduce-start(%x), channel_id=1, to_apply=%add
+  %start.2 = (f32[3]{0}, f32[24]{0}) all-gather-start(%y), channel_id=2, dimensions={0}
+  %first = f32[3]{0} add(%y, %y)
+  %alias = f32[3]{0} bitcast(%first)
+  %done.2 = f32[24]{0} all-gather-done(%start.2)
+  %second = f32[3]{0} multiply(%y, %y)
+  %done.1 = bf16[100]{0} all-reduce-done(%start.1)
+  %now = (f32[2]{0}, bf16[4]{0}) all-to-all(%y, %x), channel_id=3, dimensions={0}
+  ROOT %third = bf16[100]{0} negate(%done.1)
+}
+"""
+    program = Program(text)
+    found = [
+        (kind, result, size, [kernel.kind for kernel in meanwhile])
+        for kind, result, size, meanwhile in program.collectives()
+    ]
+    assert found == [
+        ("all-reduce", "bf16[100]", 200, ["add", "multiply"]),
+        ("all-gather", "f32[24]", 96, ["add"]),
+        ("all-to-all", "(f32[2], bf16[4])", 16, []),
+    ]
+    assert [kernel.kind for kernel in program.kernels("main")] == ["add", "multiply", "negate"]
