@@ -80,7 +80,8 @@ def brush_strokes(key: PRNGKey, *, height: int, width: int) -> Strokes:
         point = jnp.clip(point + segment, 0, limit)
         return point, point
 
-    _, vertices = lax.scan(next_vertex, start, segments.swapaxes(0, 1))
+    # Unrolled, as a GPU would run a loop as three kernels for each vertex.
+    _, vertices = lax.scan(next_vertex, start, segments.swapaxes(0, 1), unroll=True)
     points = jnp.concatenate([start[None], vertices]).swapaxes(0, 1)
     # Segments point to the right on average, so all strokes are mirrored at random, along each
     # axis. Deviation: Yu et al.'s code computes these flips but discards the result; here they take
