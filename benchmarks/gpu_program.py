@@ -24,7 +24,7 @@ from benchmarks.networks import build
 from benchmarks.precision import PRECISIONS, network_dtype
 from benchmarks.tables import write
 from i3ad_jax import command_line
-from i3ad_jax.config import default_config
+from i3ad_jax.config import Preset, default_config
 from i3ad_jax.errors import InputError
 from i3ad_jax.inpainting.refine import refine
 from i3ad_jax.methods.i3ad import I3AD, I3adState
@@ -90,7 +90,7 @@ class Flags:
 
     out: Path = Path("gpu_program")
     """Folder for the table."""
-    preset: tuple[Literal["paper", "quick", "standard"], ...] = ("paper",)
+    preset: tuple[Preset, ...] = ("paper",)
     """Sizes of images and networks."""
     work: tuple[Literal["loop", "train"], ...] = ("loop", "train")
     """The loop of fixed length, or a training step."""
