@@ -77,7 +77,8 @@ def test_devices_that_are_not_there_and_batches_they_do_not_divide(
     too_many = fails(train.main, ["--run", run, "--devices", str(jax.device_count() + 1)])
     assert "--devices" in too_many
     assert "--devices 0" in fails(train.main, ["--run", run, "--devices", "0"])
-    monkeypatch.setattr(jax, "local_devices", lambda _: [object()] * 8)
+    devices = jax.local_devices() * 8
+    monkeypatch.setattr(jax, "local_devices", lambda *_: devices)
     message = fails(train.main, ["--run", run, "--devices", "3", "--batch-size", "8"])
     assert "--devices 3: must divide --batch-size 8" in message
     assert not run.exists()
