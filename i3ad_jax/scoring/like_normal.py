@@ -31,6 +31,7 @@ def classes_like_normal(
     for name in sorted(among):
         own = scores[classes == name]
         enough = min(len(own), len(normal)) >= LEAST
-        if enough and mannwhitneyu(own, normal).pvalue > _SIGNIFICANT:
+        # Where all scores are one, SciPy's p-value is 1 or, from 1.18 on, not a number.
+        if enough and not mannwhitneyu(own, normal).pvalue <= _SIGNIFICANT:
             found.append(name)
     return found
