@@ -103,10 +103,10 @@ def _apply(equation: Any, inputs: list[Any], rounding: Callable[[Any], Any]) -> 
         inputs = [rounding(x) if x.dtype == jnp.float32 else x for x in inputs]
 
     def inside(value: Any) -> Any:
+        if isinstance(value, ClosedJaxpr):  # from JAX 0.11 on every program is
+            return jax.make_jaxpr(lambda *x: _evaluate(value, x, rounding))(*value.in_avals)
         if isinstance(value, Jaxpr):
             raise NotImplementedError(f"{name} with an open program")
-        if isinstance(value, ClosedJaxpr):
-            return jax.make_jaxpr(lambda *x: _evaluate(value, x, rounding))(*value.in_avals)
         return tuple(map(inside, value)) if type(value) is tuple else value
 
     changed = {key: inside(value) for key, value in params.items()}
