@@ -11,7 +11,7 @@ import jax
 # Lines of a profile that have kernels: streams of a GPU; on a CPU the threads that run operations.
 PLANES = {"gpu": ("/device:GPU:", "Stream"), "cpu": ("/host:CPU", "tf_XLA")}
 # Events of a CPU's threads that are no operations.
-MARKS = ("end: ", "ThreadpoolListener::")
+MARKS = ("end: ", "ThreadpoolListener::", "ThunkExecutor::")
 
 
 class KernelTime(NamedTuple):
