@@ -89,11 +89,12 @@ def bytes_needed(program: Any) -> int:
     return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
 
 
-def matmul_rate(dtype: str, *, rounds: int = 5) -> float:
+def matmul_rate(dtype: str) -> float:
     """Operations a second of a large matrix product, the better of JAX and PyTorch.
 
     Of random numbers: a GPU multiplies constants faster, with less power. There one after the
-    other, since its clock rises only under work.
+        other, since
+    its clock rises only under work.
     """
     size, times = (8192, 20) if jax.default_backend() == "gpu" else (2048, 1)
     ours = jax.random.normal(jax.random.key(0), (size, size), dtype)
@@ -103,22 +104,17 @@ def matmul_rate(dtype: str, *, rounds: int = 5) -> float:
         size = size // 4  # emulated there
         ours, theirs = ours[:size, :size], theirs[:size, :size].contiguous()
     seconds = min(
-        median_seconds(multiply, rounds=rounds)
-        for multiply in (
-            lambda: jax.block_until_ready([product(ours, ours) for _ in range(times)]),
-            lambda: synchronise([theirs @ theirs for _ in range(times)]),
-        )
+        median_seconds(lambda: jax.block_until_ready([product(ours, ours) for _ in range(times)])),
+        median_seconds(lambda: synchronise([theirs @ theirs for _ in range(times)])),
     )
     return 2 * size**3 * times / seconds
 
 
-def copy_bandwidth(*, rounds: int = 5) -> float:
+def copy_bandwidth() -> float:
     """Bytes a second, read and written, of copying an array that no cache holds."""
     source = jnp.ones(2**27, jnp.float32)
     copy = jax.jit(lambda x: x + 1)
-    return (
-        2 * source.nbytes / median_seconds(lambda: copy(source).block_until_ready(), rounds=rounds)
-    )
+    return 2 * source.nbytes / median_seconds(lambda: copy(source).block_until_ready())
 
 
 def torch_device() -> str:

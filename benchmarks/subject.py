@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,12 +44,18 @@ ITERATIONS = {
 }
 
 
-# PyTorch's ways to run a network: the mode of `torch.compile`, None without it.
-EAGER = "eager, channels_last"
+class TorchWay(NamedTuple):
+    """PyTorch's way to run a network: `torch.compile`'s mode, None without it, and array layout."""
+
+    mode: str | None
+    layout: torch.memory_format = torch.channels_last
+
+
 TORCH_WAYS = {
-    EAGER: None,
-    "compile, channels_last": "default",
-    "CUDA graphs, channels_last": "reduce-overhead",
+    "eager": TorchWay(None, torch.contiguous_format),
+    "eager, channels_last": TorchWay(None),
+    "compile, channels_last": TorchWay("default"),
+    "CUDA graphs, channels_last": TorchWay("reduce-overhead"),
 }
 
 
@@ -167,15 +173,15 @@ class Subject:
             cost: Any = once.lower(*arguments).cost_analysis()
         return times * float(cost["flops"])
 
-    def torch_loop(self, mode: str | None) -> Callable[[Tensor], Tensor]:
-        """The same in PyTorch, from `b c h w` to SSIM maps; `mode` as in `TORCH_WAYS`."""
-        loop = TORCH_LOOPS[self.method.name](self, mode)
+    def torch_loop(self, way: TorchWay) -> Callable[[Tensor], Tensor]:
+        """The same in PyTorch, from `b c h w` to SSIM maps."""
+        loop = TORCH_LOOPS[self.method.name](self, way)
         return lambda images: synchronise(loop(images))
 
-    def tensors(self, count: int) -> Tensor:
+    def tensors(self, count: int, way: TorchWay) -> Tensor:
         """The first images as PyTorch takes them."""
         tensor = torch.from_numpy(self.batch(count)).permute(0, 3, 1, 2).to(torch_device())
-        return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor.contiguous(memory_format=way.layout)
 
     def batch(self, count: int) -> np.ndarray:
         """The first images, beginning again where there are too few."""
@@ -229,17 +235,17 @@ def _test_images(config: Config) -> np.ndarray:
     return np.asarray(to_float(jnp.asarray(data.test.images)))
 
 
-def _torch_module(module: Any, mode: str | None) -> Any:
-    module = module.to(device=torch_device(), memory_format=torch.channels_last)
+def _torch_module(module: Any, way: TorchWay) -> Any:
+    module = module.to(device=torch_device(), memory_format=way.layout)
     # Shapes and strides are fixed; as symbols AnoGAN's features take the compiler ten minutes.
-    return torch.compile(module, dynamic=False, mode=mode) if mode else module
+    return torch.compile(module, dynamic=False, mode=way.mode) if way.mode else module
 
 
-def _torch_i3ad(subject: Subject, mode: str | None) -> Callable[[Tensor], Tensor]:
+def _torch_i3ad(subject: Subject, way: TorchWay) -> Callable[[Tensor], Tensor]:
     method = subject.method
     assert isinstance(method, I3AD)
     generator = load_generator(jax.device_get(subject.state.gan.average)).eval()
-    network = _torch_module(generator, mode)
+    network = _torch_module(generator, way)
     loop, in_bfloat16 = method.test.refine, method.test.dtype == "bfloat16"
     options = {"u": subject.u, "iterations": loop.iterations, "patches": loop.patches}
 
@@ -250,19 +256,19 @@ def _torch_i3ad(subject: Subject, mode: str | None) -> Callable[[Tensor], Tensor
     return lambda images: torch_loop.refine(generate, images, **options)
 
 
-def _torch_projection(subject: Subject, mode: str | None) -> Callable[[Tensor], Tensor]:
+def _torch_projection(subject: Subject, way: TorchWay) -> Callable[[Tensor], Tensor]:
     method = subject.method
     assert isinstance(method, L2Projection)
     autoencoder = torch_baselines.load_autoencoder(jax.device_get(subject.state), method)
-    autoencoder = _torch_module(autoencoder, mode)
+    autoencoder = _torch_module(autoencoder, way)
     return lambda images: torch_baselines.project(autoencoder, images, method.test)
 
 
-def _torch_anogan(subject: Subject, mode: str | None) -> Callable[[Tensor], Tensor]:
+def _torch_anogan(subject: Subject, way: TorchWay) -> Callable[[Tensor], Tensor]:
     method = subject.method
     assert isinstance(method, Anogan)
     networks = torch_baselines.load_anogan(jax.device_get(subject.state), method)
-    generate, extract_features = (_torch_module(network, mode) for network in networks)
+    generate, extract_features = (_torch_module(network, way) for network in networks)
     latent = np.array(first_latent(method.training.latent_size))
     start = torch.from_numpy(latent).to(torch_device())
     return lambda images: torch_baselines.search_latent(
@@ -270,7 +276,7 @@ def _torch_anogan(subject: Subject, mode: str | None) -> Callable[[Tensor], Tens
     )
 
 
-TORCH_LOOPS: dict[str, Callable[[Subject, str | None], Callable[[Tensor], Tensor]]] = {
+TORCH_LOOPS: dict[str, Callable[[Subject, TorchWay], Callable[[Tensor], Tensor]]] = {
     "i3ad": _torch_i3ad,
     "l2_ae_projection": _torch_projection,
     "anogan": _torch_anogan,

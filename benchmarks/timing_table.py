@@ -154,7 +154,9 @@ def main(arguments: Sequence[str]) -> None:
         for slots in (*batches, 2 * batches[-1]):
             # On one device, to compare with the loop of fixed length; on all, as in the commands.
             counts = {1, devices_for(len(subjects[0].images), together=slots)}
-            rows += [compiled_queue(subjects[0], slots, devices=n)(rounds) for n in sorted(counts)]
+            rows += [
+                time_queue(subjects[0], slots, devices=n, rounds=rounds) for n in sorted(counts)
+            ]
     compare(rows)
     rows = [{column: row.get(column) for column in COLUMNS} for row in rows]
     publish(flags.out, "timing_table", COLUMNS, rows, notes=notes)
@@ -207,7 +209,7 @@ def clock(
     rows = []
     for (variant, first), times in zip(tried, seconds.values(), strict=True):
         row = _row(subject, variant, batch, np.array(times) / batch, iterations=subject.iterations)
-        if variant.framework == "PyTorch" and TORCH_WAYS[variant.name]:
+        if variant.framework == "PyTorch" and TORCH_WAYS[variant.name].mode:
             row["compile_seconds"] = first.seconds - row["seconds_per_image"] * batch
         if variant.framework == "JAX":
             row["fraction_of_matmul_rate"] = least[variant.dtype] / row["seconds_per_image"]
@@ -215,12 +217,11 @@ def clock(
     return rows
 
 
-def compiled_queue(subject: Subject, slots: int, *, devices: int) -> Callable[[int], Row]:
-    """Return a function that clocks all test images as one queue, a number of times.
+def time_queue(subject: Subject, slots: int, *, devices: int, rounds: int) -> Row:
+    """The row of all test images as one queue, where each takes only the iterations it needs.
 
-    Each image takes only the iterations it needs. In the row `ratio_to_mean_cost` compares with as
-    many passes, on average, of the fixed loop at this batch, `times_as_fast_as_fixed` with all of
-    that loop.
+    `ratio_to_mean_cost` compares with as many passes, on average, of the fixed loop at this batch,
+    `times_as_fast_as_fixed` with all of that loop.
     """
     arguments = copied_to(
         devices, (subject.state, jnp.asarray(subject.images), jnp.int32(len(subject.images)))
@@ -233,28 +234,24 @@ def compiled_queue(subject: Subject, slots: int, *, devices: int) -> Callable[[i
     def run() -> Any:
         return jax.block_until_ready(program(*arguments))
 
+    refined = run()
     first = jnp.asarray(subject.batch(slots))
     loop = subject.compile(subject.fixed_loop(), first)
 
     def run_fixed() -> Any:
         return loop(subject.state, first).block_until_ready()
 
-    def clock_it(rounds: int) -> Row:
-        refined = run()
-        check("queue", refined.score[:slots], run_fixed(), subject.dtype)
-        seconds = paired({"queue": run, "fixed": run_fixed}, rounds=rounds, label="queue")
-        times = np.array(seconds["queue"]) / len(subject.images)
-        mean = float(refined.iterations.mean())
-        fixed = float(np.median(seconds["fixed"])) / slots
-        a_pass = fixed / (NUM_CHECKERBOARDS + subject.iterations)
-        name = f"queue on {devices} device{'s' * (devices > 1)}"
-        variant = Variant("JAX", name, subject.dtype, run, bytes_needed(program), compile_seconds)
-        row = _row(subject, variant, slots, times, iterations=mean)
-        cost = row["seconds_per_image"] / (a_pass * (NUM_CHECKERBOARDS + mean))
-        row["times_as_fast_as_fixed"] = fixed / row["seconds_per_image"]
-        return {**row, "early_exit": True, "ratio_to_mean_cost": float(cost)}
-
-    return clock_it
+    check("queue", refined.score[:slots], run_fixed(), subject.dtype)
+    seconds = paired({"queue": run, "fixed": run_fixed}, rounds=rounds, label="queue")
+    times, mean = np.array(seconds["queue"]) / len(subject.images), float(refined.iterations.mean())
+    fixed = float(np.median(seconds["fixed"])) / slots
+    a_pass = fixed / (NUM_CHECKERBOARDS + subject.iterations)
+    name = f"queue on {devices} device{'s' * (devices > 1)}"
+    variant = Variant("JAX", name, subject.dtype, run, bytes_needed(program), compile_seconds)
+    row = _row(subject, variant, slots, times, iterations=mean)
+    cost = row["seconds_per_image"] / (a_pass * (NUM_CHECKERBOARDS + mean))
+    row["times_as_fast_as_fixed"] = fixed / row["seconds_per_image"]
+    return {**row, "early_exit": True, "ratio_to_mean_cost": float(cost)}
 
 
 def compare(rows: list[Row]) -> None:
@@ -304,11 +301,8 @@ def first_run(variant: Variant) -> First:
     """The first run, which compiles what torch.compile has not yet."""
     results = []
     start = time.perf_counter()
-    run = lambda: results.append(np.asarray(variant.run()))  # noqa: E731
-    memory = variant.memory or peak_growth(run)
-    if not results:  # its memory is known
-        run()
-    return First(results[0], time.perf_counter() - start, memory)
+    grown = peak_growth(lambda: results.append(np.asarray(variant.run())))
+    return First(results[0], time.perf_counter() - start, variant.memory or grown)
 
 
 def check(name: str, maps: Any, reference: Any, dtype: str) -> None:
@@ -333,7 +327,8 @@ def _torch_variants(subject: Subject, batch: int, dtypes: Sequence[str]) -> list
 
 def torch_run(subject: Subject, batch: int, name: str) -> Callable[[], np.ndarray]:
     """PyTorch's loop for this many images, by one of `TORCH_WAYS`."""
-    images, loop = subject.tensors(batch), subject.torch_loop(TORCH_WAYS[name])
+    way = TORCH_WAYS[name]
+    images, loop = subject.tensors(batch, way), subject.torch_loop(way)
     return lambda: loop(images).cpu().numpy()
 
 

@@ -18,19 +18,11 @@ from i3ad_jax.methods.inpainting_gan import GanSettings, GanState
 
 
 def training_step(
-    state: GanState, settings: GanSettings, *, mode: str | None, dtype: str, device: str
+    state: GanState, settings: GanSettings, *, compiled: bool, device: str
 ) -> Callable[[Tensor, Tensor, Tensor], Mapping[str, Tensor]]:
     """Return a function that updates both networks and returns the losses.
 
-    Its arguments are images, masks and weights, `b c h w`. In bfloat16 the networks compute under
-    autocast; weights, optimisers and losses are float32, as ours.
-
-    Args:
-        state: weights to begin with.
-        settings: of the training.
-        mode: of `torch.compile`; None without it.
-        dtype: type in which the networks compute.
-        device: PyTorch's.
+    Its arguments are images, masks and weights, `b c h w`.
     """
     host = jax.device_get(state)
     generator = load_generator(host.generator)
@@ -42,22 +34,14 @@ def training_step(
     betas = (settings.adam_beta1, settings.adam_beta2)
     rates = (settings.generator_learning_rate, settings.discriminator_learning_rate)
     adams = [
-        torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+        torch.optim.Adam(network.parameters(), lr=rate, betas=betas)
         for network, rate in zip(networks, rates, strict=True)
     ]
-    compiled = [torch.compile(x, dynamic=False, mode=mode) if mode else x for x in networks]
-    in_bfloat16 = torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
-
-    def generate(masked: Tensor, masks: Tensor) -> list[Tensor]:
-        with in_bfloat16:
-            return [x.float() for x in compiled[0](masked, masks)]
-
-    def discriminate(images: Tensor, masks: Tensor) -> Tensor:
-        with in_bfloat16:
-            return compiled[1](images, masks).float()
+    generate, discriminate = (
+        torch.compile(network) if compiled else network for network in networks
+    )
 
     def step(images: Tensor, masks: Tensor, weights: Tensor) -> Mapping[str, Tensor]:
-        torch.compiler.cudagraph_mark_step_begin()
         coarse, fine = generate(images * (1 - masks), masks)
         fake = masks * fine + (1 - masks) * images
 

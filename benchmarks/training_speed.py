@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,18 +14,17 @@ from jax import lax
 
 from benchmarks.networks import build
 from benchmarks.stopwatch import can_compile, machine, paired, synchronise, torch_device
-from benchmarks.subject import TORCH_WAYS
 from benchmarks.tables import publish
 from benchmarks.torch_training import training_step
 from i3ad_jax import command_line
 from i3ad_jax.config import Config, default_config
 from i3ad_jax.inpainting.losses import discount_weights
 from i3ad_jax.inpainting.masks import brush_masks
-from i3ad_jax.methods.i3ad import I3AD, I3adState
+from i3ad_jax.methods.i3ad import I3adSettings, I3adState
 from i3ad_jax.methods.inpainting_gan import GanState
 from i3ad_jax.methods.method import Batch, Method
 from i3ad_jax.methods.state import fresh_state
-from i3ad_jax.runtime.compiler import compiler_options
+from i3ad_jax.runtime.compiler import jit
 from i3ad_jax.shapes import Images, PRNGKey
 
 PROGRAM = "python -m benchmarks.training_speed"
@@ -78,81 +76,76 @@ def main(arguments: Sequence[str]) -> None:
 def time_steps(config: Config, batch: int, *, rounds: int) -> list[dict[str, Any]]:
     """Rows of our step and PyTorch's, of the GAN alone, clocked in turns."""
     method = build(config)
-    assert isinstance(method, I3AD)
-    state = jax.device_get(fresh_state(jax.random.key(0), method))  # our steps take its memory
+    state = fresh_state(jax.random.key(0), method)
     images = random_images(config, batch)
-    ways = ["eager, channels_last", *(["compile, channels_last"] if can_compile() else [])]
-    makers: dict[str, Callable[[], Callable[[], Any]]] = {
-        "": lambda: jax_steps(compile_steps(method, state, images), state, images),
-        **{name: partial(torch_steps, name, method, state.gan, images) for name in ways},
-    }
-    steps, firsts = {}, {}
-    for name, make in makers.items():
+    # PyTorch copies its weights first: our step takes the state's memory.
+    in_torch = torch_steps(config.training, state.gan, images)
+    steps = {"JAX": jax_steps(method, state, images), **in_torch}
+    firsts = {}
+    for name, step in steps.items():
         start = time.perf_counter()
-        steps[name] = make()
-        steps[name]()
+        step()
         firsts[name] = time.perf_counter() - start
-        steps[name]()  # Some things are set up by the second call only.
+        step()  # Some things are set up by the second call only.
     calls = paired(steps, rounds=rounds, label=f"{config.preset}, batch {batch}")
-    rows = [
+    seconds = {name: np.divide(times, STEPS) for name, times in calls.items()}
+    best = min(float(np.median(times)) for name, times in seconds.items() if name != "JAX")
+    return [
         {
             "preset": config.preset,
-            "framework": "PyTorch" if name else "JAX",
-            "variant": name,
+            "framework": "JAX" if name == "JAX" else "PyTorch",
+            "variant": "" if name == "JAX" else name,
             "batch": batch,
             "image_size": config.data.image_size,
-            **speed(times),
+            "steps_per_second": 1 / float(np.median(times)),
+            "p95_step_seconds": float(np.percentile(times, 95)),
+            "ratio_to_best_torch": best / float(np.median(times)),
             "first_call_seconds": firsts[name],
         }
-        for name, times in calls.items()
+        for name, times in seconds.items()
     ]
-    best = max(row["steps_per_second"] for row in rows if row["framework"] == "PyTorch")
-    return [{**row, "ratio_to_best_torch": row["steps_per_second"] / best} for row in rows]
 
 
-def speed(times: Sequence[float]) -> dict[str, float]:
-    """Figures of a row for the seconds of calls of `STEPS` steps."""
-    each = np.divide(times, STEPS)
-    median, p95 = float(np.median(each)), float(np.percentile(each, 95))
-    return {"steps_per_second": 1 / median, "p95_step_seconds": p95}
+def jax_steps(method: Method, state: I3adState, images: Images) -> Callable[[], Any]:
+    """`STEPS` of ours; each call continues from the last."""
+    batch = Batch(images, planted=None)  # without the segmenter
 
-
-def compile_steps(method: Method, state: I3adState, images: Images) -> Any:
-    """`STEPS` of ours, compiled: a program from state, images and key to state and losses."""
-
-    def steps(state: I3adState, images: Images, key: PRNGKey) -> Any:
-        batch, keys = Batch(images, planted=None), jax.random.split(key, STEPS)  # no segmenter
+    @jit(donate_argnums=0)
+    def steps(state: I3adState, key: PRNGKey) -> Any:
+        keys = jax.random.split(key, STEPS)
         return lax.scan(lambda state, key: method.step(state, batch, key), state, keys)
 
-    jitted = jax.jit(steps, donate_argnums=0, compiler_options=compiler_options())
-    return jitted.lower(state, images, jax.random.key(0)).compile()
-
-
-def jax_steps(program: Any, state: I3adState, images: Images) -> Callable[[], Any]:
-    """Calls of a program of `compile_steps`, each of which continues from the last."""
-    state, number = jax.device_put(state), 0
+    number = 0
 
     def run() -> Any:
         nonlocal state, number
-        state, losses = program(state, images, jax.random.key(number))
+        state, losses = steps(state, jax.random.key(number))
         number += 1
         return jax.block_until_ready(losses)
 
     return run
 
 
-def torch_steps(name: str, method: I3AD, state: GanState, images: Images) -> Callable[[], Any]:
-    """`STEPS` of PyTorch's by one of `TORCH_WAYS`, from the same weights."""
+def torch_steps(
+    settings: I3adSettings, state: GanState, images: Images
+) -> dict[str, Callable[[], Any]]:
+    """`STEPS` of PyTorch's, from the same weights."""
     masks = jax.jit(brush_masks)(jax.random.key(0), images)
-    weights = discount_weights(masks, discount=method.training.discount)
+    weights = discount_weights(masks, discount=settings.discount)
     tensors = [
         torch.from_numpy(np.array(x)).permute(0, 3, 1, 2).to(torch_device())
         for x in (images, masks, weights)
     ]
     tensors = [tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors]
-    types = {"mode": TORCH_WAYS[name], "dtype": method.test.dtype, "device": torch_device()}
-    step = training_step(state, method.training, **types)
-    return lambda: synchronise([step(*tensors) for _ in range(STEPS)])
+    variants = {
+        "eager, channels_last": False,
+        **({"compile, channels_last": True} if can_compile() else {}),
+    }
+    steps = {}
+    for name, compiled in variants.items():
+        step = training_step(state, settings, compiled=compiled, device=torch_device())
+        steps[name] = lambda step=step: synchronise([step(*tensors) for _ in range(STEPS)])
+    return steps
 
 
 def random_images(config: Config, batch: int) -> jax.Array:

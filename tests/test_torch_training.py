@@ -31,10 +31,9 @@ CONFIG = default_config("i3ad", preset="paper").with_settings(
 )
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0.02), ("bfloat16", 0.04)])
-def test_losses_of_three_steps(dtype: str, tolerance: float) -> None:
+def test_losses_of_three_steps() -> None:
     """Both go the same way. Their power iterations are a step apart, hence the tolerance."""
-    method, key = CONFIG.with_settings({"dtype": dtype}).build(), jax.random.key(0)
+    method, key = CONFIG.build(), jax.random.key(0)
     state = fresh_state(key, method)
     weights = random_weights(jax.eval_shape(lambda: state.gan.generator), gain=LARGEST_GAIN)
     state = replace(state, gan=replace(state.gan, generator=weights))
@@ -42,13 +41,13 @@ def test_losses_of_three_steps(dtype: str, tolerance: float) -> None:
     masks = jax.jit(brush_masks)(key, images)
     given = (images, masks, discount_weights(masks, discount=CONFIG.training.discount))
     tensors = [torch.from_numpy(np.array(x)).permute(0, 3, 1, 2) for x in given]
-    theirs = training_step(state.gan, CONFIG.training, mode=None, dtype=dtype, device="cpu")
+    theirs = training_step(state.gan, CONFIG.training, compiled=False, device="cpu")
     ours = jax.jit(method.step)
     losses = []
     for _ in range(3):
         state, metrics = ours(state, without_defects(images), key)
         expected = theirs(*tensors)
         for name, value in expected.items():
-            assert metrics[name] == pytest.approx(float(value), rel=tolerance)
+            assert metrics[name] == pytest.approx(float(value), rel=0.02)
         losses.append(float(metrics["generator_loss"]))
     assert np.ptp(losses) > 0.1  # the steps did something
