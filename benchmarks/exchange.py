@@ -1,6 +1,6 @@
 """Least time of exchanges between cards, from public bandwidths."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from benchmarks.hlo import Collective, Kernel
@@ -48,7 +48,7 @@ def topology(cards: int) -> str:
 
 
 def exchanges(
-    collectives: Sequence[Collective], cards: int, least_seconds: Callable[[Kernel], float]
+    collectives: Iterable[Collective], cards: int, least_seconds: Callable[[Kernel], float]
 ) -> list[Exchange]:
     """The times of collectives among cards, one after the other.
 

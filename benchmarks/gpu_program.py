@@ -237,7 +237,7 @@ def figures(job: Job, compiled: Any) -> Row:
     passes, kernels = program.main_loop()
     times = partial(least_seconds, job=job)
     floor = sum(kernel.times * times(kernel) for kernel in kernels)
-    exchanged = exchanges(list(program.collectives()), job.cards, times)
+    exchanged = exchanges(program.collectives(), job.cards, times)
     exposed = sum(exchange.exposed for exchange in exchanged)
     each = passes if job.work == "loop" else 1
     own = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes

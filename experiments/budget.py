@@ -102,7 +102,7 @@ def draw(figure: Figure, rows: Sequence[Row]) -> None:
         minutes = [row.minutes.mean for row in own]
         areas = [np.nan if row.image_auroc.mean is None else row.image_auroc.mean for row in own]
         axes.errorbar(minutes, areas, yerr=[row.image_auroc.sd or 0 for row in own], fmt="o-")
-        for row, place in zip(own, zip(minutes, areas, strict=True), strict=True):
+        for row, *place in zip(own, minutes, areas, strict=True):
             axes.annotate(str(row.value), place, (0, 6), textcoords="offset points", fontsize=7)
         axes.margins(0.1, 0.15)
         axes.set(xlabel="minutes", ylabel="image AUROC (combined)", title=f"by {setting}")

@@ -103,7 +103,7 @@ GPU: Mapping[str, Any] = {
     "generator_learning_rate": 3e-4,
     "discriminator_learning_rate": 3e-4,
 }
-# The paper's settings but for these, at 128 x 128. A step has 20 billion operations, as
+# The paper's settings except for these, at 128 x 128. A step has 20 billion operations, as
 # `check.cost.step_operations` counts them. Two idle cores with AVX-512 did about 65 billion a
 # second in the standard preset's training (two-stage generator, cloth, 4,000 steps of 6.7 billion
 # in 425 s). So 9,000 steps and the test should take about 50 minutes: an estimate, not measured.
